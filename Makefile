@@ -1,0 +1,59 @@
+# One word per chore. `make test` is all of them that must pass.
+PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/venv/bin/python
+BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/bench-venv/bin/python
+
+.PHONY: build check fmt lint layers test slt crash clients judges bless tpch bench demo ci setup
+
+build: ## the program
+	cargo build --release --package staffa-server
+
+check: ## does it compile, and do the crates name only those below them
+	cargo check --workspace --all-targets
+	scripts/layers
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting and clippy, warnings fatal
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+layers: ## the crates' order
+	scripts/layers
+
+setup: ## what the tests need
+	scripts/setup
+
+test: setup ## every test; ends with cargo's summary
+	scripts/layers
+	cargo test --workspace
+
+slt: ## SQL text tests through three doors; STAFFA_SLT=part of a file's name
+	cargo test --package staffa-tests --test it slt::
+
+crash: setup ## 200 kill -9 during loads
+	STAFFA_KILLS=$${STAFFA_KILLS:-200} cargo test --package staffa-tests --test it durability::kill -- --nocapture
+
+clients: setup ## psycopg and JDBC beside PostgreSQL
+	cargo test --package staffa-tests --test it clients::
+
+judges: setup ## pyiceberg and DuckDB read our tables
+	cargo test --package staffa-tests --test it judges::
+
+bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch
+	$(PYTHON) scripts/slt_bless.py
+	$(PYTHON) scripts/tpch_answers.py
+
+tpch: build setup ## TPC-H at scale 1 against DuckDB, by psql and by psycopg
+	$(PYTHON) scripts/tpch_check.py --program target/release/staffa --scale 1
+
+bench: build ## beside DuckDB and PostgreSQL; see benches/README.md
+	scripts/setup bench
+	$(BENCH_PYTHON) benches/compare/tpch.py --program target/release/staffa
+	$(BENCH_PYTHON) benches/compare/load.py --program target/release/staffa
+
+demo: ## a server with TPC-H data
+	cargo run --release --package staffa-server -- demo
+
+ci: ## what the machines run
+	.ci/run

@@ -1,0 +1,444 @@
+//! From the changes of a transaction to one swap of pointers.
+//!
+//! Durability rules, each with a test in `commit/tests.rs`:
+//! 1. Every object a pointer will lead to is durable before the pointer moves.
+//! 2. All pointers of a transaction move in one SQL transaction, or none does.
+//! 3. An append is put on top of what is there when the pointer moves; nothing another transaction committed is lost.
+//! 4. When the swap fails in an unknown way its outcome is looked up; no object is deleted before it is known.
+//! 5. A transaction that fails leaves no object behind; one that crashes leaves only objects that recovery finds.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use futures::stream::{self, StreamExt};
+use rand::Rng;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::database::{NewGarbage, Pointer, PointerChange, Swap, SwapOutcome, TxnOutcome};
+use crate::error::{Error, Result};
+use crate::garbage::DROPPED_TABLE_KEPT_MS;
+use crate::iceberg::{Encoded, write_view};
+use crate::name::TableName;
+use crate::shared::{Shared, data_directory};
+use crate::snapshot::{CatalogSnapshot, RelationKind};
+use crate::table::TableVersion;
+use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, ViewDelta};
+
+use table::{TableWork, metadata_path};
+
+/// How long a commit goes on trying to get its turn.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+const RETRY_PAUSE_MAX_MS: u64 = 500;
+/// How many objects are stored at once.
+const PUTS_MAX: usize = 32;
+
+/// A transaction on its way to be committed.
+pub(crate) struct Commit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) txn_id: Uuid,
+    pub(crate) base: Arc<CatalogSnapshot>,
+    pub(crate) changes: Arc<Changes>,
+    /// The table locations the catalog database knows of.
+    pub(crate) registered: BTreeSet<String>,
+    pub(crate) may_have_strays: bool,
+}
+
+/// What one attempt stores and swaps, made on one head state.
+#[derive(Default)]
+struct Attempt {
+    objects: Vec<Encoded>,
+    pointers: Vec<PointerChange>,
+    garbage: Vec<NewGarbage>,
+    versions: Vec<TableVersion>,
+}
+
+/// Commits, or leaves no trace. Gives the commit's sequence number.
+pub(crate) async fn run(mut commit: Commit) -> Result<u64> {
+    match commit.try_to_commit().await {
+        Ok(csn) => Ok(csn),
+        Err(error) => commit.settle(error).await,
+    }
+}
+
+impl Commit {
+    async fn try_to_commit(&mut self) -> Result<u64> {
+        self.register().await?;
+        let names: Vec<TableName> = self.changes.relations.keys().cloned().collect();
+        let _turns = self.shared.take_turns(&names).await;
+        let mut garbage = self.strays().await?;
+        let mut work: BTreeMap<TableName, TableWork> = BTreeMap::new();
+        let give_up_at = Instant::now() + RETRY_TIME_MAX;
+        for number in 0.. {
+            let head = self.shared.head().await?;
+            let mut attempt = self.attempt(number, &head, &mut work).await?;
+            put_all(&self.shared, &attempt.objects).await?;
+            attempt.garbage.append(&mut garbage.clone());
+            let versions = std::mem::take(&mut attempt.versions);
+            match self.shared.database.swap(&self.swap(&attempt)).await? {
+                SwapOutcome::Committed(csn) => {
+                    for version in versions {
+                        self.shared.loader.keep_table_version(Arc::new(version)).await;
+                    }
+                    return Ok(csn);
+                }
+                SwapOutcome::Moved => {
+                    garbage.extend(self.discard(&attempt, &work).await);
+                    if Instant::now() > give_up_at {
+                        break;
+                    }
+                    let pause_ms = rand::rng().random_range(1..=RETRY_PAUSE_MAX_MS.min(10 << number.min(8)));
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                }
+            }
+        }
+        Err(Error::conflict(
+            "Other transactions kept committing to the same tables first.",
+        ))
+    }
+
+    /// Notes every place this commit will write below, before it writes.
+    async fn register(&mut self) -> Result<()> {
+        let mut locations = BTreeSet::new();
+        for (name, delta) in &self.changes.relations {
+            match &delta.now {
+                Some(RelationState::Table(delta)) => {
+                    locations.insert(delta.version.metadata().location().to_owned());
+                }
+                Some(RelationState::View(delta)) => {
+                    locations.insert(self.view_location(name, delta).await?);
+                }
+                None => {}
+            }
+        }
+        let new: Vec<String> = locations.difference(&self.registered).cloned().collect();
+        // Also with no location: the row is where the outcome is looked up.
+        self.shared
+            .database
+            .register(self.txn_id, self.base.csn(), &new)
+            .await?;
+        self.registered.extend(new);
+        Ok(())
+    }
+
+    async fn view_location(&self, name: &TableName, delta: &ViewDelta) -> Result<String> {
+        match self.base.pointers().get(name) {
+            Some(Pointer {
+                kind: RelationKind::View,
+                location,
+            }) => Ok(self
+                .shared
+                .loader
+                .view(name, location)
+                .await?
+                .metadata
+                .location()
+                .to_owned()),
+            _ => Ok(delta.location.clone()),
+        }
+    }
+
+    /// Data files this transaction wrote and then gave up (a failed statement, a dropped table).
+    async fn strays(&self) -> Result<Vec<NewGarbage>> {
+        if !self.may_have_strays {
+            return Ok(Vec::new());
+        }
+        let mut kept = BTreeSet::new();
+        for delta in self.changes.relations.values() {
+            if let Some(RelationState::Table(delta)) = &delta.now {
+                kept.extend(delta.added.iter().map(|file| file.location.clone()));
+            }
+        }
+        let mut strays = Vec::new();
+        for location in &self.registered {
+            let files = self
+                .shared
+                .objects_of(self.txn_id, &data_directory(location, self.txn_id))
+                .await?;
+            strays.extend(files.into_iter().filter(|file| !kept.contains(file)));
+        }
+        Ok(strays
+            .into_iter()
+            .map(|path| NewGarbage { path, not_before_ms: 0 })
+            .collect())
+    }
+
+    async fn attempt(
+        &self,
+        number: u32,
+        head: &CatalogSnapshot,
+        work: &mut BTreeMap<TableName, TableWork>,
+    ) -> Result<Attempt> {
+        let mut attempt = Attempt::default();
+        for (name, delta) in &self.changes.relations {
+            let pointer = head.pointers().get(name);
+            let current = self.current(name, delta, pointer).await?;
+            match &delta.now {
+                None => attempt.drop_relation(&self.shared, name, current),
+                Some(RelationState::Table(state)) => {
+                    let mut onto = None;
+                    match current {
+                        Some(Current::Table { version, .. }) if !state.is_new => onto = Some(version),
+                        current => attempt.drop_relation(&self.shared, name, current),
+                    }
+                    let work = work.entry(name.clone()).or_insert_with(|| TableWork::new(self.txn_id));
+                    let next = work.next_version(&self.shared, state, onto.as_deref(), number).await?;
+                    attempt.move_pointer(
+                        name,
+                        RelationKind::Table,
+                        onto.map(|v| v.metadata_location().to_owned()),
+                        &next.version,
+                    );
+                    attempt.objects.extend(next.objects);
+                    attempt.garbage.extend(next.garbage);
+                    attempt.versions.push(next.version);
+                }
+                Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
+            }
+        }
+        Ok(attempt)
+    }
+
+    /// What is there now of the relation the transaction changes, if it is still the same one.
+    async fn current(
+        &self,
+        name: &TableName,
+        delta: &RelationDelta,
+        pointer: Option<&Pointer>,
+    ) -> Result<Option<Current>> {
+        match (&delta.base, pointer) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::duplicate_relation(&name.name)),
+            (Some(_), None) => Err(Error::conflict(format!(
+                "Relation \"{}\" was dropped by another transaction.",
+                name.name
+            ))),
+            (
+                Some(BaseRelation::Table(base)),
+                Some(Pointer {
+                    kind: RelationKind::Table,
+                    location,
+                }),
+            ) => {
+                let version = self.shared.loader.table_version(location).await?;
+                if version.metadata().uuid() != base.metadata().uuid() {
+                    return Err(Error::conflict(format!(
+                        "Table \"{}\" was dropped and made again by another transaction.",
+                        name.name
+                    )));
+                }
+                if let Some(RelationState::Table(state)) = &delta.now
+                    && !state.is_new
+                {
+                    table::check_rebase(&name.name, base, &version, state)?;
+                }
+                Ok(Some(Current::Table {
+                    version,
+                    location: location.clone(),
+                }))
+            }
+            (
+                Some(BaseRelation::View),
+                Some(Pointer {
+                    kind: RelationKind::View,
+                    location,
+                }),
+            ) => Ok(Some(Current::View {
+                location: location.clone(),
+            })),
+            (Some(_), Some(_)) => Err(Error::conflict(format!(
+                "Relation \"{}\" was replaced by another transaction.",
+                name.name
+            ))),
+        }
+    }
+
+    async fn next_view(
+        &self,
+        attempt: &mut Attempt,
+        number: u32,
+        name: &TableName,
+        state: &ViewDelta,
+        current: Option<Current>,
+    ) -> Result<()> {
+        let previous = match &current {
+            Some(Current::View { location }) => {
+                Some((location.clone(), self.shared.loader.view(name, location).await?))
+            }
+            _ => None,
+        };
+        if let Some(Current::Table { .. }) = current {
+            attempt.drop_relation(&self.shared, name, current);
+        }
+        let old = previous.as_ref().map(|(_, stored)| &stored.metadata);
+        let now_ms = Utc::now().timestamp_millis();
+        let (metadata, bytes) = write_view(&state.definition, old, state.uuid, &state.location, now_ms)?;
+        let from = previous.map(|(location, _)| location);
+        let location = metadata_path(metadata.location(), from.as_deref(), self.txn_id, number);
+        attempt.objects.push(Encoded {
+            location: location.clone(),
+            bytes: Bytes::from(bytes),
+        });
+        if let Some(old) = &from {
+            attempt.garbage.push(NewGarbage {
+                path: old.clone(),
+                not_before_ms: now_ms + DROPPED_TABLE_KEPT_MS,
+            });
+        }
+        attempt.pointers.push(PointerChange {
+            name: name.clone(),
+            kind: RelationKind::View,
+            from,
+            to: Some(location),
+        });
+        Ok(())
+    }
+
+    fn swap(&self, attempt: &Attempt) -> Swap {
+        let with = |wanted: bool, changes: &BTreeMap<String, bool>| {
+            changes
+                .iter()
+                .filter(|(_, exists)| **exists == wanted)
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        let schemas = |wanted: bool| {
+            let changes = self.changes.schemas.iter();
+            changes
+                .filter(|(_, exists)| **exists == wanted)
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        Swap {
+            txn_id: self.txn_id,
+            create_databases: with(true, &self.changes.databases),
+            drop_databases: with(false, &self.changes.databases),
+            create_schemas: schemas(true),
+            drop_schemas: schemas(false),
+            pointers: attempt.pointers.clone(),
+            garbage: attempt.garbage.clone(),
+        }
+    }
+
+    /// Deletes what a losing attempt stored, except what the next one uses again; what cannot be deleted now becomes
+    /// garbage of the commit. An engine that is pointed at a folder must not find a metadata file that never was.
+    async fn discard(&self, attempt: &Attempt, work: &BTreeMap<TableName, TableWork>) -> Vec<NewGarbage> {
+        let mut garbage = Vec::new();
+        for object in &attempt.objects {
+            if work.values().any(|work| work.keeps(&object.location)) {
+                continue;
+            }
+            if let Err(error) = self.shared.loader.objects().delete(&object.location).await {
+                tracing::warn!(object = object.location, %error, "cannot delete an object of a lost attempt");
+                garbage.push(NewGarbage {
+                    path: object.location.clone(),
+                    not_before_ms: 0,
+                });
+            }
+        }
+        garbage
+    }
+
+    /// After a failure: finds out whether the commit happened all the same, and cleans up only if it did not.
+    async fn settle(&self, error: Error) -> Result<u64> {
+        match self.shared.database.outcome(self.txn_id).await {
+            Ok(TxnOutcome::Committed(csn)) => {
+                tracing::warn!(txn_id = %self.txn_id, %error, "the commit succeeded although its answer was lost");
+                return Ok(csn);
+            }
+            Ok(TxnOutcome::Open | TxnOutcome::Aborted) => {}
+            Err(lookup) => {
+                return Err(Error::new(error.kind(), "the outcome of the commit is unknown")
+                    .with_detail(format!(
+                        "transaction {}: {error}; looking it up failed: {lookup}",
+                        self.txn_id
+                    ))
+                    .with_hint("Look whether the change is there before you repeat it.")
+                    .with_source(error));
+            }
+        }
+        let locations: Vec<String> = self.registered.iter().cloned().collect();
+        if let Err(cleanup) = self.shared.give_up(self.txn_id, &locations).await {
+            tracing::warn!(txn_id = %self.txn_id, error = %cleanup, "cannot clean up after a failed commit");
+        }
+        Err(error)
+    }
+}
+
+/// The relation that is there when an attempt is made.
+enum Current {
+    Table {
+        version: Arc<TableVersion>,
+        location: String,
+    },
+    View {
+        location: String,
+    },
+}
+
+impl Attempt {
+    /// Removes the pointer; the table's directory dies with it when it is the table's own.
+    fn drop_relation(&mut self, shared: &Shared, name: &TableName, current: Option<Current>) {
+        let (kind, from) = match current {
+            None => return,
+            Some(Current::View { location }) => {
+                // A view is one small file: it goes like the files of a table.
+                self.garbage.push(dies_later(location.clone()));
+                (RelationKind::View, location)
+            }
+            Some(Current::Table { version, location }) => {
+                let metadata = version.metadata();
+                if shared.owns_location(metadata.location(), metadata.uuid()) {
+                    self.garbage.push(dies_later(format!("{}/", metadata.location())));
+                } else {
+                    tracing::info!(table = %name, "the files of a dropped table stay: its directory was given by a user");
+                }
+                (RelationKind::Table, location)
+            }
+        };
+        self.pointers.push(PointerChange {
+            name: name.clone(),
+            kind,
+            from: Some(from),
+            to: None,
+        });
+    }
+
+    fn move_pointer(&mut self, name: &TableName, kind: RelationKind, from: Option<String>, to: &TableVersion) {
+        let to = Some(to.metadata_location().to_owned());
+        self.pointers.push(PointerChange {
+            name: name.clone(),
+            kind,
+            from,
+            to,
+        });
+    }
+}
+
+fn dies_later(path: String) -> NewGarbage {
+    NewGarbage {
+        path,
+        not_before_ms: Utc::now().timestamp_millis() + DROPPED_TABLE_KEPT_MS,
+    }
+}
+
+/// Stores all objects at once; when one fails, the others are waited for, so that none comes after the cleanup.
+async fn put_all(shared: &Shared, objects: &[Encoded]) -> Result<()> {
+    let store = shared.loader.objects();
+    let puts: Vec<_> = objects
+        .iter()
+        .map(|object| {
+            let (store, location, bytes) = (store.clone(), object.location.clone(), object.bytes.clone());
+            async move { store.put(&location, bytes).await }
+        })
+        .collect();
+    let results: Vec<Result<()>> = stream::iter(puts).buffer_unordered(PUTS_MAX).collect().await;
+    results.into_iter().collect()
+}

@@ -1,0 +1,277 @@
+//! The next version of one table: its manifests, manifest list and metadata, in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::Utc;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use rand::Rng;
+use uuid::Uuid;
+
+use crate::database::NewGarbage;
+use crate::error::{Error, Result};
+use crate::file::DataFile;
+use crate::garbage::OLD_METADATA_KEPT_MS;
+use crate::iceberg::{
+    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotTotals, merge_manifest, write_list, write_manifest,
+};
+use crate::invariants::check_step;
+use crate::shared::{Shared, spread};
+use crate::table::TableVersion;
+use crate::txn::TableDelta;
+
+/// Manifests of this size (Iceberg's default target) are never merged.
+const MANIFEST_BYTES_MAX: u64 = 8 << 20;
+/// How many smaller ones of one partition spec a table may have before a commit merges them (Iceberg's default).
+const SMALL_MANIFESTS_MAX: usize = 100;
+const MANIFEST_READS_MAX: usize = 16;
+
+/// What the attempts of one commit to one table share.
+pub(super) struct TableWork {
+    txn_id: Uuid,
+    snapshot_id: i64,
+    /// Manifests of the added files by partition spec. Their entries inherit what depends on the head, so a retry uses
+    /// them again.
+    added: BTreeMap<i32, ManifestFile>,
+    manifest_count: u32,
+}
+
+/// What one attempt makes for one table.
+pub(super) struct NextVersion {
+    pub(super) version: TableVersion,
+    pub(super) objects: Vec<Encoded>,
+    pub(super) garbage: Vec<NewGarbage>,
+}
+
+impl TableWork {
+    pub(super) fn new(txn_id: Uuid) -> TableWork {
+        // Positive, as Iceberg wants it; 62 random bits.
+        let snapshot_id = rand::rng().random_range(1..=(i64::MAX >> 1));
+        TableWork {
+            txn_id,
+            snapshot_id,
+            added: BTreeMap::new(),
+            manifest_count: 0,
+        }
+    }
+
+    /// Whether an object is used by the next attempt too.
+    pub(super) fn keeps(&self, location: &str) -> bool {
+        self.added.values().any(|manifest| manifest.location() == location)
+    }
+
+    /// Puts the delta on top of `onto`, or makes the first version of a new table.
+    pub(super) async fn next_version(
+        &mut self,
+        shared: &Shared,
+        delta: &TableDelta,
+        onto: Option<&TableVersion>,
+        attempt: u32,
+    ) -> Result<NextVersion> {
+        let from = onto.map(TableVersion::metadata_location);
+        let current = onto.map_or(delta.version.metadata(), TableVersion::metadata);
+        let mut objects = Vec::new();
+        let mut manifests = match onto {
+            Some(version) => version.manifests(&shared.loader).await?.to_vec(),
+            None => Vec::new(),
+        };
+        let snapshot = match delta.added.is_empty() {
+            true => None,
+            false => {
+                while current.has_snapshot(self.snapshot_id) {
+                    self.snapshot_id = rand::rng().random_range(1..=(i64::MAX >> 1));
+                    self.added.clear();
+                }
+                let new = self.added_manifests(current, &delta.added, &mut objects).await?;
+                let old = self.merged(shared, current, manifests, &mut objects).await?;
+                let (table, id, txn_id) = (current.location(), self.snapshot_id, self.txn_id);
+                let list = format!("{table}/metadata/snap-{id}-{attempt}-{txn_id}.avro");
+                let all: Vec<ManifestFile> = new.into_iter().chain(old).collect();
+                let (listed, encoded) = write_list(current, id, &all, list.clone()).await?;
+                manifests = listed;
+                objects.push(encoded);
+                Some(new_snapshot(current, id, list, &delta.added))
+            }
+        };
+        let adds_snapshot = snapshot.is_some();
+        let (next, expired) = match (from, adds_snapshot) {
+            // A new table without rows is stored as it was made.
+            (None, false) => (current.clone(), Vec::new()),
+            _ => current.next(from, &delta.comments, snapshot)?,
+        };
+        check_step(current, &next, adds_snapshot)?;
+
+        let location = metadata_path(next.location(), from, self.txn_id, attempt);
+        let json = next.to_json()?;
+        let not_before_ms = Utc::now().timestamp_millis() + OLD_METADATA_KEPT_MS;
+        let garbage = expired
+            .into_iter()
+            .map(|path| NewGarbage { path, not_before_ms })
+            .collect();
+        let version = TableVersion::new(location.clone(), next, json.len())?.with_manifests(manifests);
+        objects.push(Encoded {
+            location,
+            bytes: Bytes::from(json),
+        });
+        Ok(NextVersion {
+            version,
+            objects,
+            garbage,
+        })
+    }
+
+    /// The manifests of the added files, encoded by the first attempt only.
+    async fn added_manifests(
+        &mut self,
+        current: &Metadata,
+        files: &[Arc<DataFile>],
+        objects: &mut Vec<Encoded>,
+    ) -> Result<Vec<ManifestFile>> {
+        if self.added.is_empty() {
+            let mut by_spec: BTreeMap<i32, Vec<Arc<DataFile>>> = BTreeMap::new();
+            for file in files {
+                by_spec.entry(file.spec_id).or_default().push(file.clone());
+            }
+            for (spec_id, files) in by_spec {
+                let location = self.manifest_path(current.location());
+                let (manifest, encoded) = write_manifest(current, spec_id, self.snapshot_id, &files, location).await?;
+                self.added.insert(spec_id, manifest);
+                objects.push(encoded);
+            }
+        }
+        Ok(self.added.values().cloned().collect())
+    }
+
+    /// The table's manifests, small ones merged when there are too many.
+    async fn merged(
+        &mut self,
+        shared: &Shared,
+        current: &Metadata,
+        manifests: Vec<ManifestFile>,
+        objects: &mut Vec<Encoded>,
+    ) -> Result<Vec<ManifestFile>> {
+        let mut small: BTreeMap<i32, Vec<ManifestFile>> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for manifest in manifests {
+            match manifest.is_data() && manifest.length_bytes() < MANIFEST_BYTES_MAX {
+                true => small.entry(manifest.spec_id()).or_default().push(manifest),
+                false => kept.push(manifest),
+            }
+        }
+        let mut all = Vec::new();
+        for (spec_id, group) in small {
+            if group.len() <= SMALL_MANIFESTS_MAX {
+                all.extend(group);
+                continue;
+            }
+            for bin in bins(group) {
+                let store = shared.loader.objects();
+                let reads: Vec<_> = bin
+                    .into_iter()
+                    .map(|part| {
+                        let store = store.clone();
+                        async move {
+                            let bytes = store.get(part.location()).await?;
+                            Ok::<_, Error>((part, bytes))
+                        }
+                    })
+                    .collect();
+                let parts: Vec<(ManifestFile, Bytes)> =
+                    stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;
+                let location = self.manifest_path(current.location());
+                let (manifest, encoded) = merge_manifest(current, spec_id, self.snapshot_id, &parts, location).await?;
+                all.push(manifest);
+                objects.push(encoded);
+            }
+        }
+        all.extend(kept);
+        Ok(all)
+    }
+
+    fn manifest_path(&mut self, table: &str) -> String {
+        let number = self.manifest_count;
+        self.manifest_count += 1;
+        format!(
+            "{table}/metadata/{}-{}-m{number}.avro",
+            spread(self.txn_id),
+            self.txn_id
+        )
+    }
+}
+
+fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, files: &[Arc<DataFile>]) -> NewSnapshot {
+    NewSnapshot {
+        id,
+        manifest_list,
+        // Clocks of servers differ; a table's history never goes back.
+        timestamp_ms: Utc::now().timestamp_millis().max(current.last_updated_ms() + 1),
+        added: SnapshotTotals {
+            files: files.len() as u64,
+            rows: files.iter().map(|file| file.row_count).sum(),
+            bytes: files.iter().map(|file| file.size_bytes).sum(),
+        },
+    }
+}
+
+/// Neighbours together, up to the size a manifest should have.
+fn bins(manifests: Vec<ManifestFile>) -> Vec<Vec<ManifestFile>> {
+    let mut bins: Vec<Vec<ManifestFile>> = Vec::new();
+    let mut room = 0;
+    for manifest in manifests {
+        let length = manifest.length_bytes();
+        match bins.last_mut() {
+            Some(bin) if length <= room => bin.push(manifest),
+            _ => {
+                bins.push(vec![manifest]);
+                room = MANIFEST_BYTES_MAX;
+            }
+        }
+        room = room.saturating_sub(length);
+    }
+    bins
+}
+
+/// Whether what the transaction did to the table as it was in its base can be done to it as it is now.
+pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion, delta: &TableDelta) -> Result<()> {
+    if base.metadata_location() == head.metadata_location() {
+        return Ok(());
+    }
+    let (base, head) = (base.metadata(), head.metadata());
+    head.check_writable()?;
+    if delta.added.is_empty() {
+        return Ok(());
+    }
+    let changed = |what: String| Err(Error::conflict(format!("Table \"{name}\" was altered: {what}.")));
+    let known: BTreeSet<i32> = base.required_columns().into_iter().map(|(id, _)| id).collect();
+    if let Some((_, column)) = head.required_columns().into_iter().find(|(id, _)| !known.contains(id)) {
+        return changed(format!("column \"{column}\" must not be null now"));
+    }
+    let specs = head.partition_specs()?;
+    for file in &delta.added {
+        if !specs.contains_key(&file.spec_id) {
+            return changed(format!("partition spec {} is gone", file.spec_id));
+        }
+        if let Some(column) = file.columns.iter().find(|column| !head.has_field(column.field_id)) {
+            return changed(format!("the column with field id {} is gone", column.field_id));
+        }
+    }
+    Ok(())
+}
+
+/// `<table>/metadata/<NNNNN>-<txn id>.metadata.json`, one number above the file the pointer has now: engines that are
+/// pointed at the directory take the highest. A retry is told apart by a suffix Iceberg's readers allow.
+pub(super) fn metadata_path(table: &str, previous: Option<&str>, txn_id: Uuid, attempt: u32) -> String {
+    let file = previous.and_then(|previous| previous.rsplit('/').next());
+    let digits = file.and_then(|file| file.split('-').next());
+    let number = match (previous, digits.and_then(|digits| digits.parse::<u32>().ok())) {
+        (None, _) => 0,
+        (Some(_), number) => number.unwrap_or(0).saturating_add(1),
+    };
+    let retry = if attempt == 0 {
+        String::new()
+    } else {
+        format!(".r{attempt}")
+    };
+    format!("{table}/metadata/{number:05}-{txn_id}{retry}.metadata.json")
+}

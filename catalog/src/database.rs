@@ -1,0 +1,152 @@
+//! The few statements the catalog runs on its database, as a trait: SQLite now, PostgreSQL when servers share one.
+//!
+//! Rules every implementation keeps, each with a test:
+//! 1. [`Database::swap`] changes everything it is asked to, or nothing.
+//! 2. When it returns a sequence number, the change survives loss of power.
+//! 3. Its changes and the transaction's outcome are one SQL transaction: [`Database::outcome`] never disagrees.
+//! 4. A transaction is committed or aborted, never both: whoever comes second is refused.
+//! 5. Changes other programs make to `iceberg_tables` get sequence numbers too.
+
+mod lock;
+mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::name::TableName;
+use crate::snapshot::RelationKind;
+
+pub(crate) use sqlite::SqliteDatabase;
+
+/// Where the metadata of a table or view is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    pub(crate) kind: RelationKind,
+    pub(crate) location: String,
+}
+
+/// The state of the pointers, whole or since a sequence number.
+#[derive(Debug)]
+pub(crate) struct PointerState {
+    pub(crate) csn: u64,
+    /// Whether `changes` is every pointer there is.
+    pub(crate) complete: bool,
+    pub(crate) databases: Vec<String>,
+    /// Database and schema.
+    pub(crate) schemas: Vec<(String, String)>,
+    /// `None`: gone.
+    pub(crate) changes: Vec<(TableName, Option<Pointer>)>,
+}
+
+/// One pointer a commit moves.
+#[derive(Clone, Debug)]
+pub(crate) struct PointerChange {
+    pub(crate) name: TableName,
+    pub(crate) kind: RelationKind,
+    /// What it must be now; `None`: there must be none.
+    pub(crate) from: Option<String>,
+    /// What it becomes; `None`: it is dropped.
+    pub(crate) to: Option<String>,
+}
+
+/// An object (or, with a slash at its end, everything below) that dies with a commit.
+#[derive(Clone, Debug)]
+pub(crate) struct NewGarbage {
+    pub(crate) path: String,
+    pub(crate) not_before_ms: i64,
+}
+
+/// Everything a commit changes in the database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Swap {
+    pub(crate) txn_id: Uuid,
+    pub(crate) create_databases: Vec<String>,
+    pub(crate) drop_databases: Vec<String>,
+    pub(crate) create_schemas: Vec<(String, String)>,
+    pub(crate) drop_schemas: Vec<(String, String)>,
+    pub(crate) pointers: Vec<PointerChange>,
+    pub(crate) garbage: Vec<NewGarbage>,
+}
+
+/// How a swap ended, when nothing failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SwapOutcome {
+    /// Durable, under this sequence number.
+    Committed(u64),
+    /// Nothing was changed: a pointer was not what it had to be. Look again and retry.
+    Moved,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TxnOutcome {
+    Open,
+    Committed(u64),
+    Aborted,
+}
+
+/// A transaction of a server that is gone, or one whose objects were not cleaned up.
+#[derive(Clone, Debug)]
+pub(crate) struct Leftover {
+    pub(crate) txn_id: Uuid,
+    pub(crate) table_locations: Vec<String>,
+}
+
+/// One row of the garbage list.
+#[derive(Clone, Debug)]
+pub(crate) struct GarbageRow {
+    pub(crate) path: String,
+    pub(crate) after_csn: u64,
+}
+
+#[async_trait]
+pub(crate) trait Database: Send + Sync + fmt::Debug {
+    /// A number that differs from the last one when anybody may have changed the database in between.
+    async fn change_token(&self) -> Result<i64>;
+
+    /// The pointers: what changed after `since`, or all. All at one moment.
+    async fn pointers(&self, since: Option<u64>) -> Result<PointerState>;
+
+    /// Notes that a transaction is about to write below these table locations. May be called again with more.
+    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()>;
+
+    /// The swap of a commit. Errors of kinds a user understands (a duplicate, something missing) mean nothing changed;
+    /// after any other error the outcome must be looked up.
+    async fn swap(&self, swap: &Swap) -> Result<SwapOutcome>;
+
+    /// What became of a registered transaction; one that was never registered is `Aborted`.
+    async fn outcome(&self, txn_id: Uuid) -> Result<TxnOutcome>;
+
+    /// Makes an open transaction aborted; the outcome afterwards.
+    async fn abort(&self, txn_id: Uuid) -> Result<TxnOutcome>;
+
+    /// Notes that the objects of an aborted transaction are gone.
+    async fn cleaned(&self, txn_id: Uuid) -> Result<()>;
+
+    /// Says this server is alive.
+    async fn heartbeat(&self) -> Result<()>;
+
+    /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished.
+    async fn leftovers(&self) -> Result<Vec<Leftover>>;
+
+    /// Garbage whose time has come and that no live pointer lies below.
+    async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>>;
+
+    /// The base of the oldest open transaction of any server.
+    async fn oldest_base_csn(&self) -> Result<Option<u64>>;
+
+    /// Takes paths off the garbage list.
+    async fn forget_garbage(&self, paths: &[String]) -> Result<()>;
+
+    /// A role's SCRAM verifier.
+    async fn secret(&self, role: &str) -> Result<Option<String>>;
+
+    /// Stores a role's SCRAM verifier, durably.
+    async fn set_secret(&self, role: &str, verifier: &str) -> Result<()>;
+
+    /// All roles, sorted.
+    async fn roles(&self) -> Result<Vec<String>>;
+}

@@ -1,0 +1,42 @@
+//! The Iceberg encoding: metadata files, manifests, manifest lists and views, as bytes in and bytes out.
+//!
+//! The only module that names the `iceberg` crate, and of that crate only its `spec` part. Its writers want a file;
+//! they get one in memory, and the bytes go through our own durable store.
+
+mod definition;
+mod manifest;
+mod metadata;
+mod types;
+mod value;
+mod view;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, ErrorKind, Result};
+
+pub(crate) use definition::create_metadata;
+pub(crate) use manifest::{
+    Encoded, ManifestFile, merge_manifest, read_list, read_manifest, write_list, write_manifest,
+};
+pub(crate) use metadata::{CommentChange, Metadata, NewSnapshot, SnapshotTotals};
+pub(crate) use view::{ViewMetadata, read_view, write_view};
+
+/// Runs a decoder of the crate on bytes that anybody may have written. Its Avro and JSON decoders are not proved free
+/// of panics; one must end the query, not the server.
+pub(crate) fn decode<T>(location: &str, decoder: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(decoder))
+        .unwrap_or_else(|_| Err(corrupt(location, "the decoder stopped at an unexpected value")))
+}
+
+fn corrupt(location: &str, detail: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("table metadata in \"{location}\" cannot be read"),
+    )
+    .with_detail(detail.to_string())
+}
+
+/// An encoder refused what we gave it: our fault, never the user's.
+fn encode_failed(what: &str, error: ::iceberg::Error) -> Error {
+    Error::internal(format!("cannot encode {what}")).with_detail(error.to_string())
+}

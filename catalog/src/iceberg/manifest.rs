@@ -1,0 +1,385 @@
+//! Manifests and manifest lists: the files of a snapshot and what their columns hold.
+//!
+//! Spec sections "Manifests", "Manifest Lists" and, for bounds, "Binary single-value serialization".
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ::iceberg::io::FileIO;
+use ::iceberg::spec::{
+    DataContentType, DataFile as IcebergDataFile, DataFileBuilder, DataFileFormat, Datum, Literal, Manifest,
+    ManifestContentType, ManifestEntry, ManifestFile as IcebergManifestFile, ManifestList, ManifestListWriter,
+    ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpecRef, Schema, Struct, StructType, Transform,
+    Type,
+};
+use bytes::Bytes;
+
+use super::metadata::Metadata;
+use super::value::{datum, is_a_number, may_be_truncated, truncate_lower, truncate_upper, value};
+use super::{corrupt, decode, encode_failed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::{ColumnStatistics, DataFile};
+use crate::value::Value;
+
+/// An object that is ready to be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) location: String,
+    pub(crate) bytes: Bytes,
+}
+
+/// One manifest as a manifest list names it.
+#[derive(Clone, Debug)]
+pub(crate) struct ManifestFile(IcebergManifestFile);
+
+impl ManifestFile {
+    pub(crate) fn location(&self) -> &str {
+        &self.0.manifest_path
+    }
+
+    pub(crate) fn length_bytes(&self) -> u64 {
+        self.0.manifest_length.try_into().unwrap_or(0)
+    }
+
+    pub(crate) fn spec_id(&self) -> i32 {
+        self.0.partition_spec_id
+    }
+
+    /// Whether the manifest lists data files, not row-level deletes.
+    pub(crate) fn is_data(&self) -> bool {
+        self.0.content == ManifestContentType::Data
+    }
+
+    /// Whether any of its entries can be alive.
+    pub(crate) fn has_live_files(&self) -> bool {
+        self.0.has_added_files() || self.0.has_existing_files()
+    }
+}
+
+/// Encodes the manifest that adds `files`, all of one partition spec, to the table.
+pub(crate) async fn write_manifest(
+    metadata: &Metadata,
+    spec_id: i32,
+    snapshot_id: i64,
+    files: &[Arc<DataFile>],
+    location: String,
+) -> Result<(ManifestFile, Encoded)> {
+    let spec = spec(metadata, spec_id)?;
+    let schema = metadata.inner.current_schema();
+    let partition_type = spec
+        .partition_type(schema)
+        .map_err(|error| encode_failed("a manifest", error))?;
+    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id)?;
+    for file in files {
+        let file = to_iceberg(file, schema, &partition_type)?;
+        // The sequence number is inherited from the manifest list, so a retry can use the manifest again.
+        memory
+            .writer
+            .add_file(file, -1)
+            .map_err(|error| encode_failed("a manifest", error))?;
+    }
+    memory.finish(location).await
+}
+
+/// Encodes one manifest with the live entries of several of the same partition spec.
+pub(crate) async fn merge_manifest(
+    metadata: &Metadata,
+    spec_id: i32,
+    snapshot_id: i64,
+    parts: &[(ManifestFile, Bytes)],
+    location: String,
+) -> Result<(ManifestFile, Encoded)> {
+    let mut memory = MemoryManifest::new(metadata, &*spec(metadata, spec_id)?, snapshot_id)?;
+    for (part, bytes) in parts {
+        for entry in parse(part, bytes)? {
+            if !entry.is_alive() {
+                continue;
+            }
+            let missing = || corrupt(part.location(), "an entry has no sequence number or snapshot");
+            let number = inherited(&entry, entry.sequence_number, part).ok_or_else(missing)?;
+            let file_number = inherited(&entry, entry.file_sequence_number, part).ok_or_else(missing)?;
+            let added_by = entry.snapshot_id.unwrap_or(part.0.added_snapshot_id);
+            memory
+                .writer
+                .add_existing_file(entry.data_file.clone(), added_by, number, Some(file_number))
+                .map_err(|error| encode_failed("a manifest", error))?;
+        }
+    }
+    memory.finish(location).await
+}
+
+/// A sequence number an entry leaves out is that of its manifest, for entries that were added by it and for all entries
+/// of version 1 (spec section "Sequence Number Inheritance").
+fn inherited(entry: &ManifestEntry, own: Option<i64>, manifest: &ManifestFile) -> Option<i64> {
+    let inherits = entry.status == ManifestStatus::Added || manifest.0.sequence_number == 0;
+    own.or(inherits.then_some(manifest.0.sequence_number))
+}
+
+/// Encodes the manifest list of a new snapshot on top of `metadata`; also gives the manifests as a reader of the list
+/// will find them, with their sequence numbers.
+pub(crate) async fn write_list(
+    metadata: &Metadata,
+    snapshot_id: i64,
+    manifests: &[ManifestFile],
+    location: String,
+) -> Result<(Vec<ManifestFile>, Encoded)> {
+    let failed = |error| encode_failed("a manifest list", error);
+    let memory = FileIO::new_with_memory();
+    let output = memory.new_output(MEMORY_PATH).map_err(failed)?;
+    let mut writer = ManifestListWriter::v2(
+        output.writer().await.map_err(failed)?,
+        snapshot_id,
+        metadata.inner.current_snapshot_id(),
+        metadata.next_sequence_number(),
+    );
+    writer
+        .add_manifests(manifests.iter().map(|manifest| manifest.0.clone()))
+        .map_err(failed)?;
+    writer.close().await.map_err(failed)?;
+    let bytes = read_back(&memory).await?;
+    Ok((read_list(metadata, &location, &bytes)?, Encoded { location, bytes }))
+}
+
+/// Reads the manifest list of the table's current snapshot.
+pub(crate) fn read_list(metadata: &Metadata, location: &str, bytes: &[u8]) -> Result<Vec<ManifestFile>> {
+    decode(location, || {
+        let version = metadata.inner.format_version();
+        let list = ManifestList::parse_with_version(bytes, version).map_err(|error| corrupt(location, error))?;
+        Ok(list.consume_entries().into_iter().map(ManifestFile).collect())
+    })
+}
+
+/// Reads the live data files of a manifest.
+pub(crate) fn read_manifest(manifest: &ManifestFile, bytes: &[u8]) -> Result<Vec<Arc<DataFile>>> {
+    let location = manifest.location();
+    decode(location, || {
+        let parsed = Manifest::parse_avro(bytes).map_err(|error| corrupt(location, error))?;
+        let (entries, header) = parsed.into_parts();
+        let spec = header.partition_spec();
+        let partition_type = spec
+            .partition_type(header.schema())
+            .map_err(|error| corrupt(location, error))?;
+        let days: Vec<bool> = spec
+            .fields()
+            .iter()
+            .map(|field| field.transform == Transform::Day)
+            .collect();
+        let alive = entries.iter().filter(|entry| entry.is_alive());
+        alive
+            .map(|entry| from_iceberg(entry, manifest.spec_id(), &partition_type, &days, location).map(Arc::new))
+            .collect()
+    })
+}
+
+fn parse(manifest: &ManifestFile, bytes: &[u8]) -> Result<Vec<Arc<ManifestEntry>>> {
+    let location = manifest.location();
+    decode(location, || {
+        let parsed = Manifest::parse_avro(bytes).map_err(|error| corrupt(location, error))?;
+        Ok(parsed.into_parts().0)
+    })
+}
+
+fn spec(metadata: &Metadata, spec_id: i32) -> Result<PartitionSpecRef> {
+    metadata
+        .inner
+        .partition_spec_by_id(spec_id)
+        .cloned()
+        .ok_or_else(|| Error::internal(format!("the table has no partition spec {spec_id}")))
+}
+
+const MEMORY_PATH: &str = "memory:///object";
+
+/// The crate's manifest writer over a file in memory.
+struct MemoryManifest {
+    memory: FileIO,
+    writer: ManifestWriter,
+}
+
+impl MemoryManifest {
+    fn new(metadata: &Metadata, spec: &::iceberg::spec::PartitionSpec, snapshot_id: i64) -> Result<Self> {
+        let memory = FileIO::new_with_memory();
+        let output = memory
+            .new_output(MEMORY_PATH)
+            .map_err(|error| encode_failed("a manifest", error))?;
+        let schema = metadata.inner.current_schema().clone();
+        let builder = ManifestWriterBuilder::new(output, Some(snapshot_id), schema, spec.clone());
+        Ok(MemoryManifest {
+            memory,
+            writer: builder.build_v2_data(),
+        })
+    }
+
+    async fn finish(self, location: String) -> Result<(ManifestFile, Encoded)> {
+        let failed = |error| encode_failed("a manifest", error);
+        let mut manifest = self.writer.write_manifest_file().await.map_err(failed)?;
+        manifest.manifest_path = location.clone();
+        let bytes = read_back(&self.memory).await?;
+        Ok((ManifestFile(manifest), Encoded { location, bytes }))
+    }
+}
+
+async fn read_back(memory: &FileIO) -> Result<Bytes> {
+    let failed = |error| encode_failed("an object", error);
+    memory
+        .new_input(MEMORY_PATH)
+        .map_err(failed)?
+        .read()
+        .await
+        .map_err(failed)
+}
+
+fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> Result<IcebergDataFile> {
+    let fields = partition_type.fields();
+    if fields.len() != file.partition.len() {
+        return Err(Error::internal(format!(
+            "file \"{}\" has {} partition values, its spec {}",
+            file.location,
+            file.partition.len(),
+            fields.len()
+        )));
+    }
+    let mut partition = Vec::with_capacity(fields.len());
+    for (field, value) in fields.iter().zip(&file.partition) {
+        let literal = match (value, field.field_type.as_primitive_type()) {
+            (None, _) => None,
+            (Some(value), Some(ty)) => Some(Literal::Primitive(datum(value, ty)?.literal().clone())),
+            (Some(_), None) => return Err(Error::internal(format!("partition field \"{}\" is nested", field.name))),
+        };
+        partition.push(literal);
+    }
+
+    let mut sizes = HashMap::new();
+    let mut values = HashMap::new();
+    let mut nulls = HashMap::new();
+    let mut nans = HashMap::new();
+    let mut lower = HashMap::new();
+    let mut upper = HashMap::new();
+    for column in &file.columns {
+        let id = column.field_id;
+        let ty = schema
+            .field_by_id(id)
+            .and_then(|field| field.field_type.as_primitive_type())
+            .ok_or_else(|| {
+                Error::internal(format!(
+                    "file \"{}\" has statistics of field {id}, which is no leaf",
+                    file.location
+                ))
+            })?;
+        sizes.insert(id, column.size_bytes);
+        values.insert(id, column.value_count);
+        nulls.insert(id, column.null_count);
+        if let Some(count) = column.nan_count {
+            nans.insert(id, count);
+        }
+        if let Some(bound) = column.lower.as_ref().map(truncate_lower).filter(is_a_number) {
+            lower.insert(id, datum(&bound, ty)?);
+        }
+        if let Some(bound) = column.upper.as_ref().and_then(truncate_upper).filter(is_a_number) {
+            upper.insert(id, datum(&bound, ty)?);
+        }
+    }
+
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::Data)
+        .file_path(file.location.clone())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::from_iter(partition))
+        .record_count(file.row_count)
+        .file_size_in_bytes(file.size_bytes)
+        .column_sizes(sizes)
+        .value_counts(values)
+        .null_value_counts(nulls)
+        .nan_value_counts(nans)
+        .lower_bounds(lower)
+        .upper_bounds(upper)
+        .split_offsets((!file.split_offsets.is_empty()).then(|| file.split_offsets.clone()))
+        .partition_spec_id(file.spec_id);
+    if let Some(id) = file.sort_order_id {
+        builder.sort_order_id(id);
+    }
+    builder
+        .build()
+        .map_err(|error| Error::internal("cannot encode a data file").with_detail(error.to_string()))
+}
+
+fn from_iceberg(
+    entry: &ManifestEntry,
+    spec_id: i32,
+    partition_type: &StructType,
+    days: &[bool],
+    manifest: &str,
+) -> Result<DataFile> {
+    let file = entry.data_file();
+    if file.content_type() != DataContentType::Data {
+        return Err(corrupt(manifest, "a manifest of data files lists a delete file"));
+    }
+    if file.file_format() != DataFileFormat::Parquet {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "data file \"{}\" is not a Parquet file, which is not supported",
+                file.file_path()
+            ),
+        ));
+    }
+    if file.partition().fields().len() != partition_type.fields().len() {
+        return Err(corrupt(manifest, "a partition tuple does not fit its spec"));
+    }
+    let mut partition = Vec::with_capacity(days.len());
+    for ((field, literal), day) in partition_type.fields().iter().zip(file.partition().iter()).zip(days) {
+        let value = match literal {
+            None => None,
+            Some(literal) => {
+                let literal = literal.as_primitive_literal();
+                let value = match (&*field.field_type, literal) {
+                    (Type::Primitive(ty), Some(literal)) => value(ty, &literal),
+                    _ => None,
+                };
+                Some(value.ok_or_else(|| corrupt(manifest, "a partition value does not fit its type"))?)
+            }
+        };
+        // The result of `day` is an int that Iceberg prints as a date.
+        partition.push(match value {
+            Some(Value::Date(days)) if *day => Some(Value::Int(days)),
+            other => other,
+        });
+    }
+    Ok(DataFile {
+        location: file.file_path().to_owned(),
+        size_bytes: file.file_size_in_bytes(),
+        row_count: file.record_count(),
+        spec_id,
+        partition,
+        columns: column_statistics(file),
+        sort_order_id: file.sort_order_id(),
+        split_offsets: file.split_offsets().unwrap_or_default().to_vec(),
+    })
+}
+
+/// The statistics of the columns whose values and nulls were counted; without both counts nothing safe can be said.
+fn column_statistics(file: &IcebergDataFile) -> Vec<ColumnStatistics> {
+    let mut columns = Vec::with_capacity(file.value_counts().len());
+    for (&field_id, &value_count) in file.value_counts() {
+        let Some(&null_count) = file.null_value_counts().get(&field_id) else {
+            continue;
+        };
+        let bound =
+            |bounds: &HashMap<i32, Datum>| bounds.get(&field_id).and_then(|d| value(d.data_type(), d.literal()));
+        let (lower, upper) = (bound(file.lower_bounds()), bound(file.upper_bounds()));
+        let bounds_exact =
+            !lower.as_ref().is_some_and(may_be_truncated) && !upper.as_ref().is_some_and(may_be_truncated);
+        columns.push(ColumnStatistics {
+            field_id,
+            size_bytes: file.column_sizes().get(&field_id).copied().unwrap_or(0),
+            value_count,
+            null_count,
+            nan_count: file.nan_value_counts().get(&field_id).copied(),
+            lower,
+            upper,
+            bounds_exact,
+        });
+    }
+    columns.sort_by_key(|column| column.field_id);
+    columns
+}

@@ -1,0 +1,378 @@
+//! A table's metadata file: made for a new table, read, and turned into the next version.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ::iceberg::spec::{
+    FormatVersion, MAIN_BRANCH, NullOrder, Operation, Schema, Snapshot, SortDirection, SortField as IcebergSortField,
+    Summary, TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
+};
+use uuid::Uuid;
+
+use super::definition::{is_uuid, uuid_partition};
+use super::types::{COLUMN_TYPES, parse_overrides, to_columns};
+use super::{corrupt, decode, encode_failed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{PartitionField, PartitionSpec, SortField, TableSchema, Transform};
+
+pub(super) const COMMENT_KEY: &str = "comment";
+
+/// The content of one metadata file.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata {
+    pub(super) inner: Arc<TableMetadata>,
+}
+
+/// A comment on the table (no column) or on a top-level column; `None` removes it.
+#[derive(Clone, Debug)]
+pub(crate) struct CommentChange {
+    pub(crate) column: Option<i32>,
+    pub(crate) comment: Option<String>,
+}
+
+/// What a commit adds to a table's history.
+pub(crate) struct NewSnapshot {
+    pub(crate) id: i64,
+    pub(crate) manifest_list: String,
+    pub(crate) timestamp_ms: i64,
+    /// What this commit added.
+    pub(crate) added: SnapshotTotals,
+}
+
+/// Files, rows and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotTotals {
+    pub(crate) files: u64,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Metadata {
+    /// Reads a metadata file.
+    pub(crate) fn parse(location: &str, bytes: &[u8]) -> Result<Metadata> {
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("table metadata in \"{location}\" is compressed, which is not supported"),
+            )
+            .with_hint(
+                "Set the table property write.metadata.compression-codec to none in the engine that wrote it.",
+            ));
+        }
+        decode(location, || {
+            let inner = serde_json::from_slice(bytes).map_err(|error| corrupt(location, error))?;
+            Ok(Metadata { inner: Arc::new(inner) })
+        })
+    }
+
+    /// The metadata file's content.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&*self.inner)
+            .map_err(|error| Error::internal("cannot encode table metadata").with_source(error))
+    }
+
+    pub(crate) fn uuid(&self) -> Uuid {
+        self.inner.uuid()
+    }
+
+    /// The table's directory, without a slash at its end.
+    pub(crate) fn location(&self) -> &str {
+        self.inner.location()
+    }
+
+    pub(crate) fn last_updated_ms(&self) -> i64 {
+        self.inner.last_updated_ms()
+    }
+
+    pub(crate) fn next_sequence_number(&self) -> i64 {
+        self.inner.next_sequence_number()
+    }
+
+    pub(crate) fn last_column_id(&self) -> i32 {
+        self.inner.last_column_id()
+    }
+
+    pub(crate) fn parent_snapshot_id(&self) -> Option<i64> {
+        self.inner
+            .current_snapshot()
+            .and_then(|snapshot| snapshot.parent_snapshot_id())
+    }
+
+    pub(crate) fn has_snapshot(&self, snapshot_id: i64) -> bool {
+        self.inner.snapshot_by_id(snapshot_id).is_some()
+    }
+
+    /// The current columns.
+    pub(crate) fn schema(&self, location: &str) -> Result<TableSchema> {
+        let overrides = parse_overrides(location, self.inner.properties().get(COLUMN_TYPES))?;
+        to_columns(self.inner.current_schema(), &overrides)
+    }
+
+    /// Whether a leaf or column with this id is in the current schema.
+    pub(crate) fn has_field(&self, field_id: i32) -> bool {
+        self.inner.current_schema().field_by_id(field_id).is_some()
+    }
+
+    /// The columns that must not be null, by field id and name.
+    pub(crate) fn required_columns(&self) -> Vec<(i32, String)> {
+        let fields = self.inner.current_schema().as_struct().fields();
+        fields
+            .iter()
+            .filter(|field| field.required)
+            .map(|field| (field.id, field.name.clone()))
+            .collect()
+    }
+
+    /// All partition specs by id.
+    pub(crate) fn partition_specs(&self) -> Result<BTreeMap<i32, PartitionSpec>> {
+        let mut specs = BTreeMap::new();
+        for spec in self.inner.partition_specs_iter() {
+            let mut fields = Vec::with_capacity(spec.fields().len());
+            for field in spec.fields() {
+                fields.push(PartitionField {
+                    source_id: field.source_id,
+                    field_id: field.field_id,
+                    name: field.name.clone(),
+                    transform: transform_from_iceberg(field.transform, &field.name)?,
+                });
+            }
+            specs.insert(
+                spec.spec_id(),
+                PartitionSpec {
+                    spec_id: spec.spec_id(),
+                    fields,
+                },
+            );
+        }
+        Ok(specs)
+    }
+
+    pub(crate) fn default_spec_id(&self) -> i32 {
+        self.inner.default_partition_spec_id()
+    }
+
+    /// Id and keys of the default sort order. An order that uses transforms counts as unsorted: we could not follow it.
+    pub(crate) fn sort_order(&self) -> (i32, Vec<SortField>) {
+        let order = self.inner.default_sort_order();
+        let plain = order
+            .fields
+            .iter()
+            .all(|field| field.transform == IcebergTransform::Identity);
+        match i32::try_from(order.order_id) {
+            Ok(id) if plain => {
+                let key = |field: &IcebergSortField| SortField {
+                    source_id: field.source_id,
+                    descending: field.direction == SortDirection::Descending,
+                    nulls_first: field.null_order == NullOrder::First,
+                };
+                (id, order.fields.iter().map(key).collect())
+            }
+            _ => (0, Vec::new()),
+        }
+    }
+
+    pub(crate) fn properties(&self) -> BTreeMap<String, String> {
+        self.inner
+            .properties()
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    pub(crate) fn comment(&self) -> Option<&str> {
+        self.inner.properties().get(COMMENT_KEY).map(String::as_str)
+    }
+
+    pub(crate) fn snapshot_id(&self) -> Option<i64> {
+        self.inner.current_snapshot_id()
+    }
+
+    /// Location of the current manifest list, if there is a snapshot.
+    pub(crate) fn manifest_list(&self) -> Option<&str> {
+        self.inner.current_snapshot().map(|snapshot| snapshot.manifest_list())
+    }
+
+    /// The rows of the current snapshot, if its summary gives an exact number: it counts them, and there are no
+    /// row-level deletes.
+    pub(crate) fn row_count(&self) -> Option<u64> {
+        let Some(snapshot) = self.inner.current_snapshot() else {
+            return Some(0);
+        };
+        let number = |key: &str| snapshot.summary().additional_properties.get(key)?.parse::<u64>().ok();
+        let no_deletes = number("total-delete-files") == Some(0)
+            || (number("total-position-deletes") == Some(0) && number("total-equality-deletes") == Some(0));
+        if no_deletes { number("total-records") } else { None }
+    }
+
+    /// The number of live data files, when the summary says it.
+    pub(crate) fn file_count(&self) -> Option<u64> {
+        let snapshot = self.inner.current_snapshot()?;
+        snapshot
+            .summary()
+            .additional_properties
+            .get("total-data-files")?
+            .parse()
+            .ok()
+    }
+
+    /// Refuses a table whose format version we read but do not write.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        let version = self.inner.format_version();
+        if version != FormatVersion::V2 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "writing to tables of Iceberg format version {} is not supported",
+                    version as u8
+                ),
+            )
+            .with_hint("Only format version 2 is written."));
+        }
+        for field in self.inner.default_partition_spec().fields() {
+            let source = self.inner.current_schema().field_by_id(field.source_id);
+            if let Some(source) =
+                source.filter(|source| field.transform == IcebergTransform::Identity && is_uuid(source))
+            {
+                return Err(uuid_partition(&source.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next version: comments first, then the snapshot. `location` is the file this version is stored in, `None` if
+    /// it never was stored. Also gives the metadata files that fell off the new version's log.
+    pub(crate) fn next(
+        &self,
+        location: Option<&str>,
+        comments: &[CommentChange],
+        snapshot: Option<NewSnapshot>,
+    ) -> Result<(Metadata, Vec<String>)> {
+        let failed = |error| encode_failed("table metadata", error);
+        let mut builder = TableMetadata::clone(&self.inner).into_builder(location.map(str::to_owned));
+        builder = self.apply_table_comment(builder, comments).map_err(failed)?;
+        if let Some(schema) = self.commented_schema(comments)? {
+            builder = builder.add_current_schema(schema).map_err(failed)?;
+        }
+        if let Some(snapshot) = snapshot {
+            builder = builder
+                .set_branch_snapshot(self.snapshot(snapshot), MAIN_BRANCH)
+                .map_err(failed)?;
+        }
+        let result = builder.build().map_err(failed)?;
+        let expired = result
+            .expired_metadata_logs
+            .into_iter()
+            .map(|entry| entry.metadata_file)
+            .collect();
+        Ok((
+            Metadata {
+                inner: Arc::new(result.metadata),
+            },
+            expired,
+        ))
+    }
+
+    fn apply_table_comment(
+        &self,
+        builder: TableMetadataBuilder,
+        comments: &[CommentChange],
+    ) -> ::iceberg::Result<TableMetadataBuilder> {
+        match comments.iter().rfind(|change| change.column.is_none()) {
+            None => Ok(builder),
+            Some(CommentChange {
+                comment: Some(text), ..
+            }) => builder.set_properties(HashMap::from([(COMMENT_KEY.to_owned(), text.clone())])),
+            Some(_) => builder.remove_properties(&[COMMENT_KEY.to_owned()]),
+        }
+    }
+
+    /// The current schema with column comments changed; `None` when no comment is for a column.
+    fn commented_schema(&self, comments: &[CommentChange]) -> Result<Option<Schema>> {
+        if comments.iter().all(|change| change.column.is_none()) {
+            return Ok(None);
+        }
+        let current = self.inner.current_schema();
+        let mut fields = current.as_struct().fields().to_vec();
+        for change in comments {
+            let Some(id) = change.column else { continue };
+            let field = fields
+                .iter_mut()
+                .find(|field| field.id == id)
+                .ok_or_else(|| Error::conflict("a column was dropped by another transaction"))?;
+            Arc::make_mut(field).doc = change.comment.clone();
+        }
+        let schema = Schema::builder()
+            .with_fields(fields)
+            .with_identifier_field_ids(current.identifier_field_ids())
+            .build()
+            .map_err(|error| encode_failed("a schema", error))?;
+        Ok(Some(schema))
+    }
+
+    fn snapshot(&self, new: NewSnapshot) -> Snapshot {
+        let parent = self.inner.current_snapshot();
+        Snapshot::builder()
+            .with_snapshot_id(new.id)
+            .with_parent_snapshot_id(parent.map(|snapshot| snapshot.snapshot_id()))
+            .with_sequence_number(self.inner.next_sequence_number())
+            .with_timestamp_ms(new.timestamp_ms)
+            .with_manifest_list(new.manifest_list)
+            .with_summary(append_summary(parent.map(|snapshot| snapshot.summary()), new.added))
+            .with_schema_id(self.inner.current_schema_id())
+            .build()
+    }
+}
+
+/// The summary of an append. Totals go on from the parent's; one the parent lacks stays unknown.
+fn append_summary(parent: Option<&Summary>, added: SnapshotTotals) -> Summary {
+    let mut properties = HashMap::from([
+        ("added-data-files".to_owned(), added.files.to_string()),
+        ("added-records".to_owned(), added.rows.to_string()),
+        ("added-files-size".to_owned(), added.bytes.to_string()),
+        ("engine-name".to_owned(), "staffa".to_owned()),
+        ("engine-version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+    ]);
+    let totals = [
+        ("total-data-files", added.files),
+        ("total-records", added.rows),
+        ("total-files-size", added.bytes),
+        ("total-delete-files", 0),
+        ("total-position-deletes", 0),
+        ("total-equality-deletes", 0),
+    ];
+    for (key, more) in totals {
+        let before = match parent {
+            None => Some(0),
+            Some(parent) => parent
+                .additional_properties
+                .get(key)
+                .and_then(|text| text.parse::<u64>().ok()),
+        };
+        if let Some(total) = before.and_then(|before| before.checked_add(more)) {
+            properties.insert(key.to_owned(), total.to_string());
+        }
+    }
+    Summary {
+        operation: Operation::Append,
+        additional_properties: properties,
+    }
+}
+
+fn transform_from_iceberg(transform: IcebergTransform, field: &str) -> Result<Transform> {
+    Ok(match transform {
+        IcebergTransform::Identity => Transform::Identity,
+        IcebergTransform::Bucket(buckets) => Transform::Bucket(buckets),
+        IcebergTransform::Truncate(width) => Transform::Truncate(width),
+        IcebergTransform::Year => Transform::Year,
+        IcebergTransform::Month => Transform::Month,
+        IcebergTransform::Day => Transform::Day,
+        IcebergTransform::Hour => Transform::Hour,
+        IcebergTransform::Void => Transform::Void,
+        IcebergTransform::Unknown => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("partition field \"{field}\" has a transform that is not supported"),
+            ));
+        }
+    })
+}

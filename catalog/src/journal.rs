@@ -1,0 +1,148 @@
+//! The pointer map as of one commit sequence number: which metadata file every table and view has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::database::{Pointer, PointerState};
+use crate::name::TableName;
+
+/// All pointers. Cheap to clone: schemas share their relations until one changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pointers {
+    csn: u64,
+    databases: BTreeMap<String, BTreeMap<String, Relations>>,
+}
+
+/// The tables and views of one schema by name.
+pub(crate) type Relations = Arc<BTreeMap<String, Pointer>>;
+
+impl Pointers {
+    pub(crate) fn csn(&self) -> u64 {
+        self.csn
+    }
+
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &String> {
+        self.databases.keys()
+    }
+
+    pub(crate) fn has_database(&self, database: &str) -> bool {
+        self.databases.contains_key(database)
+    }
+
+    pub(crate) fn schemas(&self, database: &str) -> impl Iterator<Item = &String> {
+        self.databases.get(database).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    pub(crate) fn relations(&self, database: &str, schema: &str) -> Option<&Relations> {
+        self.databases.get(database)?.get(schema)
+    }
+
+    pub(crate) fn get(&self, name: &TableName) -> Option<&Pointer> {
+        self.relations(&name.database, &name.schema)?.get(&name.name)
+    }
+
+    /// The map after what a database says has changed since this one was made.
+    pub(crate) fn advanced(&self, state: PointerState) -> Pointers {
+        let mut next = Pointers {
+            csn: state.csn,
+            databases: BTreeMap::new(),
+        };
+        for database in state.databases {
+            next.databases.entry(database).or_default();
+        }
+        for (database, schema) in state.schemas {
+            let relations = if state.complete {
+                None
+            } else {
+                self.relations(&database, &schema).cloned()
+            };
+            next.databases
+                .entry(database)
+                .or_default()
+                .insert(schema, relations.unwrap_or_default());
+        }
+        for (name, pointer) in state.changes {
+            next.set(&name, pointer);
+        }
+        next
+    }
+
+    pub(crate) fn insert_database(&mut self, database: &str) {
+        self.databases.entry(database.to_owned()).or_default();
+    }
+
+    pub(crate) fn remove_database(&mut self, database: &str) {
+        self.databases.remove(database);
+    }
+
+    pub(crate) fn insert_schema(&mut self, database: &str, schema: &str) {
+        self.databases
+            .entry(database.to_owned())
+            .or_default()
+            .entry(schema.to_owned())
+            .or_default();
+    }
+
+    pub(crate) fn remove_schema(&mut self, database: &str, schema: &str) {
+        if let Some(schemas) = self.databases.get_mut(database) {
+            schemas.remove(schema);
+        }
+    }
+
+    /// Sets or removes one pointer. Removing from a schema that is gone is fine.
+    pub(crate) fn set(&mut self, name: &TableName, pointer: Option<Pointer>) {
+        match pointer {
+            Some(pointer) => {
+                let schemas = self.databases.entry(name.database.clone()).or_default();
+                let relations = schemas.entry(name.schema.clone()).or_default();
+                Arc::make_mut(relations).insert(name.name.clone(), pointer);
+            }
+            None => {
+                let schemas = self.databases.get_mut(&name.database);
+                if let Some(relations) = schemas.and_then(|schemas| schemas.get_mut(&name.schema)) {
+                    Arc::make_mut(relations).remove(&name.name);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::RelationKind;
+
+    fn pointer(location: &str) -> Option<Pointer> {
+        Some(Pointer {
+            kind: RelationKind::Table,
+            location: location.to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_map_advances_by_changes_and_keeps_the_rest() {
+        let schemas = vec![("d".to_owned(), "s".to_owned()), ("d".to_owned(), "t".to_owned())];
+        let [a, b] = ["a", "b"].map(|name| TableName::new("d", "s", name));
+        let first = Pointers::default().advanced(PointerState {
+            csn: 1,
+            complete: true,
+            databases: vec!["d".to_owned(), "empty".to_owned()],
+            schemas: schemas.clone(),
+            changes: vec![(a.clone(), pointer("a1")), (b.clone(), pointer("b1"))],
+        });
+        let second = first.advanced(PointerState {
+            csn: 2,
+            complete: false,
+            databases: vec!["d".to_owned()],
+            schemas: schemas[..1].to_vec(),
+            changes: vec![(a.clone(), None), (TableName::new("d", "t", "x"), None)],
+        });
+        assert_eq!(first.get(&a), pointer("a1").as_ref());
+        assert!(first.has_database("empty"));
+        assert_eq!(second.csn(), 2);
+        assert_eq!(second.get(&a), None);
+        assert_eq!(second.get(&b), pointer("b1").as_ref());
+        assert_eq!(second.schemas("d").collect::<Vec<_>>(), ["s"]);
+        assert!(!second.has_database("empty"));
+    }
+}

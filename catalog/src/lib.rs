@@ -1,0 +1,56 @@
+//! The catalog: names, schemas, versions and commits of the warehouse's tables.
+//!
+//! Tables are Apache Iceberg tables (format version 2). Which metadata file a table has is a row in a SQL database that
+//! pyiceberg's `SqlCatalog` and Java's `JdbcCatalog` share with us. A journal filled by triggers gives every change of
+//! those rows, also theirs, a *commit sequence number*.
+//!
+//! A [`CatalogSnapshot`] is everything as of one number: immutable, shared by pointer, pinned by whoever holds it. A
+//! [`Transaction`] begins from one, sees it with its own changes, and commits like this:
+//!
+//! 1. data files are stored by the writer, durably, under names that carry the transaction's id;
+//! 2. the commit reads what the tables are now, and puts its changes on top, in memory;
+//! 3. manifests, manifest lists and metadata files are stored, all at once, durably;
+//! 4. one SQL transaction moves the pointers of all touched tables and takes the next number, or finds that somebody
+//!    was faster, and then 2 is done again.
+//!
+//! An outcome that is not known is looked up, never guessed. `commit.rs` lists the rules and where each is tested.
+//! This crate knows no SQL text of users, no Parquet bytes and no DataFusion.
+
+mod catalog;
+mod commit;
+mod database;
+mod error;
+mod file;
+mod garbage;
+mod iceberg;
+mod invariants;
+mod journal;
+mod loader;
+mod name;
+mod objects;
+mod schema;
+mod shared;
+mod snapshot;
+mod table;
+#[cfg(test)]
+mod testing;
+mod txn;
+mod types;
+mod value;
+
+pub use catalog::Catalog;
+pub use error::{Error, ErrorKind, Result};
+pub use file::{ColumnStatistics, DataFile};
+pub use garbage::DeadObject;
+pub use name::{TableName, quote_identifier};
+pub use objects::{MemoryObjects, Objects};
+pub use schema::{
+    Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,
+    Transform, View, ViewDefinition,
+};
+pub use snapshot::{CatalogSnapshot, RelationKind};
+pub use table::Table;
+pub use txn::{Savepoint, Transaction, WriteTarget};
+pub use types::SqlType;
+pub use uuid::Uuid;
+pub use value::Value;

@@ -1,0 +1,136 @@
+//! Reads metadata, views and manifests through caches. All of them are immutable, so a cache only ever has to forget.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use moka::future::Cache;
+
+use crate::error::{Error, Result};
+use crate::file::DataFile;
+use crate::iceberg::{ManifestFile, Metadata, ViewMetadata, decode, read_manifest, read_view};
+use crate::name::TableName;
+use crate::objects::Objects;
+use crate::schema::View;
+use crate::table::TableVersion;
+
+/// Parsed metadata of tables and views, with the file lists that hang on them.
+const METADATA_BYTES_MAX: u64 = 64 << 20;
+/// Data files of parsed manifests.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
+/// A stored view and the metadata its next version is made from.
+#[derive(Debug)]
+pub(crate) struct StoredView {
+    pub(crate) view: Arc<View>,
+    pub(crate) metadata: ViewMetadata,
+}
+
+type Files = Arc<Vec<Arc<DataFile>>>;
+
+/// The object store with the caches in front of it.
+pub(crate) struct Loader {
+    objects: Arc<dyn Objects>,
+    tables: Cache<String, Arc<TableVersion>>,
+    views: Cache<String, Arc<StoredView>>,
+    manifests: Cache<String, Files>,
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("objects", &self.objects)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    pub(crate) fn new(objects: Arc<dyn Objects>) -> Loader {
+        Loader {
+            objects,
+            tables: Cache::builder()
+                .max_capacity(METADATA_BYTES_MAX)
+                .weigher(|location: &String, version: &Arc<TableVersion>| {
+                    saturated(location.len() + version.weight_bytes())
+                })
+                .build(),
+            views: Cache::builder().max_capacity(1000).build(),
+            manifests: Cache::builder()
+                .max_capacity(MANIFEST_BYTES_MAX)
+                .weigher(|location: &String, files: &Files| {
+                    saturated(location.len() + files.iter().map(|file| file.heap_bytes()).sum::<usize>())
+                })
+                .build(),
+        }
+    }
+
+    pub(crate) fn objects(&self) -> &Arc<dyn Objects> {
+        &self.objects
+    }
+
+    /// The table version stored at a location.
+    pub(crate) async fn table_version(&self, location: &str) -> Result<Arc<TableVersion>> {
+        shared(self.tables.try_get_with_by_ref(location, async {
+            let bytes = self.objects.get(location).await?;
+            let metadata = Metadata::parse(location, &bytes)?;
+            decode(location, || {
+                Ok(Arc::new(TableVersion::new(location.to_owned(), metadata, bytes.len())?))
+            })
+        }))
+        .await
+    }
+
+    /// Keeps a version that was just committed, so that the next reader need not fetch it.
+    pub(crate) async fn keep_table_version(&self, version: Arc<TableVersion>) {
+        self.tables
+            .insert(version.metadata_location().to_owned(), version)
+            .await;
+    }
+
+    /// The view stored at a location, under its present name.
+    pub(crate) async fn view(&self, name: &TableName, location: &str) -> Result<Arc<StoredView>> {
+        let stored = shared(self.views.try_get_with_by_ref(location, async {
+            let bytes = self.objects.get(location).await?;
+            let (view, metadata) = read_view(name, location, &bytes)?;
+            Ok(Arc::new(StoredView {
+                view: Arc::new(view),
+                metadata,
+            }))
+        }))
+        .await?;
+        if stored.view.name == *name {
+            return Ok(stored);
+        }
+        let view = View {
+            name: name.clone(),
+            ..View::clone(&stored.view)
+        };
+        Ok(Arc::new(StoredView {
+            view: Arc::new(view),
+            metadata: stored.metadata.clone(),
+        }))
+    }
+
+    /// The live data files of a manifest.
+    pub(crate) async fn manifest(&self, manifest: &ManifestFile) -> Result<Files> {
+        shared(self.manifests.try_get_with_by_ref(manifest.location(), async {
+            let bytes = self.objects.get(manifest.location()).await?;
+            let manifest = manifest.clone();
+            // Decoding takes tens of microseconds a file: too long for a thread that serves connections.
+            let files = tokio::task::spawn_blocking(move || read_manifest(&manifest, &bytes))
+                .await
+                .map_err(|error| Error::internal("decoding a manifest was stopped").with_source(error))??;
+            Ok(Arc::new(files))
+        }))
+        .await
+    }
+}
+
+fn saturated(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// All who wait for one load get its error.
+async fn shared<T>(load: impl Future<Output = Result<T, Arc<Error>>>) -> Result<T> {
+    load.await.map_err(Error::shared)
+}

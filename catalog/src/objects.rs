@@ -1,0 +1,79 @@
+//! What the catalog needs of object storage. The engine implements it over durable stores; tests use [`MemoryObjects`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whole, immutable objects known by their full location (`file:///…`, `s3://…`).
+#[async_trait]
+pub trait Objects: Send + Sync + fmt::Debug {
+    /// The object's bytes; an absent object is an error of kind `Io`.
+    async fn get(&self, location: &str) -> Result<Bytes>;
+
+    /// Stores an object; it is durable when this returns.
+    async fn put(&self, location: &str, bytes: Bytes) -> Result<()>;
+
+    /// Removes an object; one that is absent is fine.
+    async fn delete(&self, location: &str) -> Result<()>;
+
+    /// The locations of all objects below `prefix`, a directory, recursively; an absent directory is empty.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+}
+
+/// Objects in memory: the test double, held to the same trait text.
+#[derive(Default)]
+pub struct MemoryObjects {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+}
+
+impl MemoryObjects {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for MemoryObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryObjects")
+            .field("count", &self.objects.lock().len())
+            .finish()
+    }
+}
+
+#[async_trait]
+impl Objects for MemoryObjects {
+    async fn get(&self, location: &str) -> Result<Bytes> {
+        self.objects
+            .lock()
+            .get(location)
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::Io, format!("object \"{location}\" does not exist")))
+    }
+
+    async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {
+        self.objects.lock().insert(location.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn delete(&self, location: &str) -> Result<()> {
+        self.objects.lock().remove(location);
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let directory = format!("{}/", prefix.trim_end_matches('/'));
+        Ok(self
+            .objects
+            .lock()
+            .keys()
+            .filter(|location| location.starts_with(&directory))
+            .cloned()
+            .collect())
+    }
+}

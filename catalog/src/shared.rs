@@ -1,0 +1,196 @@
+//! What all handles and transactions of one open catalog share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+use crate::database::{Database, TxnOutcome};
+use crate::error::Result;
+use crate::journal::Pointers;
+use crate::loader::Loader;
+use crate::name::TableName;
+use crate::snapshot::CatalogSnapshot;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) loader: Arc<Loader>,
+    /// Where new tables live, without a slash at its end.
+    warehouse: String,
+    /// The newest state this process has seen.
+    head: tokio::sync::Mutex<Option<Head>>,
+    /// Commits of this process to one table take turns: whoever would lose the swap waits instead.
+    turns: Mutex<HashMap<TableName, Weak<tokio::sync::Mutex<()>>>>,
+    /// Every state that somebody may still hold.
+    pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
+}
+
+#[derive(Debug)]
+struct Head {
+    /// [`Database::change_token`] from before the state was read: what came in between is seen next time.
+    token: i64,
+    snapshot: Arc<CatalogSnapshot>,
+}
+
+impl Shared {
+    pub(crate) fn new(database: Arc<dyn Database>, loader: Arc<Loader>, warehouse: &str) -> Shared {
+        Shared {
+            database,
+            loader,
+            warehouse: warehouse.trim_end_matches('/').to_owned(),
+            head: tokio::sync::Mutex::new(None),
+            turns: Mutex::default(),
+            pinned: Mutex::default(),
+        }
+    }
+
+    /// The newest committed state. The same value as last time when nothing changed.
+    pub(crate) async fn head(&self) -> Result<Arc<CatalogSnapshot>> {
+        let mut head = self.head.lock().await;
+        let token = self.database.change_token().await?;
+        if let Some(head) = head.as_ref().filter(|head| head.token == token) {
+            return Ok(head.snapshot.clone());
+        }
+        let last = head.as_ref().map(|head| head.snapshot.clone());
+        let state = self.database.pointers(last.as_ref().map(|last| last.csn())).await?;
+        let pointers = match &last {
+            Some(last) => last.pointers().advanced(state),
+            None => Pointers::default().advanced(state),
+        };
+        let snapshot = match last {
+            // A heartbeat or an intent changes the file but not the catalog.
+            Some(last) if *last.pointers() == pointers => last,
+            _ => {
+                let snapshot = Arc::new(CatalogSnapshot::committed(pointers, self.loader.clone()));
+                let mut pinned = self.pinned.lock();
+                pinned.retain(|state| state.strong_count() > 0);
+                pinned.push(Arc::downgrade(&snapshot));
+                snapshot
+            }
+        };
+        *head = Some(Head {
+            token,
+            snapshot: snapshot.clone(),
+        });
+        Ok(snapshot)
+    }
+
+    /// The oldest state that this process still uses.
+    pub(crate) fn oldest_pinned_csn(&self) -> Option<u64> {
+        self.pinned
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|state| state.csn())
+            .min()
+    }
+
+    /// Waits for this process's turn at each of the tables, which must be sorted: the order is what prevents deadlock.
+    pub(crate) async fn take_turns(&self, names: &[TableName]) -> Vec<OwnedMutexGuard<()>> {
+        debug_assert!(names.is_sorted());
+        let turns: Vec<_> = {
+            let mut turns = self.turns.lock();
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let mut turn = |name: &TableName| {
+                let slot = turns.entry(name.clone()).or_default();
+                slot.upgrade().unwrap_or_else(|| {
+                    let fresh = Arc::default();
+                    *slot = Arc::downgrade(&fresh);
+                    fresh
+                })
+            };
+            names.iter().map(&mut turn).collect()
+        };
+        let mut guards = Vec::with_capacity(turns.len());
+        for turn in turns {
+            guards.push(turn.lock_owned().await);
+        }
+        guards
+    }
+
+    /// The directory of a new table or view. The uuid makes it one that no other ever had.
+    pub(crate) fn new_location(&self, name: &TableName, uuid: Uuid) -> String {
+        let plain = |text: &str| -> String {
+            let keep = |char: char| {
+                if char.is_ascii_alphanumeric() || "_-".contains(char) {
+                    char
+                } else {
+                    '_'
+                }
+            };
+            text.chars().take(64).map(keep).collect()
+        };
+        let [database, schema, table] = [&name.database, &name.schema, &name.name].map(|part| plain(part));
+        format!("{}/{database}/{schema}/{table}-{}", self.warehouse, uuid.simple())
+    }
+
+    /// Whether the directory was made by [`Shared::new_location`] for this very table, so that all below it is its own.
+    pub(crate) fn owns_location(&self, location: &str, uuid: Uuid) -> bool {
+        location
+            .strip_prefix(&self.warehouse)
+            .is_some_and(|rest| rest.starts_with('/'))
+            && location.ends_with(&format!("-{}", uuid.simple()))
+    }
+
+    /// Gives a transaction up for good, then deletes its objects; the locations deleted. What cannot be deleted now is
+    /// found again by the next recovery. Nothing is deleted unless the transaction is known to be aborted.
+    pub(crate) async fn give_up(&self, txn_id: Uuid, table_locations: &[String]) -> Result<Vec<String>> {
+        match self.database.abort(txn_id).await? {
+            TxnOutcome::Aborted => {}
+            outcome => {
+                tracing::warn!(%txn_id, ?outcome, "transaction to give up is not aborted; its objects stay");
+                return Ok(Vec::new());
+            }
+        }
+        let mut deleted = Vec::new();
+        let mut complete = true;
+        for location in table_locations {
+            for directory in [data_directory(location, txn_id), format!("{location}/metadata")] {
+                match self.objects_of(txn_id, &directory).await {
+                    Ok(objects) => {
+                        for object in objects {
+                            match self.loader.objects().delete(&object).await {
+                                Ok(()) => deleted.push(object),
+                                Err(error) => {
+                                    tracing::warn!(%txn_id, object, %error, "cannot delete a leftover");
+                                    complete = false;
+                                }
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%txn_id, directory, %error, "cannot list leftovers");
+                        complete = false;
+                    }
+                }
+            }
+        }
+        if complete {
+            self.database.cleaned(txn_id).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// The objects below a directory that carry the transaction's id in their name.
+    pub(crate) async fn objects_of(&self, txn_id: Uuid, directory: &str) -> Result<Vec<String>> {
+        let id = txn_id.to_string();
+        let mut objects = self.loader.objects().list(directory).await?;
+        objects.retain(|object| object.rsplit('/').next().is_some_and(|file| file.contains(&id)));
+        Ok(objects)
+    }
+}
+
+/// Where a transaction's data files of one table are. The hash spreads the keys of an object store.
+pub(crate) fn data_directory(table_location: &str, txn_id: Uuid) -> String {
+    format!("{table_location}/data/{}", spread(txn_id))
+}
+
+/// Four hex digits of an FNV-1a hash of the transaction's id.
+pub(crate) fn spread(txn_id: Uuid) -> String {
+    let fnv = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let hash = txn_id.as_bytes().iter().fold(0x811c_9dc5_u32, fnv);
+    format!("{:04x}", (hash >> 16) ^ (hash & 0xffff))
+}

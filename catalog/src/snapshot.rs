@@ -1,0 +1,168 @@
+//! One immutable state of all databases, schemas, tables and views, pinned by a session.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::journal::Pointers;
+use crate::loader::Loader;
+use crate::name::TableName;
+use crate::schema::View;
+use crate::table::Table;
+
+/// What a name in a schema stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RelationKind {
+    /// A table.
+    Table,
+    /// A view.
+    View,
+}
+
+/// One state of the whole catalog. Holding it pins it: nothing it needs is deleted.
+pub struct CatalogSnapshot {
+    pointers: Pointers,
+    loader: Arc<Loader>,
+    /// What the open transaction this state belongs to has made or changed.
+    own: BTreeMap<TableName, OwnRelation>,
+    /// The committed state below a transaction's own, kept pinned.
+    base: Option<Arc<CatalogSnapshot>>,
+    /// Tables handed out, so that all users of this state share one.
+    tables: Mutex<HashMap<TableName, Arc<Table>>>,
+}
+
+/// A relation as its own transaction sees it.
+#[derive(Clone, Debug)]
+pub(crate) enum OwnRelation {
+    Table(Arc<Table>),
+    View(Arc<View>),
+}
+
+impl fmt::Debug for CatalogSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogSnapshot")
+            .field("csn", &self.csn())
+            .field("own", &self.own.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CatalogSnapshot {
+    pub(crate) fn committed(pointers: Pointers, loader: Arc<Loader>) -> CatalogSnapshot {
+        CatalogSnapshot {
+            pointers,
+            loader,
+            own: BTreeMap::new(),
+            base: None,
+            tables: Mutex::default(),
+        }
+    }
+
+    /// The state of a transaction: `pointers` are the base's with its changes, `own` the relations behind them.
+    pub(crate) fn of_transaction(
+        base: Arc<CatalogSnapshot>,
+        pointers: Pointers,
+        own: BTreeMap<TableName, OwnRelation>,
+    ) -> CatalogSnapshot {
+        CatalogSnapshot {
+            pointers,
+            loader: base.loader.clone(),
+            own,
+            base: Some(base),
+            tables: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn pointers(&self) -> &Pointers {
+        &self.pointers
+    }
+
+    pub(crate) fn is_of_transaction(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The commit sequence number of this state; of its base, if it is a transaction's.
+    pub fn csn(&self) -> u64 {
+        self.pointers.csn()
+    }
+
+    /// All databases, sorted.
+    pub fn databases(&self) -> Vec<String> {
+        self.pointers.databases().cloned().collect()
+    }
+
+    /// Whether the database exists.
+    pub fn has_database(&self, database: &str) -> bool {
+        self.pointers.has_database(database)
+    }
+
+    /// The schemas of a database, sorted; none when there is no such database.
+    pub fn schemas(&self, database: &str) -> Vec<String> {
+        self.pointers.schemas(database).cloned().collect()
+    }
+
+    /// Whether the schema exists.
+    pub fn has_schema(&self, database: &str, schema: &str) -> bool {
+        self.pointers.relations(database, schema).is_some()
+    }
+
+    /// The tables and views of a schema, sorted by name; none when there is no such schema.
+    pub fn relations(&self, database: &str, schema: &str) -> Vec<(String, RelationKind)> {
+        let relations = self.pointers.relations(database, schema);
+        relations
+            .into_iter()
+            .flat_map(|all| all.iter())
+            .map(|(name, pointer)| (name.clone(), pointer.kind))
+            .collect()
+    }
+
+    /// What the name stands for, if anything.
+    pub fn relation(&self, name: &TableName) -> Option<RelationKind> {
+        self.pointers.get(name).map(|pointer| pointer.kind)
+    }
+
+    /// The table of this name; `None` when there is none (also when the name is a view's).
+    pub async fn table(&self, name: &TableName) -> Result<Option<Arc<Table>>> {
+        if let Some(OwnRelation::Table(table)) = self.own.get(name) {
+            return Ok(Some(table.clone()));
+        }
+        let Some(pointer) = self
+            .pointers
+            .get(name)
+            .filter(|pointer| pointer.kind == RelationKind::Table)
+        else {
+            return Ok(None);
+        };
+        // What a transaction has not touched is its base's.
+        let state = self.base.as_deref().unwrap_or(self);
+        if let Some(table) = state.loaded_table(name) {
+            return Ok(Some(table));
+        }
+        let version = self.loader.table_version(&pointer.location).await?;
+        let table = Arc::new(Table::new(name.clone(), version, Vec::new(), self.loader.clone()));
+        Ok(Some(state.tables.lock().entry(name.clone()).or_insert(table).clone()))
+    }
+
+    /// The table, if [`CatalogSnapshot::table`] has given it out before.
+    pub(crate) fn loaded_table(&self, name: &TableName) -> Option<Arc<Table>> {
+        self.tables.lock().get(name).cloned()
+    }
+
+    /// The view of this name; `None` when there is none (also when the name is a table's).
+    pub async fn view(&self, name: &TableName) -> Result<Option<Arc<View>>> {
+        if let Some(OwnRelation::View(view)) = self.own.get(name) {
+            return Ok(Some(view.clone()));
+        }
+        match self
+            .pointers
+            .get(name)
+            .filter(|pointer| pointer.kind == RelationKind::View)
+        {
+            Some(pointer) => Ok(Some(self.loader.view(name, &pointer.location).await?.view.clone())),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One version of one table: its columns, its layout, its files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::DataFile;
+use crate::iceberg::{ManifestFile, Metadata, read_list};
+use crate::loader::Loader;
+use crate::name::TableName;
+use crate::schema::{PartitionSpec, SortField, TableSchema};
+
+/// How many manifests of one table are read at once.
+const MANIFEST_READS_MAX: usize = 8;
+/// What one data file is taken to weigh before it was read.
+const FILE_BYTES_GUESS: usize = 16;
+
+/// One immutable version of a table, as one snapshot or transaction sees it.
+#[derive(Debug)]
+pub struct Table {
+    name: TableName,
+    version: Arc<TableVersion>,
+    /// Files of the reader's own transaction.
+    pending: Vec<Arc<DataFile>>,
+    loader: Arc<Loader>,
+    /// Committed and pending files together.
+    all_files: OnceCell<Arc<Vec<Arc<DataFile>>>>,
+}
+
+impl Table {
+    pub(crate) fn new(
+        name: TableName,
+        version: Arc<TableVersion>,
+        pending: Vec<Arc<DataFile>>,
+        loader: Arc<Loader>,
+    ) -> Table {
+        Table {
+            name,
+            version,
+            pending,
+            loader,
+            all_files: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn version(&self) -> &Arc<TableVersion> {
+        &self.version
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    /// The id that stays with the table through renames and changes.
+    pub fn uuid(&self) -> Uuid {
+        self.version.metadata.uuid()
+    }
+
+    /// The directory of the table's files, without a slash at its end.
+    pub fn location(&self) -> &str {
+        self.version.metadata.location()
+    }
+
+    /// The metadata file of this version. Empty while the table was created or changed only by the open transaction.
+    pub fn metadata_location(&self) -> &str {
+        &self.version.metadata_location
+    }
+
+    /// The current columns.
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        &self.version.schema
+    }
+
+    /// Every partition spec files may be written with, by id.
+    pub fn partition_specs(&self) -> &BTreeMap<i32, PartitionSpec> {
+        &self.version.partition_specs
+    }
+
+    /// The spec new files are written with.
+    pub fn default_spec(&self) -> &PartitionSpec {
+        &self.version.default_spec
+    }
+
+    /// The id of the sort order new files should follow, and its keys; `(0, [])` when unsorted.
+    pub fn sort_order(&self) -> (i32, &[SortField]) {
+        (self.version.sort_order.0, &self.version.sort_order.1)
+    }
+
+    /// The table properties as stored.
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.version.properties
+    }
+
+    /// `COMMENT ON TABLE`
+    pub fn comment(&self) -> Option<&str> {
+        self.version.metadata.comment()
+    }
+
+    /// The Iceberg snapshot, if the table ever held committed data. Pending files are not in it.
+    pub fn snapshot_id(&self) -> Option<i64> {
+        self.version.metadata.snapshot_id()
+    }
+
+    /// The number of rows, when the metadata says it exactly.
+    pub fn row_count(&self) -> Option<u64> {
+        let pending: u64 = self.pending.iter().map(|file| file.row_count).sum();
+        Some(self.version.metadata.row_count()? + pending)
+    }
+
+    /// The live data files, those of the open transaction last.
+    ///
+    /// Fails with `Unsupported` for a table with row-level deletes or with files that are not Parquet.
+    pub async fn files(&self) -> Result<Arc<Vec<Arc<DataFile>>>> {
+        let committed = self.version.files(&self.loader, &self.name).await?;
+        if self.pending.is_empty() {
+            return Ok(committed);
+        }
+        let all = self.all_files.get_or_init(|| async move {
+            let mut files = committed.to_vec();
+            files.extend(self.pending.iter().cloned());
+            Arc::new(files)
+        });
+        Ok(all.await.clone())
+    }
+}
+
+/// A metadata file's content in the catalog's own terms, shared by every snapshot that points to it.
+#[derive(Debug)]
+pub(crate) struct TableVersion {
+    metadata_location: String,
+    metadata: Metadata,
+    /// Length of the metadata file, which the weight in the cache goes by.
+    json_bytes: usize,
+    schema: Arc<TableSchema>,
+    partition_specs: BTreeMap<i32, PartitionSpec>,
+    default_spec: PartitionSpec,
+    sort_order: (i32, Vec<SortField>),
+    properties: BTreeMap<String, String>,
+    manifests: OnceCell<Arc<Vec<ManifestFile>>>,
+    files: OnceCell<Arc<Vec<Arc<DataFile>>>>,
+}
+
+impl TableVersion {
+    pub(crate) fn new(metadata_location: String, metadata: Metadata, json_bytes: usize) -> Result<TableVersion> {
+        let schema = Arc::new(metadata.schema(&metadata_location)?);
+        let partition_specs = metadata.partition_specs()?;
+        let default_spec = partition_specs
+            .get(&metadata.default_spec_id())
+            .cloned()
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    format!("table metadata in \"{metadata_location}\" has no default spec"),
+                )
+            })?;
+        Ok(TableVersion {
+            sort_order: metadata.sort_order(),
+            properties: metadata.properties(),
+            metadata_location,
+            metadata,
+            json_bytes,
+            schema,
+            partition_specs,
+            default_spec,
+            manifests: OnceCell::new(),
+            files: OnceCell::new(),
+        })
+    }
+
+    /// With the manifests that are known because this process has just written their list.
+    pub(crate) fn with_manifests(mut self, manifests: Vec<ManifestFile>) -> TableVersion {
+        self.manifests = OnceCell::new_with(Some(Arc::new(manifests)));
+        self
+    }
+
+    pub(crate) fn metadata_location(&self) -> &str {
+        &self.metadata_location
+    }
+
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub(crate) fn partition_specs(&self) -> &BTreeMap<i32, PartitionSpec> {
+        &self.partition_specs
+    }
+
+    /// About the bytes held: parsed JSON is a few times its text. The list of files is counted, the files themselves
+    /// are counted by the cache of manifests.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let files = self
+            .metadata
+            .file_count()
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(0);
+        self.json_bytes
+            .saturating_mul(4)
+            .saturating_add(files.saturating_mul(FILE_BYTES_GUESS))
+    }
+
+    /// The manifests of the current snapshot.
+    pub(crate) async fn manifests(&self, loader: &Loader) -> Result<Arc<Vec<ManifestFile>>> {
+        let read = self.manifests.get_or_try_init(|| async {
+            let Some(location) = self.metadata.manifest_list() else {
+                return Ok(Arc::default());
+            };
+            let bytes = loader.objects().get(location).await?;
+            Ok::<_, Error>(Arc::new(read_list(&self.metadata, location, &bytes)?))
+        });
+        read.await.cloned()
+    }
+
+    async fn files(&self, loader: &Arc<Loader>, name: &TableName) -> Result<Arc<Vec<Arc<DataFile>>>> {
+        let read = self.files.get_or_try_init(|| async {
+            let manifests = self.manifests(loader).await?;
+            check_no_deletes(&manifests, name)?;
+            let reads: Vec<_> = manifests
+                .iter()
+                .filter(|part| part.has_live_files())
+                .map(|part| {
+                    let (loader, part) = (loader.clone(), part.clone());
+                    async move { loader.manifest(&part).await }
+                })
+                .collect();
+            let parts: Vec<_> = stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;
+            let mut files = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+            parts.iter().for_each(|part| files.extend(part.iter().cloned()));
+            Ok::<_, Error>(Arc::new(files))
+        });
+        read.await.cloned()
+    }
+}
+
+/// Ignoring a delete file would bring deleted rows back.
+fn check_no_deletes(manifests: &[ManifestFile], name: &TableName) -> Result<()> {
+    if manifests.iter().any(|part| !part.is_data() && part.has_live_files()) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "table \"{}\" has row-level deletes, which are not supported yet",
+                name.name
+            ),
+        )
+        .with_hint("Rewrite the table's data files (compaction) in the engine that deleted the rows."));
+    }
+    Ok(())
+}

@@ -1,0 +1,634 @@
+//! An open transaction: what it has changed, and the state it sees.
+//!
+//! Nothing of Iceberg is written before the commit except data files. Before the first of those, the transaction is
+//! registered in the catalog database, so that whatever a crash leaves can be found.
+
+mod changes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::Utc;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::commit::{self, Commit};
+use crate::database::Pointer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::DataFile;
+use crate::iceberg::{CommentChange, create_metadata, write_view};
+use crate::name::TableName;
+use crate::schema::{TableDefinition, View, ViewDefinition};
+use crate::shared::{Shared, data_directory};
+use crate::snapshot::{CatalogSnapshot, OwnRelation, RelationKind};
+use crate::table::{Table, TableVersion};
+
+use changes::set_existence;
+pub(crate) use changes::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
+
+/// The schema every new database has.
+const FIRST_SCHEMA: &str = "public";
+/// The columns for names in the catalog database, in characters.
+const NAME_LENGTH_MAX: usize = 255;
+
+/// Where the data files of one transaction for one table go.
+#[derive(Clone, Debug)]
+pub struct WriteTarget {
+    /// The table as the transaction sees it.
+    pub table: Arc<Table>,
+    /// The beginning of every data file's location: append `<n>.parquet`, with an `n` not used before.
+    pub data_prefix: String,
+}
+
+/// A point inside a transaction that can be gone back to.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    changes: Arc<Changes>,
+}
+
+/// An open transaction. It has one owner; dropping it rolls it back in the background.
+#[derive(Debug)]
+pub struct Transaction {
+    id: Uuid,
+    shared: Arc<Shared>,
+    base: Arc<CatalogSnapshot>,
+    changes: Arc<Changes>,
+    /// The state with the changes, made when first asked for after a change.
+    seen: Mutex<Option<Arc<CatalogSnapshot>>>,
+    /// The table locations the catalog database knows this transaction writes below.
+    registered: BTreeSet<String>,
+    /// Whether data files may exist that are no longer among the changes.
+    may_have_strays: bool,
+    /// Whether commit or rollback has taken over.
+    is_finished: bool,
+}
+
+impl Transaction {
+    pub(crate) fn new(shared: Arc<Shared>, base: Arc<CatalogSnapshot>) -> Transaction {
+        Transaction {
+            id: Uuid::now_v7(),
+            shared,
+            base,
+            changes: Arc::default(),
+            seen: Mutex::new(None),
+            registered: BTreeSet::new(),
+            may_have_strays: false,
+            is_finished: false,
+        }
+    }
+
+    /// The transaction's id, part of the name of every object it makes.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The committed state the transaction began from.
+    pub fn base(&self) -> &Arc<CatalogSnapshot> {
+        &self.base
+    }
+
+    /// The base with the transaction's own changes: what its next statement reads.
+    pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        if self.is_read_only() {
+            return self.base.clone();
+        }
+        self.seen.lock().get_or_insert_with(|| Arc::new(self.overlay())).clone()
+    }
+
+    /// Whether nothing was changed so far. A transaction that only called [`Transaction::begin_write`] is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.changes.databases.is_empty() && self.changes.schemas.is_empty() && self.changes.relations.is_empty()
+    }
+
+    /// The tables and views changed so far, sorted.
+    pub fn changed_tables(&self) -> Vec<TableName> {
+        self.changes.relations.keys().cloned().collect()
+    }
+
+    /// Remembers the changes made so far. Cheap.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            changes: self.changes.clone(),
+        }
+    }
+
+    /// Goes back to the changes a savepoint of this transaction remembers. Data files added since are deleted at the
+    /// transaction's end.
+    pub fn restore(&mut self, savepoint: Savepoint) {
+        // Also when the changes are the same: a statement may have failed between writing a file and adding it.
+        self.may_have_strays = true;
+        self.changes = savepoint.changes;
+        *self.seen.lock() = None;
+    }
+
+    /// CREATE DATABASE, with an empty schema `public`.
+    pub async fn create_database(&mut self, database: &str) -> Result<()> {
+        check_name(database)?;
+        if self.snapshot().has_database(database) {
+            return Err(Error::duplicate_database(database));
+        }
+        let changes = self.change();
+        set_existence(&mut changes.databases, database.to_owned(), true);
+        set_existence(
+            &mut changes.schemas,
+            (database.to_owned(), FIRST_SCHEMA.to_owned()),
+            true,
+        );
+        Ok(())
+    }
+
+    /// DROP DATABASE. Without `cascade` every schema must be empty of tables and views.
+    pub async fn drop_database(&mut self, database: &str, cascade: bool) -> Result<()> {
+        let snapshot = self.snapshot();
+        if !snapshot.has_database(database) {
+            return Err(Error::undefined_database(database));
+        }
+        for schema in snapshot.schemas(database) {
+            if !cascade && !snapshot.relations(database, &schema).is_empty() {
+                return Err(has_dependents(
+                    "database",
+                    database,
+                    &format!("schema {schema} is not empty"),
+                ));
+            }
+            self.drop_schema(database, &schema, cascade).await?;
+        }
+        set_existence(&mut self.change().databases, database.to_owned(), false);
+        Ok(())
+    }
+
+    /// CREATE SCHEMA
+    pub async fn create_schema(&mut self, database: &str, schema: &str) -> Result<()> {
+        check_name(schema)?;
+        let snapshot = self.snapshot();
+        if !snapshot.has_database(database) {
+            return Err(Error::undefined_database(database));
+        }
+        if snapshot.has_schema(database, schema) {
+            return Err(Error::duplicate_schema(schema));
+        }
+        set_existence(
+            &mut self.change().schemas,
+            (database.to_owned(), schema.to_owned()),
+            true,
+        );
+        Ok(())
+    }
+
+    /// DROP SCHEMA. Without `cascade` it must be empty.
+    pub async fn drop_schema(&mut self, database: &str, schema: &str, cascade: bool) -> Result<()> {
+        let snapshot = self.snapshot();
+        if !snapshot.has_schema(database, schema) {
+            return Err(Error::undefined_schema(schema));
+        }
+        let relations = snapshot.relations(database, schema);
+        if let (false, Some((first, _))) = (cascade, relations.first()) {
+            return Err(has_dependents("schema", schema, &format!("{first} is in it")));
+        }
+        for (name, _) in relations {
+            self.drop_relation(&TableName::new(database, schema, name)).await?;
+        }
+        set_existence(
+            &mut self.change().schemas,
+            (database.to_owned(), schema.to_owned()),
+            false,
+        );
+        Ok(())
+    }
+
+    /// CREATE TABLE. Gives the table as this transaction sees it, with its field ids.
+    pub async fn create_table(&mut self, definition: TableDefinition) -> Result<Arc<Table>> {
+        let name = definition.name.clone();
+        self.check_new_relation(&name)?;
+        if self.snapshot().relation(&name).is_some() {
+            return Err(Error::duplicate_relation(&name.name));
+        }
+        let uuid = Uuid::new_v4();
+        let location = match &definition.location {
+            Some(location) => location.trim_end_matches('/').to_owned(),
+            None => self.shared.new_location(&name, uuid),
+        };
+        if !location.contains("://") {
+            return Err(
+                Error::invalid(format!("table location \"{location}\" is not a location"))
+                    .with_hint("Write it as a URL, for example s3://bucket/folder."),
+            );
+        }
+        let metadata = create_metadata(&definition, uuid, &location)?;
+        let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
+        let delta = TableDelta {
+            version,
+            is_new: true,
+            comments: Vec::new(),
+            added: Vec::new(),
+        };
+        self.set_state(&name, Some(RelationState::Table(delta)));
+        self.table(&name).await
+    }
+
+    /// DROP TABLE. The files stay for a week.
+    pub async fn drop_table(&mut self, name: &TableName) -> Result<()> {
+        match self.snapshot().relation(name) {
+            None => Err(Error::undefined_relation(&name.name)),
+            Some(RelationKind::View) => Err(wrong_type(name, "table", "Use DROP VIEW to remove a view.")),
+            Some(RelationKind::Table) => self.drop_relation(name).await,
+        }
+    }
+
+    /// CREATE VIEW; with `replace`, an existing view of the name becomes this one.
+    pub async fn create_view(&mut self, definition: ViewDefinition, replace: bool) -> Result<()> {
+        let name = definition.name.clone();
+        self.check_new_relation(&name)?;
+        match self.snapshot().relation(&name) {
+            Some(RelationKind::Table) if replace => return Err(wrong_type(&name, "view", "A table has that name.")),
+            Some(RelationKind::View) if replace => {}
+            Some(_) => return Err(Error::duplicate_relation(&name.name)),
+            None => {}
+        }
+        self.put_view(definition).await
+    }
+
+    /// DROP VIEW
+    pub async fn drop_view(&mut self, name: &TableName) -> Result<()> {
+        match self.snapshot().relation(name) {
+            None => Err(Error::undefined_relation(&name.name)),
+            Some(RelationKind::Table) => Err(wrong_type(name, "view", "Use DROP TABLE to remove a table.")),
+            Some(RelationKind::View) => self.drop_relation(name).await,
+        }
+    }
+
+    /// COMMENT ON TABLE or VIEW (no column) or COLUMN of a table; `None` removes the comment.
+    pub async fn set_comment(&mut self, name: &TableName, column: Option<&str>, comment: Option<String>) -> Result<()> {
+        if let Some(view) = self.snapshot().view(name).await? {
+            if column.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "comments on columns of views are not supported",
+                ));
+            }
+            let View {
+                name,
+                sql,
+                columns,
+                search_path,
+                ..
+            } = View::clone(&view);
+            return self
+                .put_view(ViewDefinition {
+                    name,
+                    sql,
+                    columns,
+                    search_path,
+                    comment,
+                })
+                .await;
+        }
+        let table = self.table(name).await?;
+        table.version().metadata().check_writable()?;
+        let column = match column {
+            None => None,
+            Some(column) => {
+                let found = table.schema().column(column);
+                Some(
+                    found
+                        .ok_or_else(|| Error::undefined_column(column, &name.name))?
+                        .field_id,
+                )
+            }
+        };
+        let change = CommentChange { column, comment };
+        let delta = self.table_delta(name, table.version().clone())?;
+        let (metadata, _) = delta
+            .version
+            .metadata()
+            .next(None, std::slice::from_ref(&change), None)?;
+        delta.version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
+        if !delta.is_new {
+            delta.comments.push(change);
+        }
+        Ok(())
+    }
+
+    /// Says where a writer puts data files of a table, after noting in the catalog database that it is about to.
+    pub async fn begin_write(&mut self, name: &TableName) -> Result<WriteTarget> {
+        let table = self.table(name).await?;
+        table.version().metadata().check_writable()?;
+        let location = table.location().to_owned();
+        if !self.registered.contains(&location) {
+            self.shared
+                .database
+                .register(self.id, self.base.csn(), std::slice::from_ref(&location))
+                .await?;
+            self.registered.insert(location.clone());
+        }
+        Ok(WriteTarget {
+            table,
+            data_prefix: format!("{}/{}-", data_directory(&location, self.id), self.id),
+        })
+    }
+
+    /// Adds data files to a table. They must be durable, and written for the schema and specs of
+    /// [`WriteTarget::table`].
+    pub fn append(&mut self, name: &TableName, files: Vec<DataFile>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let version = match self.changes.relations.get(name) {
+            Some(RelationDelta {
+                now: Some(RelationState::Table(delta)),
+                ..
+            }) => delta.version.clone(),
+            Some(_) => return Err(Error::undefined_relation(&name.name)),
+            None => self.base_table(name)?.version().clone(),
+        };
+        files.iter().try_for_each(|file| check_file(file, &version))?;
+        let delta = self.table_delta(name, version)?;
+        delta.added.extend(files.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// Makes all changes visible and durable at once. Gives the commit's sequence number, or the base's when there was
+    /// nothing to do.
+    ///
+    /// Appends are put on top of what others committed meanwhile. Fails with `Conflict` when that is impossible, with a
+    /// `Duplicate…` kind when somebody made something of the same name first; nothing is changed then, and the
+    /// transaction's objects are deleted. Runs on even when the caller stops waiting.
+    pub async fn commit(mut self) -> Result<u64> {
+        if self.is_read_only() {
+            let csn = self.base.csn();
+            self.rollback().await?;
+            return Ok(csn);
+        }
+        self.is_finished = true;
+        let commit = Commit {
+            shared: self.shared.clone(),
+            txn_id: self.id,
+            base: self.base.clone(),
+            changes: self.changes.clone(),
+            registered: std::mem::take(&mut self.registered),
+            may_have_strays: self.may_have_strays,
+        };
+        tokio::spawn(commit::run(commit)).await.map_err(|error| {
+            Error::internal("the commit was stopped; its outcome is unknown")
+                .with_detail(format!("transaction {}", self.id))
+                .with_hint("Look whether the change is there before you repeat it.")
+                .with_source(error)
+        })?
+    }
+
+    /// Gives everything up. Gives the locations of the objects that were deleted; what could not be deleted is left to
+    /// recovery.
+    pub async fn rollback(mut self) -> Result<Vec<String>> {
+        self.is_finished = true;
+        if self.registered.is_empty() {
+            return Ok(Vec::new());
+        }
+        let locations: Vec<String> = std::mem::take(&mut self.registered).into_iter().collect();
+        self.shared.give_up(self.id, &locations).await
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.is_finished || self.registered.is_empty() {
+            return;
+        }
+        // Without a runtime the process is ending; recovery cleans up.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (shared, id) = (self.shared.clone(), self.id);
+            let locations: Vec<String> = std::mem::take(&mut self.registered).into_iter().collect();
+            runtime.spawn(async move {
+                if let Err(error) = shared.give_up(id, &locations).await {
+                    tracing::warn!(txn_id = %id, %error, "cannot clean up after an abandoned transaction");
+                }
+            });
+        }
+    }
+}
+
+impl Transaction {
+    fn change(&mut self) -> &mut Changes {
+        *self.seen.lock() = None;
+        Arc::make_mut(&mut self.changes)
+    }
+
+    /// The base's pointers with the changes, and the relations behind the changed ones.
+    fn overlay(&self) -> CatalogSnapshot {
+        let mut pointers = self.base.pointers().clone();
+        let mut own = BTreeMap::new();
+        for (name, delta) in &self.changes.relations {
+            let kind = match &delta.now {
+                None => None,
+                Some(RelationState::Table(delta)) => {
+                    let (version, added) = (delta.version.clone(), delta.added.clone());
+                    let table = Table::new(name.clone(), version, added, self.shared.loader.clone());
+                    own.insert(name.clone(), OwnRelation::Table(Arc::new(table)));
+                    Some(RelationKind::Table)
+                }
+                Some(RelationState::View(delta)) => {
+                    own.insert(name.clone(), OwnRelation::View(Arc::new(view(&delta.definition))));
+                    Some(RelationKind::View)
+                }
+            };
+            pointers.set(
+                name,
+                kind.map(|kind| Pointer {
+                    kind,
+                    location: String::new(),
+                }),
+            );
+        }
+        for ((database, schema), exists) in &self.changes.schemas {
+            match exists {
+                true => pointers.insert_schema(database, schema),
+                false => pointers.remove_schema(database, schema),
+            }
+        }
+        for (database, exists) in &self.changes.databases {
+            match exists {
+                true => pointers.insert_database(database),
+                false => pointers.remove_database(database),
+            }
+        }
+        CatalogSnapshot::of_transaction(self.base.clone(), pointers, own)
+    }
+
+    fn check_new_relation(&self, name: &TableName) -> Result<()> {
+        check_name(&name.name)?;
+        let snapshot = self.snapshot();
+        if !snapshot.has_database(&name.database) {
+            return Err(Error::undefined_database(&name.database));
+        }
+        if !snapshot.has_schema(&name.database, &name.schema) {
+            return Err(Error::undefined_schema(&name.schema));
+        }
+        Ok(())
+    }
+
+    /// The table as the transaction sees it.
+    async fn table(&self, name: &TableName) -> Result<Arc<Table>> {
+        let snapshot = self.snapshot();
+        match snapshot.table(name).await? {
+            Some(table) => Ok(table),
+            None if snapshot.relation(name).is_some() => Err(wrong_type(name, "table", "It is a view.")),
+            None => Err(Error::undefined_relation(&name.name)),
+        }
+    }
+
+    /// A table of the base that was loaded before, as [`Transaction::begin_write`] does.
+    fn base_table(&self, name: &TableName) -> Result<Arc<Table>> {
+        match self.base.loaded_table(name) {
+            Some(table) => Ok(table),
+            None if self.base.relation(name).is_some() => Err(Error::internal(format!(
+                "files were added to table {name} without begin_write"
+            ))),
+            None => Err(Error::undefined_relation(&name.name)),
+        }
+    }
+
+    /// The delta of a table, begun on its base's `version` if there is none.
+    fn table_delta(&mut self, name: &TableName, version: Arc<TableVersion>) -> Result<&mut TableDelta> {
+        let fresh = || RelationDelta {
+            base: Some(BaseRelation::Table(version.clone())),
+            now: Some(RelationState::Table(TableDelta {
+                version,
+                is_new: false,
+                comments: Vec::new(),
+                added: Vec::new(),
+            })),
+        };
+        let delta = self.change().relations.entry(name.clone()).or_insert_with(fresh);
+        match &mut delta.now {
+            Some(RelationState::Table(delta)) => Ok(delta),
+            _ => Err(Error::undefined_relation(&name.name)),
+        }
+    }
+
+    /// Sets what a name stands for; what it stood for in the base must be noted already if there was anything.
+    fn set_state(&mut self, name: &TableName, now: Option<RelationState>) {
+        let relations = &mut self.change().relations;
+        let delta = relations
+            .entry(name.clone())
+            .or_insert(RelationDelta { base: None, now: None });
+        delta.now = now;
+        if delta.base.is_none() && delta.now.is_none() {
+            relations.remove(name);
+        }
+    }
+
+    async fn note_base(&mut self, name: &TableName) -> Result<()> {
+        if self.changes.relations.contains_key(name) {
+            return Ok(());
+        }
+        let base = match self.base.relation(name) {
+            None => return Ok(()),
+            Some(RelationKind::View) => BaseRelation::View,
+            Some(RelationKind::Table) => BaseRelation::Table(self.table(name).await?.version().clone()),
+        };
+        self.change().relations.insert(
+            name.clone(),
+            RelationDelta {
+                base: Some(base),
+                now: None,
+            },
+        );
+        Ok(())
+    }
+
+    async fn drop_relation(&mut self, name: &TableName) -> Result<()> {
+        self.note_base(name).await?;
+        // Files written for the table by this transaction have no place any more.
+        self.may_have_strays = true;
+        self.set_state(name, None);
+        Ok(())
+    }
+
+    async fn put_view(&mut self, definition: ViewDefinition) -> Result<()> {
+        let name = definition.name.clone();
+        self.note_base(&name).await?;
+        let uuid = Uuid::new_v4();
+        let location = self.shared.new_location(&name, uuid);
+        // The same encoding as at the commit: what is wrong with the definition is said now.
+        write_view(&definition, None, uuid, &location, Utc::now().timestamp_millis())?;
+        self.set_state(
+            &name,
+            Some(RelationState::View(ViewDelta {
+                definition,
+                uuid,
+                location,
+            })),
+        );
+        Ok(())
+    }
+}
+
+fn view(definition: &ViewDefinition) -> View {
+    let ViewDefinition {
+        name,
+        sql,
+        columns,
+        search_path,
+        comment,
+    } = definition.clone();
+    View {
+        name,
+        sql,
+        columns,
+        search_path,
+        comment,
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid("zero-length identifier"));
+    }
+    if name.contains('\0') {
+        return Err(Error::invalid("identifier contains a null character"));
+    }
+    if name.chars().count() > NAME_LENGTH_MAX {
+        return Err(Error::invalid(format!(
+            "identifier is longer than {NAME_LENGTH_MAX} characters"
+        )));
+    }
+    Ok(())
+}
+
+fn check_file(file: &DataFile, version: &TableVersion) -> Result<()> {
+    let wrong = |what: &str| Err(Error::internal(format!("data file \"{}\" {what}", file.location)));
+    match version.partition_specs().get(&file.spec_id) {
+        None => return wrong("names a partition spec the table does not have"),
+        Some(spec) if spec.fields.len() != file.partition.len() => {
+            return wrong("has a partition tuple that does not fit its spec");
+        }
+        Some(_) => {}
+    }
+    match file
+        .columns
+        .iter()
+        .all(|column| version.metadata().has_field(column.field_id))
+    {
+        true => Ok(()),
+        false => wrong("has statistics of a column the table does not have"),
+    }
+}
+
+fn wrong_type(name: &TableName, wanted: &str, hint: &str) -> Error {
+    Error::new(
+        ErrorKind::WrongObjectType,
+        format!("\"{}\" is not a {wanted}", name.name),
+    )
+    .with_hint(hint)
+}
+
+fn has_dependents(what: &str, name: &str, detail: &str) -> Error {
+    Error::new(
+        ErrorKind::DependentObjects,
+        format!(
+            "cannot drop {what} {} because other objects depend on it",
+            crate::name::quote_identifier(name)
+        ),
+    )
+    .with_detail(detail)
+    .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}

@@ -1,0 +1,118 @@
+//! Stopping what a session runs, from another task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+use staffa_planner::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Stops the statement its session is running. Cheap to clone; harmless when nothing runs.
+#[derive(Clone, Debug, Default)]
+pub struct Canceller {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The statement that runs, or the last one that did: cancelling that one hits nobody.
+    current: Mutex<Option<StatementGuard>>,
+    /// Set once, by [`Canceller::terminate`]: every later statement fails too.
+    terminated: AtomicU8,
+}
+
+impl Canceller {
+    /// Ends the running statement with `canceling statement due to user request`.
+    pub fn cancel(&self) {
+        if let Some(guard) = &*self.shared.current.lock() {
+            guard.stop(Cause::User);
+        }
+    }
+
+    /// Ends the running statement, and all later ones, as an administrator's shutdown does.
+    pub fn terminate(&self) {
+        self.shared.terminated.store(1, Ordering::SeqCst);
+        if let Some(guard) = &*self.shared.current.lock() {
+            guard.stop(Cause::Shutdown);
+        }
+    }
+
+    pub(crate) fn start_statement(&self, deadline: Option<Instant>) -> Result<StatementGuard> {
+        if self.shared.terminated.load(Ordering::SeqCst) != 0 {
+            return Err(Cause::Shutdown.error());
+        }
+        let guard = StatementGuard {
+            token: CancellationToken::new(),
+            cause: Arc::new(AtomicU8::new(0)),
+            deadline,
+        };
+        self.activate(&guard);
+        Ok(guard)
+    }
+
+    /// Makes this statement the one that [`Canceller::cancel`] hits: a suspended portal that is read again.
+    pub(crate) fn activate(&self, guard: &StatementGuard) {
+        *self.shared.current.lock() = Some(guard.clone());
+    }
+}
+
+/// One running statement's end: its token, its deadline, and why it was stopped.
+#[derive(Clone, Debug)]
+pub(crate) struct StatementGuard {
+    token: CancellationToken,
+    cause: Arc<AtomicU8>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+enum Cause {
+    User = 1,
+    Shutdown = 2,
+}
+
+impl Cause {
+    fn error(self) -> Error {
+        match self {
+            Cause::User => Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request"),
+            Cause::Shutdown => Error::new(
+                ErrorKind::AdminShutdown,
+                "terminating connection due to administrator command",
+            ),
+        }
+    }
+}
+
+impl StatementGuard {
+    fn stop(&self, cause: Cause) {
+        self.cause.store(cause as u8, Ordering::SeqCst);
+        self.token.cancel();
+    }
+
+    /// Resolves with the error to report when the statement must stop; never resolves otherwise.
+    pub(crate) async fn stopped(&self) -> Error {
+        let timeout = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => match self.cause.load(Ordering::SeqCst) {
+                2 => Cause::Shutdown.error(),
+                _ => Cause::User.error(),
+            },
+            () = timeout => Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout"),
+        }
+    }
+
+    /// Runs `work` until it ends or the statement is stopped, whichever is first.
+    pub(crate) async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            result = work => result,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Statements that do something, one kind a file.
+
+pub(crate) mod copy;
+pub(crate) mod create;
+pub(crate) mod describe;
+pub(crate) mod drop;
+pub(crate) mod insert;

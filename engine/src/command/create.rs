@@ -1,0 +1,128 @@
+//! CREATE TABLE, TABLE AS, VIEW, SCHEMA, DATABASE.
+
+use datafusion::scalar::ScalarValue;
+use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, ViewDefinition};
+use staffa_planner::{Error, Plan, QueryPlan, Result};
+
+use crate::cancel::StatementGuard;
+use crate::command::insert;
+use crate::outcome::{CommandTag, Notice};
+use crate::session::Session;
+
+/// Tells whether the table was made: with IF NOT EXISTS an existing one is left alone, with a notice.
+pub(crate) async fn create_table(
+    session: &mut Session,
+    definition: &TableDefinition,
+    if_not_exists: bool,
+) -> Result<bool> {
+    let name = definition.name.name.clone();
+    let result = session
+        .transaction()
+        .await?
+        .create_table(definition.clone())
+        .await
+        .map(|_| ());
+    skip_existing(
+        session,
+        result,
+        CatalogErrorKind::DuplicateTable,
+        if_not_exists,
+        "relation",
+        &name,
+    )
+}
+
+pub(crate) async fn create_table_as(
+    session: &mut Session,
+    definition: &TableDefinition,
+    source: &QueryPlan,
+    if_not_exists: bool,
+    with_data: bool,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<CommandTag> {
+    if !create_table(session, definition, if_not_exists).await? || !with_data {
+        return Ok(CommandTag::plain("CREATE TABLE AS"));
+    }
+    let rows = insert::fill(session, &definition.name, source, parameters, guard).await?;
+    Ok(CommandTag::counted("SELECT", rows))
+}
+
+pub(crate) async fn create_view(session: &mut Session, plan: &Plan) -> Result<()> {
+    let Plan::CreateView {
+        name,
+        sql,
+        columns,
+        search_path,
+        replace,
+        comment,
+    } = plan
+    else {
+        return Err(Error::internal("not a CREATE VIEW"));
+    };
+    let view = ViewDefinition {
+        name: name.clone(),
+        sql: sql.clone(),
+        columns: columns.clone(),
+        search_path: search_path.clone(),
+        comment: comment.clone(),
+    };
+    Ok(session.transaction().await?.create_view(view, *replace).await?)
+}
+
+pub(crate) async fn create_schema(
+    session: &mut Session,
+    database: &str,
+    schema: &str,
+    if_not_exists: bool,
+) -> Result<()> {
+    let result = session.transaction().await?.create_schema(database, schema).await;
+    skip_existing(
+        session,
+        result,
+        CatalogErrorKind::DuplicateSchema,
+        if_not_exists,
+        "schema",
+        schema,
+    )
+    .map(|_| ())
+}
+
+pub(crate) async fn create_database(session: &mut Session, name: &str, if_not_exists: bool) -> Result<()> {
+    let result = session.transaction().await?.create_database(name).await;
+    skip_existing(
+        session,
+        result,
+        CatalogErrorKind::DuplicateDatabase,
+        if_not_exists,
+        "database",
+        name,
+    )
+    .map(|_| ())
+}
+
+fn skip_existing(
+    session: &mut Session,
+    result: staffa_catalog::Result<()>,
+    duplicate: CatalogErrorKind,
+    if_not_exists: bool,
+    noun: &str,
+    name: &str,
+) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if if_not_exists && error.kind() == duplicate => {
+            let code = match duplicate {
+                CatalogErrorKind::DuplicateSchema => "42P06",
+                CatalogErrorKind::DuplicateDatabase => "42P04",
+                _ => "42P07",
+            };
+            session.notices.push(Notice::notice(
+                code,
+                format!("{noun} \"{name}\" already exists, skipping"),
+            ));
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,68 @@
+//! EXPLAIN: the plan as text or JSON, with ANALYZE also run and timed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use staffa_planner::{
+    Error, ExplainOptions, ExplainTarget, ExplainTimes, QueryPlan, Result, bind, explain_columns, physical,
+};
+
+use crate::cancel::StatementGuard;
+use crate::session::Session;
+use crate::stream::RowStream;
+
+pub(crate) async fn explain(
+    session: &mut Session,
+    target: &ExplainTarget,
+    options: &ExplainOptions,
+    parameters: &[ScalarValue],
+    guard: StatementGuard,
+) -> Result<RowStream> {
+    let source: &QueryPlan = match target {
+        ExplainTarget::Query(query) => query,
+        ExplainTarget::Insert(insert) => &insert.source,
+        ExplainTarget::CreateTableAs { source, .. } => source,
+    };
+    if options.analyze && !matches!(target, ExplainTarget::Query(_)) {
+        return Err(
+            Error::unsupported("EXPLAIN ANALYZE of a statement that writes is not supported")
+                .with_hint("Use EXPLAIN ANALYZE on its query."),
+        );
+    }
+    let started = Instant::now();
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let reports = context.reports.clone();
+    let task_context = context.session.task_ctx();
+    let logical = bind(source, parameters)?;
+    let cpu = session.warehouse.cpu().clone();
+    let plan = guard
+        .run(cpu.run(async move { physical(&context, logical).await }))
+        .await?;
+    let planning = started.elapsed();
+    let mut execution = None;
+    if options.analyze {
+        let started = Instant::now();
+        let running: Arc<dyn ExecutionPlan> = Arc::clone(&plan);
+        let work = async move {
+            let mut rows = execute_stream(running, task_context)?;
+            while let Some(batch) = rows.next().await {
+                batch?;
+            }
+            Ok(())
+        };
+        guard.run(cpu.run(work)).await?;
+        execution = Some(started.elapsed());
+    }
+    let batch = staffa_planner::explain(target, &plan, &reports, options, &ExplainTimes { planning, execution })?;
+    Ok(RowStream::ready(
+        "EXPLAIN",
+        explain_columns(),
+        batch,
+        guard,
+        session.canceller(),
+    ))
+}

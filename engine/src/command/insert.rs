@@ -1,0 +1,152 @@
+//! Writing rows into a table: the one path of INSERT, CREATE TABLE AS, COPY and `Session::append`.
+//!
+//! The rows come as a logical plan. `write_plan` puts the table's rules and its sort order over it, and each of its
+//! partitions feeds a writer of its own. Files become visible with the transaction's commit, all at once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use staffa_catalog::{DataFile, Table, TableName};
+use staffa_planner::{Error, ErrorKind, InsertPlan, QueryPlan, Result, bind, data_file, write_plan, write_spec};
+use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
+
+use crate::cancel::StatementGuard;
+use crate::cpu::CpuRuntime;
+use crate::session::Session;
+
+/// INSERT; gives the number of rows.
+pub(crate) async fn insert(
+    session: &mut Session,
+    insert: &InsertPlan,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<u64> {
+    fill(session, insert.table.name(), &insert.source, parameters, guard).await
+}
+
+/// Appends a query's rows, which are in the table's column order, to a table.
+pub(crate) async fn fill(
+    session: &mut Session,
+    name: &TableName,
+    source: &QueryPlan,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<u64> {
+    let rows = bind(source, parameters)?;
+    let writing = Writing::start(session, name, rows, guard).await?;
+    writing.finish(session, guard).await
+}
+
+/// A write that is under way on the CPU runtime.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    table: Arc<Table>,
+    task: crate::cpu::Task<Vec<WrittenFile>>,
+}
+
+impl Writing {
+    /// Registers the write with the transaction and starts it.
+    pub(crate) async fn start(
+        session: &mut Session,
+        name: &TableName,
+        rows: LogicalPlan,
+        guard: &StatementGuard,
+    ) -> Result<Self> {
+        let target = session.transaction().await?.begin_write(name).await?;
+        let snapshot = session.transactions_snapshot().await?;
+        let context = session.context(snapshot);
+        let table = Arc::clone(&target.table);
+        let planned = Arc::clone(&table);
+        let cpu = session.warehouse.cpu().clone();
+        let task_context = context.session.task_ctx();
+        let plan = guard
+            .run(cpu.run(async move { write_plan(&context, &planned, rows).await }))
+            .await?;
+        let options = session.warehouse.write_options().clone();
+        let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);
+        let stores = session.warehouse.stores().clone();
+        let spawner = cpu.clone();
+        let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec).await });
+        Ok(Self { table, task })
+    }
+
+    /// Waits for the files and adds them to the transaction; gives the number of rows.
+    pub(crate) async fn finish(mut self, session: &mut Session, guard: &StatementGuard) -> Result<u64> {
+        let written = guard.run(&mut self.task).await?;
+        let rows = written.iter().map(|file| file.row_count).sum();
+        let files: Vec<DataFile> = written
+            .into_iter()
+            .map(|file| data_file(&self.table, file))
+            .collect::<Result<_>>()?;
+        session.transaction().await?.append(self.table.name(), files)?;
+        Ok(rows)
+    }
+
+    /// Resolves when the write ends by itself, which before `finish` means that it failed.
+    pub(crate) async fn failed(&mut self) -> Error {
+        match (&mut self.task).await {
+            Err(error) => error,
+            Ok(_) => Error::internal("the write ended before its data did"),
+        }
+    }
+}
+
+/// Runs all partitions of the plan at once, each into its own files.
+async fn write_all(
+    cpu: &CpuRuntime,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    stores: staffa_storage::Stores,
+    spec: Arc<WriteSpec>,
+) -> Result<Vec<WrittenFile>> {
+    let counter = Arc::new(AtomicU64::new(0));
+    let pool = Arc::clone(context.memory_pool());
+    let mut writers: FuturesUnordered<_> = (0..plan.properties().output_partitioning().partition_count())
+        .map(|partition| {
+            let writer = FileWriter::new(
+                stores.clone(),
+                Arc::clone(&spec),
+                Arc::clone(&counter),
+                Some(pool.clone()),
+            );
+            let (plan, context) = (Arc::clone(&plan), Arc::clone(&context));
+            cpu.spawn(async move { write_partition(plan, partition, context, writer?).await })
+        })
+        .collect();
+    let mut files = Vec::new();
+    while let Some(written) = writers.next().await {
+        files.extend(written?);
+    }
+    Ok(files)
+}
+
+async fn write_partition(
+    plan: Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+    mut writer: FileWriter,
+) -> Result<Vec<WrittenFile>> {
+    let mut rows = plan.execute(partition, context)?;
+    while let Some(batch) = rows.next().await {
+        let written = match batch {
+            Ok(batch) => writer.write(batch).await.map_err(Error::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            writer.abort().await;
+            return Err(error);
+        }
+    }
+    Ok(writer.finish().await?)
+}
+
+/// An embedded caller's rows do not fit the table.
+pub(crate) fn mismatch(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::DatatypeMismatch, message)
+}

@@ -1,0 +1,61 @@
+//! What a warehouse needs to know to open.
+
+use std::path::PathBuf;
+
+use staffa_storage::S3Options;
+
+/// Where a warehouse lives and what it may use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of the catalog database, and of the tables unless [`warehouse`](Self::warehouse) says otherwise. Made when missing.
+    pub data_dir: PathBuf,
+    /// Location of new tables: `file:///…` or `s3://bucket/prefix`; `None` is `warehouse/` below `data_dir`.
+    pub warehouse: Option<String>,
+    /// Memory that queries may hold together, in bytes. Beyond it they spill to disk or fail with `out of memory`.
+    pub memory_limit_bytes: u64,
+    /// Folder for what does not fit; `None` is `spill/` below `data_dir`.
+    pub spill_dir: Option<PathBuf>,
+    /// Disk that spilled data may take together, in bytes.
+    pub spill_limit_bytes: u64,
+    /// Threads that plan and execute; `None` is one per core.
+    pub threads: Option<usize>,
+    /// Size at which a data file is closed and the next begun, in bytes.
+    pub target_file_bytes: u64,
+    /// Bytes of remote files kept in memory. Local files are left to the kernel's page cache.
+    pub range_cache_bytes: u64,
+    /// Access to S3, when tables live there.
+    pub s3: Option<S3Options>,
+    /// Folders outside the warehouse from which `FROM 'file.parquet'` may read, in sessions that allow it.
+    pub allowed_paths: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The defaults, for data in this folder.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            warehouse: None,
+            memory_limit_bytes: default_memory_limit(),
+            spill_dir: None,
+            spill_limit_bytes: 100 << 30,
+            threads: None,
+            target_file_bytes: 256 << 20,
+            range_cache_bytes: 256 << 20,
+            s3: None,
+            allowed_paths: Vec::new(),
+        }
+    }
+}
+
+/// Seven tenths of what this process may use: the machine's memory or its control group's limit, whichever is less.
+pub fn default_memory_limit() -> u64 {
+    const FALLBACK: u64 = 2 << 30;
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+    });
+    let group = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let least = machine.into_iter().chain(group).min().unwrap_or(FALLBACK);
+    least / 10 * 7
+}

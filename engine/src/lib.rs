@@ -1,0 +1,58 @@
+//! Staffa as a library: a SQL warehouse inside your process.
+//!
+//! A [`Warehouse`] is a folder: a catalog, and tables as Parquet files under Apache Iceberg metadata, which other engines
+//! can read at any time. A [`Session`] runs SQL on it, in PostgreSQL's dialect, and gives Arrow record batches.
+//!
+//! ```no_run
+//! # async fn example() -> staffa::Result<()> {
+//! use staffa::{Config, SessionOptions, Warehouse};
+//!
+//! let warehouse = Warehouse::open(Config::new("./warehouse")).await?;
+//! let mut session = warehouse.session(SessionOptions::default()).await?;
+//! session.execute("create table if not exists t (id bigint not null, name text)", &[]).await?;
+//! session.execute("insert into t values (1, 'one'), (2, 'two')", &[]).await?;
+//!
+//! let mut rows = session.query("select count(*), max(name) from t where id > $1", &[0i64.into()]).await?;
+//! while let Some(batch) = rows.next().await {
+//!     println!("{:?}", batch?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/embedded.rs` loads a Parquet file and queries it.
+//!
+//! The server is a front of this crate: what it does beyond it is sockets, logins and the wire protocol.
+
+mod cancel;
+mod command;
+mod config;
+mod copy;
+mod copy_stream;
+mod cpu;
+mod information_schema;
+mod objects;
+mod outcome;
+mod run;
+mod session;
+mod settings;
+mod stream;
+mod transaction;
+mod upkeep;
+mod warehouse;
+
+pub use cancel::Canceller;
+pub use config::{Config, default_memory_limit};
+pub use copy_stream::{CopyIn, CopyOut};
+pub use datafusion::scalar::ScalarValue;
+pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
+pub use session::{Prepared, Session, SessionOptions};
+pub use settings::Settings;
+pub use staffa_planner::value::{ColumnDecoder, ColumnEncoder, Format, FormatSettings, decode_scalar};
+pub use staffa_planner::value::{sql_type_of_oid, type_length, type_modifier, type_oid};
+pub use staffa_planner::{
+    Error, ErrorKind, OutputColumn, ParsedStatement, Result, SqlType, StatementClass, TransactionClass,
+};
+pub use staffa_storage::{S3Options, Secret};
+pub use stream::RowStream;
+pub use warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};

@@ -1,0 +1,45 @@
+//! What the catalog needs of object storage, over storage's durable stores.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use staffa_catalog::{Error as CatalogError, ErrorKind as CatalogErrorKind, Objects};
+use staffa_storage::{Error as StorageError, ErrorKind as StorageErrorKind, Stores};
+
+/// The warehouse's stores as the catalog sees them.
+#[derive(Debug)]
+pub(crate) struct StoreObjects(pub(crate) Stores);
+
+#[async_trait]
+impl Objects for StoreObjects {
+    async fn get(&self, location: &str) -> Result<Bytes, CatalogError> {
+        self.0.get(location).await.map_err(catalog_error)
+    }
+
+    async fn put(&self, location: &str, bytes: Bytes) -> Result<(), CatalogError> {
+        self.0.put(location, bytes).await.map_err(catalog_error)
+    }
+
+    async fn delete(&self, location: &str) -> Result<(), CatalogError> {
+        match self.0.delete(location).await {
+            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(()),
+            result => result.map_err(catalog_error),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, CatalogError> {
+        match self.0.list(prefix).await {
+            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(catalog_error),
+        }
+    }
+}
+
+fn catalog_error(error: StorageError) -> CatalogError {
+    let kind = match error.kind() {
+        StorageErrorKind::DiskFull => CatalogErrorKind::DiskFull,
+        StorageErrorKind::CorruptFile => CatalogErrorKind::Corrupt,
+        StorageErrorKind::Internal => CatalogErrorKind::Internal,
+        _ => CatalogErrorKind::Io,
+    };
+    CatalogError::new(kind, error.to_string())
+}

@@ -1,0 +1,284 @@
+//! The whole path of a statement: check, plan, then rows or a command.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::Schema;
+use datafusion::scalar::ScalarValue;
+use staffa_planner::{
+    DiscardTarget, Error, ErrorKind, Plan, QueryPlan, Result, SqlType, StatementClass, bind, physical,
+};
+
+use crate::cancel::StatementGuard;
+use crate::command::{copy, create, describe, drop, insert};
+use crate::outcome::{CommandTag, Outcome};
+use crate::session::{Prepared, Session};
+use crate::stream::RowStream;
+
+impl Session {
+    /// Runs a prepared statement. After an error of it, or of the rows it gave, call [`fail`](Self::fail).
+    pub async fn run(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        let class = prepared.statement().class();
+        self.transactions.check_allowed(class)?;
+        let guard = self.start_statement()?;
+        self.check_writable(prepared, class)?;
+        let plan = guard.run(self.plan_of(prepared)).await?;
+        if let Plan::Execute { name, arguments } = &*plan {
+            let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
+            // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
+            return Box::pin(self.run(&inner, arguments.clone())).await;
+        }
+        self.dispatch(&plan, parameters, prepared.statement().tag(), guard)
+            .await
+    }
+
+    async fn dispatch(
+        &mut self,
+        plan: &Plan,
+        parameters: Vec<ScalarValue>,
+        tag: &str,
+        guard: StatementGuard,
+    ) -> Result<Outcome> {
+        let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
+        match plan {
+            Plan::Query(query) => self.start_query(query, &parameters, guard).await.map(Outcome::Rows),
+            Plan::Explain { target, options } => describe::explain(self, target, options, &parameters, guard)
+                .await
+                .map(Outcome::Rows),
+            Plan::Insert(insert) => {
+                let rows = insert::insert(self, insert, &parameters, &guard).await?;
+                Ok(Outcome::Done(CommandTag::counted("INSERT 0", rows)))
+            }
+            Plan::CreateTableAs {
+                definition,
+                source,
+                if_not_exists,
+                with_data,
+            } => create::create_table_as(
+                self,
+                definition,
+                source,
+                *if_not_exists,
+                *with_data,
+                &parameters,
+                &guard,
+            )
+            .await
+            .map(Outcome::Done),
+            Plan::CreateTable {
+                definition,
+                if_not_exists,
+            } => {
+                create::create_table(self, definition, *if_not_exists).await?;
+                done(tag)
+            }
+            Plan::CreateView { .. } => {
+                create::create_view(self, plan).await?;
+                done(tag)
+            }
+            Plan::CreateSchema {
+                database,
+                schema,
+                if_not_exists,
+            } => {
+                create::create_schema(self, database, schema, *if_not_exists).await?;
+                done(tag)
+            }
+            Plan::CreateDatabase { name, if_not_exists } => {
+                create::create_database(self, name, *if_not_exists).await?;
+                done(tag)
+            }
+            Plan::DropTables {
+                names,
+                missing,
+                cascade: _,
+            } => {
+                drop::drop_tables(self, names, missing).await?;
+                done(tag)
+            }
+            Plan::DropViews {
+                names,
+                missing,
+                cascade: _,
+            } => {
+                drop::drop_views(self, names, missing).await?;
+                done(tag)
+            }
+            Plan::DropSchemas {
+                schemas,
+                if_exists,
+                cascade,
+            } => {
+                drop::drop_schemas(self, schemas, *if_exists, *cascade).await?;
+                done(tag)
+            }
+            Plan::DropDatabase { name, if_exists } => {
+                drop::drop_database(self, name, *if_exists).await?;
+                done(tag)
+            }
+            Plan::Comment { table, column, text } => {
+                self.transaction()
+                    .await?
+                    .set_comment(table, column.as_deref(), text.clone())
+                    .await?;
+                done(tag)
+            }
+            Plan::CopyIn {
+                table,
+                columns,
+                options,
+            } => copy::copy_in(self, table, columns, options, guard)
+                .await
+                .map(Outcome::CopyIn),
+            Plan::CopyOut { query, options } => {
+                let rows = self.start_query(query, &parameters, guard).await?;
+                copy::copy_out(self, rows, options).map(Outcome::CopyOut)
+            }
+            Plan::Set { name, value, local } => {
+                self.set(name, value.as_deref(), *local)?;
+                done(tag)
+            }
+            Plan::Show { name } => self.show(name.as_deref(), plan, guard).map(Outcome::Rows),
+            Plan::Reset { name } => {
+                self.settings_epoch += 1;
+                match name {
+                    Some(name) => self.settings.reset(name)?,
+                    None => self.settings.reset_all(),
+                }
+                done(tag)
+            }
+            Plan::Discard(target) => {
+                self.discard(*target)?;
+                done(tag)
+            }
+            Plan::Begin(modes) => self.begin_block(tag, *modes).map(Outcome::Done),
+            Plan::Commit { chain } => self.commit_block(*chain).await.map(Outcome::Done),
+            Plan::Rollback { chain } => self.roll_back_block(*chain).await.map(Outcome::Done),
+            Plan::SetTransaction { modes, session } => {
+                if *session {
+                    self.set_characteristics(*modes)
+                } else {
+                    self.set_transaction(*modes)
+                }?;
+                done(tag)
+            }
+            Plan::Prepare { name, types, statement } => {
+                let declared: Vec<Option<SqlType>> = types.iter().cloned().map(Some).collect();
+                let prepared = self.prepare((**statement).clone(), &declared).await?;
+                self.store_statement(name.clone(), prepared)?;
+                done(tag)
+            }
+            Plan::Execute { name, .. } => Err(undefined_statement(name)),
+            Plan::Deallocate { name: Some(name) } => {
+                if !self.close_statement(name) {
+                    return Err(undefined_statement(name));
+                }
+                done(tag)
+            }
+            Plan::Deallocate { name: None } => {
+                self.close_all_statements();
+                done(tag)
+            }
+            Plan::Nothing { tag } => done(tag),
+        }
+    }
+
+    /// Optimises a query and starts it on the CPU runtime.
+    pub(crate) async fn start_query(
+        &mut self,
+        query: &QueryPlan,
+        parameters: &[ScalarValue],
+        guard: StatementGuard,
+    ) -> Result<RowStream> {
+        let snapshot = self.transactions_snapshot().await?;
+        let context = self.context(snapshot);
+        let logical = bind(query, parameters)?;
+        let task_context = context.session.task_ctx();
+        let work = async move { physical(&context, logical).await };
+        let plan = guard.run(self.warehouse.cpu().run(work)).await?;
+        let canceller = self.canceller();
+        Ok(RowStream::start(
+            self.warehouse.cpu(),
+            plan,
+            task_context,
+            query.columns.clone(),
+            guard,
+            canceller,
+        ))
+    }
+
+    /// The state of the open transaction, opened now if there is none.
+    pub(crate) async fn transactions_snapshot(&mut self) -> Result<Arc<staffa_catalog::CatalogSnapshot>> {
+        Ok(self.transaction().await?.snapshot())
+    }
+
+    fn check_writable(&self, prepared: &Prepared, class: StatementClass) -> Result<()> {
+        let writes = matches!(class, StatementClass::Write | StatementClass::Ddl);
+        if writes && self.settings.read_only() {
+            let message = format!(
+                "cannot execute {} in a read-only transaction",
+                prepared.statement().tag()
+            );
+            return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        self.settings_epoch += 1;
+        if local && self.status() == crate::TransactionStatus::Idle {
+            let message = "SET LOCAL can only be used in transaction blocks";
+            self.notices.push(crate::outcome::Notice::warning("25P01", message));
+            return Ok(());
+        }
+        self.settings.set(name, value, local)
+    }
+
+    fn show(&self, name: Option<&str>, plan: &Plan, guard: StatementGuard) -> Result<RowStream> {
+        let columns = plan.columns().unwrap_or_default();
+        let rows: Vec<Vec<String>> = match name {
+            Some(name) => vec![vec![self.settings.show(name)?.to_owned()]],
+            None => self
+                .settings
+                .all()
+                .into_iter()
+                .map(|(name, value, description)| vec![name, value, description.to_owned()])
+                .collect(),
+        };
+        let arrays: Vec<ArrayRef> = (0..columns.len())
+            .map(|column| Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| &row[column]))) as ArrayRef)
+            .collect();
+        let fields: Vec<_> = columns
+            .iter()
+            .map(|column| staffa_planner::types::arrow_field(&column.name, &column.ty, true, "UTC"))
+            .collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        Ok(RowStream::ready("SHOW", columns, batch, guard, self.canceller()))
+    }
+
+    fn discard(&mut self, target: DiscardTarget) -> Result<()> {
+        match target {
+            DiscardTarget::All => {
+                if self.status() != crate::TransactionStatus::Idle {
+                    let message = "DISCARD ALL cannot run inside a transaction block";
+                    return Err(Error::new(ErrorKind::ActiveTransaction, message));
+                }
+                self.settings.reset_all();
+                self.settings_epoch += 1;
+                self.close_all_statements();
+            }
+            // A new epoch makes every plan again; temporary tables and sequences do not exist yet.
+            DiscardTarget::Plans => self.settings_epoch += 1,
+            DiscardTarget::Temporary | DiscardTarget::Sequences => {}
+        }
+        Ok(())
+    }
+}
+
+fn undefined_statement(name: &str) -> Error {
+    Error::new(
+        ErrorKind::UndefinedPreparedStatement,
+        format!("prepared statement \"{name}\" does not exist"),
+    )
+}

@@ -1,0 +1,402 @@
+//! One client's session: its settings, its transaction, its prepared statements.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::Utc;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+use staffa_catalog::CatalogSnapshot;
+use staffa_planner::value::FormatSettings;
+use staffa_planner::{
+    Error, ErrorKind, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
+};
+
+use crate::cancel::{Canceller, StatementGuard};
+use crate::information_schema::InformationSchema;
+use crate::outcome::{CommandTag, Notice, Outcome};
+use crate::settings::Settings;
+use crate::stream::RowStream;
+use crate::transaction::Transactions;
+use crate::warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
+
+/// Statements one session may keep prepared: a client cannot fill the memory with them.
+const PREPARED_STATEMENTS_MAX: usize = 10_000;
+
+/// Who connects, and to what.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The database; it must exist.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// Settings asked for at login, such as `TimeZone`.
+    pub settings: Vec<(String, String)>,
+    /// Whether `FROM 'file.parquet'` may read files in [`Config::allowed_paths`](crate::Config::allowed_paths).
+    pub allow_files: bool,
+}
+
+impl Default for SessionOptions {
+    /// As an embedded program wants it: database `staffa`, role `admin`, files readable.
+    fn default() -> Self {
+        Self {
+            database: DEFAULT_DATABASE.to_owned(),
+            user: DEFAULT_ROLE.to_owned(),
+            settings: Vec::new(),
+            allow_files: true,
+        }
+    }
+}
+
+/// A session. One statement runs at a time; a [`RowStream`] it gave may still be read while the next one runs.
+pub struct Session {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    pub(crate) settings: Settings,
+    /// Counts changes of settings: a plan made before one is made again.
+    pub(crate) settings_epoch: u64,
+    pub(crate) transactions: Transactions,
+    pub(crate) notices: Vec<Notice>,
+    allow_files: bool,
+    backend_pid: i32,
+    statements: HashMap<String, Arc<Prepared>>,
+    canceller: Canceller,
+    reported: Vec<(&'static str, String)>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A statement with its types settled, ready to run many times.
+#[derive(Debug)]
+pub struct Prepared {
+    statement: ParsedStatement,
+    declared: Vec<Option<SqlType>>,
+    parameters: Vec<SqlType>,
+    columns: Option<Vec<OutputColumn>>,
+    plan: Mutex<Option<CachedPlan>>,
+}
+
+/// A plan and what it was made for.
+#[derive(Clone, Debug)]
+struct CachedPlan {
+    version: PlanVersion,
+    plan: Arc<Plan>,
+}
+
+/// What a plan depends on beside its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlanVersion {
+    csn: u64,
+    settings_epoch: u64,
+}
+
+impl Prepared {
+    /// The types of `$1`, `$2`, …
+    pub fn parameters(&self) -> &[SqlType] {
+        &self.parameters
+    }
+
+    /// The columns of the rows it gives; `None` when it gives none.
+    pub fn columns(&self) -> Option<&[OutputColumn]> {
+        self.columns.as_deref()
+    }
+
+    /// Its text and syntax.
+    pub fn statement(&self) -> &ParsedStatement {
+        &self.statement
+    }
+}
+
+impl Session {
+    pub(crate) async fn start(warehouse: Warehouse, options: SessionOptions) -> Result<Self> {
+        let snapshot = warehouse.catalog().snapshot().await?;
+        if !snapshot.has_database(&options.database) {
+            let message = format!("database \"{}\" does not exist", options.database);
+            return Err(Error::new(ErrorKind::UndefinedDatabase, message));
+        }
+        let mut settings = Settings::new(&options.user);
+        for (name, value) in &options.settings {
+            settings.set_default(name, value)?;
+        }
+        let backend_pid = warehouse.next_backend();
+        Ok(Self {
+            warehouse,
+            database: options.database,
+            user: options.user,
+            settings,
+            settings_epoch: 0,
+            transactions: Transactions::default(),
+            notices: Vec::new(),
+            allow_files: options.allow_files,
+            backend_pid,
+            statements: HashMap::new(),
+            canceller: Canceller::default(),
+            reported: Vec::new(),
+        })
+    }
+
+    /// Runs one statement and gives its rows. Statements that give none (DDL, INSERT) run too and give an error after;
+    /// use [`execute`](Self::execute) for them.
+    ///
+    /// Outside a transaction block the statement is its own transaction.
+    pub async fn query(&mut self, sql: &str, parameters: &[ScalarValue]) -> Result<RowStream> {
+        match self.run_text(sql, parameters).await? {
+            Outcome::Rows(rows) => Ok(rows),
+            _ => Err(Error::new(ErrorKind::WrongObjectType, "the statement gives no rows")
+                .with_hint("Use Session::execute for statements that give no rows.")),
+        }
+    }
+
+    /// Runs one statement to its end; rows it gives are counted and dropped.
+    pub async fn execute(&mut self, sql: &str, parameters: &[ScalarValue]) -> Result<CommandTag> {
+        match self.run_text(sql, parameters).await? {
+            Outcome::Done(tag) => Ok(tag),
+            Outcome::Rows(mut rows) => {
+                let mut count = 0;
+                while let Some(batch) = rows.next().await {
+                    match batch {
+                        Ok(batch) => count += batch.num_rows() as u64,
+                        Err(error) => {
+                            self.fail().await;
+                            return Err(error);
+                        }
+                    }
+                }
+                Ok(rows.tag(count))
+            }
+            Outcome::CopyIn(copy) => {
+                copy.abort(self, "no data source").await;
+                Err(Error::unsupported(
+                    "COPY FROM STDIN needs Session::run or Session::append",
+                ))
+            }
+            Outcome::CopyOut(_) => Err(Error::unsupported("COPY TO STDOUT needs Session::run")),
+        }
+    }
+
+    async fn run_text(&mut self, sql: &str, parameters: &[ScalarValue]) -> Result<Outcome> {
+        let mut statements = self.parse(sql)?;
+        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+            return Err(Error::new(ErrorKind::SyntaxError, "exactly one statement is expected"));
+        };
+        self.begin_implicit();
+        let declared: Vec<Option<SqlType>> = parameters.iter().map(parameter_type).collect();
+        let outcome = async {
+            let prepared = self.prepare(statement, &declared).await?;
+            self.run(&prepared, parameters.to_vec()).await
+        }
+        .await;
+        match outcome {
+            // The data of a COPY is still to come: its transaction ends with it.
+            Ok(outcome @ Outcome::CopyIn(_)) => Ok(outcome),
+            Ok(outcome) => self.end_implicit().await.map(|()| outcome),
+            Err(error) => {
+                self.fail().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Splits a text into its statements; empty ones are left out.
+    pub fn parse(&self, sql: &str) -> Result<Vec<ParsedStatement>> {
+        staffa_planner::parse(sql)
+    }
+
+    /// Settles a statement's types. `declared` are the types of the parameters that the client named; the others are
+    /// inferred.
+    pub async fn prepare(&mut self, statement: ParsedStatement, declared: &[Option<SqlType>]) -> Result<Arc<Prepared>> {
+        self.transactions.check_allowed(statement.class())?;
+        let guard = self.start_statement()?;
+        let (version, plan) = guard.run(self.plan(&statement, declared)).await?;
+        Ok(Arc::new(Prepared {
+            parameters: plan.parameters().to_vec(),
+            columns: plan.columns(),
+            statement,
+            declared: declared.to_vec(),
+            plan: Mutex::new(version.map(|version| CachedPlan { version, plan })),
+        }))
+    }
+
+    /// The plan of a prepared statement for the state as it is now: the one it has, or a new one.
+    pub(crate) async fn plan_of(&mut self, prepared: &Prepared) -> Result<Arc<Plan>> {
+        let snapshot = self.snapshot_for(&prepared.statement).await?;
+        let version = self.plan_version(&snapshot);
+        let cached = prepared.plan.lock().clone();
+        if let Some(cached) = cached
+            && version == Some(cached.version)
+        {
+            return Ok(cached.plan);
+        }
+        let (version, plan) = self.plan(&prepared.statement, &prepared.declared).await?;
+        if !same_row_type(prepared.columns(), plan.columns().as_deref()) {
+            return Err(Error::unsupported("cached plan must not change result type"));
+        }
+        if let Some(version) = version {
+            *prepared.plan.lock() = Some(CachedPlan {
+                version,
+                plan: Arc::clone(&plan),
+            });
+        }
+        Ok(plan)
+    }
+
+    async fn plan(
+        &mut self,
+        statement: &ParsedStatement,
+        declared: &[Option<SqlType>],
+    ) -> Result<(Option<PlanVersion>, Arc<Plan>)> {
+        let snapshot = self.snapshot_for(statement).await?;
+        let version = self.plan_version(&snapshot);
+        let context = self.context(snapshot);
+        let statement = statement.clone();
+        let declared = declared.to_vec();
+        let work = async move { staffa_planner::plan(&context, &statement, &declared).await };
+        let plan = self.warehouse.cpu().run(work).await?;
+        Ok((version, Arc::new(plan)))
+    }
+
+    /// `None` when the plan must not be kept: the transaction's own changes are in no sequence number.
+    fn plan_version(&self, snapshot: &CatalogSnapshot) -> Option<PlanVersion> {
+        (!self.transactions.has_changes()).then(|| PlanVersion {
+            csn: snapshot.csn(),
+            settings_epoch: self.settings_epoch,
+        })
+    }
+
+    /// The facts of a statement that starts now.
+    pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
+        let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user);
+        PlanContext {
+            snapshot,
+            database: self.database.clone(),
+            search_path: self.settings.search_path(&self.user),
+            user: self.user.clone(),
+            session_user: self.user.clone(),
+            time_zone: self.settings.time_zone().to_owned(),
+            backend_pid: self.backend_pid,
+            session: self.warehouse.base().clone(),
+            scan: Arc::clone(self.warehouse.scan()),
+            settings: self.settings.to_map(),
+            statement_time: Utc::now(),
+            transaction_time: self.transactions.started().unwrap_or_else(Utc::now),
+            reports: ScanReports::new(),
+            system_tables: Some(Arc::new(system_tables)),
+            allow_files: self.allow_files,
+        }
+    }
+
+    pub(crate) fn start_statement(&self) -> Result<StatementGuard> {
+        let timeout = self.settings.timeout("statement_timeout");
+        self.canceller
+            .start_statement(timeout.map(|timeout| tokio::time::Instant::now() + timeout))
+    }
+
+    /// Keeps a prepared statement under a name; the empty name may be replaced, others not.
+    pub fn store_statement(&mut self, name: String, prepared: Arc<Prepared>) -> Result<()> {
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(ErrorKind::DuplicatePreparedStatement, message));
+        }
+        if self.statements.len() >= PREPARED_STATEMENTS_MAX {
+            let message = format!("too many prepared statements: a session may have {PREPARED_STATEMENTS_MAX}");
+            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, message)
+                .with_hint("DEALLOCATE those that are no longer needed."));
+        }
+        self.statements.insert(name, prepared);
+        Ok(())
+    }
+
+    /// The prepared statement of this name.
+    pub fn statement(&self, name: &str) -> Option<Arc<Prepared>> {
+        self.statements.get(name).cloned()
+    }
+
+    /// Forgets a prepared statement; a name that is not there is fine.
+    pub fn close_statement(&mut self, name: &str) -> bool {
+        self.statements.remove(name).is_some()
+    }
+
+    /// Forgets all prepared statements.
+    pub fn close_all_statements(&mut self) {
+        self.statements.clear();
+    }
+
+    /// Stops what this session runs, from anywhere.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// What `pg_backend_pid()` answers, and CancelRequest names.
+    pub fn backend_pid(&self) -> i32 {
+        self.backend_pid
+    }
+
+    /// The session's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The connected database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The role.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// How values are printed and read.
+    pub fn format_settings(&self) -> Result<FormatSettings> {
+        self.settings.format()
+    }
+
+    /// Settings to report to the client that changed since the last call; at first all of them.
+    pub fn take_changed_parameters(&mut self) -> Vec<(&'static str, String)> {
+        let now = self.settings.reported();
+        let changed = now
+            .iter()
+            .filter(|parameter| !self.reported.contains(parameter))
+            .cloned()
+            .collect();
+        self.reported = now;
+        changed
+    }
+
+    /// Notices since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Ends the session; an open transaction is rolled back.
+    pub async fn close(mut self) {
+        self.abandon_transaction().await;
+    }
+}
+
+fn same_row_type(before: Option<&[OutputColumn]>, now: Option<&[OutputColumn]>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => {
+            before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.name == b.name && a.ty == b.ty)
+        }
+        (before, now) => before.is_none() && now.is_none(),
+    }
+}
+
+/// The type an embedded caller's value has; `None` for NULL, whose type is inferred.
+fn parameter_type(value: &ScalarValue) -> Option<SqlType> {
+    let field = arrow::datatypes::Field::new("", value.data_type(), true);
+    match staffa_planner::types::sql_type(&field) {
+        SqlType::Unknown => None,
+        ty => Some(ty),
+    }
+}

@@ -1,0 +1,358 @@
+//! Session settings: one registry with type, default and who may change it; SET, SET LOCAL, RESET and ROLLBACK over it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use staffa_planner::value::FormatSettings;
+use staffa_planner::{Error, ErrorKind, Result};
+
+mod check;
+
+/// One setting as users know it.
+pub(crate) struct Definition {
+    /// Spelled as SHOW ALL spells it; matched without regard to case.
+    pub(crate) name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    /// Sent as ParameterStatus at login and on change.
+    report: bool,
+    /// One line for SHOW ALL.
+    pub(crate) description: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Text,
+    Boolean,
+    /// Whole number between bounds.
+    Integer(i64, i64),
+    /// Milliseconds, with units `us`, `ms`, `s`, `min`, `h`, `d`.
+    Milliseconds,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Only this value: what the server is. Asking for another one is an error that says so.
+    Only(&'static [&'static str]),
+    /// Told to clients, not settable.
+    ReadOnly,
+    TimeZone,
+    DateStyle,
+    SearchPath,
+    Encoding,
+}
+
+const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
+
+/// Version told to clients: drivers choose their queries by it.
+pub(crate) const SERVER_VERSION: &str = "15.10";
+
+#[rustfmt::skip]
+const DEFINITIONS: &[Definition] = &[
+    define("application_name", "", Kind::Text, true, "The application name to be reported in statistics and logs."),
+    define("bytea_output", "hex", Kind::Choice(&["hex", "escape"]), false, "The output format for bytea."),
+    define("client_encoding", "UTF8", Kind::Encoding, true, "The client's character set encoding."),
+    define("client_min_messages", "notice", Kind::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "info", "warning", "error"]), false, "The message levels that are sent to the client."),
+    define("DateStyle", "ISO, MDY", Kind::DateStyle, true, "The display format for date and time values."),
+    define("default_transaction_isolation", "repeatable read", Kind::Choice(ISOLATION), false, "The isolation level of each new transaction."),
+    define("default_transaction_read_only", "off", Kind::Boolean, true, "The read-only status of new transactions."),
+    define("escape_string_warning", "on", Kind::Boolean, false, "Warns about backslash escapes in ordinary string literals."),
+    define("extra_float_digits", "1", Kind::Integer(-15, 3), false, "The number of digits displayed for floating-point values."),
+    define("idle_in_transaction_session_timeout", "0", Kind::Milliseconds, false, "The maximum allowed idle time between queries, when in a transaction."),
+    define("idle_session_timeout", "0", Kind::Milliseconds, false, "The maximum allowed idle time between queries, when not in a transaction."),
+    define("in_hot_standby", "off", Kind::ReadOnly, true, "Whether hot standby is active."),
+    define("integer_datetimes", "on", Kind::ReadOnly, true, "Datetimes are integer based."),
+    define("IntervalStyle", "postgres", Kind::Only(&["postgres"]), true, "The display format for interval values."),
+    define("is_superuser", "on", Kind::ReadOnly, true, "Whether the current user is a superuser."),
+    define("lc_collate", "C", Kind::ReadOnly, false, "The collation order locale."),
+    define("lc_ctype", "C", Kind::ReadOnly, false, "The character classification and case conversion locale."),
+    define("lock_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any wait for a lock. Staffa takes no such locks."),
+    define("max_identifier_length", "63", Kind::ReadOnly, false, "The maximum identifier length."),
+    define("search_path", "\"$user\", public", Kind::SearchPath, false, "The schema search order for names that are not schema-qualified."),
+    define("server_encoding", "UTF8", Kind::ReadOnly, true, "The server (database) character set encoding."),
+    define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
+    define("server_version_num", "150010", Kind::ReadOnly, false, "The server version as an integer."),
+    define("session_authorization", "", Kind::ReadOnly, true, "The current session's user name."),
+    define("standard_conforming_strings", "on", Kind::Only(&["on"]), true, "Causes '...' strings to treat backslashes literally."),
+    define("statement_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any statement."),
+    define("TimeZone", "UTC", Kind::TimeZone, true, "The time zone for displaying and interpreting time stamps."),
+    define("transaction_isolation", "repeatable read", Kind::Choice(ISOLATION), false, "The current transaction's isolation level."),
+    define("transaction_read_only", "off", Kind::Boolean, false, "The current transaction's read-only status."),
+];
+
+const fn define(
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    report: bool,
+    description: &'static str,
+) -> Definition {
+    Definition {
+        name,
+        default,
+        kind,
+        report,
+        description,
+    }
+}
+
+/// The settings of one session.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What RESET goes back to: the definition's default, or what the client asked for at login.
+    defaults: Arc<BTreeMap<String, String>>,
+    session: BTreeMap<String, String>,
+    /// SET LOCAL: gone at the end of the transaction.
+    local: BTreeMap<String, String>,
+}
+
+impl Settings {
+    pub(crate) fn new(user: &str) -> Self {
+        let mut defaults: BTreeMap<String, String> = DEFINITIONS
+            .iter()
+            .map(|definition| (key(definition.name), definition.default.to_owned()))
+            .collect();
+        defaults.insert("session_authorization".to_owned(), user.to_owned());
+        Self {
+            defaults: Arc::new(defaults),
+            session: BTreeMap::new(),
+            local: BTreeMap::new(),
+        }
+    }
+
+    /// A value asked for at login: it becomes what RESET goes back to.
+    pub(crate) fn set_default(&mut self, name: &str, value: &str) -> Result<()> {
+        let value = checked(name, value)?;
+        Arc::make_mut(&mut self.defaults).insert(key(name), value);
+        Ok(())
+    }
+
+    /// The value as SHOW prints it; `None` for a name nobody defined.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let name = key(name);
+        [&self.local, &self.session, &*self.defaults]
+            .iter()
+            .find_map(|values| values.get(&name))
+            .map(String::as_str)
+    }
+
+    /// Like [`get`](Self::get), with PostgreSQL's error for an unknown name.
+    pub(crate) fn show(&self, name: &str) -> Result<&str> {
+        self.get(name).ok_or_else(|| unknown(name))
+    }
+
+    /// SET (`local`: SET LOCAL); `None` is DEFAULT.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        let name = key(name);
+        let value = match value {
+            Some(value) => checked(&name, value)?,
+            None => self.default_of(&name)?,
+        };
+        if local {
+            self.local.insert(name, value);
+        } else {
+            self.local.remove(&name);
+            self.session.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// RESET name.
+    pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
+        let name = key(name);
+        if let Some(definition) = definition(&name) {
+            refuse_read_only(definition)?;
+        } else if self.get(&name).is_none() {
+            return Err(unknown(&name));
+        }
+        self.local.remove(&name);
+        self.session.remove(&name);
+        Ok(())
+    }
+
+    /// RESET ALL.
+    pub(crate) fn reset_all(&mut self) {
+        self.local.clear();
+        self.session.clear();
+    }
+
+    /// The end of a transaction: SET LOCAL is over. Tells whether a value that plans may depend on went with it.
+    pub(crate) fn end_transaction(&mut self) -> bool {
+        let depended_on = self.local.keys().any(|name| !name.starts_with("transaction_"));
+        self.local.clear();
+        depended_on
+    }
+
+    /// All settings in SHOW ALL's order: name as spelled, value, description.
+    pub(crate) fn all(&self) -> Vec<(String, String, &'static str)> {
+        let mut rows: Vec<_> = DEFINITIONS
+            .iter()
+            .map(|definition| {
+                let value = self.get(definition.name).unwrap_or(definition.default);
+                (definition.name.to_owned(), value.to_owned(), definition.description)
+            })
+            .collect();
+        let custom = self
+            .session
+            .iter()
+            .chain(&self.local)
+            .filter(|(name, _)| definition(name).is_none());
+        rows.extend(custom.map(|(name, value)| (name.clone(), value.clone(), "")));
+        rows.sort_by_key(|(name, ..)| name.to_lowercase());
+        rows.dedup_by(|a, b| a.0 == b.0);
+        rows
+    }
+
+    /// All values by lower-case name, for `current_setting`.
+    pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
+        let mut map = (*self.defaults).clone();
+        map.extend(self.session.clone());
+        map.extend(self.local.clone());
+        map
+    }
+
+    /// Names and values to report to the client, spelled as PostgreSQL spells them.
+    pub(crate) fn reported(&self) -> Vec<(&'static str, String)> {
+        DEFINITIONS
+            .iter()
+            .filter(|definition| definition.report)
+            .map(|definition| {
+                (
+                    definition.name,
+                    self.get(definition.name).unwrap_or_default().to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    /// The schemas to look names up in, in order, `"$user"` replaced.
+    pub(crate) fn search_path(&self, user: &str) -> Vec<String> {
+        let text = self.get("search_path").unwrap_or_default();
+        check::split_identifiers(text)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|name| if name == "$user" { user.to_owned() } else { name })
+            .collect()
+    }
+
+    pub(crate) fn time_zone(&self) -> &str {
+        self.get("timezone").unwrap_or("UTC")
+    }
+
+    pub(crate) fn read_only(&self) -> bool {
+        self.get("transaction_read_only") == Some("on") || self.get("default_transaction_read_only") == Some("on")
+    }
+
+    /// A timeout in force, `None` when off. `name` is a setting in milliseconds.
+    pub fn timeout(&self, name: &str) -> Option<Duration> {
+        let milliseconds = check::milliseconds(self.get(name)?).ok()?;
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+
+    /// How values are printed and read in this session.
+    pub fn format(&self) -> Result<FormatSettings> {
+        check::format_settings(self)
+    }
+
+    fn default_of(&self, name: &str) -> Result<String> {
+        if let Some(definition) = definition(name) {
+            refuse_read_only(definition)?;
+        }
+        self.defaults.get(name).cloned().ok_or_else(|| unknown(name))
+    }
+}
+
+/// Checks a value and puts it in the form SHOW prints. Dotted names nobody defined are free-form, as in PostgreSQL.
+fn checked(name: &str, value: &str) -> Result<String> {
+    match definition(&key(name)) {
+        Some(definition) => {
+            refuse_read_only(definition)?;
+            check::normalise(definition.name, definition.kind, value)
+        }
+        None if name.contains('.') && !name.to_lowercase().starts_with("staffa.") => Ok(value.to_owned()),
+        None => Err(unknown(name)),
+    }
+}
+
+fn refuse_read_only(definition: &Definition) -> Result<()> {
+    match definition.kind {
+        Kind::ReadOnly => Err(Error::new(
+            ErrorKind::CannotChangeRuntimeParameter,
+            format!("parameter \"{}\" cannot be changed", definition.name),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn definition(name: &str) -> Option<&'static Definition> {
+    DEFINITIONS
+        .iter()
+        .find(|definition| definition.name.eq_ignore_ascii_case(name))
+}
+
+fn key(name: &str) -> String {
+    name.to_lowercase()
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(
+        ErrorKind::UndefinedObject,
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_local_ends_with_the_transaction_and_reset_goes_back_to_login() {
+        let mut settings = Settings::new("admin");
+        settings.set_default("application_name", "psql").expect("known");
+        settings.set("application_name", Some("a"), false).expect("known");
+        settings.set("application_name", Some("b"), true).expect("known");
+        assert_eq!(settings.get("Application_Name"), Some("b"));
+        settings.end_transaction();
+        assert_eq!(settings.get("application_name"), Some("a"));
+        settings.reset("application_name").expect("known");
+        assert_eq!(settings.get("application_name"), Some("psql"));
+    }
+
+    #[test]
+    fn unknown_and_fixed_settings_are_refused() {
+        let mut settings = Settings::new("admin");
+        let kind = |result: Result<()>| result.map_err(|error| error.kind());
+        assert_eq!(
+            kind(settings.set("nope", Some("1"), false)),
+            Err(ErrorKind::UndefinedObject)
+        );
+        assert_eq!(
+            kind(settings.set("staffa.nope", Some("1"), false)),
+            Err(ErrorKind::UndefinedObject)
+        );
+        assert_eq!(
+            kind(settings.set("server_version", Some("1"), false)),
+            Err(ErrorKind::CannotChangeRuntimeParameter)
+        );
+        assert_eq!(
+            kind(settings.set("statement_timeout", Some("soon"), false)),
+            Err(ErrorKind::InvalidParameterValue)
+        );
+        assert_eq!(
+            kind(settings.set("intervalstyle", Some("iso_8601"), false)),
+            Err(ErrorKind::FeatureNotSupported)
+        );
+        assert!(settings.set("my.own", Some("1"), false).is_ok());
+        assert_eq!(settings.get("my.own"), Some("1"));
+    }
+
+    #[test]
+    fn search_path_is_split_as_identifiers() {
+        let mut settings = Settings::new("admin");
+        assert_eq!(settings.search_path("admin"), ["admin", "public"]);
+        settings
+            .set("search_path", Some("Sales, \"Odd, Name\", public"), false)
+            .expect("valid");
+        assert_eq!(settings.search_path("admin"), ["sales", "Odd, Name", "public"]);
+    }
+}

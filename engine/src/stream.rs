@@ -1,0 +1,159 @@
+//! Rows of a running query, read batch by batch with backpressure.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{Stream, StreamExt};
+use staffa_planner::{OutputColumn, Result};
+use tokio::sync::mpsc;
+
+use crate::cancel::{Canceller, StatementGuard};
+use crate::cpu::{CpuRuntime, Task};
+use crate::outcome::CommandTag;
+
+/// Batches that may wait between the operators and a slow reader.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// The rows of a query. Each [`next`](RowStream::next) gives a batch; dropping the stream stops the query.
+pub struct RowStream {
+    columns: Arc<[OutputColumn]>,
+    schema: SchemaRef,
+    words: &'static str,
+    source: Source,
+    guard: StatementGuard,
+    canceller: Canceller,
+}
+
+enum Source {
+    Running {
+        batches: mpsc::Receiver<Result<RecordBatch>>,
+        task: Task<()>,
+    },
+    Ready(std::vec::IntoIter<RecordBatch>),
+    Ended,
+}
+
+impl fmt::Debug for RowStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowStream")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RowStream {
+    /// Starts a physical plan on the CPU runtime.
+    pub(crate) fn start(
+        cpu: &CpuRuntime,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+        columns: Vec<OutputColumn>,
+        guard: StatementGuard,
+        canceller: Canceller,
+    ) -> Self {
+        let schema = plan.schema();
+        let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
+        let task = cpu.spawn(async move {
+            let mut stream: SendableRecordBatchStream = execute_stream(plan, context)?;
+            while let Some(batch) = stream.next().await {
+                // A receiver that is gone has dropped this task too; nothing is left to tell anybody.
+                if sender.send(batch.map_err(Into::into)).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let source = Source::Running { batches, task };
+        Self {
+            columns: columns.into(),
+            schema,
+            words: "SELECT",
+            source,
+            guard,
+            canceller,
+        }
+    }
+
+    /// Rows that are there already: SHOW, EXPLAIN.
+    pub(crate) fn ready(
+        words: &'static str,
+        columns: Vec<OutputColumn>,
+        batch: RecordBatch,
+        guard: StatementGuard,
+        canceller: Canceller,
+    ) -> Self {
+        let schema = batch.schema();
+        let source = Source::Ready(vec![batch].into_iter());
+        Self {
+            columns: columns.into(),
+            schema,
+            words,
+            source,
+            guard,
+            canceller,
+        }
+    }
+
+    /// The columns as a Postgres user sees them: names (maybe duplicate) and SQL types.
+    pub fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    /// The Arrow schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The next batch, which may be empty; `None` at the end. After an error the stream has ended.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let item = match &mut self.source {
+            Source::Ended => None,
+            Source::Ready(batches) => batches.next().map(Ok),
+            Source::Running { batches, task } => {
+                self.canceller.activate(&self.guard);
+                tokio::select! {
+                    biased;
+                    error = self.guard.stopped() => Some(Err(error)),
+                    item = batches.recv() => match item {
+                        Some(item) => Some(item),
+                        // The channel closes before the task's result is known: an early end is an error or a panic.
+                        None => task.await.err().map(Err),
+                    },
+                }
+            }
+        };
+        if !matches!(item, Some(Ok(_))) {
+            self.source = Source::Ended;
+        }
+        item
+    }
+
+    /// The tag to send after `rows` rows were read.
+    pub fn tag(&self, rows: u64) -> CommandTag {
+        match self.words {
+            "SELECT" => CommandTag::counted("SELECT", rows),
+            words => CommandTag::plain(words),
+        }
+    }
+
+    /// Reads everything; for results known to be small.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut all = Vec::new();
+        while let Some(batch) = self.next().await {
+            all.push(batch?);
+        }
+        Ok(all)
+    }
+
+    /// The same rows as a [`Stream`], for combinators.
+    pub fn into_stream(self) -> impl Stream<Item = Result<RecordBatch>> + Send {
+        futures::stream::unfold(self, |mut rows| async move {
+            let item = rows.next().await?;
+            Some((item, rows))
+        })
+    }
+}

@@ -1,0 +1,319 @@
+//! Transactions of a session: implicit ones around single statements and pipelines, blocks from BEGIN to COMMIT.
+//!
+//! ```text
+//!            begin_implicit            BEGIN
+//!   None ──────────────────▶ Implicit ───────▶ Block ──fail──▶ Failed
+//!    ▲  end_implicit: commit    │                │ COMMIT        │ COMMIT, ROLLBACK
+//!    └──────────────────────────┴────────────────┴───────────────┘
+//! ```
+//!
+//! The catalog's transaction opens with the first statement that needs a snapshot, and every later statement of the
+//! transaction reads from that one, overlaid with the transaction's own changes.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use staffa_catalog::{CatalogSnapshot, Transaction};
+use staffa_planner::{Error, ErrorKind, ParsedStatement, Result, StatementClass, TransactionClass, TransactionModes};
+
+use crate::outcome::{CommandTag, Notice, TransactionStatus};
+use crate::session::Session;
+use crate::settings::Settings;
+
+/// Where a session stands.
+#[derive(Default)]
+pub(crate) struct Transactions {
+    block: Block,
+    open: Option<Open>,
+    /// The settings to go back to on ROLLBACK, as they were when the transaction began.
+    saved: Option<Settings>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Block {
+    #[default]
+    None,
+    Implicit,
+    Block,
+    Failed,
+}
+
+struct Open {
+    transaction: Transaction,
+    started: DateTime<Utc>,
+}
+
+impl Transactions {
+    pub(crate) fn status(&self) -> TransactionStatus {
+        match self.block {
+            Block::None | Block::Implicit => TransactionStatus::Idle,
+            Block::Block => TransactionStatus::InTransaction,
+            Block::Failed => TransactionStatus::Failed,
+        }
+    }
+
+    /// In a failed block only its end is allowed.
+    pub(crate) fn check_allowed(&self, class: StatementClass) -> Result<()> {
+        let ends = matches!(
+            class,
+            StatementClass::Transaction(TransactionClass::Commit | TransactionClass::Rollback)
+        );
+        if self.block == Block::Failed && !ends {
+            return Err(Error::new(
+                ErrorKind::InFailedTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has_changes(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.transaction.is_read_only())
+    }
+
+    pub(crate) fn started(&self) -> Option<DateTime<Utc>> {
+        self.open.as_ref().map(|open| open.started)
+    }
+}
+
+impl Session {
+    /// The transaction state as clients are told.
+    pub fn status(&self) -> TransactionStatus {
+        self.transactions.status()
+    }
+
+    /// Makes the statements until [`end_implicit`](Self::end_implicit) one transaction, unless a block is open.
+    pub fn begin_implicit(&mut self) {
+        if self.transactions.block == Block::None {
+            self.transactions.block = Block::Implicit;
+            self.transactions.saved = Some(self.settings.clone());
+        }
+    }
+
+    /// Commits the implicit transaction; does nothing inside a block.
+    pub async fn end_implicit(&mut self) -> Result<()> {
+        match self.transactions.block {
+            Block::Implicit => self.commit_open().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What follows a statement's error: the implicit transaction is rolled back, a block fails.
+    pub async fn fail(&mut self) {
+        match self.transactions.block {
+            Block::None | Block::Failed => {}
+            Block::Implicit => self.abandon_transaction().await,
+            Block::Block => {
+                let saved = self.transactions.saved.take();
+                self.abandon_transaction().await;
+                self.transactions.block = Block::Failed;
+                self.transactions.saved = saved;
+            }
+        }
+    }
+
+    pub(crate) fn begin_block(&mut self, words: &str, modes: TransactionModes) -> Result<CommandTag> {
+        match self.transactions.block {
+            Block::Block | Block::Failed => {
+                self.notices
+                    .push(Notice::warning("25001", "there is already a transaction in progress"));
+            }
+            Block::None | Block::Implicit => {
+                if self.transactions.block == Block::None {
+                    self.transactions.saved = Some(self.settings.clone());
+                }
+                self.transactions.block = Block::Block;
+                for name in ["isolation", "read_only"] {
+                    let default = self
+                        .settings
+                        .get(&format!("default_transaction_{name}"))
+                        .map(str::to_owned);
+                    self.settings
+                        .set(&format!("transaction_{name}"), default.as_deref(), true)?;
+                }
+            }
+        }
+        self.set_transaction(modes)?;
+        Ok(CommandTag::plain(words))
+    }
+
+    /// `SET TRANSACTION`: modes of this transaction only.
+    pub(crate) fn set_transaction(&mut self, modes: TransactionModes) -> Result<()> {
+        self.settings_epoch += 1;
+        if self.transactions.block != Block::Block {
+            self.notices.push(Notice::warning(
+                "25P01",
+                "SET TRANSACTION can only be used in transaction blocks",
+            ));
+            return Ok(());
+        }
+        if let Some(isolation) = modes.isolation {
+            if self.transactions.open.is_some() {
+                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+                return Err(Error::new(ErrorKind::ActiveTransaction, message));
+            }
+            self.settings
+                .set("transaction_isolation", Some(isolation.name()), true)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            if !read_only && self.transactions.open.is_some() && self.settings.read_only() {
+                let message = "transaction read-write mode must be set before any query";
+                return Err(Error::new(ErrorKind::ActiveTransaction, message));
+            }
+            self.settings.set(
+                "transaction_read_only",
+                Some(if read_only { "on" } else { "off" }),
+                true,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// `SET SESSION CHARACTERISTICS AS TRANSACTION`: modes of later transactions.
+    pub(crate) fn set_characteristics(&mut self, modes: TransactionModes) -> Result<()> {
+        self.settings_epoch += 1;
+        if let Some(isolation) = modes.isolation {
+            self.settings
+                .set("default_transaction_isolation", Some(isolation.name()), false)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            let value = if read_only { "on" } else { "off" };
+            self.settings.set("default_transaction_read_only", Some(value), false)?;
+        }
+        Ok(())
+    }
+
+    /// COMMIT. A failed block is rolled back, and its tag says so.
+    pub(crate) async fn commit_block(&mut self, chain: bool) -> Result<CommandTag> {
+        let block = self.transactions.block;
+        let modes = self.chained_modes(chain, block)?;
+        let words = match block {
+            Block::Block => {
+                self.commit_open().await?;
+                "COMMIT"
+            }
+            Block::Failed => {
+                self.roll_back_settings();
+                self.abandon_transaction().await;
+                "ROLLBACK"
+            }
+            Block::None | Block::Implicit => {
+                self.notices
+                    .push(Notice::warning("25P01", "there is no transaction in progress"));
+                self.commit_open().await?;
+                "COMMIT"
+            }
+        };
+        self.begin_chained(modes, words)
+    }
+
+    /// ROLLBACK.
+    pub(crate) async fn roll_back_block(&mut self, chain: bool) -> Result<CommandTag> {
+        let block = self.transactions.block;
+        let modes = self.chained_modes(chain, block)?;
+        if matches!(block, Block::None | Block::Implicit) {
+            self.notices
+                .push(Notice::warning("25P01", "there is no transaction in progress"));
+        }
+        self.abandon_transaction().await;
+        self.begin_chained(modes, "ROLLBACK")
+    }
+
+    /// The modes that `AND CHAIN` hands to the next transaction.
+    fn chained_modes(&self, chain: bool, block: Block) -> Result<Option<Vec<(&'static str, String)>>> {
+        if !chain {
+            return Ok(None);
+        }
+        if matches!(block, Block::None | Block::Implicit) {
+            let message = "COMMIT AND CHAIN can only be used in transaction blocks";
+            return Err(Error::new(ErrorKind::NoActiveTransaction, message));
+        }
+        let names = ["transaction_isolation", "transaction_read_only"];
+        Ok(Some(
+            names
+                .into_iter()
+                .filter_map(|name| Some((name, self.settings.get(name)?.to_owned())))
+                .collect(),
+        ))
+    }
+
+    fn begin_chained(&mut self, modes: Option<Vec<(&'static str, String)>>, words: &str) -> Result<CommandTag> {
+        if let Some(modes) = modes {
+            self.begin_block(words, TransactionModes::default())?;
+            for (name, value) in modes {
+                self.settings.set(name, Some(&value), true)?;
+            }
+        }
+        Ok(CommandTag::plain(words))
+    }
+
+    /// The state a statement sees. One that touches no table pins nothing: BEGIN and SET come before the snapshot.
+    pub(crate) async fn snapshot_for(&mut self, statement: &ParsedStatement) -> Result<Arc<CatalogSnapshot>> {
+        let pins = !matches!(
+            statement.class(),
+            StatementClass::Transaction(_) | StatementClass::Utility
+        );
+        match &self.transactions.open {
+            Some(open) => Ok(open.transaction.snapshot()),
+            None if pins => Ok(self.transaction().await?.snapshot()),
+            None => Ok(self.warehouse.catalog().snapshot().await?),
+        }
+    }
+
+    /// The open transaction, opened now if there is none.
+    pub(crate) async fn transaction(&mut self) -> Result<&mut Transaction> {
+        if self.transactions.open.is_none() {
+            let catalog = self.warehouse.catalog();
+            let snapshot = catalog.snapshot().await?;
+            let transaction = catalog.begin(snapshot).await?;
+            self.transactions.open = Some(Open {
+                transaction,
+                started: Utc::now(),
+            });
+        }
+        let open = self.transactions.open.as_mut().expect("it has just been opened");
+        Ok(&mut open.transaction)
+    }
+
+    /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.
+    async fn commit_open(&mut self) -> Result<()> {
+        let open = self.transactions.open.take();
+        self.transactions.block = Block::None;
+        let result = match open {
+            Some(open) if !open.transaction.is_read_only() => open.transaction.commit().await.map(|_| ()),
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => self.transactions.saved = None,
+            Err(_) => self.roll_back_settings(),
+        }
+        self.end_settings();
+        Ok(result?)
+    }
+
+    /// Rolls back whatever is open. Its files are deleted; those that cannot be now are found again at the next start.
+    pub(crate) async fn abandon_transaction(&mut self) {
+        self.transactions.block = Block::None;
+        if let Some(open) = self.transactions.open.take()
+            && let Err(error) = open.transaction.rollback().await
+        {
+            tracing::warn!(%error, "could not clear away a rolled back transaction; the next start will");
+        }
+        self.roll_back_settings();
+        self.end_settings();
+    }
+
+    fn roll_back_settings(&mut self) {
+        if let Some(saved) = self.transactions.saved.take() {
+            self.settings = saved;
+            // Never back to an earlier number: a plan of the statements undone must not look current.
+            self.settings_epoch += 1;
+        }
+    }
+
+    fn end_settings(&mut self) {
+        if self.settings.end_transaction() {
+            self.settings_epoch += 1;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The warehouse: catalog, stores, memory and threads behind one cheap handle.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use staffa_catalog::Catalog;
+use staffa_planner::{Error, ErrorKind, Result, base_session_state};
+use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
+
+use crate::config::Config;
+use crate::cpu::CpuRuntime;
+use crate::objects::StoreObjects;
+use crate::session::{Session, SessionOptions};
+use crate::upkeep::Upkeep;
+
+/// The database and the role that exist from the first start.
+pub const DEFAULT_DATABASE: &str = "staffa";
+/// See [`DEFAULT_DATABASE`].
+pub const DEFAULT_ROLE: &str = "admin";
+
+/// Queries named in an out-of-memory error, largest first.
+const MEMORY_CONSUMERS_NAMED: usize = 3;
+
+/// An open warehouse. Cheap to clone; all clones are the same warehouse.
+#[derive(Clone)]
+pub struct Warehouse {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Catalog,
+    stores: Stores,
+    scan: Arc<ParquetScan>,
+    /// DataFusion's state with our functions and rules, cloned per statement with the session's settings.
+    base: SessionState,
+    cpu: CpuRuntime,
+    write_options: WriteOptions,
+    memory_limit_bytes: u64,
+    next_backend: AtomicI32,
+    upkeep: Upkeep,
+}
+
+impl fmt::Debug for Warehouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Warehouse").finish_non_exhaustive()
+    }
+}
+
+impl Warehouse {
+    /// Opens the warehouse in a folder, making it when it is new, and clears away what dead transactions left.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written, the catalog is damaged or of a newer version.
+    pub async fn open(config: Config) -> Result<Self> {
+        let data_dir = make_dir(&config.data_dir)?;
+        let spill_dir = make_dir(&config.spill_dir.clone().unwrap_or_else(|| data_dir.join("spill")))?;
+        let warehouse = match &config.warehouse {
+            Some(location) => location.trim_end_matches('/').to_owned(),
+            None => format!("file://{}", make_dir(&data_dir.join("warehouse"))?.display()),
+        };
+        let mut local_roots = vec![data_dir.clone()];
+        if let Some(path) = warehouse.strip_prefix("file://") {
+            local_roots.push(make_dir(Path::new(path))?);
+        }
+        local_roots.extend(config.allowed_paths.iter().cloned());
+        let stores = Stores::new(StoreOptions {
+            local_roots,
+            s3: config.s3.clone(),
+            range_cache_bytes: config.range_cache_bytes,
+            io: Some(tokio::runtime::Handle::current()),
+        })?;
+        let database = format!("sqlite:{}", data_dir.join("catalog.db").display());
+        let catalog = Catalog::open(&database, &warehouse, Arc::new(StoreObjects(stores.clone()))).await?;
+        let left = catalog.recover().await?;
+        if left > 0 {
+            tracing::info!(
+                transactions = left,
+                "cleared away unfinished transactions of an earlier run"
+            );
+        }
+        make_database(&catalog).await?;
+        let threads = config
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+        let runtime = runtime_env(&config, &stores, &spill_dir)?;
+        let base = base_session_state(runtime, staffa_planner::session_config(threads));
+        let inner = Inner {
+            scan: Arc::new(ParquetScan::new(stores.clone())),
+            base,
+            cpu: CpuRuntime::start(threads)?,
+            write_options: WriteOptions {
+                target_file_bytes: config.target_file_bytes,
+                ..WriteOptions::default()
+            },
+            memory_limit_bytes: config.memory_limit_bytes,
+            next_backend: AtomicI32::new(1),
+            upkeep: Upkeep::start(catalog.clone(), stores.clone()),
+            catalog,
+            stores,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A new session: one user's settings and transaction.
+    ///
+    /// # Errors
+    /// The database does not exist; a setting is unknown or its value is not allowed.
+    pub async fn session(&self, options: SessionOptions) -> Result<Session> {
+        Session::start(self.clone(), options).await
+    }
+
+    /// The SCRAM-SHA-256 verifier of a role, in PostgreSQL's format; `None` when the role has none or does not exist.
+    pub async fn verifier(&self, role: &str) -> Result<Option<String>> {
+        Ok(self.inner.catalog.secret(role).await?)
+    }
+
+    /// Stores a role's verifier, making the role when it is new.
+    pub async fn set_verifier(&self, role: &str, verifier: &str) -> Result<()> {
+        Ok(self.inner.catalog.set_secret(role, verifier).await?)
+    }
+
+    /// The names of all roles.
+    pub async fn roles(&self) -> Result<Vec<String>> {
+        Ok(self.inner.catalog.roles().await?)
+    }
+
+    /// Stops the background work. Open sessions may go on.
+    pub async fn close(&self) {
+        self.inner.upkeep.stop().await;
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.inner.stores
+    }
+
+    pub(crate) fn scan(&self) -> &Arc<ParquetScan> {
+        &self.inner.scan
+    }
+
+    pub(crate) fn base(&self) -> &SessionState {
+        &self.inner.base
+    }
+
+    pub(crate) fn cpu(&self) -> &CpuRuntime {
+        &self.inner.cpu
+    }
+
+    pub(crate) fn write_options(&self) -> &WriteOptions {
+        &self.inner.write_options
+    }
+
+    /// Bytes of memory that queries may hold together.
+    pub fn memory_limit_bytes(&self) -> u64 {
+        self.inner.memory_limit_bytes
+    }
+
+    pub(crate) fn next_backend(&self) -> i32 {
+        self.inner.next_backend.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The first start makes the database everybody connects to.
+async fn make_database(catalog: &Catalog) -> Result<()> {
+    let snapshot = catalog.snapshot().await?;
+    if snapshot.has_database(DEFAULT_DATABASE) || !snapshot.databases().is_empty() {
+        return Ok(());
+    }
+    let mut transaction = catalog.begin(snapshot).await?;
+    transaction.create_database(DEFAULT_DATABASE).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+fn runtime_env(config: &Config, stores: &Stores, spill_dir: &Path) -> Result<Arc<RuntimeEnv>> {
+    let memory = usize::try_from(config.memory_limit_bytes).unwrap_or(usize::MAX);
+    let named = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).expect("the constant is not zero");
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_path_buf()]))
+        .with_max_temp_directory_size(config.spill_limit_bytes);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), named)))
+        .with_disk_manager_builder(disk)
+        .with_object_store_registry(stores.registry())
+        .build_arc()?;
+    Ok(runtime)
+}
+
+/// Makes a folder when it is missing, checks that it can be written, and gives its absolute path.
+fn make_dir(path: &Path) -> Result<std::path::PathBuf> {
+    let failed = |error: std::io::Error| {
+        Error::new(
+            ErrorKind::IoError,
+            format!("could not use directory \"{}\": {error}", path.display()),
+        )
+    };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let path = path.canonicalize().map_err(failed)?;
+    let probe = path.join(format!(".staffa-probe-{}", uuid::Uuid::now_v7()));
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(failed)?;
+    Ok(path)
+}

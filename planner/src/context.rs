@@ -1,0 +1,101 @@
+//! Everything planning one statement needs, handed in by the session.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionConfig;
+use staffa_catalog::CatalogSnapshot;
+use staffa_storage::ParquetScan;
+
+use crate::scan_report::ScanReports;
+use crate::type_planner::PostgresTypes;
+use crate::function;
+
+/// The facts of one statement of one session. Cheap to make: everything big in it is shared.
+#[derive(Clone)]
+pub struct PlanContext {
+    /// The state of all tables the statement sees.
+    pub snapshot: Arc<CatalogSnapshot>,
+    /// The database the client is connected to.
+    pub database: String,
+    /// Schemas searched for an unqualified name, in order; `pg_catalog` comes before them unless it is listed.
+    /// `"$user"` stands for the user's name.
+    pub search_path: Vec<String>,
+    pub user: String,
+    /// The role the client logged in with.
+    pub session_user: String,
+    /// Name of the session's time zone, as `SHOW timezone` prints it.
+    pub time_zone: String,
+    /// What `pg_backend_pid()` answers.
+    pub backend_pid: i32,
+    /// A clone of the warehouse's state (`base_session_state`); the statement's own settings may be put in.
+    pub session: SessionState,
+    pub scan: Arc<ParquetScan>,
+    /// Values of all settings by lower-case name, for `current_setting()`.
+    pub settings: BTreeMap<String, String>,
+    /// `statement_timestamp()`
+    pub statement_time: DateTime<Utc>,
+    /// `now()`
+    pub transaction_time: DateTime<Utc>,
+    /// Where scans report what they read and what they could leave out.
+    pub reports: ScanReports,
+    /// `pg_catalog` and `information_schema`, when the caller has them.
+    pub system_tables: Option<Arc<dyn SystemTables>>,
+    /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
+    pub allow_files: bool,
+}
+
+/// Relations that are not in the catalog but computed from it: `pg_catalog`, `information_schema`.
+pub trait SystemTables: Send + Sync + fmt::Debug {
+    /// The relation, if there is one of that name. `schema` is `pg_catalog` or `information_schema`.
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
+}
+
+/// The state every session's statements start from: functions, types and rules. Made once per warehouse.
+pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> SessionState {
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_type_planner(Arc::new(PostgresTypes::new("UTC")))
+        .build();
+    function::register(&mut state);
+    state
+}
+
+impl PlanContext {
+    /// The schemas an unqualified name is looked up in, in order, `pg_catalog` included.
+    pub(crate) fn lookup_path(&self) -> Vec<String> {
+        let mut path: Vec<String> = Vec::with_capacity(self.search_path.len() + 1);
+        if !self.search_path.iter().any(|schema| schema == "pg_catalog") {
+            path.push("pg_catalog".to_string());
+        }
+        for schema in &self.search_path {
+            path.push(if schema == "$user" { self.user.clone() } else { schema.clone() });
+        }
+        path
+    }
+
+    /// The schema new objects go to: the first of the search path that exists.
+    pub(crate) fn current_schema(&self) -> Option<String> {
+        self.lookup_path()
+            .into_iter()
+            .find(|schema| schema != "pg_catalog" && self.snapshot.has_schema(&self.database, schema))
+    }
+}
+
+impl fmt::Debug for PlanContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanContext")
+            .field("database", &self.database)
+            .field("search_path", &self.search_path)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}

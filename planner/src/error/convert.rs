@@ -1,0 +1,497 @@
+//! Errors of the crates below, in PostgreSQL's words.
+//!
+//! An error of ours that travelled through DataFusion comes back as it was. What DataFusion and Arrow say themselves is
+//! recognised by variant where there is one, else by its wording, and said again as PostgreSQL would. What is not
+//! recognised keeps its first line, without the library's name.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+
+use super::{Error, ErrorKind};
+use crate::parse::position_of;
+
+impl From<staffa_catalog::Error> for Error {
+    fn from(error: staffa_catalog::Error) -> Self {
+        from_catalog(&error)
+    }
+}
+
+impl From<staffa_storage::Error> for Error {
+    fn from(error: staffa_storage::Error) -> Self {
+        from_storage(&error)
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        convert(&error)
+    }
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        from_arrow(&error)
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl Error {
+    /// An error of planning, with the position DataFusion knows of in `text`.
+    pub(crate) fn from_planning(error: DataFusionError, text: &str) -> Self {
+        let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+        let mut converted = convert(&error);
+        if converted.position().is_none()
+            && let Some(span) = span
+        {
+            let location =
+                datafusion::sql::sqlparser::tokenizer::Location::new(span.start.line, span.start.column);
+            if let Some(position) = position_of(text, location) {
+                converted = converted.with_position(position);
+            }
+        }
+        converted
+    }
+}
+
+fn from_catalog(error: &staffa_catalog::Error) -> Error {
+    use staffa_catalog::ErrorKind as Catalog;
+    let kind = match error.kind() {
+        Catalog::UndefinedDatabase => ErrorKind::UndefinedDatabase,
+        Catalog::UndefinedSchema => ErrorKind::UndefinedSchema,
+        Catalog::UndefinedTable => ErrorKind::UndefinedTable,
+        Catalog::UndefinedColumn => ErrorKind::UndefinedColumn,
+        Catalog::DuplicateDatabase => ErrorKind::DuplicateDatabase,
+        Catalog::DuplicateSchema => ErrorKind::DuplicateSchema,
+        Catalog::DuplicateTable => ErrorKind::DuplicateTable,
+        Catalog::DuplicateColumn => ErrorKind::DuplicateColumn,
+        Catalog::DependentObjects => ErrorKind::DependentObjects,
+        Catalog::WrongObjectType => ErrorKind::WrongObjectType,
+        Catalog::InvalidDefinition => ErrorKind::InvalidTableDefinition,
+        Catalog::Conflict => ErrorKind::SerializationFailure,
+        Catalog::Unsupported => ErrorKind::FeatureNotSupported,
+        Catalog::Corrupt => ErrorKind::DataCorrupted,
+        Catalog::DiskFull => ErrorKind::DiskFull,
+        Catalog::Io | Catalog::NewerFormat => ErrorKind::IoError,
+        Catalog::Internal => ErrorKind::InternalError,
+    };
+    let mut converted = Error::new(kind, error.message());
+    if let Some(detail) = error.detail() {
+        converted = converted.with_detail(detail);
+    }
+    if let Some(hint) = error.hint() {
+        converted = converted.with_hint(hint);
+    }
+    converted
+}
+
+fn from_storage(error: &staffa_storage::Error) -> Error {
+    use staffa_storage::ErrorKind as Storage;
+    let kind = match error.kind() {
+        Storage::NotFound | Storage::Io => ErrorKind::IoError,
+        Storage::Forbidden => ErrorKind::InsufficientPrivilege,
+        Storage::DiskFull => ErrorKind::DiskFull,
+        Storage::CorruptFile => ErrorKind::DataCorrupted,
+        Storage::Unsupported => ErrorKind::FeatureNotSupported,
+        Storage::OutOfMemory => ErrorKind::OutOfMemory,
+        Storage::Internal => ErrorKind::InternalError,
+    };
+    let converted = Error::new(kind, error.message());
+    match error.path() {
+        Some(path) => converted.with_detail(format!("File \"{path}\".")),
+        None => converted,
+    }
+}
+
+fn convert(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => from_any(inner.as_ref()),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert(inner),
+        DataFusionError::Shared(inner) => convert(inner),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => convert(first),
+            None => Error::internal("an empty list of errors"),
+        },
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::SQL(inner, _) => Error::new(ErrorKind::SyntaxError, inner.to_string()),
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
+        DataFusionError::NotImplemented(message) => not_implemented(message),
+        DataFusionError::ParquetError(inner) => match staffa_storage::Error::find_in(inner.as_ref()) {
+            Some(own) => from_storage(own),
+            None => Error::new(ErrorKind::DataCorrupted, "could not read a Parquet file").with_detail(inner.to_string()),
+        },
+        DataFusionError::ObjectStore(inner) => match staffa_storage::Error::find_in(inner.as_ref()) {
+            Some(own) => from_storage(own),
+            None => Error::new(ErrorKind::IoError, "could not read or write an object").with_detail(inner.to_string()),
+        },
+        DataFusionError::IoError(inner) => from_io(inner),
+        DataFusionError::ExecutionJoin(inner) => {
+            Error::internal("a part of the query ended unexpectedly").with_detail(inner.to_string())
+        }
+        DataFusionError::Plan(message) | DataFusionError::Execution(message) | DataFusionError::Configuration(message) => {
+            by_wording(message)
+        }
+        DataFusionError::Internal(message) => match by_wording(message) {
+            recognised if recognised.kind() != ErrorKind::SyntaxError => recognised,
+            _ => Error::internal(first_line(message)),
+        },
+        other => Error::internal(first_line(&other.strip_backtrace())),
+    }
+}
+
+/// An error inside another library's error: ours, or one whose kind we know.
+fn from_any(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = next {
+        if let Some(own) = current.downcast_ref::<Error>() {
+            return own.clone();
+        }
+        if let Some(catalog) = current.downcast_ref::<staffa_catalog::Error>() {
+            return from_catalog(catalog);
+        }
+        if let Some(storage) = current.downcast_ref::<staffa_storage::Error>() {
+            return from_storage(storage);
+        }
+        if let Some(inner) = current.downcast_ref::<DataFusionError>() {
+            return convert(inner);
+        }
+        if let Some(inner) = current.downcast_ref::<ArrowError>() {
+            return from_arrow(inner);
+        }
+        if let Some(inner) = current.downcast_ref::<std::io::Error>() {
+            return from_io(inner);
+        }
+        next = current.source();
+    }
+    Error::internal(first_line(&error.to_string()))
+}
+
+fn from_io(error: &std::io::Error) -> Error {
+    if let Some(inner) = error.get_ref()
+        && let Some(own) = inner.downcast_ref::<Error>()
+    {
+        return own.clone();
+    }
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::new(ErrorKind::DiskFull, "no space left on device")
+        }
+        _ => Error::new(ErrorKind::IoError, "could not read or write a file").with_detail(error.to_string()),
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let name = strip_marker(&field.name);
+            let relation = field.relation.as_ref();
+            if let Some(relation) = relation
+                && !valid_fields.iter().any(|valid| {
+                    valid.relation.as_ref().is_some_and(|valid| relation.resolved_eq(valid) || relation.table() == valid.table())
+                })
+            {
+                let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
+                return Error::new(ErrorKind::UndefinedTable, message);
+            }
+            let shown = match relation {
+                Some(relation) => format!("column {}.{} does not exist", relation.table(), name),
+                None => format!("column \"{name}\" does not exist"),
+            };
+            let converted = Error::new(ErrorKind::UndefinedColumn, shown);
+            match closest(name, valid_fields.iter().map(|valid| strip_marker(&valid.name))) {
+                Some(best) => converted.with_hint(format!("Perhaps you meant to reference the column \"{best}\".")),
+                None => converted,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let message = format!("column reference \"{}\" is ambiguous", strip_marker(&field.name));
+            Error::new(ErrorKind::AmbiguousColumn, message)
+        }
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            let message = format!("table name \"{}\" specified more than once", qualifier.table());
+            Error::new(ErrorKind::DuplicateAlias, message)
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
+            let message = format!("column \"{}\" specified more than once", strip_marker(name));
+            Error::new(ErrorKind::DuplicateColumn, message)
+        }
+    }
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => from_any(inner.as_ref()),
+        ArrowError::DivideByZero => Error::new(ErrorKind::DivisionByZero, "division by zero"),
+        ArrowError::ArithmeticOverflow(_) => Error::new(ErrorKind::NumericOutOfRange, "value out of range"),
+        ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::InvalidArgumentError(message) => by_wording(message),
+        ArrowError::MemoryError(message) => out_of_memory(message),
+        ArrowError::IoError(_, inner) => from_io(inner),
+        ArrowError::NotYetImplemented(message) => not_implemented(message),
+        ArrowError::ParquetError(message) => {
+            Error::new(ErrorKind::DataCorrupted, "could not read a Parquet file").with_detail(message.clone())
+        }
+        other => Error::internal(first_line(&other.to_string())),
+    }
+}
+
+fn out_of_memory(message: &str) -> Error {
+    if message.contains("disk") {
+        return Error::new(ErrorKind::ConfigurationLimitExceeded, "temporary file size exceeds the spill limit")
+            .with_hint("Use a smaller query, or raise the spill limit of the server.");
+    }
+    Error::new(ErrorKind::OutOfMemory, "out of memory")
+        .with_detail("The query needs more memory than its limit.")
+        .with_hint("Use a smaller query, or raise the memory limit of the server.")
+}
+
+fn not_implemented(message: &str) -> Error {
+    let first = first_line(message);
+    let lower = lower_first(first.trim_start_matches("Unsupported "));
+    if first.starts_with("Unsupported ") {
+        return Error::unsupported(format!("{lower} is not supported"));
+    }
+    Error::unsupported(lower)
+}
+
+/// What the libraries say only in words. Order matters: the first that fits wins.
+fn by_wording(message: &str) -> Error {
+    let line = first_line(message);
+    let has = |part: &str| line.contains(part);
+    let lower = line.to_lowercase();
+
+    if has("stack overflow") || has("Recursion limit") {
+        return Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded");
+    }
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        return Error::new(ErrorKind::DivisionByZero, "division by zero");
+    }
+    if let Some(name) = between(line, "Invalid function '", "'") {
+        return undefined_function(&name);
+    }
+    if let Some(name) = between(line, "table function '", "' not found") {
+        return undefined_function(&name);
+    }
+    if let Some(name) = between(line, "Failed to coerce arguments to satisfy a call to '", "'") {
+        return undefined_function_call(&name, line);
+    }
+    if let Some(name) = between(line, "Function '", "'").filter(|_| has("expects") || has("requires") || has("does not support")) {
+        return undefined_function_call(&name, line);
+    }
+    if has("No function matches the given name and argument types") {
+        let name = between(line, "argument types '", "(").unwrap_or_default();
+        return undefined_function_call(&name, line);
+    }
+    if has("must appear in the GROUP BY clause") || has("must be part of GROUP BY") || has("could not be resolved from available columns") {
+        return grouping(line);
+    }
+    if let Some((what, value)) = cannot_cast(line) {
+        let message = format!("invalid input syntax for type {}: \"{value}\"", sql_name(&what));
+        return Error::new(ErrorKind::InvalidTextRepresentation, message);
+    }
+    if lower.contains("parser error") || has("Error parsing timestamp") || has("Unable to parse") {
+        return Error::new(ErrorKind::InvalidDatetimeFormat, lower_first(line));
+    }
+    if lower.contains("overflow") || lower.contains("out of range") || has("can't be cast") || has("Can't cast value")
+        || has("is too large to store") || has("is too small to store")
+    {
+        return Error::new(ErrorKind::NumericOutOfRange, out_of_range(line));
+    }
+    if has("Regex") || lower.contains("regular expression") || lower.contains("regex parse") {
+        return Error::new(ErrorKind::InvalidRegularExpression, format!("invalid regular expression: {line}"));
+    }
+    if let Some((left, right)) = coercion(line) {
+        let message = format!("operator does not exist: {} {} {}", left.0, left.1, right);
+        return Error::new(ErrorKind::UndefinedFunction, message)
+            .with_hint("No operator matches the given argument types. You might need to add explicit type casts.");
+    }
+    if has("more than one row") || has("returned more than one") {
+        let message = "more than one row returned by a subquery used as an expression";
+        return Error::new(ErrorKind::CardinalityViolation, message);
+    }
+    if has("UNION") && has("same number of columns") || has("queries have different number of columns") {
+        return Error::new(ErrorKind::SyntaxError, "each UNION query must have the same number of columns");
+    }
+    if has("Invalid placeholder") || has("Placeholder value") || has("placeholder") && has("not found") {
+        let name = line.split_whitespace().find(|word| word.starts_with('$')).unwrap_or("$0");
+        return Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {}", name.trim_matches('\'')));
+    }
+    if has("Projections require unique expression names") {
+        return Error::new(ErrorKind::DuplicateColumn, "two columns of a subquery have the same name");
+    }
+    if has("Aggregate functions are not allowed") || has("aggregate function") && has("not allowed") {
+        return Error::new(ErrorKind::GroupingError, lower_first(line));
+    }
+    if has("Window function") || has("window function") {
+        return Error::new(ErrorKind::WindowingError, lower_first(line));
+    }
+    if has("table name") && has("specified more than once") || has("duplicate") && has("alias") {
+        return Error::new(ErrorKind::DuplicateAlias, lower_first(line));
+    }
+    if has("Physical plan does not support logical expression") || has("not supported") || has("not implemented") {
+        return Error::unsupported(lower_first(line));
+    }
+    Error::new(ErrorKind::SyntaxError, lower_first(line))
+}
+
+/// `function f does not exist`
+pub(crate) fn undefined_function(name: &str) -> Error {
+    Error::new(ErrorKind::UndefinedFunction, format!("function {name} does not exist"))
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+fn undefined_function_call(name: &str, line: &str) -> Error {
+    undefined_function(name).with_detail(capitalised(line))
+}
+
+fn grouping(line: &str) -> Error {
+    let column = between(line, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"", "\"")
+        .or_else(|| between(line, "column \"", "\""))
+        .or_else(|| between(line, "Expression ", " could not be resolved"));
+    match column {
+        Some(column) => {
+            let column = column.replace('"', "");
+            let message =
+                format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+            Error::new(ErrorKind::GroupingError, message)
+        }
+        None => Error::new(ErrorKind::GroupingError, lower_first(line)),
+    }
+}
+
+/// `Cannot cast string 'x' to value of Int32 type`
+fn cannot_cast(line: &str) -> Option<(String, String)> {
+    let value = between(line, "Cannot cast string '", "' to value of ")?;
+    let (_, rest) = line.split_once("' to value of ")?;
+    let what = rest.split_once(" type").map_or(rest, |(what, _)| what);
+    Some((what.to_string(), value))
+}
+
+/// `Cannot coerce arithmetic expression Utf8 + Int64 to valid types`, `Cannot infer common argument type for comparison
+/// operation Utf8 = Int64`
+fn coercion(line: &str) -> Option<((String, String), String)> {
+    let rest = line
+        .split_once("Cannot coerce arithmetic expression ")
+        .or_else(|| line.split_once("Cannot infer common argument type for comparison operation "))
+        .or_else(|| line.split_once("Cannot infer common type for "))
+        .map(|(_, rest)| rest)?;
+    let rest = rest.split(" to valid types").next().unwrap_or(rest);
+    for operator in [" = ", " != ", " <= ", " >= ", " < ", " > ", " + ", " - ", " * ", " / ", " % ", " AND ", " OR "] {
+        if let Some((left, right)) = rest.split_once(operator) {
+            return Some(((sql_name(left), operator.trim().replace("!=", "<>")), sql_name(right)));
+        }
+    }
+    None
+}
+
+fn out_of_range(line: &str) -> String {
+    for (arrow, sql) in [("Int16", "smallint"), ("Int32", "integer"), ("Int64", "bigint")] {
+        if line.contains(arrow) {
+            return format!("{sql} out of range");
+        }
+    }
+    if line.contains("Decimal") || line.contains("decimal") {
+        return "numeric field overflow".to_string();
+    }
+    if line.contains("imestamp") || line.contains("ate") && line.contains("range") {
+        return "timestamp out of range".to_string();
+    }
+    "value out of range".to_string()
+}
+
+/// The SQL name of an Arrow type as its library prints it.
+fn sql_name(arrow: &str) -> String {
+    let arrow = arrow.trim();
+    let name = match arrow {
+        "Int8" | "Int16" | "UInt8" => "smallint",
+        "Int32" | "UInt16" => "integer",
+        "Int64" | "UInt32" => "bigint",
+        "Float32" | "Float16" => "real",
+        "Float64" => "double precision",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Boolean" => "boolean",
+        "Date32" | "Date64" => "date",
+        "Null" => "unknown",
+        "Binary" | "BinaryView" | "LargeBinary" => "bytea",
+        "UInt64" => "numeric",
+        _ if arrow.starts_with("Decimal") => "numeric",
+        _ if arrow.starts_with("Timestamp") && arrow.contains("Some") => "timestamp with time zone",
+        _ if arrow.starts_with("Timestamp") => "timestamp without time zone",
+        _ if arrow.starts_with("Time") => "time without time zone",
+        _ if arrow.starts_with("Interval") || arrow.starts_with("Duration") => "interval",
+        _ if arrow.starts_with("FixedSizeBinary") => "uuid",
+        _ if arrow.starts_with("List") => "anyarray",
+        _ if arrow.starts_with("Struct") => "record",
+        other => other,
+    };
+    name.to_string()
+}
+
+/// Field names carry this character before a number that makes them distinct.
+fn strip_marker(name: &str) -> &str {
+    name.split('\u{1}').next().unwrap_or(name)
+}
+
+/// The candidate that differs by fewest letters, if it is close enough to be meant.
+fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).clamp(1, 3);
+    candidates
+        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn between(text: &str, before: &str, after: &str) -> Option<String> {
+    let (_, rest) = text.split_once(before)?;
+    let (inside, _) = rest.split_once(after)?;
+    Some(inside.to_string())
+}
+
+/// The first line, without prefixes such as `Error during planning: `.
+fn first_line(message: &str) -> &str {
+    let mut line = message.lines().next().unwrap_or(message).trim();
+    for prefix in [
+        "Error during planning: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Internal error: ",
+        "External error: ",
+        "Optimizer rule ",
+        "This feature is not implemented: ",
+        "Compute error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "Invalid argument error: ",
+    ] {
+        line = line.strip_prefix(prefix).unwrap_or(line);
+    }
+    line.split("\n\nbacktrace").next().unwrap_or(line)
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        // An abbreviation or a quoted name stays as it is.
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => text.to_string(),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    let text: String = match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => return String::new(),
+    };
+    if text.ends_with('.') { text } else { format!("{text}.") }
+}

@@ -1,0 +1,174 @@
+//! Casts from and to text by the codec of the wire, so that a value has one spelling at every door.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::datatypes::{DataType, FieldRef};
+use bytes::BytesMut;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use staffa_catalog::SqlType;
+
+use crate::context::PlanContext;
+use crate::error::{Error, Result};
+use crate::types::{arrow_field, data_type, sql_type};
+use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings};
+
+/// The session's way of reading and printing values.
+#[derive(Clone, Debug)]
+pub(crate) struct TextCasts {
+    settings: Arc<FormatSettings>,
+    time_zone: Arc<str>,
+    key: Arc<str>,
+}
+
+impl TextCasts {
+    pub(crate) fn of(context: &PlanContext) -> Result<Self> {
+        let setting = |name: &str| context.settings.get(name).map(|value| value.to_lowercase()).unwrap_or_default();
+        let order = match setting("datestyle") {
+            style if style.contains("dmy") => DateOrder::Dmy,
+            style if style.contains("ymd") => DateOrder::Ymd,
+            _ => DateOrder::Mdy,
+        };
+        let bytea = if setting("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
+        let digits = setting("extra_float_digits").parse().unwrap_or(1);
+        let settings = FormatSettings::new(&context.time_zone, order, bytea, digits)?
+            .with_now(context.transaction_time.timestamp_micros());
+        let key = format!("{} {order:?} {bytea:?} {digits} {}", context.time_zone, settings.now);
+        Ok(Self { settings: Arc::new(settings), time_zone: context.time_zone.as_str().into(), key: key.into() })
+    }
+
+    /// The text read as a value of this type.
+    pub(crate) fn from_text(&self, expression: Expr, ty: SqlType) -> Expr {
+        self.call(expression, Direction::From(ty))
+    }
+
+    /// The value printed.
+    pub(crate) fn to_text(&self, expression: Expr) -> Expr {
+        self.call(expression, Direction::To)
+    }
+
+    fn call(&self, expression: Expr, direction: Direction) -> Expr {
+        let signature = Signature::any(1, Volatility::Immutable);
+        let func = Arc::new(ScalarUDF::from(TextCast { direction, casts: self.clone(), signature }));
+        Expr::ScalarFunction(ScalarFunction { func, args: vec![expression] })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Direction {
+    From(SqlType),
+    To,
+}
+
+#[derive(Debug)]
+struct TextCast {
+    direction: Direction,
+    casts: TextCasts,
+    signature: Signature,
+}
+
+// Two casts are the same when they read the same text as the same value: the key says all that matters of the settings.
+impl PartialEq for TextCast {
+    fn eq(&self, other: &Self) -> bool {
+        self.direction == other.direction && self.casts.key == other.casts.key
+    }
+}
+
+impl Eq for TextCast {}
+
+impl std::hash::Hash for TextCast {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.direction.hash(state);
+        self.casts.key.hash(state);
+    }
+}
+
+impl TextCast {
+    fn parsed(&self, texts: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
+        let mut decoder = ColumnDecoder::new(ty, Format::Text, &self.casts.settings, texts.len());
+        for row in 0..texts.len() {
+            let text = if texts.is_null(row) { None } else { Some(text_at(texts, row)?.as_bytes()) };
+            decoder.append(text)?;
+        }
+        let values = decoder.finish()?;
+        let wanted = data_type(ty, &self.casts.time_zone);
+        // Only the zone's label can differ: the instant is the same.
+        if values.data_type() == &wanted { Ok(values) } else { Ok(arrow::compute::cast(&values, &wanted)?) }
+    }
+
+    fn printed(&self, values: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
+        let encoder = ColumnEncoder::new(field, &sql_type(field), Format::Text, &self.casts.settings)?;
+        let column = encoder.column(values)?;
+        let mut builder = StringViewBuilder::with_capacity(values.len());
+        let mut text = BytesMut::new();
+        for row in 0..values.len() {
+            text.clear();
+            if column.write(row, &mut text)? {
+                let printed = std::str::from_utf8(&text).map_err(|_| Error::internal("a text form is UTF-8"))?;
+                builder.append_value(printed);
+            } else {
+                builder.append_null();
+            }
+        }
+        Ok(Arc::new(builder.finish()))
+    }
+}
+
+fn text_at(texts: &ArrayRef, row: usize) -> Result<&str> {
+    match texts.data_type() {
+        DataType::Utf8View => Ok(texts.as_string_view().value(row)),
+        DataType::Utf8 => Ok(texts.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Ok(texts.as_string::<i64>().value(row)),
+        other => Err(Error::internal(format!("a text of type {other}"))),
+    }
+}
+
+impl ScalarUDFImpl for TextCast {
+    fn name(&self) -> &str {
+        match self.direction {
+            Direction::From(_) => "staffa_from_text",
+            Direction::To => "staffa_to_text",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(match &self.direction {
+            Direction::From(ty) => data_type(ty, &self.casts.time_zone),
+            Direction::To => DataType::Utf8View,
+        })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let nullable = args.arg_fields.first().is_none_or(|field| field.is_nullable());
+        let ty = match &self.direction {
+            Direction::From(ty) => ty,
+            Direction::To => &SqlType::Text,
+        };
+        Ok(Arc::new(arrow_field(self.name(), ty, nullable, &self.casts.time_zone)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let (Some(argument), Some(field)) = (args.args.into_iter().next(), args.arg_fields.first()) else {
+            return Err(Error::internal("a cast of nothing").into());
+        };
+        let scalar = matches!(argument, ColumnarValue::Scalar(_));
+        let array = argument.into_array(if scalar { 1 } else { args.number_rows })?;
+        let result = match &self.direction {
+            Direction::From(ty) => self.parsed(&array, ty)?,
+            Direction::To => self.printed(&array, field)?,
+        };
+        if scalar {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}

@@ -1,0 +1,53 @@
+//! From SQL text to a plan: what a statement asks for, names resolved against one pinned catalog snapshot.
+//!
+//! ```text
+//! parse(text)            -> [ParsedStatement]     statements, split, with positions        (parse.rs)
+//! plan(context, parsed)  -> Plan                  names and types resolved, or a command   (plan.rs, statement/*.rs)
+//! bind(query, values)    -> LogicalPlan           parameters put in                        (bind.rs)
+//! physical(context, ..)  -> ExecutionPlan         optimised, files pruned                  (physical.rs)
+//! ```
+//!
+//! This is the one place where a table's file list (catalog) meets a reader of files (storage): `table_provider.rs`. It
+//! opens no socket, commits nothing and keeps no session: the caller hands everything in as a `PlanContext`.
+
+mod bind;
+mod context;
+mod copy_options;
+mod error;
+mod explain;
+mod function;
+mod literal;
+mod parse;
+mod physical;
+mod plan;
+mod resolve;
+mod rewrite;
+mod rules;
+mod scan_report;
+mod settings;
+mod statement;
+mod table_provider;
+mod type_planner;
+pub mod types;
+pub mod value;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use bind::bind;
+pub use context::{PlanContext, SystemTables, base_session_state};
+pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
+pub use error::{Error, ErrorKind, Result};
+pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
+pub use literal::{scalar_of_value, value_of_scalar};
+pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
+pub use physical::physical;
+pub use plan::plan;
+pub use scan_report::{ScanReport, ScanReports};
+pub use settings::session_config;
+pub use staffa_catalog::{SqlType, TableName};
+pub use statement::{
+    DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan, TransactionModes,
+};
+pub use write::{RowRules, check_row_rules, data_file, write_plan, write_spec};

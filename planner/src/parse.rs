@@ -1,0 +1,161 @@
+//! SQL text to syntax trees: one `ParsedStatement` per statement of a message.
+//!
+//! Queries, INSERT and column lists go through sqlparser with its PostgreSQL dialect. Every other statement has few
+//! forms and exact ones, so it is read here from the tokens (`parse/utility.rs`, `parse/create.rs`): what is not
+//! known is an error, never skipped. What is known but not supported parses, and is refused when it is planned.
+
+mod ast;
+mod create;
+mod cursor;
+mod limits;
+mod tokens;
+mod utility;
+
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+
+pub(crate) use self::ast::{
+    Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, PartitionTerm,
+};
+pub(crate) use self::tokens::position_of;
+use self::cursor::Cursor;
+use self::tokens::Lexed;
+use crate::error::Result;
+
+/// The dialect of every query text.
+pub(crate) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// One statement of a message, not yet resolved.
+#[derive(Clone, Debug)]
+pub struct ParsedStatement {
+    /// The statement's own text, without the semicolon.
+    pub text: String,
+    /// Characters before it in the message. Positions of errors from planning count from the start of `text`:
+    /// `Error::shifted(offset)` makes them count from the start of the message.
+    pub offset: usize,
+    pub(crate) ast: Ast,
+}
+
+/// What a statement is allowed to touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatementClass {
+    /// Reads only.
+    Query,
+    /// Writes rows.
+    Write,
+    /// Changes the catalog.
+    Ddl,
+    /// Begins or ends a transaction, or sets its modes.
+    Transaction(TransactionClass),
+    /// Settings, prepared statements, and what has no effect on data.
+    Utility,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionClass {
+    Begin,
+    Commit,
+    Rollback,
+    Modes,
+}
+
+/// Splits a message into its statements and parses each. An empty message gives an empty list.
+///
+/// Errors: syntax errors in PostgreSQL's words with their position in the message; text too long or too deeply
+/// nested (`ProgramLimitExceeded`, `StatementTooComplex`).
+pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
+    limits::check_length(sql)?;
+    let lexed = Lexed::new(sql)?;
+    let mut statements = Vec::new();
+    for part in lexed.split() {
+        let text = &sql[part.bytes.clone()];
+        statements.push(parse_one(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
+    }
+    Ok(statements)
+}
+
+/// Parses the text of exactly one statement; positions of errors count from its start.
+pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
+    let lexed = Lexed::new(text)?;
+    limits::check_tokens(&lexed)?;
+    let mut cursor = Cursor::new(&lexed);
+    let ast = utility::statement(&mut cursor)?;
+    cursor.expect_end()?;
+    Ok(ParsedStatement { text: text.to_string(), offset, ast })
+}
+
+impl ParsedStatement {
+    pub fn class(&self) -> StatementClass {
+        class_of(&self.ast)
+    }
+
+    /// The command tag, or its first words when the tag carries a row count (`SELECT`, `INSERT 0`, `COPY`).
+    pub fn tag(&self) -> &'static str {
+        match &self.ast {
+            Ast::Query(_) => "SELECT",
+            Ast::Insert(_) => "INSERT 0",
+            Ast::CreateTable(create) if create.query.is_some() => "SELECT",
+            Ast::CreateTable(_) => "CREATE TABLE",
+            Ast::CreateView(_) => "CREATE VIEW",
+            Ast::CreateSchema { .. } => "CREATE SCHEMA",
+            Ast::CreateDatabase { .. } => "CREATE DATABASE",
+            Ast::Drop { kind: DropKind::Table, .. } => "DROP TABLE",
+            Ast::Drop { kind: DropKind::View, .. } => "DROP VIEW",
+            Ast::Drop { kind: DropKind::Schema, .. } => "DROP SCHEMA",
+            Ast::DropDatabase { .. } => "DROP DATABASE",
+            Ast::Comment { .. } => "COMMENT",
+            Ast::Copy { .. } => "COPY",
+            Ast::Set { .. } | Ast::SetTransaction { .. } => "SET",
+            Ast::Show { .. } => "SHOW",
+            Ast::Reset { .. } => "RESET",
+            Ast::Discard(target) => match target {
+                crate::statement::DiscardTarget::All => "DISCARD ALL",
+                crate::statement::DiscardTarget::Plans => "DISCARD PLANS",
+                crate::statement::DiscardTarget::Temporary => "DISCARD TEMP",
+                crate::statement::DiscardTarget::Sequences => "DISCARD SEQUENCES",
+            },
+            Ast::Begin { tag, .. } => tag,
+            Ast::Commit { .. } => "COMMIT",
+            Ast::Rollback { .. } => "ROLLBACK",
+            Ast::Prepare { .. } => "PREPARE",
+            Ast::Execute { .. } => "EXECUTE",
+            Ast::Deallocate { name: None } => "DEALLOCATE ALL",
+            Ast::Deallocate { .. } => "DEALLOCATE",
+            Ast::Explain(_) => "EXPLAIN",
+            Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
+        }
+    }
+}
+
+fn class_of(ast: &Ast) -> StatementClass {
+    match ast {
+        Ast::Query(_) => StatementClass::Query,
+        Ast::Insert(_) => StatementClass::Write,
+        Ast::Copy { from: true, .. } => StatementClass::Write,
+        Ast::Copy { .. } => StatementClass::Query,
+        Ast::CreateTable(_)
+        | Ast::CreateView(_)
+        | Ast::CreateSchema { .. }
+        | Ast::CreateDatabase { .. }
+        | Ast::Drop { .. }
+        | Ast::DropDatabase { .. }
+        | Ast::Comment { .. } => StatementClass::Ddl,
+        Ast::Explain(explain) if explain.analyze => class_of(&explain.statement),
+        Ast::Explain(_) => StatementClass::Query,
+        Ast::Begin { .. } => StatementClass::Transaction(TransactionClass::Begin),
+        Ast::Commit { .. } => StatementClass::Transaction(TransactionClass::Commit),
+        Ast::Rollback { .. } => StatementClass::Transaction(TransactionClass::Rollback),
+        Ast::SetTransaction { .. } => StatementClass::Transaction(TransactionClass::Modes),
+        Ast::Set { .. }
+        | Ast::Show { .. }
+        | Ast::Reset { .. }
+        | Ast::Discard(_)
+        | Ast::Prepare { .. }
+        | Ast::Execute { .. }
+        | Ast::Deallocate { .. }
+        | Ast::Nothing { .. }
+        | Ast::Unsupported { .. } => StatementClass::Utility,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The syntax trees of statements. Names are as written; folding to lower case happens when they are resolved.
+
+use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Ident, Insert, ObjectName, Query, TableConstraint};
+
+use super::ParsedStatement;
+use crate::explain::ExplainFormat;
+use crate::statement::{DiscardTarget, TransactionModes};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Ast {
+    Query(Box<Query>),
+    Insert(Box<Insert>),
+    CreateTable(Box<CreateTableAst>),
+    CreateView(Box<CreateViewAst>),
+    CreateSchema { name: ObjectName, if_not_exists: bool },
+    CreateDatabase { name: Ident },
+    Drop { kind: DropKind, names: Vec<ObjectName>, if_exists: bool, cascade: bool },
+    DropDatabase { name: Ident, if_exists: bool },
+    Comment { object: ObjectName, column: bool, text: Option<String> },
+    Copy { from: bool, source: CopySource, options: Vec<(String, Vec<String>)>, stdio: bool },
+    Set { name: String, value: Option<String>, local: bool },
+    Show { name: Option<String> },
+    Reset { name: Option<String> },
+    Discard(DiscardTarget),
+    Begin { modes: TransactionModes, tag: &'static str },
+    Commit { chain: bool },
+    Rollback { chain: bool },
+    SetTransaction { modes: TransactionModes, session: bool },
+    Prepare { name: Ident, types: Vec<datafusion::sql::sqlparser::ast::DataType>, statement: Box<ParsedStatement> },
+    Execute { name: Ident, arguments: Vec<Expr> },
+    Deallocate { name: Option<Ident> },
+    Explain(Box<ExplainAst>),
+    /// Nothing to do here; answered with the tag.
+    Nothing { tag: &'static str },
+    /// Known, but not supported: `what` names it for the message.
+    Unsupported { what: String, tag: &'static str, hint: Option<&'static str> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropKind {
+    Table,
+    View,
+    Schema,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateTableAst {
+    pub name: ObjectName,
+    pub if_not_exists: bool,
+    pub columns: Vec<ColumnDef>,
+    /// Names alone, as CREATE TABLE AS may give.
+    pub column_names: Vec<Ident>,
+    pub constraints: Vec<TableConstraint>,
+    pub partition_by: Vec<PartitionTerm>,
+    pub sorted_by: Vec<SortTerm>,
+    pub comment: Option<String>,
+    pub properties: Vec<(String, String)>,
+    pub query: Option<Box<Query>>,
+    pub with_data: bool,
+}
+
+/// `column`, `day(column)`, `bucket(16, column)`.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionTerm {
+    /// Lower-case name of the transform; `None` is identity.
+    pub transform: Option<String>,
+    pub number: Option<u32>,
+    pub column: Ident,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SortTerm {
+    pub column: Ident,
+    pub descending: bool,
+    pub nulls_first: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateViewAst {
+    pub name: ObjectName,
+    pub replace: bool,
+    pub columns: Vec<ViewColumn>,
+    pub comment: Option<String>,
+    pub query: Box<Query>,
+    /// The query as written.
+    pub sql: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ViewColumn {
+    pub name: Ident,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum CopySource {
+    Table { name: ObjectName, columns: Vec<Ident> },
+    Query(Box<Query>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ExplainAst {
+    pub statement: Ast,
+    pub analyze: bool,
+    pub verbose: bool,
+    pub costs: bool,
+    pub timing: bool,
+    pub summary: Option<bool>,
+    pub format: ExplainFormat,
+}

@@ -1,0 +1,322 @@
+//! `CREATE …`: tables with their layout clauses, views, schemas, databases.
+
+use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::ast::{Ast, CreateTableAst, CreateViewAst, PartitionTerm, SortTerm, ViewColumn};
+use super::cursor::Cursor;
+use super::utility::{unsupported, unsupported_with_hint};
+use crate::error::{Error, ErrorKind, Result};
+
+/// After the word CREATE.
+pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let replace = cursor.take_words(&["or", "replace"]);
+    if cursor.take_word("view") {
+        return view(cursor, replace);
+    }
+    if !replace {
+        if cursor.take_word("table") {
+            return table(cursor);
+        }
+        if cursor.take_word("schema") {
+            return schema(cursor);
+        }
+        if cursor.take_word("database") {
+            return database(cursor);
+        }
+    }
+    for words in [&["temporary"][..], &["temp"], &["local", "temporary"], &["local", "temp"]] {
+        if cursor.is_words(words) {
+            let object = if cursor.is_word_at(words.len(), "view") { "view" } else { "table" };
+            return Ok(unsupported(cursor, format!("CREATE TEMPORARY {}", object.to_uppercase()), "CREATE TABLE"));
+        }
+    }
+    let known: &[(&[&str], &'static str)] = &[
+        (&["unlogged"], "CREATE TABLE"),
+        (&["global"], "CREATE TABLE"),
+        (&["external", "table"], "CREATE TABLE"),
+        (&["foreign"], "CREATE FOREIGN TABLE"),
+        (&["materialized", "view"], "CREATE MATERIALIZED VIEW"),
+        (&["recursive", "view"], "CREATE VIEW"),
+        (&["temporary"], "CREATE VIEW"),
+        (&["unique", "index"], "CREATE INDEX"),
+        (&["index"], "CREATE INDEX"),
+        (&["function"], "CREATE FUNCTION"),
+        (&["procedure"], "CREATE PROCEDURE"),
+        (&["aggregate"], "CREATE AGGREGATE"),
+        (&["trigger"], "CREATE TRIGGER"),
+        (&["constraint"], "CREATE TRIGGER"),
+        (&["event"], "CREATE EVENT TRIGGER"),
+        (&["rule"], "CREATE RULE"),
+        (&["sequence"], "CREATE SEQUENCE"),
+        (&["type"], "CREATE TYPE"),
+        (&["domain"], "CREATE DOMAIN"),
+        (&["role"], "CREATE ROLE"),
+        (&["user"], "CREATE ROLE"),
+        (&["group"], "CREATE ROLE"),
+        (&["policy"], "CREATE POLICY"),
+        (&["extension"], "CREATE EXTENSION"),
+        (&["operator"], "CREATE OPERATOR"),
+        (&["cast"], "CREATE CAST"),
+        (&["collation"], "CREATE COLLATION"),
+        (&["statistics"], "CREATE STATISTICS"),
+        (&["tablespace"], "CREATE TABLESPACE"),
+        (&["publication"], "CREATE PUBLICATION"),
+        (&["subscription"], "CREATE SUBSCRIPTION"),
+        (&["server"], "CREATE SERVER"),
+        (&["language"], "CREATE LANGUAGE"),
+        (&["access"], "CREATE ACCESS METHOD"),
+    ];
+    for (words, tag) in known {
+        if cursor.is_words(words) {
+            let what = format!("CREATE {}", words.join(" ").to_uppercase());
+            return Ok(match *tag {
+                "CREATE INDEX" => unsupported_with_hint(
+                    cursor,
+                    what,
+                    tag,
+                    "Files are pruned by partition and by column bounds: use PARTITION BY and SORTED BY in CREATE TABLE.",
+                ),
+                _ => unsupported(cursor, what, tag),
+            });
+        }
+    }
+    Err(cursor.unexpected())
+}
+
+fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
+    cursor.take_words(&["if", "not", "exists"])
+}
+
+fn schema(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let if_not_exists = if_not_exists(cursor);
+    if cursor.is_word("authorization") {
+        return Ok(unsupported(cursor, "CREATE SCHEMA AUTHORIZATION", "CREATE SCHEMA"));
+    }
+    let name = cursor.object_name()?;
+    if cursor.is_word("authorization") || cursor.is_word("create") || cursor.is_word("grant") {
+        let what = if cursor.is_word("authorization") { "CREATE SCHEMA … AUTHORIZATION" } else { "elements in CREATE SCHEMA" };
+        return Ok(unsupported(cursor, what, "CREATE SCHEMA"));
+    }
+    Ok(Ast::CreateSchema { name, if_not_exists })
+}
+
+fn database(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let name = cursor.identifier()?;
+    if !cursor.is_end() {
+        return Ok(unsupported(cursor, "options of CREATE DATABASE", "CREATE DATABASE"));
+    }
+    Ok(Ast::CreateDatabase { name })
+}
+
+fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
+    if cursor.is_words(&["if", "not", "exists"]) {
+        return Err(cursor.unexpected());
+    }
+    let name = cursor.object_name()?;
+    let mut columns = Vec::new();
+    if cursor.peek() == Some(&Token::LParen) {
+        columns = cursor.identifiers_in_parentheses()?.into_iter().map(|name| ViewColumn { name }).collect();
+    }
+    let mut comment = None;
+    loop {
+        if cursor.is_word("with") {
+            return Ok(unsupported(cursor, "options of CREATE VIEW", "CREATE VIEW"));
+        } else if comment.is_none() && cursor.take_word("comment") {
+            comment = Some(cursor.string()?);
+        } else {
+            break;
+        }
+    }
+    cursor.expect_word("as")?;
+    for words in [&["with", "check", "option"][..], &["cascaded", "check", "option"], &["local", "check", "option"]] {
+        if cursor.ends_with_words(words) {
+            return Ok(unsupported(cursor, "WITH CHECK OPTION", "CREATE VIEW"));
+        }
+    }
+    let (query, sql) = cursor.query()?;
+    Ok(Ast::CreateView(Box::new(CreateViewAst { name, replace, columns, comment, query, sql })))
+}
+
+fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    const TAG: &str = "CREATE TABLE";
+    let if_not_exists = if_not_exists(cursor);
+    let name = cursor.object_name()?;
+    let mut create = CreateTableAst {
+        name,
+        if_not_exists,
+        columns: Vec::new(),
+        column_names: Vec::new(),
+        constraints: Vec::new(),
+        partition_by: Vec::new(),
+        sorted_by: Vec::new(),
+        comment: None,
+        properties: Vec::new(),
+        query: None,
+        with_data: true,
+    };
+    if cursor.is_words(&["partition", "of"]) || cursor.is_word("of") {
+        return Ok(unsupported(cursor, "CREATE TABLE … OF", TAG));
+    }
+    if cursor.peek() == Some(&Token::LParen) {
+        if cursor.is_word_at(1, "like") {
+            return Ok(unsupported(cursor, "CREATE TABLE … (LIKE …)", TAG));
+        }
+        let bare_names = matches!(cursor.peek_at(1), Some(Token::Word(_)))
+            && matches!(cursor.peek_at(2), Some(Token::Comma | Token::RParen));
+        if bare_names {
+            create.column_names = cursor.identifiers_in_parentheses()?;
+        } else if cursor.peek_at(1) == Some(&Token::RParen) {
+            cursor.take_token(&Token::LParen);
+            cursor.take_token(&Token::RParen);
+        } else {
+            (create.columns, create.constraints) = cursor.parentheses(|parser| parser.parse_columns())?;
+        }
+    }
+    loop {
+        if cursor.take_words(&["partition", "by"]) || cursor.take_words(&["partitioned", "by"]) {
+            if cursor.is_word("range") || cursor.is_word("list") || cursor.is_word("hash") {
+                return Ok(unsupported_with_hint(
+                    cursor,
+                    "PARTITION BY RANGE, LIST and HASH",
+                    TAG,
+                    "Partition by columns and transforms of columns, for example PARTITION BY (month(ts), bucket(16, id)).",
+                ));
+            }
+            once(cursor, create.partition_by.is_empty(), "PARTITION BY")?;
+            create.partition_by = list(cursor, partition_term)?;
+        } else if cursor.take_words(&["sorted", "by"]) {
+            once(cursor, create.sorted_by.is_empty(), "SORTED BY")?;
+            create.sorted_by = list(cursor, sort_term)?;
+        } else if cursor.take_word("comment") {
+            once(cursor, create.comment.is_none(), "COMMENT")?;
+            create.comment = Some(cursor.string()?);
+        } else if cursor.is_word("with") && cursor.peek_at(1) == Some(&Token::LParen) {
+            cursor.take_word("with");
+            create.properties.extend(list(cursor, property)?);
+        } else if cursor.is_words(&["without", "oids"]) {
+            cursor.take_words(&["without", "oids"]);
+        } else {
+            break;
+        }
+    }
+    for (words, what) in [
+        (&["inherits"][..], "INHERITS"),
+        (&["tablespace"], "TABLESPACE"),
+        (&["using"], "USING"),
+        (&["on", "commit"], "ON COMMIT"),
+    ] {
+        if cursor.is_words(words) {
+            return Ok(unsupported(cursor, format!("{what} in CREATE TABLE"), TAG));
+        }
+    }
+    if cursor.take_word("as") {
+        if cursor.is_word("execute") {
+            return Ok(unsupported(cursor, "CREATE TABLE AS EXECUTE", TAG));
+        }
+        if cursor.ends_with_words(&["with", "no", "data"]) {
+            create.with_data = false;
+            cursor.shorten(3);
+            create.query = Some(cursor.query()?.0);
+            return finish_shortened(cursor, create);
+        }
+        if cursor.ends_with_words(&["with", "data"]) {
+            cursor.shorten(2);
+            create.query = Some(cursor.query()?.0);
+            return finish_shortened(cursor, create);
+        }
+        create.query = Some(cursor.query()?.0);
+    } else if !create.column_names.is_empty() {
+        // Names without types are only for CREATE TABLE AS.
+        return Err(cursor.unexpected());
+    }
+    Ok(Ast::CreateTable(Box::new(create)))
+}
+
+fn finish_shortened(cursor: &mut Cursor<'_>, create: CreateTableAst) -> Result<Ast> {
+    cursor.skip_to_end();
+    Ok(Ast::CreateTable(Box::new(create)))
+}
+
+fn once(cursor: &Cursor<'_>, first: bool, clause: &str) -> Result<()> {
+    if first {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::SyntaxError, format!("{clause} specified more than once")).with_position(cursor.position()))
+}
+
+fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> Result<Vec<T>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut items = vec![item(cursor)?];
+    while cursor.take_token(&Token::Comma) {
+        items.push(item(cursor)?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(items)
+}
+
+/// `column`, `month(column)`, `bucket(16, column)`; the number may also come last, as Spark writes it.
+fn partition_term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
+    let name = cursor.identifier()?;
+    if !cursor.take_token(&Token::LParen) {
+        return Ok(PartitionTerm { transform: None, number: None, column: name });
+    }
+    let mut number = None;
+    if matches!(cursor.peek(), Some(Token::Number(..))) {
+        number = Some(unsigned(cursor)?);
+        cursor.expect_token(&Token::Comma)?;
+    }
+    let column = cursor.identifier()?;
+    if number.is_none() && cursor.take_token(&Token::Comma) {
+        number = Some(unsigned(cursor)?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(PartitionTerm { transform: Some(name.value.to_ascii_lowercase()), number, column })
+}
+
+fn unsigned(cursor: &mut Cursor<'_>) -> Result<u32> {
+    match cursor.peek() {
+        Some(Token::Number(digits, false)) => match digits.parse() {
+            Ok(number) => {
+                cursor.next();
+                Ok(number)
+            }
+            Err(_) => Err(cursor.unexpected()),
+        },
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
+    let column: Ident = cursor.identifier()?;
+    let descending = !cursor.take_word("asc") && cursor.take_word("desc");
+    let nulls_first = if cursor.take_words(&["nulls", "first"]) {
+        Some(true)
+    } else if cursor.take_words(&["nulls", "last"]) {
+        Some(false)
+    } else {
+        None
+    };
+    Ok(SortTerm { column, descending, nulls_first })
+}
+
+/// `name = value` of a WITH list.
+fn property(cursor: &mut Cursor<'_>) -> Result<(String, String)> {
+    let mut name = cursor.identifier()?.value;
+    while cursor.take_token(&Token::Period) {
+        name = format!("{name}.{}", cursor.identifier()?.value);
+    }
+    cursor.expect_token(&Token::Eq)?;
+    let value = match cursor.peek() {
+        Some(Token::Number(digits, false)) => {
+            cursor.next();
+            digits.clone()
+        }
+        Some(Token::Word(word)) => {
+            cursor.next();
+            word.value.clone()
+        }
+        _ => cursor.string()?,
+    };
+    Ok((name, value))
+}

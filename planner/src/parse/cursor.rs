@@ -1,0 +1,306 @@
+//! Reading tokens one by one, with PostgreSQL's words for what was not expected.
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+use super::limits::PARSER_DEPTH_MAX;
+use super::tokens::{Lexed, position_of, syntax_error_near};
+use super::DIALECT;
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) struct Cursor<'a> {
+    lexed: &'a Lexed<'a>,
+    at: usize,
+    /// One past the last token this cursor may read.
+    end: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(lexed: &'a Lexed<'a>) -> Self {
+        Self { lexed, at: 0, end: lexed.tokens.len() }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Token> {
+        self.peek_at(0)
+    }
+
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<&'a Token> {
+        let index = self.at + ahead;
+        (index < self.end).then(|| &self.lexed.tokens[index].token)
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a Token> {
+        let token = self.peek();
+        if token.is_some() {
+            self.at += 1;
+        }
+        token
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.at >= self.end
+    }
+
+    pub(super) fn expect_end(&self) -> Result<()> {
+        if self.is_end() { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// Whether the next token is this word, unquoted.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.is_word_at(0, word)
+    }
+
+    pub(super) fn is_word_at(&self, ahead: usize, word: &str) -> bool {
+        matches!(self.peek_at(ahead), Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    }
+
+    pub(super) fn is_words(&self, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(index, word)| self.is_word_at(index, word))
+    }
+
+    pub(super) fn take_word(&mut self, word: &str) -> bool {
+        self.take_words(&[word])
+    }
+
+    /// Takes all the words or none.
+    pub(super) fn take_words(&mut self, words: &[&str]) -> bool {
+        let found = self.is_words(words);
+        if found {
+            self.at += words.len();
+        }
+        found
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Result<()> {
+        if self.take_word(word) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    pub(super) fn take_token(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    pub(super) fn expect_token(&mut self, token: &Token) -> Result<()> {
+        if self.take_token(token) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// An unquoted word in lower case.
+    pub(super) fn word(&mut self) -> Result<String> {
+        match self.peek() {
+            Some(Token::Word(word)) if word.quote_style.is_none() => {
+                self.at += 1;
+                Ok(word.value.to_ascii_lowercase())
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    pub(super) fn identifier(&mut self) -> Result<Ident> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                if word.value.is_empty() {
+                    let message = "zero-length delimited identifier at or near \"\"\"\"";
+                    return Err(Error::new(ErrorKind::SyntaxError, message).with_position(self.position()));
+                }
+                let ident = word.clone().into_ident(self.lexed.tokens[self.at].span);
+                self.at += 1;
+                Ok(ident)
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    pub(super) fn object_name(&mut self) -> Result<ObjectName> {
+        let mut parts = vec![ObjectNamePart::Identifier(self.identifier()?)];
+        while self.take_token(&Token::Period) {
+            parts.push(ObjectNamePart::Identifier(self.identifier()?));
+        }
+        Ok(ObjectName(parts))
+    }
+
+    pub(super) fn object_names(&mut self) -> Result<Vec<ObjectName>> {
+        let mut names = vec![self.object_name()?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.object_name()?);
+        }
+        Ok(names)
+    }
+
+    /// Names in parentheses.
+    pub(super) fn identifiers_in_parentheses(&mut self) -> Result<Vec<Ident>> {
+        self.expect_token(&Token::LParen)?;
+        let mut names = vec![self.identifier()?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.identifier()?);
+        }
+        self.expect_token(&Token::RParen)?;
+        Ok(names)
+    }
+
+    /// A string literal of any of PostgreSQL's forms.
+    pub(super) fn string(&mut self) -> Result<String> {
+        let value = match self.peek() {
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text)) => {
+                text.clone()
+            }
+            Some(Token::DollarQuotedString(text)) => text.value.clone(),
+            _ => return Err(self.unexpected()),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    /// Tokens up to the end of the statement, parsed by sqlparser, which must use all of them.
+    pub(super) fn rest<T>(&mut self, read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+        let value = self.delegate(self.at, self.end, read)?;
+        self.at = self.end;
+        Ok(value)
+    }
+
+    /// The tokens inside the parentheses that open here, the parentheses included, parsed by sqlparser.
+    pub(super) fn parentheses<T>(&mut self, read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+        let end = self.closing()?;
+        let value = self.delegate(self.at, end, read)?;
+        self.at = end;
+        Ok(value)
+    }
+
+    /// The same without the parentheses.
+    pub(super) fn inside_parentheses<T>(
+        &mut self,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let end = self.closing()?;
+        let value = self.delegate(self.at + 1, end - 1, read)?;
+        self.at = end;
+        Ok(value)
+    }
+
+    /// A query up to the end of the statement, together with its text.
+    pub(super) fn query(&mut self) -> Result<(Box<Query>, String)> {
+        let start = self.at;
+        let query = self.rest(|parser| parser.parse_query())?;
+        Ok((query, self.text_between(start, self.end).to_string()))
+    }
+
+    /// The text from the next token to the end, and the characters before it.
+    pub(super) fn remaining_text(&self) -> (&'a str, usize) {
+        if self.is_end() {
+            return ("", 0);
+        }
+        (self.text_between(self.at, self.end), self.lexed.places[self.at].characters_before)
+    }
+
+    pub(super) fn skip_to_end(&mut self) {
+        self.at = self.end;
+    }
+
+    /// Leaves the last `count` tokens out of what may be read; the caller has looked at them.
+    pub(super) fn shorten(&mut self, count: usize) {
+        self.end = self.end.saturating_sub(count).max(self.at);
+    }
+
+    /// The last tokens before the end, latest last; for clauses that trail a query.
+    pub(super) fn ends_with_words(&self, words: &[&str]) -> bool {
+        let Some(start) = self.end.checked_sub(words.len()).filter(|start| *start >= self.at) else { return false };
+        let mut probe = Cursor { lexed: self.lexed, at: start, end: self.end };
+        probe.take_words(words)
+    }
+
+    /// Where the next token stands: characters from 1.
+    pub(super) fn position(&self) -> usize {
+        match self.lexed.places.get(self.at) {
+            Some(place) if self.at < self.end => place.characters_before + 1,
+            _ => self.lexed.text.chars().count() + 1,
+        }
+    }
+
+    /// The syntax error of the next token.
+    pub(super) fn unexpected(&self) -> Error {
+        self.unexpected_at(self.at)
+    }
+
+    fn unexpected_at(&self, index: usize) -> Error {
+        if index >= self.lexed.tokens.len() {
+            let end = self.lexed.text.chars().count() + 1;
+            return Error::new(ErrorKind::SyntaxError, "syntax error at end of input").with_position(end);
+        }
+        let place = &self.lexed.places[index];
+        syntax_error_near(&self.lexed.text[place.bytes.clone()], place.characters_before + 1)
+    }
+
+    fn text_between(&self, start: usize, end: usize) -> &'a str {
+        let (Some(first), Some(last)) = (self.lexed.places.get(start), self.lexed.places.get(end.wrapping_sub(1)))
+        else {
+            return "";
+        };
+        &self.lexed.text[first.bytes.start..last.bytes.end]
+    }
+
+    /// The index after the parenthesis that closes the one here.
+    fn closing(&self) -> Result<usize> {
+        if self.peek() != Some(&Token::LParen) {
+            return Err(self.unexpected());
+        }
+        let mut depth = 0usize;
+        for index in self.at..self.end {
+            match self.lexed.tokens[index].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Ok(index + 1);
+            }
+        }
+        Err(self.unexpected_at(self.end))
+    }
+
+    fn delegate<T>(
+        &self,
+        start: usize,
+        end: usize,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let tokens: Vec<TokenWithSpan> = self.lexed.tokens[start..end].to_vec();
+        let mut parser =
+            Parser::new(&DIALECT).with_recursion_limit(PARSER_DEPTH_MAX).with_tokens_with_locations(tokens);
+        let value = read(&mut parser).map_err(|error| self.parser_error(&error, end, &parser))?;
+        if parser.peek_token_ref().token != Token::EOF {
+            return Err(self.unexpected_at(self.index_at(parser.peek_token_ref().span.start, end)));
+        }
+        Ok(value)
+    }
+
+    /// sqlparser says where in the text it stopped; what it expected there is of no use to the user.
+    fn parser_error(&self, error: &ParserError, end: usize, parser: &Parser<'_>) -> Error {
+        let message = match error {
+            ParserError::RecursionLimitExceeded => {
+                return Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
+                    .with_hint("The statement nests expressions or subqueries too deeply.");
+            }
+            ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+        };
+        let location = location_in(message).unwrap_or_else(|| parser.peek_token_ref().span.start);
+        self.unexpected_at(self.index_at(location, end))
+    }
+
+    /// The token at a place of the text; `end` when the place is unknown, as it is at the end.
+    fn index_at(&self, location: Location, end: usize) -> usize {
+        match position_of(self.lexed.text, location) {
+            Some(position) => self.lexed.places.partition_point(|place| place.characters_before + 1 < position),
+            None => end,
+        }
+    }
+}
+
+/// The `at Line: 1, Column: 8` that ends sqlparser's messages.
+fn location_in(message: &str) -> Option<Location> {
+    let (_, place) = message.rsplit_once(" at Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    Some(Location::new(line.parse().ok()?, column.trim().parse().ok()?))
+}

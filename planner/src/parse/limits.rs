@@ -1,0 +1,148 @@
+//! Texts that would exhaust memory or the stack are refused before anything recursive sees them.
+//!
+//! sqlparser counts its own nesting, but a flat chain (`1+1+1+…`, `a or a or …`, `union all …`) becomes a tree as deep
+//! as the chain is long, and every later pass walks it recursively. Both are counted here, on the tokens.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::tokens::Lexed;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Bytes of one message. Large `INSERT … VALUES` lists are legitimate; beyond this COPY is the way.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+/// Parentheses and brackets inside each other.
+const NESTING_MAX: usize = 100;
+/// How deep sqlparser may go: one parenthesis costs it a few levels.
+pub(super) const PARSER_DEPTH_MAX: usize = 400;
+/// Operators in one expression, or set operations in one query, without a comma or a clause between them.
+const CHAIN_MAX: usize = 1000;
+/// `CASE` or `NOT` inside each other, and prefix signs in a row.
+const PREFIX_MAX: usize = 100;
+
+pub(super) fn check_length(sql: &str) -> Result<()> {
+    if sql.len() > TEXT_BYTES_MAX {
+        return Err(Error::new(ErrorKind::ProgramLimitExceeded, "statement text is too long")
+            .with_detail(format!("The text has {} bytes, the limit is {TEXT_BYTES_MAX}.", sql.len()))
+            .with_hint("Load large amounts of data with COPY."));
+    }
+    Ok(())
+}
+
+pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<()> {
+    // One frame per open parenthesis: operators of the expression being read, set operations of the query.
+    let mut frames = vec![Frame::default()];
+    let mut cases = 0usize;
+    let mut prefixes = 0usize;
+    for (token, place) in lexed.tokens.iter().zip(&lexed.places) {
+        let depth = frames.len();
+        let too_complex = || Err(too_complex().with_position(place.characters_before + 1));
+        let frame = frames.last_mut().expect("the outermost frame is never popped");
+        prefixes = if is_prefix(&token.token) { prefixes + 1 } else { 0 };
+        if prefixes > PREFIX_MAX {
+            return too_complex();
+        }
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                // A postfix chain (`a[1][1]…`, `f(x)(x)`) deepens the tree as an operator does.
+                frame.operators += 1;
+                let exceeded = frame.operators > CHAIN_MAX;
+                frames.push(Frame::default());
+                if exceeded || depth > NESTING_MAX {
+                    return too_complex();
+                }
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                if depth > 1 {
+                    frames.pop();
+                }
+            }
+            Token::Comma => frame.operators = 0,
+            Token::Word(word) => match word.keyword {
+                Keyword::CASE => {
+                    cases += 1;
+                    frame.operators += 1;
+                    if cases > PREFIX_MAX {
+                        return too_complex();
+                    }
+                }
+                Keyword::END => cases = cases.saturating_sub(1),
+                Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT => {
+                    frame.set_operations += 1;
+                    frame.operators = 0;
+                }
+                Keyword::SELECT
+                | Keyword::FROM
+                | Keyword::WHERE
+                | Keyword::GROUP
+                | Keyword::HAVING
+                | Keyword::ORDER
+                | Keyword::VALUES
+                | Keyword::ON => frame.operators = 0,
+                Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::IN
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::BETWEEN
+                | Keyword::AT
+                | Keyword::COLLATE => frame.operators += 1,
+                Keyword::JOIN => frame.joins += 1,
+                _ => {}
+            },
+            other if is_operator(other) => frame.operators += 1,
+            _ => {}
+        }
+        if let Some(frame) = frames.last()
+            && (frame.operators > CHAIN_MAX || frame.set_operations > CHAIN_MAX || frame.joins > CHAIN_MAX)
+        {
+            return too_complex();
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Frame {
+    operators: usize,
+    set_operations: usize,
+    joins: usize,
+}
+
+fn is_prefix(token: &Token) -> bool {
+    match token {
+        Token::Plus | Token::Minus | Token::Tilde | Token::AtSign | Token::ExclamationMark => true,
+        Token::Word(word) => word.keyword == Keyword::NOT,
+        _ => false,
+    }
+}
+
+/// Whatever is neither a name, a value nor punctuation joins two operands.
+fn is_operator(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Word(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::NationalStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::DollarQuotedString(_)
+            | Token::SingleQuotedByteStringLiteral(_)
+            | Token::Placeholder(_)
+            | Token::Period
+            | Token::SemiColon
+            | Token::EOF
+    )
+}
+
+fn too_complex() -> Error {
+    Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
+        .with_detail(format!(
+            "A statement may nest {NESTING_MAX} levels deep and chain {CHAIN_MAX} operators in one expression."
+        ))
+        .with_hint("Use IN (…) or a join with a VALUES list instead of long chains of OR.")
+}

@@ -1,0 +1,644 @@
+//! Which statement it is, and the statements that are read from the tokens alone.
+
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::ast::{Ast, CopySource, DropKind, ExplainAst};
+use super::cursor::Cursor;
+use super::{create, parse_one};
+use crate::error::{Error, ErrorKind, Result};
+use crate::explain::ExplainFormat;
+use crate::statement::{DiscardTarget, IsolationLevel, TransactionModes};
+
+pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let word = match cursor.peek() {
+        Some(Token::LParen) => return query(cursor),
+        Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
+        _ => return Err(cursor.unexpected()),
+    };
+    if matches!(word.as_str(), "select" | "values" | "with" | "table" | "from") {
+        if word == "from" {
+            return Err(cursor.unexpected());
+        }
+        return query(cursor);
+    }
+    if word == "insert" {
+        return insert(cursor);
+    }
+    if let Some((tag, what)) = refused(&word, cursor) {
+        return Ok(unsupported(cursor, what, tag));
+    }
+    if !KNOWN.contains(&word.as_str()) {
+        return Err(cursor.unexpected());
+    }
+    cursor.next();
+    match word.as_str() {
+        "create" => create::create(cursor),
+        "drop" => drop(cursor),
+        "comment" => comment(cursor),
+        "copy" => copy(cursor),
+        "set" => set(cursor),
+        "show" => show(cursor),
+        "reset" => Ok(Ast::Reset { name: setting_or_all(cursor)? }),
+        "discard" => discard(cursor),
+        "begin" => {
+            let _ = cursor.take_word("work") || cursor.take_word("transaction");
+            Ok(Ast::Begin { modes: transaction_modes(cursor)?, tag: "BEGIN" })
+        }
+        "start" => {
+            cursor.expect_word("transaction")?;
+            Ok(Ast::Begin { modes: transaction_modes(cursor)?, tag: "START TRANSACTION" })
+        }
+        "commit" | "end" => {
+            if cursor.is_word("prepared") {
+                return Ok(unsupported(cursor, "COMMIT PREPARED", "COMMIT PREPARED"));
+            }
+            Ok(Ast::Commit { chain: end_of_transaction(cursor)? })
+        }
+        "rollback" | "abort" => rollback(cursor),
+        "prepare" => prepare(cursor),
+        "execute" => execute(cursor),
+        "deallocate" => {
+            let _ = cursor.take_word("prepare");
+            let name = if cursor.take_word("all") { None } else { Some(cursor.identifier()?) };
+            Ok(Ast::Deallocate { name })
+        }
+        "explain" => explain(cursor),
+        "close" => {
+            if cursor.take_word("all") {
+                return Ok(Ast::Nothing { tag: "CLOSE CURSOR ALL" });
+            }
+            Ok(unsupported(cursor, "CLOSE", "CLOSE CURSOR"))
+        }
+        "unlisten" => {
+            if !cursor.take_token(&Token::Mul) {
+                cursor.identifier()?;
+            }
+            Ok(Ast::Nothing { tag: "UNLISTEN" })
+        }
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+const KNOWN: &[&str] = &[
+    "create", "drop", "comment", "copy", "set", "show", "reset", "discard", "begin", "start", "commit", "end",
+    "rollback", "abort", "prepare", "execute", "deallocate", "explain", "close", "unlisten",
+];
+
+/// Statements PostgreSQL has and Staffa has not: tag and name.
+fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
+    Some(match word {
+        "update" => ("UPDATE", "UPDATE"),
+        "delete" => ("DELETE", "DELETE"),
+        "merge" => ("MERGE", "MERGE"),
+        "truncate" => ("TRUNCATE TABLE", "TRUNCATE"),
+        "alter" => ("ALTER", "ALTER"),
+        "savepoint" => ("SAVEPOINT", "SAVEPOINT"),
+        "release" => ("RELEASE", "RELEASE SAVEPOINT"),
+        "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
+        "fetch" => ("FETCH", "FETCH"),
+        "move" => ("MOVE", "MOVE"),
+        "grant" => ("GRANT", "GRANT"),
+        "revoke" => ("REVOKE", "REVOKE"),
+        "vacuum" => ("VACUUM", "VACUUM"),
+        "analyze" | "analyse" => ("ANALYZE", "ANALYZE"),
+        "lock" => ("LOCK TABLE", "LOCK TABLE"),
+        "listen" => ("LISTEN", "LISTEN"),
+        "notify" => ("NOTIFY", "NOTIFY"),
+        "call" => ("CALL", "CALL"),
+        "do" => ("DO", "DO"),
+        "cluster" => ("CLUSTER", "CLUSTER"),
+        "reindex" => ("REINDEX", "REINDEX"),
+        "refresh" => ("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW"),
+        "checkpoint" => ("CHECKPOINT", "CHECKPOINT"),
+        "load" => ("LOAD", "LOAD"),
+        "reassign" => ("REASSIGN OWNED", "REASSIGN OWNED"),
+        "security" => ("SECURITY LABEL", "SECURITY LABEL"),
+        "import" => ("IMPORT FOREIGN SCHEMA", "IMPORT FOREIGN SCHEMA"),
+        "prepare" if cursor.is_word_at(1, "transaction") => ("PREPARE TRANSACTION", "PREPARE TRANSACTION"),
+        _ => return None,
+    })
+}
+
+pub(super) fn unsupported(cursor: &mut Cursor<'_>, what: impl Into<String>, tag: &'static str) -> Ast {
+    cursor.skip_to_end();
+    Ast::Unsupported { what: what.into(), tag, hint: None }
+}
+
+pub(super) fn unsupported_with_hint(
+    cursor: &mut Cursor<'_>,
+    what: impl Into<String>,
+    tag: &'static str,
+    hint: &'static str,
+) -> Ast {
+    cursor.skip_to_end();
+    Ast::Unsupported { what: what.into(), tag, hint: Some(hint) }
+}
+
+fn query(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    Ok(Ast::Query(cursor.query()?.0))
+}
+
+fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let statement = cursor.rest(|parser| parser.parse_statement())?;
+    match statement {
+        Statement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let kind = if cursor.take_word("table") {
+        DropKind::Table
+    } else if cursor.take_word("view") {
+        DropKind::View
+    } else if cursor.take_word("schema") {
+        DropKind::Schema
+    } else if cursor.take_word("database") {
+        let if_exists = cursor.take_words(&["if", "exists"]);
+        let name = cursor.identifier()?;
+        if !cursor.is_end() {
+            return Ok(unsupported(cursor, "options of DROP DATABASE", "DROP DATABASE"));
+        }
+        return Ok(Ast::DropDatabase { name, if_exists });
+    } else {
+        for (word, tag) in [
+            ("index", "DROP INDEX"),
+            ("materialized", "DROP MATERIALIZED VIEW"),
+            ("sequence", "DROP SEQUENCE"),
+            ("function", "DROP FUNCTION"),
+            ("procedure", "DROP PROCEDURE"),
+            ("type", "DROP TYPE"),
+            ("domain", "DROP DOMAIN"),
+            ("role", "DROP ROLE"),
+            ("user", "DROP ROLE"),
+            ("group", "DROP ROLE"),
+            ("policy", "DROP POLICY"),
+            ("trigger", "DROP TRIGGER"),
+            ("rule", "DROP RULE"),
+            ("extension", "DROP EXTENSION"),
+            ("owned", "DROP OWNED"),
+            ("aggregate", "DROP AGGREGATE"),
+            ("operator", "DROP OPERATOR"),
+            ("cast", "DROP CAST"),
+            ("collation", "DROP COLLATION"),
+            ("statistics", "DROP STATISTICS"),
+            ("tablespace", "DROP TABLESPACE"),
+            ("publication", "DROP PUBLICATION"),
+            ("subscription", "DROP SUBSCRIPTION"),
+            ("foreign", "DROP FOREIGN TABLE"),
+            ("server", "DROP SERVER"),
+            ("language", "DROP LANGUAGE"),
+        ] {
+            if cursor.is_word(word) {
+                return Ok(unsupported(cursor, tag, tag));
+            }
+        }
+        return Err(cursor.unexpected());
+    };
+    let if_exists = cursor.take_words(&["if", "exists"]);
+    let names = cursor.object_names()?;
+    let cascade = cursor.take_word("cascade");
+    if !cascade {
+        let _ = cursor.take_word("restrict");
+    }
+    Ok(Ast::Drop { kind, names, if_exists, cascade })
+}
+
+fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    cursor.expect_word("on")?;
+    let column = match cursor.word()?.as_str() {
+        "table" | "view" => false,
+        "column" => true,
+        other => {
+            let what = format!("COMMENT ON {}", other.to_uppercase());
+            return Ok(unsupported(cursor, what, "COMMENT"));
+        }
+    };
+    let object = cursor.object_name()?;
+    cursor.expect_word("is")?;
+    let text = if cursor.take_word("null") { None } else { Some(cursor.string()?) };
+    Ok(Ast::Comment { object, column, text })
+}
+
+fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let binary = cursor.take_word("binary");
+    let source = if cursor.peek() == Some(&Token::LParen) {
+        CopySource::Query(cursor.inside_parentheses(|parser| parser.parse_query())?)
+    } else {
+        let name = cursor.object_name()?;
+        let columns =
+            if cursor.peek() == Some(&Token::LParen) { cursor.identifiers_in_parentheses()? } else { Vec::new() };
+        CopySource::Table { name, columns }
+    };
+    let from = cursor.take_word("from");
+    if !from {
+        cursor.expect_word("to")?;
+    }
+    if from && matches!(source, CopySource::Query(_)) {
+        return Err(cursor.unexpected());
+    }
+    let stdio = if cursor.take_word("stdin") || cursor.take_word("stdout") {
+        true
+    } else if cursor.take_word("program") {
+        cursor.string()?;
+        false
+    } else {
+        cursor.string()?;
+        false
+    };
+    let mut options = Vec::new();
+    if binary {
+        options.push(("format".to_string(), vec!["binary".to_string()]));
+    }
+    let with = cursor.take_word("with");
+    if cursor.take_token(&Token::LParen) {
+        loop {
+            options.push(copy_option(cursor)?);
+            if !cursor.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    } else {
+        let before = options.len();
+        while let Some(option) = old_copy_option(cursor)? {
+            options.push(option);
+        }
+        if with && options.len() == before {
+            return Err(cursor.unexpected());
+        }
+    }
+    if cursor.is_word("where") {
+        return Ok(unsupported(cursor, "COPY FROM … WHERE", "COPY"));
+    }
+    Ok(Ast::Copy { from, source, options, stdio })
+}
+
+/// `NAME [value | (list) | *]` in the parentheses of WITH.
+fn copy_option(cursor: &mut Cursor<'_>) -> Result<(String, Vec<String>)> {
+    let name = cursor.word()?;
+    let mut values = Vec::new();
+    if cursor.peek() == Some(&Token::LParen) {
+        values = cursor.identifiers_in_parentheses()?.into_iter().map(folded).collect();
+    } else if cursor.take_token(&Token::Mul) {
+        values.push("*".to_string());
+    } else if !matches!(cursor.peek(), Some(Token::Comma | Token::RParen)) {
+        values.push(simple_value(cursor)?);
+    }
+    Ok((name, values))
+}
+
+/// The forms from before PostgreSQL 9: `CSV HEADER DELIMITER ',' NULL AS ''`, `FORCE QUOTE a, b`.
+fn old_copy_option(cursor: &mut Cursor<'_>) -> Result<Option<(String, Vec<String>)>> {
+    let simple = |name: &str, value: &str| Ok(Some((name.to_string(), vec![value.to_string()])));
+    for format in ["csv", "binary"] {
+        if cursor.take_word(format) {
+            return simple("format", format);
+        }
+    }
+    for flag in ["header", "freeze"] {
+        if cursor.take_word(flag) {
+            return simple(flag, "true");
+        }
+    }
+    for name in ["delimiter", "null", "quote", "escape", "encoding"] {
+        if cursor.take_word(name) {
+            let _ = cursor.take_word("as");
+            return Ok(Some((name.to_string(), vec![cursor.string()?])));
+        }
+    }
+    for (words, name) in [
+        (&["force", "quote"][..], "force_quote"),
+        (&["force", "not", "null"], "force_not_null"),
+        (&["force", "null"], "force_null"),
+    ] {
+        if cursor.take_words(words) {
+            if cursor.take_token(&Token::Mul) {
+                return simple(name, "*");
+            }
+            let mut columns = vec![folded(cursor.identifier()?)];
+            while cursor.take_token(&Token::Comma) {
+                columns.push(folded(cursor.identifier()?));
+            }
+            return Ok(Some((name.to_string(), columns)));
+        }
+    }
+    Ok(None)
+}
+
+/// An identifier as PostgreSQL reads it: lower case unless quoted.
+fn folded(ident: datafusion::sql::sqlparser::ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() }
+}
+
+/// A string, number or word as text.
+fn simple_value(cursor: &mut Cursor<'_>) -> Result<String> {
+    let sign = if cursor.take_token(&Token::Minus) {
+        "-"
+    } else {
+        let _ = cursor.take_token(&Token::Plus);
+        ""
+    };
+    match cursor.peek() {
+        Some(Token::Number(digits, false)) => {
+            cursor.next();
+            Ok(format!("{sign}{digits}"))
+        }
+        _ if !sign.is_empty() => Err(cursor.unexpected()),
+        Some(Token::Word(_)) => Ok(folded(cursor.identifier()?)),
+        _ => cursor.string(),
+    }
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if cursor.take_word("transaction") {
+        if cursor.is_word("snapshot") {
+            return Ok(unsupported(cursor, "SET TRANSACTION SNAPSHOT", "SET"));
+        }
+        return Ok(Ast::SetTransaction { modes: some_transaction_modes(cursor)?, session: false });
+    }
+    if cursor.take_words(&["session", "characteristics", "as", "transaction"]) {
+        return Ok(Ast::SetTransaction { modes: some_transaction_modes(cursor)?, session: true });
+    }
+    if cursor.is_word("constraints") {
+        return Ok(unsupported(cursor, "SET CONSTRAINTS", "SET CONSTRAINTS"));
+    }
+    let local = cursor.take_word("local");
+    if !local && cursor.is_word("session") && !matches!(cursor.peek_at(1), Some(Token::Eq)) {
+        cursor.take_word("session");
+        if cursor.take_word("authorization") {
+            if cursor.take_word("default") {
+                return Ok(Ast::Nothing { tag: "SET" });
+            }
+            return Ok(unsupported(cursor, "SET SESSION AUTHORIZATION", "SET"));
+        }
+    }
+    let set = |name: &str, value: Option<String>| Ok(Ast::Set { name: name.to_string(), value, local });
+    if cursor.take_words(&["time", "zone"]) {
+        if cursor.take_word("default") || cursor.take_word("local") {
+            return set("timezone", None);
+        }
+        if cursor.is_word("interval") {
+            return Ok(unsupported(cursor, "SET TIME ZONE INTERVAL", "SET"));
+        }
+        let value = simple_value(cursor)?;
+        return set("timezone", Some(value));
+    }
+    if cursor.take_word("names") {
+        let value = if cursor.is_end() || cursor.take_word("default") { None } else { Some(cursor.string()?) };
+        return set("client_encoding", value);
+    }
+    if cursor.take_word("role") {
+        if cursor.take_word("none") {
+            return Ok(Ast::Nothing { tag: "SET" });
+        }
+        return Ok(unsupported(cursor, "SET ROLE", "SET"));
+    }
+    if cursor.take_word("schema") {
+        let value = cursor.string()?;
+        return set("search_path", Some(staffa_catalog::quote_identifier(&value)));
+    }
+    let name = setting_name(cursor)?;
+    if !cursor.take_word("to") {
+        cursor.expect_token(&Token::Eq)?;
+    }
+    if cursor.take_word("default") {
+        return Ok(Ast::Set { name, value: None, local });
+    }
+    let list = matches!(name.as_str(), "search_path" | "datestyle");
+    let mut values = Vec::new();
+    loop {
+        let value = match name.as_str() {
+            // Kept as identifiers: a quoted name must not be folded when the path is read again.
+            "search_path" => match cursor.peek() {
+                Some(Token::Word(_)) => staffa_catalog::quote_identifier(&folded(cursor.identifier()?)),
+                _ => {
+                    let text = cursor.string()?;
+                    staffa_catalog::quote_identifier(&text)
+                }
+            },
+            _ => simple_value(cursor)?,
+        };
+        values.push(value);
+        if !list || !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    Ok(Ast::Set { name, value: Some(values.join(", ")), local })
+}
+
+/// A setting's name in lower case; dotted names are custom settings.
+fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let mut name = cursor.identifier()?.value.to_lowercase();
+    while cursor.take_token(&Token::Period) {
+        name = format!("{name}.{}", cursor.identifier()?.value.to_lowercase());
+    }
+    Ok(name)
+}
+
+fn setting_or_all(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+    if cursor.take_word("all") {
+        return Ok(None);
+    }
+    if cursor.take_words(&["time", "zone"]) {
+        return Ok(Some("timezone".to_string()));
+    }
+    if cursor.take_words(&["transaction", "isolation", "level"]) {
+        return Ok(Some("transaction_isolation".to_string()));
+    }
+    if cursor.take_words(&["session", "authorization"]) {
+        return Ok(Some("session_authorization".to_string()));
+    }
+    Ok(Some(setting_name(cursor)?))
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    Ok(Ast::Show { name: setting_or_all(cursor)? })
+}
+
+fn discard(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let target = if cursor.take_word("all") {
+        DiscardTarget::All
+    } else if cursor.take_word("plans") {
+        DiscardTarget::Plans
+    } else if cursor.take_word("temp") || cursor.take_word("temporary") {
+        DiscardTarget::Temporary
+    } else if cursor.take_word("sequences") {
+        DiscardTarget::Sequences
+    } else {
+        return Err(cursor.unexpected());
+    };
+    Ok(Ast::Discard(target))
+}
+
+fn some_transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
+    if cursor.is_end() {
+        return Err(cursor.unexpected());
+    }
+    transaction_modes(cursor)
+}
+
+/// `ISOLATION LEVEL …`, `READ ONLY | WRITE`, `[NOT] DEFERRABLE`, with or without commas.
+fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
+    let mut modes = TransactionModes::default();
+    while !cursor.is_end() {
+        if cursor.take_words(&["isolation", "level"]) {
+            modes.isolation = Some(if cursor.take_words(&["read", "uncommitted"]) {
+                IsolationLevel::ReadUncommitted
+            } else if cursor.take_words(&["read", "committed"]) {
+                IsolationLevel::ReadCommitted
+            } else if cursor.take_words(&["repeatable", "read"]) {
+                IsolationLevel::RepeatableRead
+            } else if cursor.take_word("serializable") {
+                IsolationLevel::Serializable
+            } else {
+                return Err(cursor.unexpected());
+            });
+        } else if cursor.take_words(&["read", "only"]) {
+            modes.read_only = Some(true);
+        } else if cursor.take_words(&["read", "write"]) {
+            modes.read_only = Some(false);
+        } else if !(cursor.take_words(&["not", "deferrable"]) || cursor.take_word("deferrable")) {
+            // Every transaction reads one snapshot and never waits for it: deferrable holds by itself.
+            return Err(cursor.unexpected());
+        }
+        if cursor.take_token(&Token::Comma) && cursor.is_end() {
+            return Err(cursor.unexpected());
+        }
+    }
+    Ok(modes)
+}
+
+/// `[WORK | TRANSACTION] [AND [NO] CHAIN]`
+fn end_of_transaction(cursor: &mut Cursor<'_>) -> Result<bool> {
+    let _ = cursor.take_word("work") || cursor.take_word("transaction");
+    if cursor.take_words(&["and", "no", "chain"]) {
+        return Ok(false);
+    }
+    Ok(cursor.take_words(&["and", "chain"]))
+}
+
+fn rollback(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if cursor.is_word("prepared") {
+        return Ok(unsupported(cursor, "ROLLBACK PREPARED", "ROLLBACK PREPARED"));
+    }
+    let chain = end_of_transaction(cursor)?;
+    if cursor.is_word("to") {
+        return Ok(unsupported(cursor, "ROLLBACK TO SAVEPOINT", "ROLLBACK"));
+    }
+    Ok(Ast::Rollback { chain })
+}
+
+fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let name = cursor.identifier()?;
+    let types = if cursor.peek() == Some(&Token::LParen) {
+        cursor.inside_parentheses(|parser| parser.parse_comma_separated(|parser| parser.parse_data_type()))?
+    } else {
+        Vec::new()
+    };
+    cursor.expect_word("as")?;
+    let (text, characters) = cursor.remaining_text();
+    if text.is_empty() {
+        return Err(cursor.unexpected());
+    }
+    let statement = parse_one(text, characters).map_err(|error| error.shifted(characters))?;
+    if !matches!(statement.ast, Ast::Query(_) | Ast::Insert(_) | Ast::Unsupported { .. }) {
+        return Err(cursor.unexpected());
+    }
+    cursor.skip_to_end();
+    Ok(Ast::Prepare { name, types, statement: Box::new(statement) })
+}
+
+fn execute(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let name = cursor.identifier()?;
+    let arguments = if cursor.peek() == Some(&Token::LParen) {
+        cursor.inside_parentheses(|parser| parser.parse_comma_separated(|parser| parser.parse_expr()))?
+    } else {
+        Vec::new()
+    };
+    Ok(Ast::Execute { name, arguments })
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let mut explain = ExplainAst {
+        statement: Ast::Nothing { tag: "EXPLAIN" },
+        analyze: false,
+        verbose: false,
+        costs: true,
+        timing: true,
+        summary: None,
+        format: ExplainFormat::Text,
+    };
+    // `EXPLAIN (SELECT 1)` explains a query in parentheses.
+    let query_follows = cursor.is_word_at(1, "select") || cursor.is_word_at(1, "with") || cursor.is_word_at(1, "values");
+    if cursor.peek() == Some(&Token::LParen) && !query_follows && cursor.peek_at(1) != Some(&Token::LParen) {
+        cursor.take_token(&Token::LParen);
+        loop {
+            explain_option(cursor, &mut explain)?;
+            if !cursor.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    } else {
+        explain.analyze = cursor.take_word("analyze") || cursor.take_word("analyse");
+        explain.verbose = cursor.take_word("verbose");
+    }
+    explain.statement = statement(cursor)?;
+    match &explain.statement {
+        Ast::Query(_) | Ast::Insert(_) | Ast::Unsupported { .. } => {}
+        Ast::CreateTable(create) if create.query.is_some() => {}
+        Ast::Execute { .. } => return Ok(unsupported(cursor, "EXPLAIN EXECUTE", "EXPLAIN")),
+        _ => {
+            let message = "EXPLAIN is for SELECT, INSERT and CREATE TABLE AS statements";
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+    }
+    Ok(Ast::Explain(Box::new(explain)))
+}
+
+fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<()> {
+    let name = cursor.word()?;
+    let value = match cursor.peek() {
+        Some(Token::Comma | Token::RParen) => None,
+        _ => Some(simple_value(cursor)?.to_lowercase()),
+    };
+    let flag = || match value.as_deref() {
+        None | Some("true" | "on" | "1") => Ok(true),
+        Some("false" | "off" | "0") => Ok(false),
+        Some(_) => {
+            let message = format!("{name} requires a Boolean value");
+            Err(Error::new(ErrorKind::SyntaxError, message).with_position(cursor.position()))
+        }
+    };
+    match name.as_str() {
+        "analyze" | "analyse" => explain.analyze = flag()?,
+        "verbose" => explain.verbose = flag()?,
+        "costs" => explain.costs = flag()?,
+        "timing" => explain.timing = flag()?,
+        "summary" => explain.summary = Some(flag()?),
+        // Plans here carry neither: PostgreSQL's shared buffers, settings and write-ahead log do not exist.
+        "buffers" | "settings" | "wal" => {
+            if flag()? {
+                return Err(Error::unsupported(format!("EXPLAIN option {} is not supported", name.to_uppercase())));
+            }
+        }
+        "format" => {
+            explain.format = match value.as_deref() {
+                Some("text") => ExplainFormat::Text,
+                Some("json") => ExplainFormat::Json,
+                Some("xml" | "yaml") => {
+                    return Err(Error::unsupported("EXPLAIN formats other than TEXT and JSON are not supported"));
+                }
+                other => {
+                    let message =
+                        format!("unrecognized value for EXPLAIN option \"format\": \"{}\"", other.unwrap_or_default());
+                    return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+                }
+            }
+        }
+        _ => return Err(Error::new(ErrorKind::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\""))),
+    }
+    Ok(())
+}

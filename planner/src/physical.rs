@@ -1,0 +1,23 @@
+//! From a bound logical plan to operators: the session's facts put in, optimised, files pruned.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::context::PlanContext;
+use crate::error::Result;
+use crate::{function, rules};
+
+/// The operators that compute a plan. Scans report to `context.reports`.
+///
+/// Errors: what optimising evaluates ahead (`1 / 0`, `'x'::int`), and what has no operator (`FeatureNotSupported`).
+pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    // Bound values may have brought types that only now need a cast.
+    let plan = rules::analyse(context, plan)?;
+    let plan = function::with_session_facts(context, plan)?;
+    let mut state = context.session.clone();
+    // `now()` is the start of the transaction, not of planning.
+    state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);
+    Ok(state.create_physical_plan(&plan).await?)
+}

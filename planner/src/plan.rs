@@ -1,0 +1,65 @@
+//! From a parsed statement to what it asks for: one line per kind of statement.
+
+use staffa_catalog::SqlType;
+
+use crate::context::PlanContext;
+use crate::error::{Error, Result};
+use crate::parse::{Ast, ParsedStatement};
+use crate::statement::query::Scope;
+use crate::statement::{Plan, copy, ddl, dml, explain, prepare, query, set, transaction};
+
+/// Resolves a statement against the context's snapshot.
+///
+/// `declared` are the types a client gave to parameters, `None` where it gave none. Positions of errors count characters
+/// from the start of the statement's own text.
+pub async fn plan(context: &PlanContext, statement: &ParsedStatement, declared: &[Option<SqlType>]) -> Result<Plan> {
+    let scope = Scope::new(context, &statement.text);
+    of_ast(&scope, &statement.ast, declared).await
+}
+
+/// Boxed, because EXPLAIN holds a statement.
+pub(crate) fn of_ast<'a>(
+    scope: &'a Scope<'a>,
+    ast: &'a Ast,
+    declared: &'a [Option<SqlType>],
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Plan>> + Send + 'a>> {
+    Box::pin(async move {
+        let context = scope.context;
+        match ast {
+            Ast::Query(body) => Ok(Plan::Query(query::plan(scope, body, declared).await?)),
+            Ast::Insert(insert) => Ok(Plan::Insert(dml::insert(scope, insert, declared).await?)),
+            Ast::CreateTable(create) => ddl::create_table(scope, create, declared).await,
+            Ast::CreateView(create) => ddl::create_view(scope, create).await,
+            Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),
+            Ast::CreateDatabase { name } => ddl::create_database(name),
+            Ast::Drop { kind, names, if_exists, cascade } => {
+                ddl::drop(scope, *kind, names, *if_exists, *cascade)
+            }
+            Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
+            Ast::Comment { object, column, text } => ddl::comment(scope, object, *column, text.clone()).await,
+            Ast::Copy { from, source, options, stdio } => copy::copy(scope, *from, source, options, *stdio).await,
+            Ast::Set { name, value, local } => set::set(name, value.as_deref(), *local),
+            Ast::Show { name } => Ok(Plan::Show { name: name.clone() }),
+            Ast::Reset { name } => set::reset(name.as_deref()),
+            Ast::Discard(target) => Ok(Plan::Discard(*target)),
+            Ast::Begin { modes, .. } => Ok(Plan::Begin(*modes)),
+            Ast::Commit { chain } => transaction::commit(*chain),
+            Ast::Rollback { chain } => transaction::rollback(*chain),
+            Ast::SetTransaction { modes, session } => Ok(Plan::SetTransaction { modes: *modes, session: *session }),
+            Ast::Prepare { name, types, statement } => prepare::prepare(name, types, statement),
+            Ast::Execute { name, arguments } => prepare::execute(scope, name, arguments).await,
+            Ast::Deallocate { name } => {
+                Ok(Plan::Deallocate { name: name.as_ref().map(crate::resolve::fold) })
+            }
+            Ast::Explain(asked) => explain::explain(scope, asked, declared).await,
+            Ast::Nothing { tag } => Ok(Plan::Nothing { tag }),
+            Ast::Unsupported { what, hint, .. } => {
+                let error = Error::unsupported(format!("{what} is not supported"));
+                Err(match hint {
+                    Some(hint) => error.with_hint(*hint),
+                    None => error,
+                })
+            }
+        }
+    })
+}

@@ -1,0 +1,268 @@
+//! Names to relations, against one pinned snapshot.
+//!
+//! Reading a table's metadata is asynchronous and DataFusion's name resolution is not, so the relations a query may
+//! mean are loaded first (`load`), and planning then looks them up (`resolve/provider.rs`). A name that is a CTE in one
+//! place and a table in another is loaded too; scoping is DataFusion's.
+
+mod provider;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
+use staffa_catalog::{RelationKind, Table, TableName, View};
+
+pub(crate) use self::provider::Provider;
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::statement::query::{self, Scope};
+use crate::table_provider::{StaffaTable, open_file};
+
+/// Views inside views; PostgreSQL's own limit is its stack.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Folds an identifier as PostgreSQL does: lower case unless quoted.
+pub(crate) fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The folded parts of a name.
+pub(crate) fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    let mut folded = Vec::with_capacity(name.0.len());
+    for part in &name.0 {
+        match part.as_ident() {
+            Some(ident) => folded.push(fold(ident)),
+            None => return Err(Error::new(ErrorKind::InvalidName, format!("invalid name \"{name}\""))),
+        }
+    }
+    Ok(folded)
+}
+
+/// As the user wrote the name, for messages: parts joined by points, without quotes.
+pub(crate) fn shown(name: &ObjectName) -> String {
+    parts(name).map_or_else(|_| name.to_string(), |parts| parts.join("."))
+}
+
+/// The name an existing relation goes by: the first of the search path that has it.
+pub(crate) fn existing(context: &PlanContext, name: &ObjectName) -> Result<Option<(TableName, RelationKind)>> {
+    for candidate in candidates(context, &parts(name)?)? {
+        if let Some(kind) = context.snapshot.relation(&candidate) {
+            return Ok(Some((candidate, kind)));
+        }
+    }
+    Ok(None)
+}
+
+/// The name a new relation gets: in the schema it names, else in the first schema of the search path that exists.
+pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<TableName> {
+    let full = match parts(name)?.as_slice() {
+        [table] => match context.current_schema() {
+            Some(schema) => TableName::new(&context.database, schema, table),
+            None => {
+                return Err(Error::new(ErrorKind::UndefinedSchema, "no schema has been selected to create in")
+                    .with_hint("Name the schema, or put an existing one into search_path."));
+            }
+        },
+        [schema, table] => TableName::new(&context.database, schema, table),
+        [database, schema, table] => TableName::new(database, schema, table),
+        _ => return Err(improper(name)),
+    };
+    if full.schema == "pg_catalog" || full.schema == "information_schema" {
+        let message = format!("permission denied to create \"{}.{}\"", full.schema, full.name);
+        return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
+            .with_detail("System catalog modifications are currently disallowed."));
+    }
+    if !context.snapshot.has_database(&full.database) {
+        let message = format!("database \"{}\" does not exist", full.database);
+        return Err(Error::new(ErrorKind::UndefinedDatabase, message));
+    }
+    if !context.snapshot.has_schema(&full.database, &full.schema) {
+        let message = format!("schema \"{}\" does not exist", full.schema);
+        return Err(Error::new(ErrorKind::UndefinedSchema, message));
+    }
+    Ok(full)
+}
+
+/// The table of this name; views and missing names are errors.
+pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) -> Result<Arc<Table>> {
+    match existing(context, name)? {
+        Some((full, RelationKind::Table)) => {
+            context.snapshot.table(&full).await?.ok_or_else(|| undefined_relation(name, text))
+        }
+        Some((full, RelationKind::View)) => {
+            Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", full.name)))
+        }
+        None => Err(undefined_relation(name, text)),
+    }
+}
+
+/// `relation "x" does not exist`, with its position.
+pub(crate) fn undefined_relation(name: &ObjectName, text: &str) -> Error {
+    let error = Error::new(ErrorKind::UndefinedTable, format!("relation \"{}\" does not exist", shown(name)));
+    match name_position(name, text) {
+        Some(position) => error.with_position(position),
+        None => error,
+    }
+}
+
+pub(crate) fn name_position(name: &ObjectName, text: &str) -> Option<usize> {
+    let ident = name.0.first()?.as_ident()?;
+    crate::parse::position_of(text, ident.span.start)
+}
+
+/// `improper qualified name (too many dotted names): a.b.c.d`
+pub(crate) fn improper(name: &ObjectName) -> Error {
+    let message = format!("improper qualified name (too many dotted names): {}", shown(name));
+    Error::new(ErrorKind::SyntaxError, message)
+}
+
+fn candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<TableName>> {
+    Ok(match parts {
+        [table] => context
+            .lookup_path()
+            .into_iter()
+            .map(|schema| TableName::new(&context.database, schema, table))
+            .collect(),
+        [schema, table] => vec![TableName::new(&context.database, schema, table)],
+        [database, schema, table] => vec![TableName::new(database, schema, table)],
+        _ => {
+            let message = format!("improper qualified name (too many dotted names): {}", parts.join("."));
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+    })
+}
+
+/// The relations of a query, loaded.
+#[derive(Default)]
+pub(crate) struct Relations {
+    pub(super) sources: HashMap<TableReference, Arc<dyn TableSource>>,
+}
+
+/// Loads every relation the query names, views planned down to their tables.
+pub(crate) fn load<'a>(
+    scope: &'a Scope<'a>,
+    query: &'a Query,
+) -> Pin<Box<dyn Future<Output = Result<Relations>> + Send + 'a>> {
+    Box::pin(async move {
+        let mut relations = Relations::default();
+        for name in names_of(query) {
+            if name.0.len() > 3 {
+                return Err(improper(&name));
+            }
+            let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true)?;
+            if relations.sources.contains_key(&reference) {
+                continue;
+            }
+            if let Some(source) = source(scope, &name).await? {
+                relations.sources.insert(reference, source);
+            }
+        }
+        Ok(relations)
+    })
+}
+
+async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn TableSource>>> {
+    let context = scope.context;
+    if let [part] = name.0.as_slice()
+        && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style == Some('\''))
+    {
+        let provider = open_file(context, &ident.value).await?;
+        return Ok(Some(provider_as_source(provider)));
+    }
+    for candidate in candidates(context, &parts(name)?)? {
+        if let Some(provider) = relation(scope, &candidate).await? {
+            return Ok(Some(provider_as_source(provider)));
+        }
+    }
+    Ok(None)
+}
+
+async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+    let context = scope.context;
+    if matches!(name.schema.as_str(), "pg_catalog" | "information_schema") {
+        let system = context.system_tables.as_ref();
+        return Ok(system.and_then(|system| system.table(&name.schema, &name.name)));
+    }
+    match context.snapshot.relation(name) {
+        None => Ok(None),
+        Some(RelationKind::Table) => match context.snapshot.table(name).await? {
+            Some(table) => Ok(Some(Arc::new(StaffaTable::open(context, table).await?))),
+            None => Ok(None),
+        },
+        Some(RelationKind::View) => match context.snapshot.view(name).await? {
+            Some(view) => Ok(Some(expand(scope, &view).await?)),
+            None => Ok(None),
+        },
+    }
+}
+
+/// Plans a view's query with the view's own search path, and gives its columns the view's names.
+async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>> {
+    if scope.views.contains(&view.name) {
+        let message = format!("infinite recursion detected in rules for relation \"{}\"", view.name.name);
+        return Err(Error::new(ErrorKind::InvalidObjectDefinition, message));
+    }
+    if scope.views.len() >= VIEW_DEPTH_MAX {
+        return Err(Error::new(ErrorKind::StatementTooComplex, "views are nested too deeply")
+            .with_detail(format!("The limit is {VIEW_DEPTH_MAX} views inside each other.")));
+    }
+    let mut context = scope.context.clone();
+    context.search_path.clone_from(&view.search_path);
+    context.database.clone_from(&view.name.database);
+    let mut views = scope.views.clone();
+    views.push(view.name.clone());
+    let inner = Scope { context: &context, text: &view.sql, views };
+    let broken = |error: Error| {
+        // A position would point into the view's text, which the user has not sent.
+        let mut told = Error::new(error.kind(), error.message());
+        told = told.with_detail(error.detail().map_or_else(
+            || format!("The error is in the definition of view \"{}\".", view.name.name),
+            |detail| format!("{detail} The error is in the definition of view \"{}\".", view.name.name),
+        ));
+        match error.hint() {
+            Some(hint) => told.with_hint(hint),
+            None => told,
+        }
+    };
+    let statement = crate::parse::parse_one(&view.sql, 0).map_err(broken)?;
+    let crate::parse::Ast::Query(body) = statement.ast else {
+        return Err(Error::new(ErrorKind::DataCorrupted, format!("view \"{}\" is not a query", view.name.name)));
+    };
+    let plan = query::logical(&inner, *body, &[]).await.map_err(broken)?;
+    let plan = renamed(plan, view)?;
+    Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+}
+
+/// The view's columns by the names and in the number it was created with: a `*` does not grow later.
+fn renamed(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    if columns.len() < view.columns.len() {
+        let message = format!("view \"{}\" does not fit its tables any more", view.name.name);
+        return Err(Error::new(ErrorKind::InvalidObjectDefinition, message)
+            .with_hint("Create the view again with CREATE OR REPLACE VIEW."));
+    }
+    let named = columns.into_iter().zip(&view.columns).map(|(column, (name, _))| Expr::Column(column).alias(name));
+    Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
+}
+
+/// Every name in a place of a relation, CTE names among them.
+fn names_of(query: &Query) -> Vec<ObjectName> {
+    #[derive(Default)]
+    struct Names(Vec<ObjectName>);
+    impl Visitor for Names {
+        type Break = ();
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            self.0.push(relation.clone());
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names::default();
+    let _ = query.visit(&mut names);
+    names.0
+}

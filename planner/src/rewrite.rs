@@ -1,0 +1,212 @@
+//! The syntax tree of a query, made ready for DataFusion: what it would ignore is refused, what it names otherwise is
+//! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
+
+mod names;
+mod refuse;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    LimitClause, ObjectName, ObjectNamePart, Query, TableFactor, Value, VisitMut, VisitorMut,
+};
+use staffa_catalog::SqlType;
+
+pub(crate) use self::names::{MARKER, strip_marker};
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::type_planner::sql_type_of_ast;
+
+/// Makes a query ready. With `distinct_names` every column that could collide with another one gets a marked name;
+/// without, only those that surely do (see `names.rs`).
+///
+/// Returns the types its text gives to parameters: `$1::int`, `LIMIT $1`.
+pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
+    refuse::query(query)?;
+    names::query(query, distinct_names);
+    let mut rewriter = Rewriter { context, parameters: Vec::new() };
+    match query.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(rewriter.parameters),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
+pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result<()> {
+    refuse::expression(expression)?;
+    let mut rewriter = Rewriter { context, parameters: Vec::new() };
+    match expression.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    context: &'a PlanContext,
+    parameters: Vec<Option<SqlType>>,
+}
+
+impl Rewriter<'_> {
+    fn parameter(&mut self, expression: &Expr, ty: SqlType) {
+        if let Some(index) = parameter_index(expression)
+            && index < PARAMETERS_MAX
+        {
+            if self.parameters.len() <= index {
+                self.parameters.resize(index + 1, None);
+            }
+            self.parameters[index].get_or_insert(ty);
+        }
+    }
+
+    fn function(&mut self, function: &mut Function) -> Result<()> {
+        let parts = crate::resolve::parts(&function.name)?;
+        match parts.as_slice() {
+            [_] => Ok(()),
+            [schema, name] if schema == "pg_catalog" => {
+                let mut ident = Ident::new(name.clone());
+                ident.span = function.name.0.last().and_then(ObjectNamePart::as_ident).map_or(ident.span, |i| i.span);
+                function.name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
+                Ok(())
+            }
+            [schema, _] if !self.context.snapshot.has_schema(&self.context.database, schema) => {
+                Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist")))
+            }
+            _ => Err(crate::error::undefined_function(&parts.join("."))),
+        }
+    }
+}
+
+/// Parameters a statement can have; the wire counts them in 16 bits.
+pub(crate) const PARAMETERS_MAX: usize = 65_535;
+
+/// The number of a `$n`, from 0.
+pub(crate) fn parameter_index(expression: &Expr) -> Option<usize> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
+            _ => None,
+        },
+        Expr::Nested(inner) => parameter_index(inner),
+        _ => None,
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Some(fetch) = query.fetch.take()
+            && let Err(error) = fetch_to_limit(query, fetch)
+        {
+            return ControlFlow::Break(error);
+        }
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            let (limit, offset) = (limit.clone(), offset.as_ref().map(|offset| offset.value.clone()));
+            for expression in limit.iter().chain(&offset) {
+                self.parameter(expression, SqlType::BigInt);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let TableFactor::Table { name, args: args @ Some(_), .. } = factor
+            && crate::resolve::shown(name) == "read_parquet"
+            && let Some(given) = args.take()
+        {
+            match given.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => {
+                    if let Value::SingleQuotedString(path) = &value.value {
+                        let ident = Ident::with_quote('\'', path.clone());
+                        *name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
+                        return ControlFlow::Continue(());
+                    }
+                }
+                _ => {}
+            }
+            let message = "read_parquet takes one argument: the location of a file, as a string literal";
+            return ControlFlow::Break(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        match expression {
+            Expr::Function(function) => {
+                if let Err(error) = self.function(function) {
+                    return ControlFlow::Break(error);
+                }
+            }
+            Expr::Cast { expr, data_type, .. } => {
+                if parameter_index(expr).is_some() {
+                    match sql_type_of_ast(data_type) {
+                        Ok(ty) => {
+                            let operand = (**expr).clone();
+                            self.parameter(&operand, ty);
+                        }
+                        Err(error) => return ControlFlow::Break(error),
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        match expression {
+            Expr::Collate { expr, .. } => {
+                let inner = std::mem::replace(expr.as_mut(), Expr::Value(Value::Null.into()));
+                *expression = inner;
+            }
+            // `x::varchar(3)` cuts and `x::char(3)` pads, which no Arrow cast does.
+            Expr::Cast { data_type, .. } => {
+                let function = match sql_type_of_ast(data_type) {
+                    Ok(SqlType::Varchar(Some(length))) => Some(("staffa_varchar", length)),
+                    Ok(SqlType::Char(length)) => Some(("staffa_char", length)),
+                    Ok(_) => None,
+                    Err(error) => return ControlFlow::Break(error),
+                };
+                if let Some((name, length)) = function {
+                    *data_type = DataType::Text;
+                    let cast = std::mem::replace(expression, Expr::Value(Value::Null.into()));
+                    *expression = call(name, vec![cast, Expr::Value(Value::Number(length.to_string(), false).into())]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
+fn fetch_to_limit(query: &mut Query, fetch: Fetch) -> Result<()> {
+    if fetch.with_ties || fetch.percent {
+        let what = if fetch.with_ties { "WITH TIES" } else { "PERCENT" };
+        return Err(Error::unsupported(format!("FETCH FIRST … {what} is not supported")));
+    }
+    let one = Expr::Value(Value::Number("1".to_string(), false).into());
+    let count = Some(fetch.quantity.unwrap_or(one));
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause = Some(LimitClause::LimitOffset { limit: count, offset: None, limit_by: Vec::new() });
+        }
+        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = count,
+        Some(_) => return Err(Error::new(ErrorKind::SyntaxError, "multiple LIMIT clauses not allowed")),
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Casts as PostgreSQL makes them.
+//!
+//! | before | Arrow would | after |
+//! |---|---|---|
+//! | `cast(1.5 as integer)` | cut it to 1 | `staffa_integer(1.5)`, which rounds to 2 |
+//! | `cast('2024-1-5' as date)` | refuse it | `staffa_from_text('2024-1-5')`, the codec of the wire and of COPY |
+//! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
+//!
+//! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
+//! nothing to do.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
+use staffa_catalog::SqlType;
+
+use crate::context::PlanContext;
+use crate::function::{TextCasts, to_integer, to_integer_target};
+use crate::types::sql_type;
+
+pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let texts = Arc::new(TextCasts::of(context)?);
+    plan.transform_up_with_subqueries(|plan| node(plan, &texts)).data()
+}
+
+fn node(plan: LogicalPlan, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&source);
+    }
+    let names = NamePreserver::new(&plan);
+    let transformed = plan.map_expressions(|expression| {
+        let name = names.save(&expression);
+        let rewritten = expression.transform_up(|inner| cast(inner, &schema, texts))?;
+        Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
+    })?;
+    if transformed.transformed { transformed.map_data(LogicalPlan::recompute_schema) } else { Ok(transformed) }
+}
+
+fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<Expr>> {
+    let Expr::Cast(Cast { expr, field }) = expression else { return Ok(Transformed::no(expression)) };
+    // An expression whose type is not known here (it has been refused elsewhere, then) stays as it is.
+    let Ok((_, from)) = expr.to_field(schema) else {
+        return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));
+    };
+    if to_integer_target(from.data_type(), field.data_type()) {
+        return Ok(Transformed::yes(to_integer(*expr, field.data_type().clone())));
+    }
+    if reads_text(&from, &field) {
+        return Ok(Transformed::yes(texts.from_text(*expr, sql_type(&field))));
+    }
+    if prints_text(&from, &field) {
+        return Ok(Transformed::yes(texts.to_text(*expr)));
+    }
+    Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
+}
+
+fn reads_text(from: &FieldRef, to: &FieldRef) -> bool {
+    is_text(from.data_type())
+        && match sql_type(to) {
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => false,
+            SqlType::Json | SqlType::Jsonb => !matches!(sql_type(from), SqlType::Json | SqlType::Jsonb),
+            _ => !is_text(to.data_type()),
+        }
+}
+
+fn prints_text(from: &FieldRef, to: &FieldRef) -> bool {
+    is_text(to.data_type()) && !is_text(from.data_type()) && from.data_type() != &DataType::Null
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+}

@@ -1,0 +1,195 @@
+//! What a statement asks for, with its names resolved: the answer of `plan()`.
+//!
+//! Commands carry plain data for the engine to act on; queries carry an analysed logical plan, whose types are final.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::scalar::ScalarValue;
+use staffa_catalog::{SqlType, Table, TableDefinition, TableName};
+
+use crate::copy_options::CopyOptions;
+use crate::explain::ExplainOptions;
+use crate::parse::ParsedStatement;
+
+pub(crate) mod copy;
+pub(crate) mod ddl;
+pub(crate) mod dml;
+pub(crate) mod explain;
+pub(crate) mod prepare;
+pub(crate) mod query;
+pub(crate) mod set;
+pub(crate) mod transaction;
+
+/// One statement, ready to run.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Rows to compute and send.
+    Query(QueryPlan),
+    /// `EXPLAIN`: describe, and with `analyze` also run, the target.
+    Explain { target: ExplainTarget, options: ExplainOptions },
+    /// `INSERT`
+    Insert(InsertPlan),
+    /// `CREATE TABLE … AS`
+    CreateTableAs { definition: TableDefinition, source: QueryPlan, if_not_exists: bool, with_data: bool },
+    /// `CREATE TABLE`
+    CreateTable { definition: TableDefinition, if_not_exists: bool },
+    /// `CREATE [OR REPLACE] VIEW`: `sql` is the text of the query, `columns` what it yields.
+    CreateView {
+        name: TableName,
+        sql: String,
+        columns: Vec<(String, SqlType)>,
+        search_path: Vec<String>,
+        replace: bool,
+        comment: Option<String>,
+    },
+    /// `DROP TABLE a, b`. `missing` are names that were not found and `IF EXISTS` forgives: a notice each.
+    DropTables { names: Vec<TableName>, missing: Vec<String>, cascade: bool },
+    /// `DROP VIEW a, b`
+    DropViews { names: Vec<TableName>, missing: Vec<String>, cascade: bool },
+    /// `CREATE SCHEMA`
+    CreateSchema { database: String, schema: String, if_not_exists: bool },
+    /// `DROP SCHEMA a, b`; pairs of database and schema.
+    DropSchemas { schemas: Vec<(String, String)>, if_exists: bool, cascade: bool },
+    /// `CREATE DATABASE`
+    CreateDatabase { name: String, if_not_exists: bool },
+    /// `DROP DATABASE`
+    DropDatabase { name: String, if_exists: bool },
+    /// `COMMENT ON TABLE t | COLUMN t.c IS '…' | NULL`
+    Comment { table: TableName, column: Option<String>, text: Option<String> },
+    /// `COPY t (a, b) FROM STDIN`: `columns` are the positions in the table of the incoming columns, in their order.
+    CopyIn { table: Arc<Table>, columns: Vec<usize>, options: CopyOptions },
+    /// `COPY … TO STDOUT`
+    CopyOut { query: QueryPlan, options: CopyOptions },
+    /// `SET name = value`; `None` is `DEFAULT`. The value is the text a setting's own parser reads.
+    Set { name: String, value: Option<String>, local: bool },
+    /// `SHOW name`; `None` is `ALL`.
+    Show { name: Option<String> },
+    /// `RESET name`; `None` is `ALL`.
+    Reset { name: Option<String> },
+    /// `DISCARD`
+    Discard(DiscardTarget),
+    /// `BEGIN`, `START TRANSACTION`
+    Begin(TransactionModes),
+    /// `COMMIT`, `END`
+    Commit { chain: bool },
+    /// `ROLLBACK`, `ABORT`
+    Rollback { chain: bool },
+    /// `SET TRANSACTION …`, or for the whole session `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
+    SetTransaction { modes: TransactionModes, session: bool },
+    /// `PREPARE name (types) AS statement`
+    Prepare { name: String, types: Vec<SqlType>, statement: Box<ParsedStatement> },
+    /// `EXECUTE name (arguments)`
+    Execute { name: String, arguments: Vec<ScalarValue> },
+    /// `DEALLOCATE name`; `None` is `ALL`.
+    Deallocate { name: Option<String> },
+    /// Statements of connection pools that have nothing to do here (`UNLISTEN *`, `CLOSE ALL`); answered with this tag.
+    Nothing { tag: &'static str },
+}
+
+/// A query whose names and types are settled.
+///
+/// It is bound to the snapshot, user, search path and time zone of the context it was planned with: plan again when
+/// one of them changes. The clock, `current_setting()` and the other facts of a session are put in by `physical()`.
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    /// The analysed plan. Field names may carry a marker that makes duplicates distinct: use `columns` for names.
+    pub logical: LogicalPlan,
+    /// Types of `$1`, `$2`, …: declared, else inferred, else text.
+    pub parameters: Vec<SqlType>,
+    /// What the query yields.
+    pub columns: Vec<OutputColumn>,
+}
+
+/// One column of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputColumn {
+    /// As PostgreSQL names it (`?column?`, `count`, `case`); not unique.
+    pub name: String,
+    pub ty: SqlType,
+    /// The table column it shows unchanged: table, and position in it counted from 1.
+    pub source: Option<(TableName, usize)>,
+}
+
+/// `INSERT`: rows for a table.
+#[derive(Clone, Debug)]
+pub struct InsertPlan {
+    pub table: Arc<Table>,
+    /// One column per column of the table, in its order, cast to its type; columns not named are NULL.
+    pub source: QueryPlan,
+}
+
+/// What `EXPLAIN` explains.
+#[derive(Clone, Debug)]
+pub enum ExplainTarget {
+    Query(Box<QueryPlan>),
+    Insert(Box<InsertPlan>),
+    CreateTableAs { definition: Box<TableDefinition>, source: Box<QueryPlan> },
+}
+
+/// What `DISCARD` drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscardTarget {
+    All,
+    Plans,
+    Temporary,
+    Sequences,
+}
+
+/// Isolation as asked for. All of them get a snapshot over all tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationLevel {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+/// Modes of `BEGIN` and `SET TRANSACTION`; `None` where the statement says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    pub isolation: Option<IsolationLevel>,
+    pub read_only: Option<bool>,
+}
+
+impl IsolationLevel {
+    /// The name `SHOW transaction_isolation` prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            IsolationLevel::ReadUncommitted => "read uncommitted",
+            IsolationLevel::ReadCommitted => "read committed",
+            IsolationLevel::RepeatableRead => "repeatable read",
+            IsolationLevel::Serializable => "serializable",
+        }
+    }
+}
+
+impl Plan {
+    /// The columns of the rows the statement sends to a client; `None` when it sends none (what Describe answers).
+    pub fn columns(&self) -> Option<Vec<OutputColumn>> {
+        let text = |name: &str| OutputColumn { name: name.to_string(), ty: SqlType::Text, source: None };
+        match self {
+            Plan::Query(query) => Some(query.columns.clone()),
+            Plan::Explain { .. } => Some(crate::explain::explain_columns()),
+            Plan::Show { name: Some(name) } => Some(vec![text(name)]),
+            Plan::Show { name: None } => Some(vec![text("name"), text("setting"), text("description")]),
+            _ => None,
+        }
+    }
+
+    /// Types of the parameters; empty for statements that take none.
+    pub fn parameters(&self) -> &[SqlType] {
+        match self {
+            Plan::Query(query) | Plan::CreateTableAs { source: query, .. } | Plan::CopyOut { query, .. } => {
+                &query.parameters
+            }
+            Plan::Insert(insert) => &insert.source.parameters,
+            Plan::Explain { target, .. } => match target {
+                ExplainTarget::Query(query) => &query.parameters,
+                ExplainTarget::Insert(insert) => &insert.source.parameters,
+                ExplainTarget::CreateTableAs { source, .. } => &source.parameters,
+            },
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Tables, views, schemas, databases: definitions checked before the catalog sees them.
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Ident, ObjectName};
+use staffa_catalog::{ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::{CreateTableAst, CreateViewAst, DropKind, PartitionTerm};
+use crate::resolve::{self, fold, parts, shown};
+use crate::statement::Plan;
+use crate::statement::query::{self, Scope};
+use crate::type_planner::sql_type_of_ast;
+
+/// PostgreSQL's limit.
+const COLUMNS_MAX: usize = 1600;
+
+pub(crate) async fn create_table(
+    scope: &Scope<'_>,
+    create: &CreateTableAst,
+    declared: &[Option<SqlType>],
+) -> Result<Plan> {
+    let name = resolve::creatable(scope.context, &create.name)?;
+    if let Some(constraint) = create.constraints.first() {
+        return Err(constraint_unsupported(&constraint.to_string()));
+    }
+    let properties = properties(&create.properties)?;
+    let (columns, source) = match &create.query {
+        None => (columns(&create.columns)?, None),
+        Some(body) => {
+            if !create.columns.is_empty() {
+                let message = "CREATE TABLE AS takes column names, not column definitions";
+                return Err(Error::new(ErrorKind::SyntaxError, message));
+            }
+            let source = query::plan(scope, body, declared).await?;
+            let names = create.column_names.iter().map(fold).collect::<Vec<_>>();
+            if names.len() > source.columns.len() {
+                return Err(Error::new(ErrorKind::SyntaxError, "too many column names were specified"));
+            }
+            let columns = source
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(index, column)| ColumnDefinition {
+                    name: names.get(index).cloned().unwrap_or_else(|| column.name.clone()),
+                    ty: storable(&column.ty),
+                    nullable: true,
+                    comment: None,
+                })
+                .collect();
+            (columns, Some(source))
+        }
+    };
+    check_columns(&columns)?;
+    let definition = TableDefinition {
+        partition_by: partitions(&create.partition_by, &columns)?,
+        sorted_by: sort(create, &columns)?,
+        name,
+        columns,
+        comment: create.comment.clone(),
+        properties,
+        location: None,
+    };
+    Ok(match source {
+        None => Plan::CreateTable { definition, if_not_exists: create.if_not_exists },
+        Some(mut source) => {
+            // The rows as the table will hold them: every column cast to what it is stored as.
+            let types: Vec<(String, SqlType)> =
+                definition.columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect();
+            source.logical = crate::statement::dml::as_stored(scope.context, source.logical, &types)?;
+            Plan::CreateTableAs {
+                definition,
+                source,
+                if_not_exists: create.if_not_exists,
+                with_data: create.with_data,
+            }
+        }
+    })
+}
+
+/// A bare NULL or untyped literal becomes text, as in PostgreSQL.
+fn storable(ty: &SqlType) -> SqlType {
+    match ty {
+        SqlType::Unknown => SqlType::Text,
+        SqlType::Array(element) => SqlType::Array(Box::new(storable(element))),
+        SqlType::Struct(fields) => {
+            SqlType::Struct(fields.iter().map(|(name, ty)| (name.clone(), storable(ty))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn columns(defined: &[ColumnDef]) -> Result<Vec<ColumnDefinition>> {
+    defined.iter().map(column).collect()
+}
+
+fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
+    let mut column = ColumnDefinition {
+        name: fold(&defined.name),
+        ty: sql_type_of_ast(&defined.data_type)?,
+        nullable: true,
+        comment: None,
+    };
+    for option in &defined.options {
+        match &option.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => column.nullable = false,
+            ColumnOption::Comment(text) => column.comment = Some(text.clone()),
+            ColumnOption::Default(_) => return Err(Error::unsupported("DEFAULT is not supported")),
+            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
+                return Err(Error::unsupported("GENERATED columns are not supported"));
+            }
+            ColumnOption::Collation(collation) => {
+                return Err(Error::unsupported(format!("COLLATE {collation} in CREATE TABLE is not supported")));
+            }
+            other => return Err(constraint_unsupported(&other.to_string())),
+        }
+    }
+    Ok(column)
+}
+
+fn constraint_unsupported(text: &str) -> Error {
+    let upper = text.to_uppercase();
+    let what = ["PRIMARY KEY", "UNIQUE", "FOREIGN KEY", "REFERENCES", "CHECK", "EXCLUDE"]
+        .into_iter()
+        .find(|what| upper.contains(what))
+        .unwrap_or("this constraint");
+    Error::unsupported(format!("{what} is not supported in CREATE TABLE"))
+        .with_hint("NOT NULL is the constraint that is enforced.")
+}
+
+fn check_columns(columns: &[ColumnDefinition]) -> Result<()> {
+    if columns.is_empty() {
+        return Err(Error::unsupported("a table without columns is not supported"));
+    }
+    if columns.len() > COLUMNS_MAX {
+        let message = format!("tables can have at most {COLUMNS_MAX} columns");
+        return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for column in columns {
+        if !seen.insert(column.name.as_str()) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+    }
+    Ok(())
+}
+
+/// Table properties: dotted names as Iceberg has them; the catalog's own are not to be set.
+fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
+    let mut properties = BTreeMap::new();
+    for (name, value) in given {
+        if !name.contains('.') || name.starts_with("staffa.") {
+            return Err(Error::new(ErrorKind::InvalidParameterValue, format!("unrecognized parameter \"{name}\""))
+                .with_hint("Table properties have dotted names, for example \"write.target-file-size-bytes\"."));
+        }
+        if properties.insert(name.clone(), value.clone()).is_some() {
+            let message = format!("parameter \"{name}\" specified more than once");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+    }
+    Ok(properties)
+}
+
+fn partitions(terms: &[PartitionTerm], columns: &[ColumnDefinition]) -> Result<Vec<(String, Transform)>> {
+    terms.iter().map(|term| partition(term, columns)).collect()
+}
+
+fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(String, Transform)> {
+    let column = named(&term.column, columns, "partition key")?;
+    let invalid = |message: String| Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+    let wrong_type = |transform: &str| {
+        invalid(format!("cannot partition column \"{}\" of type {} by {transform}", column.name, column.ty))
+    };
+    let Some(transform) = &term.transform else {
+        return match column.ty {
+            SqlType::Array(_) | SqlType::Struct(_) => wrong_type("its value"),
+            SqlType::Interval => wrong_type("its value"),
+            _ => Ok((column.name.clone(), Transform::Identity)),
+        };
+    };
+    let timestamp = matches!(column.ty, SqlType::Timestamp | SqlType::TimestampTz);
+    let dated = timestamp || column.ty == SqlType::Date;
+    let transform = match (transform.as_str(), term.number) {
+        ("identity", None) => return partition(&PartitionTerm { transform: None, ..term.clone() }, columns),
+        ("year" | "years", None) if dated => Transform::Year,
+        ("month" | "months", None) if dated => Transform::Month,
+        ("day" | "days" | "date", None) if dated => Transform::Day,
+        ("hour" | "hours", None) if timestamp => Transform::Hour,
+        ("year" | "years" | "month" | "months" | "day" | "days" | "date" | "hour" | "hours", None) => {
+            return wrong_type(transform);
+        }
+        ("bucket", Some(count)) if count > 0 => match column.ty {
+            SqlType::Boolean
+            | SqlType::Real
+            | SqlType::Double
+            | SqlType::Interval
+            | SqlType::Array(_)
+            | SqlType::Struct(_) => return wrong_type("bucket"),
+            _ => Transform::Bucket(count),
+        },
+        ("truncate", Some(width)) if width > 0 => match column.ty {
+            SqlType::SmallInt
+            | SqlType::Integer
+            | SqlType::BigInt
+            | SqlType::Numeric { .. }
+            | SqlType::Text
+            | SqlType::Varchar(_)
+            | SqlType::Char(_)
+            | SqlType::Bytea => Transform::Truncate(width),
+            _ => return wrong_type("truncate"),
+        },
+        ("bucket" | "truncate", _) => {
+            return invalid(format!("{transform} needs a number above 0, for example {transform}(16, {})", column.name));
+        }
+        (_, Some(_)) => return invalid(format!("partition transform {transform} takes no number")),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::UndefinedFunction,
+                format!("partition transform {transform} does not exist"),
+            )
+            .with_hint("Transforms are year, month, day, hour, bucket, truncate and identity."));
+        }
+    };
+    Ok((column.name.clone(), transform))
+}
+
+fn sort(create: &CreateTableAst, columns: &[ColumnDefinition]) -> Result<Vec<(String, bool, bool)>> {
+    create
+        .sorted_by
+        .iter()
+        .map(|term| {
+            let column = named(&term.column, columns, "sort key")?;
+            if matches!(column.ty, SqlType::Array(_) | SqlType::Struct(_) | SqlType::Interval) {
+                let message = format!("cannot sort by column \"{}\" of type {}", column.name, column.ty);
+                return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+            }
+            // PostgreSQL's order: nulls are larger than everything.
+            Ok((column.name.clone(), term.descending, term.nulls_first.unwrap_or(term.descending)))
+        })
+        .collect()
+}
+
+fn named<'a>(ident: &Ident, columns: &'a [ColumnDefinition], role: &str) -> Result<&'a ColumnDefinition> {
+    let name = fold(ident);
+    columns.iter().find(|column| column.name == name).ok_or_else(|| {
+        Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" named in {role} does not exist"))
+    })
+}
+
+pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Result<Plan> {
+    let name = resolve::creatable(scope.context, &create.name)?;
+    let inner = Scope { context: scope.context, text: scope.text, views: vec![name.clone()] };
+    let query = query::plan(&inner, &create.query, &[]).await?;
+    if !query.parameters.is_empty() {
+        return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
+    }
+    if create.columns.len() > query.columns.len() {
+        let message = "CREATE VIEW specifies more column names than columns";
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    let columns: Vec<(String, SqlType)> = query
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            let name = create.columns.get(index).map_or_else(|| column.name.clone(), |given| fold(&given.name));
+            (name, storable(&column.ty))
+        })
+        .collect();
+    for (index, (name, _)) in columns.iter().enumerate() {
+        if columns[..index].iter().any(|(other, _)| other == name) {
+            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+        }
+    }
+    Ok(Plan::CreateView {
+        name,
+        sql: create.sql.clone(),
+        columns,
+        search_path: scope.context.lookup_path(),
+        replace: create.replace,
+        comment: create.comment.clone(),
+    })
+}
+
+pub(crate) fn create_schema(context: &PlanContext, name: &ObjectName, if_not_exists: bool) -> Result<Plan> {
+    let (database, schema) = schema_name(context, name)?;
+    if schema.starts_with("pg_") || schema == "information_schema" {
+        let message = format!("unacceptable schema name \"{schema}\"");
+        return Err(Error::new(ErrorKind::InvalidName, message)
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
+    Ok(Plan::CreateSchema { database, schema, if_not_exists })
+}
+
+pub(crate) fn create_database(name: &Ident) -> Result<Plan> {
+    Ok(Plan::CreateDatabase { name: fold(name), if_not_exists: false })
+}
+
+pub(crate) fn drop_database(context: &PlanContext, name: &Ident, if_exists: bool) -> Result<Plan> {
+    let name = fold(name);
+    if name == context.database {
+        return Err(Error::new(ErrorKind::ObjectInUse, "cannot drop the currently open database"));
+    }
+    Ok(Plan::DropDatabase { name, if_exists })
+}
+
+pub(crate) fn drop(
+    scope: &Scope<'_>,
+    kind: DropKind,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+) -> Result<Plan> {
+    let context = scope.context;
+    if kind == DropKind::Schema {
+        let schemas = names.iter().map(|name| schema_name(context, name)).collect::<Result<Vec<_>>>()?;
+        return Ok(Plan::DropSchemas { schemas, if_exists, cascade });
+    }
+    let (wanted, word) = match kind {
+        DropKind::View => (RelationKind::View, "view"),
+        _ => (RelationKind::Table, "table"),
+    };
+    let mut found: Vec<TableName> = Vec::new();
+    let mut missing = Vec::new();
+    for name in names {
+        match resolve::existing(context, name)? {
+            Some((full, kind)) if kind == wanted => {
+                if !found.contains(&full) {
+                    found.push(full);
+                }
+            }
+            Some((full, _)) => {
+                let hint = if wanted == RelationKind::View { "Use DROP TABLE to remove a table." } else { "Use DROP VIEW to remove a view." };
+                let message = format!("\"{}\" is not a {word}", full.name);
+                return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(hint));
+            }
+            None if if_exists => missing.push(shown(name)),
+            None => {
+                let message = format!("{word} \"{}\" does not exist", shown(name));
+                return Err(Error::new(ErrorKind::UndefinedTable, message));
+            }
+        }
+    }
+    Ok(match wanted {
+        RelationKind::View => Plan::DropViews { names: found, missing, cascade },
+        RelationKind::Table => Plan::DropTables { names: found, missing, cascade },
+    })
+}
+
+pub(crate) async fn comment(
+    scope: &Scope<'_>,
+    object: &ObjectName,
+    column: bool,
+    text: Option<String>,
+) -> Result<Plan> {
+    let mut relation = object.clone();
+    let column = if column {
+        let last = relation.0.pop().and_then(|part| part.as_ident().map(fold));
+        if relation.0.is_empty() {
+            return Err(Error::new(ErrorKind::SyntaxError, "column name must be qualified"));
+        }
+        last
+    } else {
+        None
+    };
+    let Some((full, kind)) = resolve::existing(scope.context, &relation)? else {
+        return Err(resolve::undefined_relation(&relation, scope.text));
+    };
+    if let Some(column) = &column {
+        let known = match kind {
+            RelationKind::Table => scope.context.snapshot.table(&full).await?.is_some_and(|table| {
+                table.schema().column(column).is_some()
+            }),
+            RelationKind::View => return Err(Error::unsupported("comments on columns of views are not supported")),
+        };
+        if !known {
+            let message = format!("column \"{column}\" of relation \"{}\" does not exist", full.name);
+            return Err(Error::new(ErrorKind::UndefinedColumn, message));
+        }
+    }
+    // An empty comment removes it.
+    Ok(Plan::Comment { table: full, column, text: text.filter(|text| !text.is_empty()) })
+}
+
+fn schema_name(context: &PlanContext, name: &ObjectName) -> Result<(String, String)> {
+    match parts(name)?.as_slice() {
+        [schema] => Ok((context.database.clone(), schema.clone())),
+        [database, schema] => Ok((database.clone(), schema.clone())),
+        _ => Err(resolve::improper(name)),
+    }
+}

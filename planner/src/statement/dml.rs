@@ -1,0 +1,251 @@
+//! `INSERT`: the source's columns in the table's order, each in its column's type.
+//!
+//! Before: `insert into t (b, a) values ('2024-01-01', 1)`. After: `select cast(column2 as integer) as a,
+//! cast(column1 as date) as b, null as c from (values …)`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Ident, Insert, Query, SetExpr, TableObject};
+use staffa_catalog::{SqlType, Table};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resolve;
+use crate::rewrite::parameter_index;
+use crate::statement::copy::positions;
+use crate::statement::query::{self, Scope};
+use crate::statement::{InsertPlan, QueryPlan};
+use crate::types::{arrow_field, sql_type};
+
+pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Option<SqlType>]) -> Result<InsertPlan> {
+    refuse(insert)?;
+    let TableObject::TableName(name) = &insert.table else {
+        return Err(Error::unsupported("INSERT into a table function is not supported"));
+    };
+    let table = resolve::table(scope.context, name, scope.text).await.map_err(|error| match error.kind() {
+        ErrorKind::WrongObjectType => Error::new(
+            ErrorKind::ObjectNotInPrerequisiteState,
+            format!("cannot insert into view \"{}\"", resolve::shown(name)),
+        )
+        .with_detail("Views are not updatable."),
+        _ => error,
+    })?;
+    let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
+    let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
+    let Some(body) = &insert.source else {
+        return Err(Error::unsupported("INSERT … DEFAULT VALUES is not supported"));
+    };
+    let declared = declared_by_columns(&table, &targets, body, declared);
+    let source = query::plan(scope, body, &declared).await?;
+    let source = assigned(scope.context, &table, &targets, listed.is_empty(), source, is_values(body))?;
+    Ok(InsertPlan { table, source })
+}
+
+fn refuse(insert: &Insert) -> Result<()> {
+    for (present, what) in [
+        (insert.on.is_some(), "ON CONFLICT"),
+        (insert.returning.is_some(), "RETURNING"),
+        (insert.or.is_some() || insert.ignore || insert.replace_into, "INSERT OR …"),
+        (insert.overwrite, "INSERT OVERWRITE"),
+        (insert.partitioned.is_some() || !insert.after_columns.is_empty(), "PARTITION in INSERT"),
+        (!insert.assignments.is_empty(), "INSERT … SET"),
+        (insert.table_alias.is_some() || insert.insert_alias.is_some(), "an alias in INSERT"),
+        (insert.output.is_some(), "OUTPUT"),
+        (insert.priority.is_some(), "a priority in INSERT"),
+        (insert.settings.is_some() || insert.format_clause.is_some(), "SETTINGS and FORMAT in INSERT"),
+        (insert.has_table_keyword, "INSERT INTO TABLE"),
+        (!insert.into, "INSERT without INTO"),
+    ] {
+        if present {
+            return Err(Error::unsupported(format!("{what} is not supported")));
+        }
+    }
+    Ok(())
+}
+
+fn column_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<Ident> {
+    match name.0.as_slice() {
+        [part] => part.as_ident().cloned().ok_or_else(|| Error::new(ErrorKind::InvalidName, "invalid column name")),
+        _ => Err(Error::unsupported("a subfield as the target of INSERT is not supported")),
+    }
+}
+
+fn at_column(error: Error, listed: &[Ident], text: &str) -> Error {
+    let Some(name) = error.message().split('"').nth(1) else { return error };
+    let position = listed
+        .iter()
+        .rfind(|ident| resolve::fold(ident) == name)
+        .and_then(|ident| crate::parse::position_of(text, ident.span.start));
+    match position {
+        Some(position) => error.with_position(position),
+        None => error,
+    }
+}
+
+fn is_values(body: &Query) -> bool {
+    matches!(body.body.as_ref(), SetExpr::Values(_))
+}
+
+/// A `$n` that stands alone in VALUES gets its column's type.
+fn declared_by_columns(
+    table: &Table,
+    targets: &[usize],
+    body: &Query,
+    declared: &[Option<SqlType>],
+) -> Vec<Option<SqlType>> {
+    let mut types = declared.to_vec();
+    let SetExpr::Values(values) = body.body.as_ref() else { return types };
+    for row in &values.rows {
+        for (expression, target) in row.content.iter().zip(targets) {
+            let Some(index) = parameter_index(expression).filter(|index| *index < crate::rewrite::PARAMETERS_MAX) else {
+                continue;
+            };
+            if types.len() <= index {
+                types.resize(index + 1, None);
+            }
+            if matches!(types[index], None | Some(SqlType::Unknown)) {
+                types[index] = Some(match &table.schema().columns[*target].ty {
+                    // The length is checked when the row is stored, with the column's own message.
+                    SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
+                    other => other.clone(),
+                });
+            }
+        }
+    }
+    types
+}
+
+/// Orders and casts the source's columns for the table.
+fn assigned(
+    context: &PlanContext,
+    table: &Table,
+    targets: &[usize],
+    all_columns: bool,
+    source: QueryPlan,
+    values: bool,
+) -> Result<QueryPlan> {
+    let given = source.logical.schema().columns();
+    if given.len() > targets.len() {
+        return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns"));
+    }
+    if given.len() < targets.len() && !all_columns {
+        return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"));
+    }
+    let by_target: HashMap<usize, usize> =
+        targets.iter().take(given.len()).enumerate().map(|(source, target)| (*target, source)).collect();
+    let literal = literal_columns(&source.logical);
+    let mut projected = Vec::with_capacity(table.schema().columns.len());
+    for (index, column) in table.schema().columns.iter().enumerate() {
+        let field = Arc::new(arrow_field(&column.name, &column.ty, true, &context.time_zone));
+        let expression = match by_target.get(&index) {
+            None => Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None),
+            Some(from) => {
+                let actual = source.logical.schema().field(*from);
+                let untyped = values || literal.get(*from).copied().unwrap_or(false);
+                check_assignable(&column.name, &column.ty, actual, untyped)?;
+                Expr::Cast(Cast::new_from_field(Box::new(Expr::Column(given[*from].clone())), field))
+            }
+        };
+        projected.push(expression.alias(&column.name));
+    }
+    let plan = LogicalPlanBuilder::from(source.logical).project(projected)?.build()?;
+    let logical = crate::rules::analyse(context, plan)?;
+    Ok(QueryPlan { logical, parameters: source.parameters, columns: Vec::new() })
+}
+
+/// The source of CREATE TABLE AS: names and types as the table gets them.
+pub(crate) fn as_stored(context: &PlanContext, plan: LogicalPlan, columns: &[(String, SqlType)]) -> Result<LogicalPlan> {
+    let given = plan.schema().columns();
+    let projected: Vec<Expr> = given
+        .into_iter()
+        .zip(columns)
+        .map(|(column, (name, ty))| {
+            let field = Arc::new(arrow_field(name, ty, true, &context.time_zone));
+            Expr::Cast(Cast::new_from_field(Box::new(Expr::Column(column)), field)).alias(name)
+        })
+        .collect();
+    let plan = LogicalPlanBuilder::from(plan).project(projected)?.build()?;
+    Ok(crate::rules::analyse(context, plan)?)
+}
+
+/// Columns that are a literal in the query's own select list: `'2024-01-01'` there has no type yet.
+fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
+    fn is_literal(expression: &Expr) -> bool {
+        match expression {
+            Expr::Literal(..) => true,
+            Expr::Alias(alias) => is_literal(&alias.expr),
+            _ => false,
+        }
+    }
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr.iter().map(is_literal).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// PostgreSQL casts on assignment only between types that belong together.
+fn check_assignable(name: &str, ty: &SqlType, actual: &arrow::datatypes::Field, untyped: bool) -> Result<()> {
+    if actual.data_type() == &DataType::Null {
+        return Ok(());
+    }
+    let from = sql_type(actual);
+    let assignable = match (family(&from), family(ty)) {
+        (a, b) if a == b => true,
+        (_, Family::Text) => !matches!(family(&from), Family::Bytes),
+        (Family::Text, _) => untyped,
+        (Family::Date, Family::Timestamp) | (Family::Timestamp, Family::Date | Family::Time) => true,
+        (Family::Interval, Family::Time) | (Family::Time, Family::Interval) => true,
+        _ => false,
+    };
+    if assignable {
+        return Ok(());
+    }
+    let message = format!("column \"{name}\" is of type {ty} but expression is of type {from}");
+    Err(Error::new(ErrorKind::DatatypeMismatch, message)
+        .with_hint("You will need to rewrite or cast the expression."))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Boolean,
+    Number,
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    Interval,
+    Uuid,
+    Array,
+    Struct,
+}
+
+fn family(ty: &SqlType) -> Family {
+    match ty {
+        SqlType::Boolean => Family::Boolean,
+        SqlType::SmallInt
+        | SqlType::Integer
+        | SqlType::BigInt
+        | SqlType::Real
+        | SqlType::Double
+        | SqlType::Numeric { .. } => Family::Number,
+        SqlType::Text
+        | SqlType::Varchar(_)
+        | SqlType::Char(_)
+        | SqlType::Json
+        | SqlType::Jsonb
+        | SqlType::Unknown => Family::Text,
+        SqlType::Bytea => Family::Bytes,
+        SqlType::Date => Family::Date,
+        SqlType::Time => Family::Time,
+        SqlType::Timestamp | SqlType::TimestampTz => Family::Timestamp,
+        SqlType::Interval => Family::Interval,
+        SqlType::Uuid => Family::Uuid,
+        SqlType::Array(_) => Family::Array,
+        SqlType::Struct(_) => Family::Struct,
+    }
+}

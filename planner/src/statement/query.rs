@@ -1,0 +1,298 @@
+//! A query: names resolved, types settled, parameters found.
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use staffa_catalog::{SqlType, TableName};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::{Provider, load};
+use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
+use crate::rules;
+use crate::statement::{OutputColumn, QueryPlan};
+use crate::table_provider::StaffaTable;
+use crate::type_planner::BARE_NUMERIC;
+use crate::types::{arrow_field, sql_type};
+
+/// What planning one text needs besides the text's tree.
+pub(crate) struct Scope<'a> {
+    pub context: &'a PlanContext,
+    /// The text the tree was read from, for positions.
+    pub text: &'a str,
+    /// The views being expanded, outermost first.
+    pub views: Vec<TableName>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(context: &'a PlanContext, text: &'a str) -> Self {
+        Self { context, text, views: Vec::new() }
+    }
+}
+
+/// Plans a query. `declared` are types the client or the statement around gives to parameters.
+pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
+    let mut types = merged(declared, rewrite::query(scope.context, &mut query.clone(), false)?);
+    let mut plan = logical(scope, query.clone(), &types).await?;
+    if let Some(inferred) = infer(&plan, &types)? {
+        types = inferred;
+        plan = logical(scope, query.clone(), &types).await?;
+    }
+    finish(scope, plan, types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect())
+}
+
+/// Analyses a plan and describes what it yields.
+pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlType>) -> Result<QueryPlan> {
+    let analysed =
+        rules::analyse(scope.context, plan).map_err(|error| Error::from_planning(error, scope.text))?;
+    let columns = output_columns(&analysed);
+    Ok(QueryPlan { logical: analysed, parameters, columns })
+}
+
+/// The plan before analysis.
+pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
+    let mut first = query.clone();
+    rewrite::query(scope.context, &mut first, false)?;
+    let relations = load(scope, &first).await?;
+    let provider = Provider::new(scope.context, relations);
+    let outcome = match to_plan(scope.context, &provider, first, parameters) {
+        Err(error) if is_name_collision(&error) => {
+            let mut second = query.clone();
+            rewrite::query(scope.context, &mut second, true)?;
+            to_plan(scope.context, &provider, second, parameters).map_err(|_| error)
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|error| located(Error::from_planning(error, scope.text), &query, scope.text))
+}
+
+fn to_plan(
+    context: &PlanContext,
+    provider: &Provider<'_>,
+    query: Query,
+    parameters: &[Option<SqlType>],
+) -> Result<LogicalPlan, DataFusionError> {
+    let options = ParserOptions::from(&context.session.config_options().sql_parser);
+    let fields: Vec<Option<FieldRef>> = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, ty)| {
+            let ty = ty.as_ref()?;
+            Some(Arc::new(arrow_field(&format!("${}", index + 1), ty, true, &context.time_zone)))
+        })
+        .collect();
+    let mut planner = PlannerContext::new().with_prepare_param_data_types(fields);
+    SqlToRel::new_with_options(provider, options)
+        .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut planner)
+}
+
+fn is_name_collision(error: &DataFusionError) -> bool {
+    use datafusion::common::SchemaError;
+    match error.find_root() {
+        DataFusionError::SchemaError(inner, _) => matches!(
+            inner.as_ref(),
+            SchemaError::DuplicateUnqualifiedField { .. } | SchemaError::DuplicateQualifiedField { .. }
+        ),
+        DataFusionError::Plan(message) => message.contains("require unique expression names"),
+        _ => false,
+    }
+}
+
+/// Puts a position to an error that names a function or column but not its place.
+fn located(error: Error, query: &Query, text: &str) -> Error {
+    if error.position().is_some() {
+        return error;
+    }
+    let wanted = match error.kind() {
+        ErrorKind::UndefinedFunction => error.message().strip_prefix("function ").and_then(|rest| rest.split(' ').next()),
+        ErrorKind::UndefinedColumn | ErrorKind::GroupingError | ErrorKind::AmbiguousColumn => {
+            error.message().split('"').nth(1)
+        }
+        ErrorKind::UndefinedTable => error.message().split('"').nth(1),
+        _ => None,
+    };
+    let wanted = wanted.map(|name| name.rsplit('.').next().unwrap_or(name).to_string());
+    match wanted.and_then(|name| place::find(query, &name, text)) {
+        Some(position) => error.with_position(position),
+        None => error,
+    }
+}
+
+mod place {
+    //! Where a name first stands in a query.
+
+    use std::ops::ControlFlow;
+
+    use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Visit, Visitor};
+
+    use crate::parse::position_of;
+    use crate::resolve::fold;
+
+    pub(super) fn find(query: &Query, name: &str, text: &str) -> Option<usize> {
+        struct Find<'a> {
+            name: &'a str,
+            text: &'a str,
+        }
+        impl Find<'_> {
+            fn check(&self, ident: &Ident, start: &Ident) -> ControlFlow<usize> {
+                if fold(ident) == self.name
+                    && let Some(position) = position_of(self.text, start.span.start)
+                {
+                    return ControlFlow::Break(position);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+        impl Visitor for Find<'_> {
+            type Break = usize;
+            fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<usize> {
+                match expression {
+                    Expr::Identifier(ident) => self.check(ident, ident),
+                    Expr::CompoundIdentifier(parts) => match (parts.first(), parts.last()) {
+                        (Some(first), Some(last)) => {
+                            self.check(last, first)?;
+                            self.check(first, first)
+                        }
+                        _ => ControlFlow::Continue(()),
+                    },
+                    Expr::Function(function) => {
+                        let first = function.name.0.first().and_then(|part| part.as_ident());
+                        let last = function.name.0.last().and_then(|part| part.as_ident());
+                        match (first, last) {
+                            (Some(first), Some(last)) => self.check(last, first),
+                            _ => ControlFlow::Continue(()),
+                        }
+                    }
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+        }
+        match query.visit(&mut Find { name, text }) {
+            ControlFlow::Break(position) => Some(position),
+            ControlFlow::Continue(()) => None,
+        }
+    }
+}
+
+/// The first list, with the gaps filled from the second.
+fn merged(declared: &[Option<SqlType>], found: Vec<Option<SqlType>>) -> Vec<Option<SqlType>> {
+    let mut types = declared.to_vec();
+    types.resize(types.len().max(found.len()), None);
+    for (ty, found) in types.iter_mut().zip(found) {
+        if matches!(ty, None | Some(SqlType::Unknown)) {
+            *ty = found;
+        }
+    }
+    types
+}
+
+/// Types for all parameters of a plan; `None` when all were known before.
+fn infer(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Result<Option<Vec<Option<SqlType>>>> {
+    let fields = plan.get_parameter_fields()?;
+    let mut types = known.to_vec();
+    let mut changed = false;
+    for (name, field) in fields {
+        let Some(index) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
+        else {
+            return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}")));
+        };
+        if index >= PARAMETERS_MAX {
+            return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}")));
+        }
+        if types.len() <= index {
+            types.resize(index + 1, None);
+        }
+        if matches!(types[index], None | Some(SqlType::Unknown)) {
+            types[index] = Some(field.map_or(SqlType::Text, |field| parameter_type(&sql_type(&field))));
+            changed = true;
+        }
+    }
+    Ok(changed.then_some(types))
+}
+
+/// The type a parameter gets when it is compared with a column of this type. Modifiers are not taken over: a value that
+/// does not fit `numeric(15,2)` or `varchar(3)` must compare as different, not be rounded or refused.
+fn parameter_type(column: &SqlType) -> SqlType {
+    match column {
+        SqlType::Numeric { .. } => BARE_NUMERIC,
+        SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => SqlType::Text,
+        other => other.clone(),
+    }
+}
+
+fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
+    let sources = origins(plan);
+    plan.schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| OutputColumn {
+            name: strip_marker(field.name()).to_string(),
+            ty: sql_type(field),
+            source: sources.get(index).cloned().flatten(),
+        })
+        .collect()
+}
+
+type Origin = Option<(TableName, usize)>;
+
+/// Per output column, the table column it shows unchanged.
+fn origins(plan: &LogicalPlan) -> Vec<Origin> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let provider = datafusion::datasource::source_as_provider(&scan.source).ok();
+            let table = provider.as_ref().and_then(|provider| provider.downcast_ref::<StaffaTable>());
+            let Some(table) = table else { return vec![None; scan.projected_schema.fields().len()] };
+            let name = table.table().name().clone();
+            match &scan.projection {
+                Some(projection) => projection.iter().map(|index| Some((name.clone(), index + 1))).collect(),
+                None => (1..=scan.projected_schema.fields().len()).map(|number| Some((name.clone(), number))).collect(),
+            }
+        }
+        LogicalPlan::Projection(projection) => {
+            let below = origins(&projection.input);
+            projection
+                .expr
+                .iter()
+                .map(|expression| {
+                    let Expr::Column(column) = unaliased(expression) else { return None };
+                    let index = projection.input.schema().maybe_index_of_column(column)?;
+                    below.get(index).cloned().flatten()
+                })
+                .collect()
+        }
+        LogicalPlan::Filter(filter) => origins(&filter.input),
+        LogicalPlan::Sort(sort) => origins(&sort.input),
+        LogicalPlan::Limit(limit) => origins(&limit.input),
+        LogicalPlan::SubqueryAlias(alias) => origins(&alias.input),
+        LogicalPlan::Join(join) => {
+            let mut both = origins(&join.left);
+            both.extend(origins(&join.right));
+            if both.len() == join.schema.fields().len() { both } else { vec![None; join.schema.fields().len()] }
+        }
+        other => vec![None; other.schema().fields().len()],
+    }
+}
+
+fn unaliased(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+/// Whether a plan, subqueries included, contains a node for which `test` holds.
+pub(crate) fn any_node(plan: &LogicalPlan, test: impl Fn(&LogicalPlan) -> bool) -> bool {
+    let mut found = false;
+    let visited = plan.apply_with_subqueries(|node| {
+        found |= test(node);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    debug_assert!(visited.is_ok(), "the closure never fails");
+    found
+}

@@ -1,0 +1,250 @@
+//! Names, parameters, views, inserts, and values as they come out.
+
+use datafusion::scalar::ScalarValue;
+use staffa_catalog::SqlType;
+
+use super::fixture::Fixture;
+use crate::error::ErrorKind;
+use crate::explain::{ExplainTimes, explain};
+use crate::{Plan, parse, plan};
+
+#[tokio::test]
+async fn output_names_with_duplicates() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, b text)").await;
+    fixture.change("create table u (a int)").await;
+    for (sql, expected) in [
+        ("select a, a, 1, 1, count(*) over () from t", "a,a,?column?,?column?,count"),
+        ("select *, a from t", "a,b,a"),
+        ("select t.*, u.* from t, u", "a,b,a"),
+        ("select t.a, u.a from t, u", "a,a"),
+        ("select a as x, b as x from t", "x,x"),
+        ("select count(*), count(*) from t", "count,count"),
+        ("select max(a) from t having max(a) > 1", "max"),
+        ("select sum(a) from t group by b order by sum(a)", "sum"),
+        ("select case when a = 1 then 2 end, a::text, 'x'::text from t", "case,a,text"),
+        ("select * from (select a, a + 1 from t) s", "a,?column?"),
+        ("select count from (select count(*) from t) s", "count"),
+        ("values (1, 2)", "column1,column2"),
+        ("select a from t union all select 1", "a"),
+        ("select \"A\" from (select 1 as \"A\") s", "A"),
+    ] {
+        let query = fixture.query(sql).await;
+        let names: Vec<&str> = query.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names.join(","), expected, "{sql}");
+        fixture.run(&query, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn search_path_and_qualified_names() {
+    let mut fixture = Fixture::new().await;
+    fixture.change("create schema s").await;
+    fixture.change("create table t (in_public int)").await;
+    fixture.change("create table s.t (in_s int)").await;
+    let first = async |fixture: &Fixture, sql: &str| fixture.query(sql).await.columns[0].name.clone();
+    assert_eq!(first(&fixture, "select * from t").await, "in_public");
+    assert_eq!(first(&fixture, "select * from S.T").await, "in_s");
+    assert_eq!(first(&fixture, "select t.* from staffa.s.t").await, "in_s");
+    fixture.search_path = vec!["nosuch".into(), "s".into(), "public".into()];
+    assert_eq!(first(&fixture, "select * from t").await, "in_s");
+    assert_eq!(fixture.rows("select current_schema(), current_schemas(true)").await, ["s|[pg_catalog, s, public]"]);
+    assert_eq!(fixture.error("select * from \"T\"").await.kind(), ErrorKind::UndefinedTable);
+}
+
+#[tokio::test]
+async fn parameters_are_inferred_and_bound_exactly() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, n numeric(15,2), b text, d date)").await;
+    fixture.change("insert into t values (1, 1.55, 'x', '2024-01-01'), (2, 1.56, 'y', null)").await;
+    let numeric = |precision, scale| SqlType::Numeric { precision, scale };
+    for (sql, expected) in [
+        ("select * from t where a = $1", vec![SqlType::Integer]),
+        ("select * from t where n > $1 and d < $2", vec![numeric(38, 10), SqlType::Date]),
+        ("select $1", vec![SqlType::Text]),
+        ("select $1::int, $2", vec![SqlType::Integer, SqlType::Text]),
+        ("select * from t limit $1 offset $2", vec![SqlType::BigInt, SqlType::BigInt]),
+        ("select * from t where b = $2", vec![SqlType::Text, SqlType::Text]),
+        ("insert into t (d, n) values ($1, $2)", vec![SqlType::Date, numeric(15, 2)]),
+    ] {
+        let planned = fixture.plan(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(planned.parameters(), expected, "{sql}");
+    }
+    let query = fixture.query("select a from t where n = $1").await;
+    let decimal = |value, scale| ScalarValue::Decimal128(Some(value), 38, scale);
+    assert_eq!(fixture.run(&query, &[decimal(15_500_000_000, 10)]).await.expect("rows"), ["1"]);
+    assert_eq!(fixture.run(&query, &[decimal(15_550_000_000, 10)]).await.expect("rows"), [""; 0]);
+    // More digits than the parameter's type has: still not rounded.
+    assert_eq!(fixture.run(&query, &[decimal(1_550_000_000_001, 12)]).await.expect("rows"), [""; 0]);
+    let declared = parse("select $1 + a from t").expect("fine").remove(0);
+    let planned = plan(&fixture.context().await, &declared, &[Some(SqlType::BigInt)]).await.expect("a plan");
+    assert_eq!(planned.parameters(), [SqlType::BigInt]);
+    let wrong = fixture.run(&query, &[]).await.expect_err("no value");
+    assert_eq!(wrong.kind(), ErrorKind::ProtocolViolation);
+}
+
+#[tokio::test]
+async fn rows_survive_insert_and_select() {
+    let fixture = Fixture::new().await;
+    fixture
+        .change(
+            "create table t (i int not null, s smallint, n numeric(10,2), v varchar(5), c char(3), d date, ts timestamp, \
+             tz timestamptz, u uuid, b bytea, f double precision, o boolean, iv interval) partition by (month(d)) sorted by (i desc)",
+        )
+        .await;
+    fixture
+        .change(
+            "insert into t values (1, 2, 3.145, 'abc', 'x', '2024-01-31', '2024-01-01 10:00', '2024-01-01 10:00+02', \
+             'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '\\x01ff', 1.5, 't', '1 day 02:00'), \
+             (2, null, null, null, null, null, null, null, null, null, null, null, null)",
+        )
+        .await;
+    fixture.change("insert into t (f, i) select 2.5, 3.5").await;
+    let rows = fixture.rows("select i, s, n, v, c || '|', d::text, ts::text, tz::text, u::text, b::text, f::text, o, iv::text from t order by i").await;
+    assert_eq!(
+        rows[0],
+        "1|2|3.15|abc|x  ||2024-01-31|2024-01-01 10:00:00|2024-01-01 08:00:00+00|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|\\x01ff|1.5|true|1 day 02:00:00"
+    );
+    assert_eq!(rows.len(), 3);
+    assert!(rows[1].starts_with("2|NULL|"), "{rows:?}");
+    assert!(rows[2].starts_with("4|NULL|"), "3.5 rounds to 4: {rows:?}");
+    assert_eq!(fixture.rows("select count(*) from t").await, ["3"]);
+    assert_eq!(fixture.report("select i from t where d = '2024-01-31'").await.files_read, 1);
+}
+
+#[tokio::test]
+async fn rows_that_break_the_rules_are_refused() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int not null, v varchar(3), n numeric(4,2), s smallint)").await;
+    for (sql, kind, message) in [
+        (
+            "insert into t (v) values ('x')",
+            ErrorKind::NotNullViolation,
+            "null value in column \"a\" of relation \"t\" violates not-null constraint",
+        ),
+        ("insert into t values (1, 'abcd')", ErrorKind::StringTooLong, "value too long for type character varying(3)"),
+        ("insert into t values (1, 'a', 100.5)", ErrorKind::NumericOutOfRange, "numeric field overflow"),
+        ("insert into t values (1, 'a', 1, 40000)", ErrorKind::NumericOutOfRange, "smallint out of range"),
+    ] {
+        let failed = match fixture.plan(sql).await {
+            Err(error) => error,
+            Ok(Plan::Insert(insert)) => {
+                let rows = crate::bind(&insert.source, &[]).expect("no parameters");
+                let root = fixture.directory.path().canonicalize().expect("the directory exists");
+                let prefix = format!("file://{}/x-", root.display());
+                fixture.write(&insert.table, &prefix, rows).await.expect_err(sql)
+            }
+            Ok(other) => panic!("{sql} is planned as {other:?}"),
+        };
+        assert_eq!((failed.kind(), failed.message()), (kind, message), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn views_use_their_own_search_path_and_do_not_loop() {
+    let mut fixture = Fixture::new().await;
+    fixture.change("create schema s").await;
+    fixture.change("create table s.t (a int)").await;
+    fixture.change("insert into s.t values (1), (2)").await;
+    fixture.search_path = vec!["s".into()];
+    fixture.change("create view v (x, \"Y\") as select a, a * 10 from t").await;
+    fixture.search_path = vec!["public".into()];
+    assert_eq!(fixture.rows("select \"Y\", x from s.v where x > 1").await, ["20|2"]);
+    fixture.change("create view w as select * from s.v").await;
+    fixture.search_path = vec!["s".into(), "public".into()];
+    let error = fixture.error("create or replace view v (x, \"Y\") as select * from w").await;
+    assert_eq!(error.kind(), ErrorKind::InvalidObjectDefinition);
+}
+
+#[tokio::test]
+async fn functions_of_the_session() {
+    let mut fixture = Fixture::new().await;
+    fixture.time_zone = "Europe/Berlin".to_string();
+    let rows = fixture
+        .rows(
+            "select current_user, session_user, user, current_database(), current_catalog, current_schema, pg_backend_pid(), \
+             current_setting('work_mem'), current_setting('nosuch', true), now()::text, pg_typeof(now()), \
+             pg_typeof(1::numeric(5,2)), pg_catalog.version() like 'PostgreSQL 15%', length(gen_random_uuid()::text)",
+        )
+        .await;
+    assert_eq!(
+        rows,
+        ["admin|admin|admin|staffa|staffa|public|42|4MB|NULL|2024-02-29 13:34:56.789012+01|timestamp with time zone|numeric|true|36"]
+    );
+    assert_eq!(fixture.error("select current_setting('nosuch')").await.kind(), ErrorKind::UndefinedObject);
+    assert_eq!(fixture.rows("select pg_sleep(0.01)").await, [""]);
+}
+
+#[tokio::test]
+async fn queries_in_all_shapes() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, b text, tags text[])").await;
+    fixture.change("insert into t values (1, 'x', array['p', 'q']), (2, 'y', null), (3, 'x', array['r'])").await;
+    for (sql, expected) in [
+        ("select b, count(*) from t group by 1 order by b", "x|2,y|1"),
+        ("select a from t order by a desc fetch first 2 rows only", "3,2"),
+        ("with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select sum(n) from r", "10"),
+        ("select a, row_number() over (partition by b order by a) from t order by a", "1|1,2|1,3|2"),
+        ("select b, sum(a) from t group by rollup (b) order by b nulls last", "x|4,y|2,NULL|6"),
+        ("select a from t where exists (select 1 from t u where u.a = t.a + 1) order by a", "1,2"),
+        ("select a from t where a in (select a from t where b = 'x') order by a", "1,3"),
+        ("select (select max(a) from t)", "3"),
+        ("select t.a, l.x from t, lateral (select t.a * 2 as x) l order by 1", "1|2,2|4,3|6"),
+        ("select a from t except select 2 order by a", "1,3"),
+        ("select unnest(tags) from t order by 1", "p,q,r"),
+        ("select distinct on (b) b, a from t order by b, a desc", "x|3,y|2"),
+        ("select column1 from (values (1), (2)) v order by 1 desc", "2,1"),
+        ("select tags[1] from t where a = 1", "p"),
+        ("select 'q' = any(tags) from t where a = 1", "true"),
+        ("select 'abcdef'::varchar(3), 'x'::char(3) || '|'", "abc|x  |"),
+        ("select cast(1.5 as int), 2.5::float8::int, '{1,2}'::int[], '2024-1-5'::date::text", "2|2|[1, 2]|2024-01-05"),
+        ("select * from generate_series(1, 3)", "1,2,3"),
+        ("select count(*) filter (where a > 1) from t", "2"),
+        ("select a as n from t where a = 1 limit all", "1"),
+        ("table t limit 0", ""),
+    ] {
+        assert_eq!(fixture.rows(sql).await.join(","), expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn explain_shows_what_is_read() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, d date) partition by (year(d))").await;
+    fixture.change("insert into t values (1, '2023-05-05'), (2, '2024-05-05')").await;
+    let Plan::Explain { target, options } = fixture.plan("explain select a from t where d >= '2024-01-01'").await.expect("a plan")
+    else {
+        panic!("an EXPLAIN");
+    };
+    let plan = fixture.physical("select a from t where d >= '2024-01-01'").await;
+    let times = ExplainTimes { planning: std::time::Duration::from_millis(1), execution: None };
+    let batch = explain(&target, &plan, &fixture.reports, &options, &times).expect("a batch");
+    let text = arrow::util::pretty::pretty_format_batches(&[batch]).expect("text").to_string();
+    assert!(text.contains("Files: 1 of 2"), "{text}");
+    assert!(text.contains("1 by partition"), "{text}");
+    assert!(text.contains("on staffa.public.t"), "{text}");
+    let Plan::Explain { target, options } = fixture.plan("explain (format json) select 1").await.expect("a plan") else {
+        panic!("an EXPLAIN");
+    };
+    let plan = fixture.physical("select 1").await;
+    let batch = explain(&target, &plan, &fixture.reports, &options, &times).expect("a batch");
+    let column = arrow::array::AsArray::as_string_view(batch.column(0)).value(0).to_string();
+    let json: serde_json::Value = serde_json::from_str(&column).expect("valid JSON");
+    assert!(json[0]["Plan"]["Node Type"].is_string(), "{json}");
+}
+
+#[tokio::test]
+async fn long_chains_within_the_limit_plan() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int)").await;
+    let ors: Vec<String> = (0..400).map(|n| format!("a = {n}")).collect();
+    let sql = format!("select a from t where {}", ors.join(" or "));
+    let handle = std::thread::Builder::new()
+        .stack_size(32 << 20)
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async { fixture.physical(&sql).await });
+        })
+        .expect("a thread");
+    handle.join().expect("no overflow");
+}

@@ -1,0 +1,297 @@
+//! Type names of SQL to types: the spellings PostgreSQL has, their modifiers checked, everything else refused by name.
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo,
+};
+use staffa_catalog::SqlType;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::arrow_field;
+
+/// Precision and scale of a bare `numeric`: the most digits there are, ten of them after the point.
+pub(crate) const BARE_NUMERIC: SqlType = SqlType::Numeric { precision: 38, scale: 10 };
+
+/// Digits a numeric can have.
+const NUMERIC_PRECISION_MAX: u64 = 38;
+/// PostgreSQL's limit for `varchar(n)` and `char(n)`.
+const LENGTH_MAX: u64 = 10_485_760;
+
+/// Casts and typed literals get the Arrow types of our SQL types.
+#[derive(Debug)]
+pub(crate) struct PostgresTypes {
+    time_zone: String,
+}
+
+impl PostgresTypes {
+    pub(crate) fn new(time_zone: &str) -> Self {
+        Self { time_zone: time_zone.to_string() }
+    }
+}
+
+impl TypePlanner for PostgresTypes {
+    fn plan_type_field(&self, sql_type: &DataType) -> DataFusionResult<Option<FieldRef>> {
+        let ty = sql_type_of_ast(sql_type)?;
+        Ok(Some(Arc::new(arrow_field("", &ty, true, &self.time_zone))))
+    }
+}
+
+/// The type an expression in the syntax tree names.
+///
+/// Errors: `type "x" does not exist` (42704), wrong modifiers (22023), known types without support (0A000).
+pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
+    Ok(match data_type {
+        DataType::Bool | DataType::Boolean => SqlType::Boolean,
+        DataType::SmallInt(None) | DataType::Int2(None) => SqlType::SmallInt,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => SqlType::Integer,
+        DataType::BigInt(None) | DataType::Int8(None) => SqlType::BigInt,
+        DataType::Real | DataType::Float4 => SqlType::Real,
+        DataType::Float8 | DataType::DoublePrecision => SqlType::Double,
+        DataType::Float(info) => match info {
+            ExactNumberInfo::None => SqlType::Double,
+            ExactNumberInfo::Precision(0) => {
+                return Err(invalid("precision for type float must be at least 1 bit"));
+            }
+            ExactNumberInfo::Precision(1..=24) => SqlType::Real,
+            ExactNumberInfo::Precision(25..=53) => SqlType::Double,
+            _ => return Err(invalid("precision for type float must be less than 54 bits")),
+        },
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(*info)?,
+        DataType::Text => SqlType::Text,
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            SqlType::Varchar(character_length(*length, "varchar")?)
+        }
+        DataType::Char(length) | DataType::Character(length) => {
+            SqlType::Char(character_length(*length, "char")?.unwrap_or(1))
+        }
+        DataType::Bytea => SqlType::Bytea,
+        DataType::Date => SqlType::Date,
+        DataType::Time(precision, zone) => {
+            fractional_seconds(*precision, "TIME")?;
+            match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Time,
+                _ => return Err(no_support("time with time zone")),
+            }
+        }
+        DataType::Timestamp(precision, zone) => {
+            fractional_seconds(*precision, "TIMESTAMP")?;
+            match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Timestamp,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => SqlType::TimestampTz,
+            }
+        }
+        DataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        DataType::Interval { .. } => return Err(no_support("interval with fields or a precision")),
+        DataType::Uuid => SqlType::Uuid,
+        DataType::JSON => SqlType::Json,
+        DataType::JSONB => SqlType::Jsonb,
+        DataType::Array(element) => match element {
+            // PostgreSQL ignores a declared array size, and so do we.
+            ArrayElemTypeDef::SquareBracket(inner, _)
+            | ArrayElemTypeDef::AngleBracket(inner)
+            | ArrayElemTypeDef::Parenthesis(inner) => match sql_type_of_ast(inner)? {
+                // `int[][]` is `int[]` in PostgreSQL: arrays there have no fixed number of dimensions. Ours have.
+                nested => SqlType::Array(Box::new(nested)),
+            },
+            ArrayElemTypeDef::None => return Err(no_support("array without an element type")),
+        },
+        DataType::Struct(fields, _) => {
+            let mut named = Vec::with_capacity(fields.len());
+            for (index, field) in fields.iter().enumerate() {
+                let name = match &field.field_name {
+                    Some(ident) => crate::resolve::fold(ident),
+                    None => format!("f{}", index + 1),
+                };
+                named.push((name, sql_type_of_ast(&field.field_type)?));
+            }
+            if named.is_empty() {
+                return Err(invalid("a struct type needs at least one field"));
+            }
+            SqlType::Struct(named)
+        }
+        DataType::Custom(name, modifiers) => custom(name, modifiers)?,
+        DataType::Regclass => return Err(no_support("regclass")),
+        DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => return Err(no_support("bit")),
+        DataType::TsVector | DataType::TsQuery => return Err(no_support("text search")),
+        DataType::GeometricType(kind) => return Err(no_support(&kind.to_string().to_lowercase())),
+        other => return Err(undefined(&other.to_string().to_lowercase())),
+    })
+}
+
+/// Names sqlparser has no word for, `pg_catalog.` ones among them.
+fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
+    let mut parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(crate::resolve::fold)).collect();
+    if parts.len() == 2 && parts[0] == "pg_catalog" {
+        parts.remove(0);
+    }
+    let [name] = parts.as_slice() else {
+        return Err(undefined(&parts.join(".")));
+    };
+    let number = |index: usize| modifiers.get(index).and_then(|text| text.trim().parse::<u64>().ok());
+    let length = number(0).map(|length| CharacterLength::IntegerLength { length, unit: None });
+    Ok(match name.as_str() {
+        "bool" => SqlType::Boolean,
+        "int2" => SqlType::SmallInt,
+        "int4" | "int" => SqlType::Integer,
+        "int8" => SqlType::BigInt,
+        "float4" => SqlType::Real,
+        "float8" => SqlType::Double,
+        "numeric" | "decimal" => numeric(match (number(0), number(1)) {
+            (None, _) => ExactNumberInfo::None,
+            (Some(precision), None) => ExactNumberInfo::Precision(precision),
+            (Some(precision), Some(scale)) => {
+                ExactNumberInfo::PrecisionAndScale(precision, i64::try_from(scale).unwrap_or(i64::MAX))
+            }
+        })?,
+        // `name` and `"char"` are texts of limited length in PostgreSQL's own catalogs.
+        "text" | "name" => SqlType::Text,
+        "varchar" => SqlType::Varchar(character_length(length, "varchar")?),
+        "bpchar" => match character_length(length, "char")? {
+            Some(length) => SqlType::Char(length),
+            None => SqlType::Text,
+        },
+        "char" => SqlType::Char(character_length(length, "char")?.unwrap_or(1)),
+        "bytea" => SqlType::Bytea,
+        "date" => SqlType::Date,
+        "time" => SqlType::Time,
+        "timestamp" => {
+            fractional_seconds(number(0), "TIMESTAMP")?;
+            SqlType::Timestamp
+        }
+        "timestamptz" => {
+            fractional_seconds(number(0), "TIMESTAMP")?;
+            SqlType::TimestampTz
+        }
+        "interval" => SqlType::Interval,
+        "uuid" => SqlType::Uuid,
+        "json" => SqlType::Json,
+        "jsonb" => SqlType::Jsonb,
+        "oid" => SqlType::BigInt,
+        "serial" | "serial2" | "serial4" | "serial8" | "smallserial" | "bigserial" => {
+            return Err(Error::unsupported(format!("type {name} is not supported"))
+                .with_hint("Sequences do not exist: use bigint and give the values, or uuid with gen_random_uuid()."));
+        }
+        "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "regproc" | "regprocedure"
+        | "regoper" | "regtype" | "regclass" | "regnamespace" | "regrole" | "xid" | "tid" | "int4range" | "int8range"
+        | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
+            return Err(no_support(name));
+        }
+        other => return Err(undefined(other)),
+    })
+}
+
+fn numeric(info: ExactNumberInfo) -> Result<SqlType> {
+    let (precision, scale) = match info {
+        ExactNumberInfo::None => return Ok(BARE_NUMERIC),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    if precision == 0 || precision > 1000 {
+        return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")));
+    }
+    if precision > NUMERIC_PRECISION_MAX {
+        return Err(Error::unsupported(format!("numeric precision {precision} is not supported"))
+            .with_hint(format!("The most digits a numeric can have here is {NUMERIC_PRECISION_MAX}.")));
+    }
+    if scale < 0 || scale.unsigned_abs() > precision {
+        return Err(invalid(format!("NUMERIC scale {scale} must be between 0 and precision {precision}")));
+    }
+    Ok(SqlType::Numeric {
+        precision: u8::try_from(precision).expect("at most 38"),
+        scale: i8::try_from(scale).expect("at most the precision"),
+    })
+}
+
+fn character_length(length: Option<CharacterLength>, name: &str) -> Result<Option<u32>> {
+    let length = match length {
+        None => return Ok(None),
+        Some(CharacterLength::Max) => return Err(undefined(&format!("{name}(max)"))),
+        Some(CharacterLength::IntegerLength { length, .. }) => length,
+    };
+    if length == 0 {
+        return Err(invalid(format!("length for type {name} must be at least 1")));
+    }
+    if length > LENGTH_MAX {
+        return Err(invalid(format!("length for type {name} cannot exceed {LENGTH_MAX}")));
+    }
+    Ok(Some(u32::try_from(length).expect("within the limit")))
+}
+
+/// Microseconds are what is stored; a coarser precision would have to round, which is not done.
+fn fractional_seconds(precision: Option<u64>, name: &str) -> Result<()> {
+    match precision {
+        None | Some(6) => Ok(()),
+        Some(0..=5) => Err(Error::unsupported(format!("{name} with a precision below 6 is not supported"))
+            .with_hint("Values keep microseconds; use date_trunc() where less is wanted.")),
+        Some(over) => Err(invalid(format!("{name}({over}) precision must be between 0 and 6"))),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidParameterValue, message)
+}
+
+fn undefined(name: &str) -> Error {
+    Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
+}
+
+fn no_support(name: &str) -> Error {
+    Error::unsupported(format!("type {name} is not supported"))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn ty(text: &str) -> Result<SqlType> {
+        let mut parser = Parser::new(&crate::parse::DIALECT).try_with_sql(text).expect("tokens");
+        sql_type_of_ast(&parser.parse_data_type().expect("a type"))
+    }
+
+    #[test]
+    fn spellings_of_postgres() {
+        for (text, expected) in [
+            ("int2", SqlType::SmallInt),
+            ("pg_catalog.int4", SqlType::Integer),
+            ("bigint", SqlType::BigInt),
+            ("float8", SqlType::Double),
+            ("float(24)", SqlType::Real),
+            ("numeric", BARE_NUMERIC),
+            ("decimal(15, 2)", SqlType::Numeric { precision: 15, scale: 2 }),
+            ("numeric(7)", SqlType::Numeric { precision: 7, scale: 0 }),
+            ("character varying(10)", SqlType::Varchar(Some(10))),
+            ("varchar", SqlType::Varchar(None)),
+            ("char", SqlType::Char(1)),
+            ("bpchar(3)", SqlType::Char(3)),
+            ("timestamptz", SqlType::TimestampTz),
+            ("timestamp without time zone", SqlType::Timestamp),
+            ("timestamp with time zone", SqlType::TimestampTz),
+            ("int[]", SqlType::Array(Box::new(SqlType::Integer))),
+            ("jsonb", SqlType::Jsonb),
+            ("uuid", SqlType::Uuid),
+        ] {
+            assert_eq!(ty(text).unwrap_or_else(|error| panic!("{text}: {error}")), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_reason() {
+        for (text, kind, message) in [
+            ("nosuch", ErrorKind::UndefinedObject, "type \"nosuch\" does not exist"),
+            ("serial", ErrorKind::FeatureNotSupported, "type serial is not supported"),
+            ("numeric(50)", ErrorKind::FeatureNotSupported, "numeric precision 50 is not supported"),
+            ("numeric(5, 7)", ErrorKind::InvalidParameterValue, "NUMERIC scale 7 must be between 0 and precision 5"),
+            ("varchar(0)", ErrorKind::InvalidParameterValue, "length for type varchar must be at least 1"),
+            ("time with time zone", ErrorKind::FeatureNotSupported, "type time with time zone is not supported"),
+        ] {
+            let error = ty(text).expect_err(text);
+            assert_eq!((error.kind(), error.message()), (kind, message), "{text}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! SQL types and the Arrow types that hold their values.
+//!
+//! What Arrow cannot say (`varchar(10)`, `json`, `uuid`) stands in the field's metadata; what DataFusion yields beyond our
+//! own types (unsigned integers, dictionaries, durations, …) maps to the SQL type that can hold all of its values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use staffa_catalog::{FieldIds, SqlType, TableSchema};
+
+/// Metadata key of text fields: which SQL type it is, for example `varchar(10)`, `char(3)`, `json`. Absent for `text`.
+pub const TYPE_KEY: &str = "staffa.type";
+/// Metadata key under which Parquet readers and writers find a column's field id.
+pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
+/// Name of the element field of every list.
+pub const ELEMENT_NAME: &str = "element";
+
+const EXTENSION_KEY: &str = "ARROW:extension:name";
+const EXTENSION_UUID: &str = "arrow.uuid";
+
+/// The Arrow field that holds values of a SQL type. `time_zone` is what `timestamptz` values carry along: the session's.
+pub fn arrow_field(name: impl Into<String>, ty: &SqlType, nullable: bool, time_zone: &str) -> Field {
+    let field = Field::new(name, data_type(ty, time_zone), nullable);
+    match metadata(ty) {
+        Some((key, value)) => field.with_metadata(HashMap::from([(key.to_string(), value)])),
+        None => field,
+    }
+}
+
+/// The Arrow type of [`arrow_field`].
+pub fn data_type(ty: &SqlType, time_zone: &str) -> DataType {
+    match ty {
+        SqlType::Boolean => DataType::Boolean,
+        SqlType::SmallInt => DataType::Int16,
+        SqlType::Integer => DataType::Int32,
+        SqlType::BigInt => DataType::Int64,
+        SqlType::Real => DataType::Float32,
+        SqlType::Double => DataType::Float64,
+        SqlType::Numeric { precision, scale } => DataType::Decimal128(*precision, *scale),
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
+            DataType::Utf8View
+        }
+        SqlType::Bytea => DataType::BinaryView,
+        SqlType::Date => DataType::Date32,
+        SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
+        SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        SqlType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(time_zone.into())),
+        SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+        SqlType::Uuid => DataType::FixedSizeBinary(16),
+        SqlType::Array(element) => DataType::List(Arc::new(arrow_field(ELEMENT_NAME, element, true, time_zone))),
+        SqlType::Struct(fields) => DataType::Struct(
+            fields
+                .iter()
+                .map(|(name, ty)| arrow_field(name, ty, true, time_zone))
+                .collect(),
+        ),
+    }
+}
+
+/// The SQL type of a field's values; defined for every Arrow type.
+pub fn sql_type(field: &Field) -> SqlType {
+    match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => field
+            .metadata()
+            .get(TYPE_KEY)
+            .and_then(|text| text_type(text))
+            .unwrap_or(SqlType::Text),
+        DataType::Dictionary(_, value) => sql_type(&field.clone().with_data_type(value.as_ref().clone())),
+        DataType::RunEndEncoded(_, value) => sql_type(&field.clone().with_data_type(value.data_type().clone())),
+        other => sql_type_of(other),
+    }
+}
+
+/// The SQL type of a bare Arrow type, when there is no field to ask for more.
+pub fn sql_type_of(data_type: &DataType) -> SqlType {
+    match data_type {
+        DataType::Null => SqlType::Unknown,
+        DataType::Boolean => SqlType::Boolean,
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 => SqlType::SmallInt,
+        DataType::UInt16 | DataType::Int32 => SqlType::Integer,
+        DataType::UInt32 | DataType::Int64 => SqlType::BigInt,
+        DataType::UInt64 => SqlType::Numeric {
+            precision: 20,
+            scale: 0,
+        },
+        DataType::Float16 | DataType::Float32 => SqlType::Real,
+        DataType::Float64 => SqlType::Double,
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => SqlType::Numeric {
+            precision: *precision,
+            scale: *scale,
+        },
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
+        // Nothing but uuid yields this width.
+        DataType::FixedSizeBinary(16) => SqlType::Uuid,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            SqlType::Bytea
+        }
+        DataType::Date32 => SqlType::Date,
+        DataType::Date64 | DataType::Timestamp(_, None) => SqlType::Timestamp,
+        DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz,
+        DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
+        DataType::Duration(_) | DataType::Interval(_) => SqlType::Interval,
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::FixedSizeList(element, _)
+        | DataType::ListView(element)
+        | DataType::LargeListView(element) => SqlType::Array(Box::new(sql_type(element))),
+        DataType::Struct(fields) => SqlType::Struct(
+            fields
+                .iter()
+                .map(|field| (field.name().clone(), sql_type(field)))
+                .collect(),
+        ),
+        // No SQL type of ours: shown as text.
+        DataType::Map(_, _) | DataType::Union(_, _) => SqlType::Text,
+        DataType::Dictionary(_, value) => sql_type_of(value),
+        DataType::RunEndEncoded(_, value) => sql_type(value),
+    }
+}
+
+/// The Arrow schema of a table, with field ids at every level. `time_zone` as for [`arrow_field`].
+pub fn table_arrow_schema(schema: &TableSchema, time_zone: &str) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .columns
+        .iter()
+        .map(|column| {
+            let field = arrow_field(&column.name, &column.ty, column.nullable, time_zone);
+            with_field_ids(field, column.field_id, &column.children)
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Puts the field id of a field and of those below it into the metadata.
+fn with_field_ids(field: Field, id: i32, children: &[FieldIds]) -> Field {
+    let child = |field: &FieldRef, ids: Option<&FieldIds>| match ids {
+        Some(ids) => Arc::new(with_field_ids(field.as_ref().clone(), ids.id, &ids.children)),
+        None => Arc::clone(field),
+    };
+    let data_type = match field.data_type() {
+        DataType::List(element) => DataType::List(child(element, children.first())),
+        DataType::Struct(fields) => DataType::Struct(
+            fields
+                .iter()
+                .enumerate()
+                .map(|(at, field)| child(field, children.get(at)))
+                .collect(),
+        ),
+        other => other.clone(),
+    };
+    let mut metadata = field.metadata().clone();
+    metadata.insert(FIELD_ID_KEY.to_string(), id.to_string());
+    field.with_data_type(data_type).with_metadata(metadata)
+}
+
+fn metadata(ty: &SqlType) -> Option<(&'static str, String)> {
+    let text = match ty {
+        SqlType::Varchar(None) => "varchar".to_string(),
+        SqlType::Varchar(Some(length)) => format!("varchar({length})"),
+        SqlType::Char(length) => format!("char({length})"),
+        SqlType::Json => "json".to_string(),
+        SqlType::Jsonb => "jsonb".to_string(),
+        SqlType::Unknown => "unknown".to_string(),
+        SqlType::Uuid => return Some((EXTENSION_KEY, EXTENSION_UUID.to_string())),
+        _ => return None,
+    };
+    Some((TYPE_KEY, text))
+}
+
+/// Reads what [`metadata`] wrote; `None` for anything else, which then is plain text.
+fn text_type(text: &str) -> Option<SqlType> {
+    let length = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix(')')?.parse::<u32>().ok();
+    match text {
+        "varchar" => Some(SqlType::Varchar(None)),
+        "json" => Some(SqlType::Json),
+        "jsonb" => Some(SqlType::Jsonb),
+        "unknown" => Some(SqlType::Unknown),
+        _ => length("varchar(")
+            .map(|length| SqlType::Varchar(Some(length)))
+            .or(length("char(").map(SqlType::Char)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use staffa_catalog::Column;
+
+    #[test]
+    fn every_sql_type_survives_the_way_through_arrow() {
+        let types = [
+            SqlType::Boolean,
+            SqlType::SmallInt,
+            SqlType::Integer,
+            SqlType::BigInt,
+            SqlType::Real,
+            SqlType::Double,
+            SqlType::Numeric {
+                precision: 15,
+                scale: 2,
+            },
+            SqlType::Text,
+            SqlType::Varchar(None),
+            SqlType::Varchar(Some(10)),
+            SqlType::Char(3),
+            SqlType::Bytea,
+            SqlType::Date,
+            SqlType::Time,
+            SqlType::Timestamp,
+            SqlType::TimestampTz,
+            SqlType::Interval,
+            SqlType::Uuid,
+            SqlType::Json,
+            SqlType::Jsonb,
+            SqlType::Unknown,
+            SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Varchar(Some(4)))))),
+            SqlType::Struct(vec![("a".into(), SqlType::Uuid), ("b".into(), SqlType::Json)]),
+        ];
+        for ty in types {
+            assert_eq!(sql_type(&arrow_field("x", &ty, true, "UTC")), ty);
+        }
+    }
+
+    #[test]
+    fn unsigned_and_encoded_types_have_a_sql_type_that_holds_them() {
+        assert_eq!(
+            sql_type_of(&DataType::UInt64),
+            SqlType::Numeric {
+                precision: 20,
+                scale: 0
+            }
+        );
+        assert_eq!(sql_type_of(&DataType::UInt32), SqlType::BigInt);
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        assert_eq!(sql_type_of(&dictionary), SqlType::Text);
+        assert_eq!(
+            sql_type_of(&DataType::Duration(TimeUnit::Nanosecond)),
+            SqlType::Interval
+        );
+    }
+
+    #[test]
+    fn field_ids_stand_at_every_level() {
+        let column = Column {
+            field_id: 7,
+            name: "points".into(),
+            ty: SqlType::Array(Box::new(SqlType::Struct(vec![("x".into(), SqlType::Integer)]))),
+            nullable: true,
+            comment: None,
+            children: vec![FieldIds {
+                id: 8,
+                children: vec![FieldIds {
+                    id: 9,
+                    children: vec![],
+                }],
+            }],
+        };
+        let schema = table_arrow_schema(
+            &TableSchema {
+                schema_id: 0,
+                columns: vec![column],
+            },
+            "UTC",
+        );
+        let id = |field: &Field| field.metadata().get(FIELD_ID_KEY).cloned();
+        let list = schema.field(0);
+        assert_eq!(id(list).as_deref(), Some("7"));
+        let DataType::List(element) = list.data_type() else {
+            panic!("a list")
+        };
+        assert_eq!(id(element).as_deref(), Some("8"));
+        let DataType::Struct(fields) = element.data_type() else {
+            panic!("a struct")
+        };
+        assert_eq!(id(&fields[0]).as_deref(), Some("9"));
+    }
+}

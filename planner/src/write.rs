@@ -1,0 +1,179 @@
+//! What stands between rows and a table's files: the checks of PostgreSQL, the table's order, and the nouns of the two
+//! crates below, each put into the other's words.
+
+mod check;
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use staffa_catalog::{ColumnStatistics, DataFile, Table, Transform};
+use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
+
+use self::check::ColumnCheck;
+use crate::context::PlanContext;
+use crate::error::{Error, Result};
+use crate::literal::value_of_scalar;
+use crate::physical::physical;
+use crate::types::table_arrow_schema;
+
+/// The checks a table makes on its rows: NOT NULL, lengths, digits.
+#[derive(Clone, Debug)]
+pub struct RowRules {
+    columns: Vec<ColumnCheck>,
+}
+
+impl RowRules {
+    pub fn new(table: &Table) -> Self {
+        let relation: Arc<str> = table.name().name.as_str().into();
+        let columns = table.schema().columns.iter().map(|column| ColumnCheck::new(&relation, column)).collect();
+        Self { columns }
+    }
+}
+
+/// Checks a batch of rows for a table, in the table's column order and types, and pads `char(n)`.
+///
+/// Errors: `NotNullViolation`, `StringTooLong`, `NumericOutOfRange`.
+pub fn check_row_rules(rules: &RowRules, batch: &RecordBatch) -> Result<RecordBatch> {
+    if rules.columns.len() != batch.num_columns() {
+        return Err(Error::internal(format!("{} columns for {} rules", batch.num_columns(), rules.columns.len())));
+    }
+    let columns = rules
+        .columns
+        .iter()
+        .zip(batch.columns())
+        .map(|(check, column)| check.apply(column, Some(batch)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// The operators whose rows a writer takes as they are: checked, and each partition sorted by the table's sort order.
+///
+/// `plan` yields the table's columns in order and type (`InsertPlan::source`, after `bind`).
+pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let rules = RowRules::new(table);
+    let given = plan.schema().columns();
+    if given.len() != rules.columns.len() {
+        return Err(Error::internal(format!("{} columns for table {}", given.len(), table.name())));
+    }
+    let checked = given.into_iter().zip(rules.columns).zip(&table.schema().columns).map(|((column, check), target)| {
+        let expression = Expr::Column(column);
+        if check.is_needed() {
+            ScalarUDF::from(check).call(vec![expression]).alias(&target.name)
+        } else {
+            expression.alias(&target.name)
+        }
+    });
+    let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
+    sorted(table, physical(context, plan).await?)
+}
+
+fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let keys: Vec<PhysicalSortExpr> = sort_columns(table)
+        .into_iter()
+        .map(|(index, descending, nulls_first)| {
+            let column = PhysicalColumn::new(&table.schema().columns[index].name, index);
+            PhysicalSortExpr::new(Arc::new(column), SortOptions { descending, nulls_first })
+        })
+        .collect();
+    match LexOrdering::new(keys) {
+        Some(ordering) => Ok(Arc::new(SortExec::new(ordering, input).with_preserve_partitioning(true))),
+        None => Ok(input),
+    }
+}
+
+/// What the writer of a table needs. `data_prefix` is from the catalog's `begin_write`.
+pub fn write_spec(table: &Table, data_prefix: &str, options: WriteOptions) -> Result<WriteSpec> {
+    let mut partition = Vec::new();
+    for field in &table.default_spec().fields {
+        let index = column_index(table, field.source_id)?;
+        match storage_transform(field.transform) {
+            Some(transform) => partition.push((index, transform)),
+            None => return Err(Error::unsupported("writing to a partition field that was removed is not supported")),
+        }
+    }
+    Ok(WriteSpec {
+        schema: table_arrow_schema(table.schema(), "UTC"),
+        partition,
+        sort: sort_columns(table),
+        data_prefix: data_prefix.to_string(),
+        options,
+    })
+}
+
+/// A written file as the catalog lists it.
+pub fn data_file(table: &Table, written: WrittenFile) -> Result<DataFile> {
+    let spec = table.default_spec();
+    let mut partition = Vec::with_capacity(written.partition.len());
+    for scalar in &written.partition {
+        let value = value_of_scalar(scalar);
+        if value.is_none() && !scalar.is_null() {
+            return Err(Error::internal(format!("a partition value of type {}", scalar.data_type())));
+        }
+        partition.push(value);
+    }
+    let columns = written
+        .columns
+        .into_iter()
+        .map(|bounds| ColumnStatistics {
+            field_id: bounds.field_id,
+            size_bytes: bounds.size_bytes,
+            value_count: bounds.value_count,
+            null_count: bounds.null_count,
+            nan_count: bounds.nan_count,
+            lower: bounds.lower.as_ref().and_then(value_of_scalar),
+            upper: bounds.upper.as_ref().and_then(value_of_scalar),
+            bounds_exact: bounds.bounds_exact,
+        })
+        .collect();
+    Ok(DataFile {
+        location: written.location,
+        size_bytes: written.size_bytes,
+        row_count: written.row_count,
+        spec_id: spec.spec_id,
+        partition,
+        columns,
+        sort_order_id: written.sorted.then_some(table.sort_order().0),
+        split_offsets: written.split_offsets,
+    })
+}
+
+/// The catalog's transform in storage's words; `None` for a removed partition field.
+pub(crate) fn storage_transform(transform: Transform) -> Option<staffa_storage::Transform> {
+    Some(match transform {
+        Transform::Identity => staffa_storage::Transform::Identity,
+        Transform::Bucket(count) => staffa_storage::Transform::Bucket(count),
+        Transform::Truncate(width) => staffa_storage::Transform::Truncate(width),
+        Transform::Year => staffa_storage::Transform::Year,
+        Transform::Month => staffa_storage::Transform::Month,
+        Transform::Day => staffa_storage::Transform::Day,
+        Transform::Hour => staffa_storage::Transform::Hour,
+        Transform::Void => return None,
+    })
+}
+
+/// Sort keys by column position. A key on a column that is gone ends the order: what follows it means nothing alone.
+fn sort_columns(table: &Table) -> Vec<(usize, bool, bool)> {
+    let (_, fields) = table.sort_order();
+    fields
+        .iter()
+        .map_while(|field| {
+            let index = table.schema().columns.iter().position(|column| column.field_id == field.source_id)?;
+            Some((index, field.descending, field.nulls_first))
+        })
+        .collect()
+}
+
+fn column_index(table: &Table, field_id: i32) -> Result<usize> {
+    table.schema().columns.iter().position(|column| column.field_id == field_id).ok_or_else(|| {
+        Error::new(
+            crate::error::ErrorKind::DataCorrupted,
+            format!("table {} is partitioned by a column it does not have", table.name()),
+        )
+    })
+}

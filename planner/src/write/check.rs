@@ -1,0 +1,196 @@
+//! The check of one column, as a function DataFusion can run in a projection and COPY can run on a batch.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::datatypes::{DataType, FieldRef};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use staffa_catalog::{Column, SqlType};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Failing rows are shown up to this many characters a value.
+const SHOWN_CHARACTERS_MAX: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ColumnCheck {
+    relation: Arc<str>,
+    column: String,
+    ty: SqlType,
+    nullable: bool,
+    signature: Signature,
+}
+
+impl ColumnCheck {
+    pub(super) fn new(relation: &Arc<str>, column: &Column) -> Self {
+        Self {
+            relation: Arc::clone(relation),
+            column: column.name.clone(),
+            ty: column.ty.clone(),
+            nullable: column.nullable,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+
+    /// Whether any value of the column's Arrow type could be wrong.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.nullable || matches!(self.ty, SqlType::Varchar(Some(_)) | SqlType::Char(_))
+    }
+
+    /// The column as it is stored; `batch` is the whole row set, for the detail of the error.
+    pub(super) fn apply(&self, column: &ArrayRef, batch: Option<&RecordBatch>) -> Result<ArrayRef> {
+        if !self.nullable && column.null_count() > 0 {
+            return Err(self.null_violation(column, batch));
+        }
+        match self.ty {
+            SqlType::Varchar(Some(length)) => limited(column, length, false, "character varying"),
+            SqlType::Char(length) => limited(column, length, true, "character"),
+            _ => Ok(Arc::clone(column)),
+        }
+    }
+
+    fn null_violation(&self, column: &ArrayRef, batch: Option<&RecordBatch>) -> Error {
+        let message = format!(
+            "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+            self.column, self.relation
+        );
+        let error = Error::new(ErrorKind::NotNullViolation, message);
+        let row = (0..column.len()).find(|row| column.is_null(*row));
+        match (row, batch) {
+            (Some(row), Some(batch)) => error.with_detail(format!("Failing row contains ({}).", shown(batch, row))),
+            _ => error,
+        }
+    }
+}
+
+/// Texts of at most `length` characters. As PostgreSQL, blanks beyond the length are cut, anything else is an error.
+fn limited(column: &ArrayRef, length: u32, pad: bool, name: &str) -> Result<ArrayRef> {
+    let length = length as usize;
+    let Some(texts) = column.as_string_view_opt() else {
+        return Err(Error::internal(format!("a text column of type {}", column.data_type())));
+    };
+    let fits = |text: &str| {
+        if text.len() > length && text.chars().count() > length {
+            return false;
+        }
+        !pad || text.chars().count() == length
+    };
+    if texts.iter().flatten().all(fits) {
+        return Ok(Arc::clone(column));
+    }
+    let mut builder = StringViewBuilder::with_capacity(texts.len());
+    for text in texts {
+        match text {
+            None => builder.append_null(),
+            Some(text) => match adjusted(text, length, pad) {
+                Some(text) => builder.append_value(text),
+                None => {
+                    let message = format!("value too long for type {name}({length})");
+                    return Err(Error::new(ErrorKind::StringTooLong, message));
+                }
+            },
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn adjusted(text: &str, length: usize, pad: bool) -> Option<String> {
+    let count = text.chars().count();
+    if count > length {
+        let cut = text.char_indices().nth(length).map_or(text.len(), |(at, _)| at);
+        return text[cut..].chars().all(|c| c == ' ').then(|| text[..cut].to_string());
+    }
+    let padding = if pad { length - count } else { 0 };
+    Some(format!("{text}{}", " ".repeat(padding)))
+}
+
+fn shown(batch: &RecordBatch, row: usize) -> String {
+    let options = FormatOptions::default().with_null("null");
+    let values: Vec<String> = batch
+        .columns()
+        .iter()
+        .map(|column| match ArrayFormatter::try_new(column.as_ref(), &options) {
+            Ok(formatter) => {
+                let text = formatter.value(row).to_string();
+                match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+                    Some((at, _)) => format!("{}...", &text[..at]),
+                    None => text,
+                }
+            }
+            Err(_) => "?".to_string(),
+        })
+        .collect();
+    values.join(", ")
+}
+
+impl ScalarUDFImpl for ColumnCheck {
+    fn name(&self) -> &str {
+        "staffa_check"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        types.first().cloned().ok_or_else(|| Error::internal("a check of nothing").into())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        match args.arg_fields.first() {
+            Some(field) => Ok(Arc::clone(field)),
+            None => Err(Error::internal("a check of nothing").into()),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let Some(argument) = args.args.into_iter().next() else {
+            return Err(Error::internal("a check of nothing").into());
+        };
+        let column = argument.into_array(rows)?;
+        Ok(ColumnarValue::Array(self.apply(&column, None)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringViewArray;
+
+    use super::*;
+
+    fn check(ty: SqlType, nullable: bool) -> ColumnCheck {
+        let column =
+            Column { field_id: 1, name: "c".into(), ty, nullable, comment: None, children: Vec::new() };
+        ColumnCheck::new(&"t".into(), &column)
+    }
+
+    fn texts(values: &[Option<&str>]) -> ArrayRef {
+        Arc::new(values.iter().copied().collect::<StringViewArray>())
+    }
+
+    #[test]
+    fn lengths_count_characters_and_forgive_blanks() {
+        let varchar = check(SqlType::Varchar(Some(3)), true);
+        let given = texts(&[Some("äöü"), None, Some("ab   ")]);
+        let stored = varchar.apply(&given, None).expect("fits");
+        assert_eq!(stored.as_ref(), texts(&[Some("äöü"), None, Some("ab ")]).as_ref());
+        let error = varchar.apply(&texts(&[Some("abcd")]), None).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::StringTooLong);
+        assert_eq!(error.message(), "value too long for type character varying(3)");
+        let padded = check(SqlType::Char(3), true).apply(&texts(&[Some("a"), Some("äöü")]), None).expect("fits");
+        assert_eq!(padded.as_ref(), texts(&[Some("a  "), Some("äöü")]).as_ref());
+    }
+
+    #[test]
+    fn nulls_name_column_and_relation() {
+        let error = check(SqlType::Text, false).apply(&texts(&[Some("a"), None]), None).expect_err("a null");
+        assert_eq!(error.kind(), ErrorKind::NotNullViolation);
+        assert_eq!(error.message(), "null value in column \"c\" of relation \"t\" violates not-null constraint");
+    }
+}

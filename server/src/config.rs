@@ -1,0 +1,282 @@
+//! What the server is told by flags, environment and file, in two types: [`RawConfig`], texts with their origins,
+//! and [`Config`], values that were checked. Only the second may touch the world.
+//!
+//! Precedence: flags, then `STAFFA_*` environment, then the file, then defaults.
+
+mod file;
+mod machine;
+mod options;
+mod raw;
+mod show;
+pub(crate) mod units;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::auth::AuthMode;
+use crate::cli::Failure;
+
+use options::OPTIONS;
+pub(crate) use raw::Flags as RawFlags;
+pub use raw::RawConfig;
+pub(crate) use raw::{Origin, RawValue};
+pub(crate) use show::show;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Object store settings; what is absent is taken from the store's own defaults.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct S3 {
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
+    pub session_token: Option<String>,
+    pub allow_http: bool,
+}
+
+/// The settings of one process, checked and complete.
+#[derive(Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub listen: Vec<SocketAddr>,
+    pub auth: AuthMode,
+    pub tls: Option<TlsFiles>,
+    /// Clients without TLS are refused.
+    pub tls_required: bool,
+    pub max_connections: usize,
+    pub login_timeout: Duration,
+    /// `None`: a silent client may stay for ever.
+    pub idle_timeout: Option<Duration>,
+    /// What running statements get after the order to stop.
+    pub shutdown_grace: Duration,
+    pub memory_limit_bytes: u64,
+    /// `None`: a directory inside `data`.
+    pub spill_dir: Option<PathBuf>,
+    pub spill_limit_bytes: u64,
+    /// `None`: one for each core.
+    pub threads: Option<usize>,
+    /// Where new tables' files go; `None`: a directory inside `data`.
+    pub warehouse: Option<String>,
+    pub target_file_bytes: u64,
+    pub s3: S3,
+    pub log_format: LogFormat,
+    pub log_level: String,
+    /// Statements longer than this are logged; `None`: none are.
+    pub slow_query: Option<Duration>,
+    pub admin_password: Option<String>,
+}
+
+/// Certificate chain and key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The demo's default for `auth`: trust while nobody else can reach it. Nobody can say it aloud.
+pub(crate) const AUTO_AUTH: &str = "auto";
+
+impl Config {
+    /// Checks every value; the first wrong one is named with the place it came from.
+    ///
+    /// # Errors
+    /// A value that cannot be read, or values that contradict each other.
+    pub fn resolve(raw: &RawConfig) -> Result<Self, Failure> {
+        let listen = raw.parse("listen", parse_listen)?;
+        let auth = match raw.value("auth") {
+            Some(RawValue {
+                text,
+                origin: Origin::Default,
+            }) if text == AUTO_AUTH => {
+                if all_loopback(&listen) {
+                    AuthMode::Trust
+                } else {
+                    AuthMode::Scram
+                }
+            }
+            _ => raw.parse("auth", parse_auth)?,
+        };
+        if auth == AuthMode::Trust
+            && let Some(open) = listen.iter().find(|address| !address.ip().is_loopback())
+        {
+            return Err(Failure::new(format!(
+                "auth = trust lets anybody in, so it is only for loopback addresses, but listen has {open}"
+            ))
+            .with_hint("use --auth scram, or listen on 127.0.0.1"));
+        }
+        let tls = match (raw.path("tls_cert"), raw.path("tls_key")) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(Failure::new("tls_cert is set but tls_key is not: TLS needs both")),
+            (None, Some(_)) => return Err(Failure::new("tls_key is set but tls_cert is not: TLS needs both")),
+        };
+        let tls_required = raw.parse("tls_required", parse_bool)?;
+        if tls_required && tls.is_none() {
+            return Err(Failure::new(
+                "tls_required is on, but there is no certificate: set tls_cert and tls_key",
+            ));
+        }
+        Ok(Self {
+            data: raw
+                .path("data")
+                .ok_or_else(|| Failure::new("no data directory is set"))?,
+            listen,
+            auth,
+            tls,
+            tls_required,
+            max_connections: raw.parse("max_connections", |text| parse_count(text, 1, 100_000))?,
+            login_timeout: raw.parse("login_timeout", |text| {
+                units::duration(text)?
+                    .filter(|time| !time.is_zero())
+                    .ok_or_else(|| "must be longer than 0".to_owned())
+            })?,
+            idle_timeout: raw.parse("idle_timeout", |text| {
+                Ok(units::duration(text)?.filter(|time| !time.is_zero()))
+            })?,
+            shutdown_grace: raw.parse("shutdown_grace", |text| Ok(units::duration(text)?.unwrap_or_default()))?,
+            memory_limit_bytes: raw.parse("memory_limit", parse_memory)?,
+            spill_dir: raw.path("spill_dir"),
+            spill_limit_bytes: raw.parse("spill_limit", units::size)?,
+            threads: raw.parse_optional("threads", |text| parse_count(text, 1, 1024))?,
+            warehouse: raw.text("warehouse").map(str::to_owned),
+            target_file_bytes: raw.parse("target_file_size", parse_file_size)?,
+            s3: S3 {
+                region: raw.text("s3.region").map(str::to_owned),
+                endpoint: raw.text("s3.endpoint").map(str::to_owned),
+                access_key: raw.text("s3.access_key").map(str::to_owned),
+                secret_key: raw.text("s3.secret_key").map(str::to_owned),
+                session_token: raw.text("s3.session_token").map(str::to_owned),
+                allow_http: raw.parse("s3.allow_http", parse_bool)?,
+            },
+            log_format: raw.parse("log_format", parse_log_format)?,
+            log_level: raw.parse("log_level", parse_log_level)?,
+            slow_query: raw.parse("slow_query", |text| {
+                Ok(units::duration(text)?.filter(|time| !time.is_zero()))
+            })?,
+            admin_password: raw.parse_optional("admin_password", parse_password)?,
+        })
+    }
+
+    /// True where nothing outside this machine can connect.
+    pub fn only_loopback(&self) -> bool {
+        all_loopback(&self.listen)
+    }
+}
+
+fn all_loopback(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|address| address.ip().is_loopback())
+}
+
+/// `HOST:PORT[,HOST:PORT...]`; a name may stand for several addresses.
+fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let mut addresses = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let resolved = part.to_socket_addrs().map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidInput => "expected HOST:PORT, e.g. 127.0.0.1:5432 or [::1]:5432".to_owned(),
+            _ => format!("cannot look up {part:?}: {error}"),
+        })?;
+        for address in resolved {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    if addresses.is_empty() {
+        return Err("expected at least one HOST:PORT".to_owned());
+    }
+    Ok(addresses)
+}
+
+fn parse_auth(text: &str) -> Result<AuthMode, String> {
+    match text {
+        "scram" => Ok(AuthMode::Scram),
+        "trust" => Ok(AuthMode::Trust),
+        _ => Err("expected scram or trust".to_owned()),
+    }
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+fn parse_log_level(text: &str) -> Result<String, String> {
+    match crate::log::check_level(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(detail) => Err(format!(
+            "expected error, warn, info, debug, trace or a filter like info,staffa=debug ({detail})"
+        )),
+    }
+}
+
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Ok(true),
+        "false" | "off" | "no" | "0" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+fn parse_count(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.replace('_', "").parse::<usize>() {
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => Err(format!("expected a whole number from {least} to {most}")),
+    }
+}
+
+/// Less than this and no query of any use would run.
+const LEAST_MEMORY_BYTES: u64 = 64 << 20;
+
+/// A size, or a share of what the machine (or its cgroup) has.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = match text.strip_suffix('%') {
+        Some(percent) => {
+            let percent: f64 = percent
+                .trim()
+                .parse()
+                .map_err(|_| "expected a size like 4GiB or a share like 70%")?;
+            if !(percent > 0.0 && percent <= 100.0) {
+                return Err("a share must be above 0% and at most 100%".to_owned());
+            }
+            (machine::memory_bytes() as f64 * percent / 100.0) as u64
+        }
+        None => units::size(text).map_err(|_| "expected a size like 4GiB or a share like 70%".to_owned())?,
+    };
+    if bytes < LEAST_MEMORY_BYTES {
+        return Err(format!("{} is too little: at least 64MiB", units::show_size(bytes)));
+    }
+    Ok(bytes)
+}
+
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    match units::size(text)? {
+        bytes if (1 << 20..=16 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("expected a size from 1MiB to 16GiB".to_owned()),
+    }
+}
+
+fn parse_password(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("the password is empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Makes a relative path of a configuration file relative to that file.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or_else(|| Path::new("")).join(path)
+}
+
+#[cfg(test)]
+mod tests;

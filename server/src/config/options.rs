@@ -1,0 +1,258 @@
+//! The one list of settings: flags, environment, file keys, `--help` and `config show` all come from it.
+
+use std::sync::LazyLock;
+
+/// How the text of a setting is used before it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// In a file, relative to that file.
+    Path,
+    /// The flag may stand alone and then means `true`.
+    Switch,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct OptionSpec {
+    /// The key in the file; a dot means a TOML table. The flag is `--` with dashes, the variable `STAFFA_` in capitals.
+    pub(crate) key: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) value_name: &'static str,
+    pub(crate) default: Option<&'static str>,
+    /// Variables of other tools that mean the same, looked at after ours.
+    pub(crate) also_env: &'static [&'static str],
+    /// Never shown, and no flag: other users see a process's arguments.
+    pub(crate) secret: bool,
+    pub(crate) help: &'static str,
+}
+
+impl OptionSpec {
+    pub(crate) fn flag(&self) -> &'static str {
+        /// Made once, because the parser of flags keeps names for ever.
+        static FLAGS: LazyLock<Vec<String>> =
+            LazyLock::new(|| OPTIONS.iter().map(|spec| spec.key.replace(['_', '.'], "-")).collect());
+        let index = OPTIONS
+            .iter()
+            .position(|spec| spec.key == self.key)
+            .expect("every setting is in the list");
+        &FLAGS[index]
+    }
+
+    pub(crate) fn env(&self) -> String {
+        format!("STAFFA_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+const fn option(
+    key: &'static str,
+    kind: Kind,
+    value_name: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec {
+        key,
+        kind,
+        value_name,
+        default,
+        also_env: &[],
+        secret: false,
+        help,
+    }
+}
+
+const fn s3(key: &'static str, also_env: &'static [&'static str], secret: bool, help: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        kind: Kind::Text,
+        value_name: "TEXT",
+        default: None,
+        also_env,
+        secret,
+        help,
+    }
+}
+
+/// Every setting, in the order `config show` prints them.
+pub(crate) const OPTIONS: &[OptionSpec] = &[
+    option(
+        "data",
+        Kind::Path,
+        "DIR",
+        Some("./staffa_data"),
+        "Directory of the catalog and, unless a warehouse is set, of the tables",
+    ),
+    option(
+        "warehouse",
+        Kind::Text,
+        "URL",
+        None,
+        "Where new tables' files go: a directory or s3://BUCKET/PREFIX [default: inside the data directory]",
+    ),
+    option(
+        "listen",
+        Kind::Text,
+        "HOST:PORT",
+        Some("127.0.0.1:5432"),
+        "Addresses to listen on, separated by commas",
+    ),
+    option(
+        "auth",
+        Kind::Text,
+        "scram|trust",
+        Some("scram"),
+        "How clients prove who they are; trust only where every listen address is loopback",
+    ),
+    OptionSpec {
+        key: "admin_password",
+        kind: Kind::Text,
+        value_name: "TEXT",
+        default: None,
+        also_env: &[],
+        secret: true,
+        help: "Password of the role admin [default: random, printed once at the first start]",
+    },
+    option(
+        "tls_cert",
+        Kind::Path,
+        "FILE",
+        None,
+        "Certificate chain, PEM; a bad one refuses to start",
+    ),
+    option(
+        "tls_key",
+        Kind::Path,
+        "FILE",
+        None,
+        "Private key of the certificate, PEM",
+    ),
+    option(
+        "tls_required",
+        Kind::Switch,
+        "BOOL",
+        Some("false"),
+        "Refuse clients that do not use TLS",
+    ),
+    option(
+        "max_connections",
+        Kind::Text,
+        "COUNT",
+        Some("100"),
+        "Clients at the same time",
+    ),
+    option(
+        "login_timeout",
+        Kind::Text,
+        "TIME",
+        Some("30s"),
+        "Time a client has to log in",
+    ),
+    option(
+        "idle_timeout",
+        Kind::Text,
+        "TIME",
+        Some("off"),
+        "Close sessions that were idle this long",
+    ),
+    option(
+        "shutdown_grace",
+        Kind::Text,
+        "TIME",
+        Some("10s"),
+        "Time running statements get when the server stops",
+    ),
+    option(
+        "memory_limit",
+        Kind::Text,
+        "SIZE",
+        Some("70%"),
+        "Memory for queries and caches: a size, or a share of the machine's (or its cgroup's) memory",
+    ),
+    option(
+        "spill_dir",
+        Kind::Path,
+        "DIR",
+        None,
+        "Where queries spill that do not fit memory [default: inside the data directory]",
+    ),
+    option(
+        "spill_limit",
+        Kind::Text,
+        "SIZE",
+        Some("64GiB"),
+        "Disk that all spilling queries may use together",
+    ),
+    option(
+        "threads",
+        Kind::Text,
+        "COUNT",
+        None,
+        "Threads that run queries [default: one for each core]",
+    ),
+    option(
+        "target_file_size",
+        Kind::Text,
+        "SIZE",
+        Some("256MiB"),
+        "Size of the Parquet files that writes aim for",
+    ),
+    s3(
+        "s3.region",
+        &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        false,
+        "Region of the S3 bucket",
+    ),
+    s3(
+        "s3.endpoint",
+        &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+        false,
+        "Another S3 service than AWS, e.g. https://minio.example.org",
+    ),
+    s3("s3.access_key", &["AWS_ACCESS_KEY_ID"], true, "Access key id for S3"),
+    s3(
+        "s3.secret_key",
+        &["AWS_SECRET_ACCESS_KEY"],
+        true,
+        "Secret access key for S3",
+    ),
+    s3(
+        "s3.session_token",
+        &["AWS_SESSION_TOKEN"],
+        true,
+        "Session token of temporary S3 credentials",
+    ),
+    option(
+        "s3.allow_http",
+        Kind::Switch,
+        "BOOL",
+        Some("false"),
+        "Allow an S3 endpoint without TLS",
+    ),
+    option(
+        "log_format",
+        Kind::Text,
+        "text|json",
+        Some("text"),
+        "How log lines look (they go to stderr)",
+    ),
+    option(
+        "log_level",
+        Kind::Text,
+        "LEVEL",
+        Some("info"),
+        "error, warn, info, debug, trace, or a filter like info,staffa=debug",
+    ),
+    option(
+        "slow_query",
+        Kind::Text,
+        "TIME",
+        Some("5s"),
+        "Log statements that take longer; off for none",
+    ),
+];
+
+/// The setting with this key.
+pub(crate) fn find(key: &str) -> Option<&'static OptionSpec> {
+    OPTIONS.iter().find(|spec| spec.key == key)
+}

@@ -1,0 +1,50 @@
+//! `staffa config show`: every setting, its value and where it came from.
+
+use std::io::{self, Write};
+
+use super::{Config, OPTIONS, RawConfig, units};
+
+/// Prints a table; values that were worked out (a share of memory, an address of a name) show what they came to.
+pub(crate) fn show(raw: &RawConfig, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let rows: Vec<[String; 3]> = OPTIONS
+        .iter()
+        .map(|spec| match raw.value(spec.key) {
+            Some(value) if spec.secret => [spec.key.to_owned(), "***".to_owned(), value.origin.to_string()],
+            Some(value) => {
+                let mut text = value.text.clone();
+                if let Some(resolved) = worked_out(spec.key, config)
+                    && resolved != text
+                {
+                    text.push_str(&format!(" = {resolved}"));
+                }
+                [spec.key.to_owned(), text, value.origin.to_string()]
+            }
+            None => [spec.key.to_owned(), "-".to_owned(), "not set".to_owned()],
+        })
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    match raw.file() {
+        Some(path) => writeln!(out, "configuration file: {}", path.display())?,
+        None => writeln!(out, "configuration file: none")?,
+    }
+    for [key, text, origin] in &rows {
+        writeln!(out, "{key:first$}  {text:second$}  {origin}")?;
+    }
+    Ok(())
+}
+
+fn worked_out(key: &str, config: &Config) -> Option<String> {
+    match key {
+        "memory_limit" => Some(units::show_size(config.memory_limit_bytes)),
+        "listen" => Some(
+            config
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        _ => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! One connection from accept to the start of its conversation: what does the client want, who is it, is there room.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use staffa::{ErrorKind, SessionOptions};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::auth::authenticate;
+use crate::auth::scram::Doubles;
+use crate::listen::ServerOptions;
+use crate::pgwire::backends::{Backends, LONG_KEY_BYTES, Registration, SHORT_KEY_BYTES};
+use crate::pgwire::conversation::Conversation;
+use crate::pgwire::frame::{frame_channel, read_frames};
+use crate::pgwire::link::Link;
+use crate::pgwire::reply;
+use crate::pgwire::report::{Failure, Report, Step};
+use crate::pgwire::startup::{StartupMessage, Wish, negotiate, reply_negotiation};
+use crate::pgwire::writer::Writer;
+use crate::shutdown::{FAREWELL, Shutdown};
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) warehouse: staffa::Warehouse,
+    pub(crate) options: ServerOptions,
+    pub(crate) backends: Arc<Backends>,
+    /// One permit a logged-in client.
+    pub(crate) logins: Arc<Semaphore>,
+    pub(crate) doubles: Arc<Doubles>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// A client that may talk now.
+struct Admitted {
+    conversation_start: BytesMut,
+    session: staffa::Session,
+    registration: Registration,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Serves one client until its end. `arriving` is given back as soon as the client is logged in.
+pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>, arriving: OwnedSemaphorePermit) {
+    // Answers are written in one piece each; waiting for more only delays them.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
+    }
+    let mut link = Link::new(socket);
+    let login = async {
+        tokio::select! {
+            admitted = admit(&mut link, &shared) => admitted,
+            () = tokio::time::sleep(shared.options.login_timeout) => {
+                Err(Report::fatal(ErrorKind::QueryCanceled, "canceling authentication due to timeout").into())
+            }
+            () = shared.shutdown.requested() => {
+                Err(Report::fatal(ErrorKind::CannotConnectNow, "the database system is shutting down").into())
+            }
+        }
+    };
+    match login.await {
+        Ok(Some(admitted)) => {
+            drop(arriving);
+            converse(link, admitted, &shared).await;
+        }
+        Ok(None) => {}
+        Err(Failure::Gone(error)) => tracing::debug!(%peer, %error, "client left before it was logged in"),
+        Err(Failure::Report(report)) => {
+            // Whatever went wrong: a client that is not logged in does not stay (an ERROR would let it go on).
+            let report = report.into_fatal();
+            tracing::info!(%peer, code = report.code, "connection refused: {}", report.message);
+            tell_and_close(&mut link, &report).await;
+        }
+    }
+}
+
+/// Everything before ReadyForQuery. `None` when the client wants no session.
+async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
+    let message = match negotiate(link, shared.options.tls.as_ref()).await? {
+        Wish::Login(message) => message,
+        Wish::Cancel { process, key } => {
+            shared.backends.cancel(process, &key);
+            return Ok(None);
+        }
+        Wish::Nothing => return Ok(None),
+    };
+    if shared.options.tls_required && !link.is_encrypted() {
+        let text = format!("connection of user \"{}\" is not encrypted", message.user);
+        return Err(Report::fatal(ErrorKind::InvalidAuthorization, text)
+            .hint("This server takes encrypted connections only: connect with sslmode=require.")
+            .into());
+    }
+    if shared.shutdown.is_requested() {
+        return Err(Report::fatal(ErrorKind::CannotConnectNow, "the database system is shutting down").into());
+    }
+    let permit = Arc::clone(&shared.logins)
+        .try_acquire_owned()
+        .map_err(|_| Report::fatal(ErrorKind::TooManyConnections, "sorry, too many clients already"))?;
+
+    let mut out = BytesMut::new();
+    reply_negotiation(&mut out, &message);
+    if !out.is_empty() {
+        link.send(&mut out).await?;
+    }
+    authenticate(link, &shared.warehouse, shared.options.auth, &shared.doubles, &message.user).await?;
+    reply::authentication_ok(&mut out);
+    let key_bytes = if message.long_key { LONG_KEY_BYTES } else { SHORT_KEY_BYTES };
+    let session = shared.warehouse.session(session_options(message)).await?;
+    let registration = shared.backends.register(session.backend_pid(), key_bytes, session.canceller())?;
+    tracing::debug!(user = session.user(), database = session.database(), "client logged in");
+    Ok(Some(Admitted { conversation_start: out, session, registration, permit }))
+}
+
+fn session_options(message: StartupMessage) -> SessionOptions {
+    SessionOptions {
+        database: message.database,
+        user: message.user,
+        settings: message.settings,
+        // Files of the server are not a client's to read.
+        allow_files: false,
+    }
+}
+
+async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
+    let Admitted { mut conversation_start, mut session, registration, permit } = admitted;
+    for (name, value) in session.take_changed_parameters() {
+        reply::parameter_status(&mut conversation_start, name, &value);
+    }
+    reply::backend_key_data(&mut conversation_start, registration.process(), registration.key().bytes());
+
+    let (read, write, input) = link.split();
+    let mut writer = Writer::new(write);
+    writer.buffer().unsplit(conversation_start);
+    let (sender, frames) = frame_channel();
+    let reader = AbortOnDropHandle::new(tokio::spawn(read_frames(read, input, sender, session.canceller())));
+    Conversation::new(session, frames, writer, shared.shutdown.clone(), shared.options.idle_timeout).run().await;
+    drop(reader);
+    drop(registration);
+    drop(permit);
+}
+
+async fn tell_and_close(link: &mut Link, report: &Report) {
+    let mut out = BytesMut::new();
+    reply::report(&mut out, report);
+    let farewell = async {
+        link.send(&mut out).await?;
+        link.close().await?;
+        // What the client still sends is read for a moment: closing with unread input would reset the connection, and
+        // the report could be lost on its way.
+        link.drain().await
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}

@@ -1,0 +1,213 @@
+//! The socket of a client that is not logged in yet: plain or TLS, and the few kinds of messages it may send.
+//!
+//! Nobody has proved who he is here, so every message is bounded before its first byte is kept.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
+
+use super::report::{Report, Step};
+use super::writer::WriteHalf;
+
+/// Longest startup packet without its length field, as in PostgreSQL (`MAX_STARTUP_PACKET_LENGTH`).
+const STARTUP_BYTES_MAX: usize = 10_000;
+
+/// Longest answer to an authentication request.
+const AUTHENTICATION_BYTES_MAX: usize = 64 << 10;
+
+/// The read half of a client's socket.
+pub(crate) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A client's socket and what was read from it but not used yet.
+pub(crate) struct Link {
+    socket: Socket,
+    input: BytesMut,
+}
+
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A TLS handshake failed, or did not end in time.
+    Lost,
+}
+
+impl Link {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        Self { socket: Socket::Plain(socket), input: BytesMut::new() }
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.socket, Socket::Tls(_))
+    }
+
+    /// Whether the client has sent bytes that were read already, beyond the last message.
+    pub(crate) fn has_unread_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Whether a new client starts with TLS at once (sslnegotiation=direct) instead of asking for it. Nothing is read.
+    pub(crate) async fn starts_with_tls(&self) -> io::Result<bool> {
+        /// Content type of a TLS handshake record; as the first byte of a packet's length it would be far too much.
+        const HANDSHAKE: u8 = 0x16;
+        let mut first = [0];
+        match &self.socket {
+            Socket::Plain(socket) => Ok(socket.peek(&mut first).await? == 1 && first == [HANDSHAKE]),
+            Socket::Tls(_) | Socket::Lost => Ok(false),
+        }
+    }
+
+    /// The TLS handshake. Callers make sure that nothing of it, or before it, has been read yet.
+    pub(crate) async fn start_tls(&mut self, config: &Arc<ServerConfig>) -> io::Result<()> {
+        let Socket::Plain(socket) = std::mem::replace(&mut self.socket, Socket::Lost) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the connection is encrypted already"));
+        };
+        let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
+        self.socket = Socket::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    /// The protocol name a TLS client asked for.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match &self.socket {
+            Socket::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Socket::Plain(_) | Socket::Lost => None,
+        }
+    }
+
+    /// A packet without type byte: SSLRequest, GSSENCRequest, CancelRequest or StartupMessage, without its length.
+    /// `None` when the client hangs up instead.
+    pub(crate) async fn read_startup_packet(&mut self) -> Step<Option<Bytes>> {
+        if !self.fill(4).await? {
+            return Ok(None);
+        }
+        let length = self.input.get_u32() as usize;
+        if !(8..=STARTUP_BYTES_MAX + 4).contains(&length) {
+            return Err(Report::protocol_fatal("invalid length of startup packet").into());
+        }
+        if !self.fill(length - 4).await? {
+            return Err(unexpected_end().into());
+        }
+        Ok(Some(self.input.split_to(length - 4).freeze()))
+    }
+
+    /// The body of the client's answer to an authentication request. `None` when it hangs up instead, as psql does to
+    /// ask its user for the password.
+    pub(crate) async fn read_authentication(&mut self) -> Step<Option<Bytes>> {
+        if !self.fill(5).await? {
+            return Ok(None);
+        }
+        let tag = self.input.get_u8();
+        let length = self.input.get_u32() as usize;
+        if tag != b'p' {
+            return Err(Report::protocol_fatal(format!("expected SASL response, got message type {tag}")).into());
+        }
+        if !(4..=AUTHENTICATION_BYTES_MAX).contains(&length) {
+            return Err(Report::protocol_fatal("invalid message length").into());
+        }
+        if !self.fill(length - 4).await? {
+            return Err(unexpected_end().into());
+        }
+        Ok(Some(self.input.split_to(length - 4).freeze()))
+    }
+
+    /// Sends what was written to `out`, and empties it.
+    pub(crate) async fn send(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        self.socket.write_all(out).await?;
+        out.clear();
+        self.socket.flush().await
+    }
+
+    /// Closes our direction, so that the client reads the last message before the end.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.socket.shutdown().await
+    }
+
+    /// Reads and forgets what the client sends, until it closes its direction.
+    pub(crate) async fn drain(&mut self) -> io::Result<()> {
+        loop {
+            self.input.clear();
+            self.input.reserve(4096);
+            if self.socket.read_buf(&mut self.input).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The two directions, and what was read ahead.
+    pub(crate) fn split(self) -> (ReadHalf, WriteHalf, BytesMut) {
+        match self.socket {
+            Socket::Plain(socket) => {
+                let (read, write) = socket.into_split();
+                (Box::new(read), Box::new(write), self.input)
+            }
+            socket => {
+                let (read, write) = tokio::io::split(socket);
+                (Box::new(read), Box::new(write), self.input)
+            }
+        }
+    }
+
+    /// Reads until `length` bytes are there. False at an end of the stream before the first of them.
+    async fn fill(&mut self, length: usize) -> io::Result<bool> {
+        while self.input.len() < length {
+            // Bounded by the callers' limits and this one read.
+            self.input.reserve(length.max(512) - self.input.len());
+            if self.socket.read_buf(&mut self.input).await? == 0 {
+                return if self.input.is_empty() { Ok(false) } else { Err(unexpected_end()) };
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn unexpected_end() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the client closed the connection inside a message")
+}
+
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the TLS handshake did not succeed")
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+}

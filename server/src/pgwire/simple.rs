@@ -1,0 +1,95 @@
+//! The simple protocol: a text of statements, run one after the other in one implicit transaction.
+
+use std::time::Instant;
+
+use staffa::{CommandTag, ErrorKind, Format, Outcome, Prepared};
+
+use super::conversation::Conversation;
+use super::portal::ends_portals;
+use super::reply;
+use super::report::{Report, Step};
+use super::rows::{RowSet, Sent};
+use crate::log::{StatementEnd, statement_ended};
+
+impl Conversation {
+    pub(crate) async fn query(&mut self, sql: &str) -> Step<()> {
+        // As PostgreSQL does: a simple query takes the place of the unnamed statement and portal.
+        self.session.close_statement("");
+        self.empty_statements.remove("");
+        self.portals.close("");
+
+        let statements = self.session.parse(sql)?;
+        if statements.is_empty() {
+            reply::empty_query(self.writer.buffer());
+        }
+        let mut statements = statements.into_iter().peekable();
+        while let Some(statement) = statements.next() {
+            let started = Instant::now();
+            self.session.begin_implicit();
+            let offset = statement.offset;
+            let prepared = self.session.prepare(statement, &[]).await.map_err(|error| error.shifted(offset))?;
+            let tag = self.simple_statement(&prepared).await;
+            self.log_end(&prepared, started, tag.as_ref().map(|tag| tag.rows().unwrap_or(0)).ok());
+            let tag = tag?;
+            // The last statement is done when its transaction is: an error of the commit comes instead of its tag.
+            if statements.peek().is_none() {
+                self.session.end_implicit().await?;
+            }
+            self.command_complete(&tag);
+            // A long list of statements is answered as it goes on.
+            self.writer.flush_if_full().await?;
+        }
+        self.ready().await
+    }
+
+    async fn simple_statement(&mut self, prepared: &Prepared) -> Step<CommandTag> {
+        let offset = prepared.statement().offset;
+        if !prepared.parameters().is_empty() {
+            let text = "there is no parameter $1";
+            return Err(Report::error(ErrorKind::UndefinedParameter, text)
+                .hint("Parameters need the extended protocol, or PREPARE and EXECUTE.")
+                .into());
+        }
+        match self.session.run(prepared, Vec::new()).await.map_err(|error| error.shifted(offset))? {
+            Outcome::Rows(stream) => {
+                let formats = vec![Format::Text; stream.columns().len()];
+                let mut rows = RowSet::new(stream, &formats, &self.session.format_settings()?)?;
+                reply::row_description(self.writer.buffer(), rows.columns(), &formats)?;
+                match rows.send(&mut self.writer, None).await? {
+                    Sent::All(count) => Ok(rows.tag(count)),
+                    Sent::Limit => unreachable!("there is no limit"),
+                }
+            }
+            outcome => self.finish_outcome(outcome, prepared).await,
+        }
+    }
+
+    /// The log's line when it was slow. `rows` is `None` for a statement that failed.
+    pub(crate) fn log_end(&self, prepared: &Prepared, started: Instant, rows: Option<u64>) {
+        let end = if rows.is_some() { StatementEnd::Finished } else { StatementEnd::Failed };
+        let (user, database) = (self.session.user(), self.session.database());
+        statement_ended(user, database, &prepared.statement().text, started.elapsed(), rows.unwrap_or(0), end);
+    }
+
+    /// What both protocols do alike: everything but rows.
+    pub(crate) async fn finish_outcome(&mut self, outcome: Outcome, prepared: &Prepared) -> Step<CommandTag> {
+        match outcome {
+            Outcome::Done(tag) => Ok(tag),
+            Outcome::CopyIn(copy) => self.copy_in(copy).await,
+            Outcome::CopyOut(copy) => self.copy_out(copy).await,
+            Outcome::Rows(_) => {
+                let text = format!("{} gave rows where none were announced", prepared.statement().tag());
+                Err(staffa::Error::internal(text).into())
+            }
+        }
+    }
+
+    /// CommandComplete, after the notices of the statement.
+    pub(crate) fn command_complete(&mut self, tag: &CommandTag) {
+        if ends_portals(tag) {
+            self.portals.close_all();
+        }
+        self.write_notices();
+        reply::command_complete(self.writer.buffer(), &tag.to_string());
+    }
+}

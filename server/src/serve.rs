@@ -1,0 +1,285 @@
+//! `staffa serve`: opens the warehouse, listens, and ends well.
+
+mod lock;
+mod password;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use staffa::{S3Options, Warehouse};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Failure;
+use crate::config::{Config, S3};
+use crate::listen::{ServerOptions, bind};
+use crate::tls::tls_config;
+
+use lock::DirectoryLock;
+
+/// Runs a server until it is told to stop.
+///
+/// # Errors
+/// Anything that keeps it from starting.
+pub(crate) fn run(config: Config) -> Result<(), Failure> {
+    crate::log::start(config.log_format, &config.log_level, config.slow_query);
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let node = Node::open(config).await?;
+        node.serve(|addresses| greet(addresses, &[])).await
+    });
+    // Whatever still runs was given its time.
+    runtime.shutdown_background();
+    result
+}
+
+/// Sockets and files have threads of their own: queries run on the engine's, and cannot starve them.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, 8))
+        .thread_name("staffa-io")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start threads: {error}")))
+}
+
+/// A data directory that this process serves.
+pub(crate) struct Node {
+    pub(crate) warehouse: Warehouse,
+    config: Config,
+    /// Held as long as the server runs.
+    _lock: DirectoryLock,
+}
+
+impl Node {
+    /// Checks the directory, takes its lock and opens the warehouse.
+    pub(crate) async fn open(config: Config) -> Result<Self, Failure> {
+        make_directory(&config.data)?;
+        let lock = DirectoryLock::take(&config.data)?;
+        let warehouse = Warehouse::open(engine_config(&config)?).await.map_err(|error| {
+            let failure = Failure::from(error);
+            failure.before(&format!("cannot open the warehouse in {}", config.data.display()))
+        })?;
+        Ok(Self {
+            warehouse,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Listens until SIGINT or SIGTERM; `ready` is told the addresses, with real ports.
+    pub(crate) async fn serve(self, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
+        let Self {
+            warehouse,
+            config,
+            _lock,
+        } = self;
+        let tls = match &config.tls {
+            Some(files) => Some(tls_config(&files.cert, &files.key)?),
+            None => None,
+        };
+        let encrypted = tls.is_some();
+        let options = ServerOptions {
+            listen: config.listen.clone(),
+            auth: config.auth,
+            tls,
+            tls_required: config.tls_required,
+            max_connections: config.max_connections,
+            login_timeout: config.login_timeout,
+            idle_timeout: config.idle_timeout,
+            shutdown_grace: config.shutdown_grace,
+        };
+        // The address first: a password that is told only once must not be told by a server that then fails to start.
+        let server = bind(warehouse.clone(), options).await?;
+        password::settle(&warehouse, &config).await?;
+        let stop = CancellationToken::new();
+        let watcher = tokio::spawn(watch_signals(stop.clone())?);
+        let addresses = server.local_addrs().to_vec();
+        let listed: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            data = %config.data.display(),
+            listen = listed.join(","),
+            tls = encrypted,
+            "ready"
+        );
+        if !encrypted && !config.only_loopback() {
+            tracing::warn!("clients from other machines connect without encryption: set tls_cert and tls_key");
+        }
+        ready(&addresses);
+        server.run(stop).await;
+        warehouse.close().await;
+        watcher.abort();
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The engine's part of the settings.
+pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> {
+    let mut engine = staffa::Config::new(&config.data);
+    engine.memory_limit_bytes = config.memory_limit_bytes;
+    engine.spill_dir.clone_from(&config.spill_dir);
+    engine.spill_limit_bytes = config.spill_limit_bytes;
+    engine.threads = config.threads;
+    engine.target_file_bytes = config.target_file_bytes;
+    engine.warehouse = config.warehouse.as_deref().map(location).transpose()?;
+    let on_s3 = engine
+        .warehouse
+        .as_deref()
+        .filter(|location| location.starts_with("s3://"));
+    engine.s3 = on_s3.map(|location| s3_options(&config.s3, location)).transpose()?;
+    Ok(engine)
+}
+
+/// A location as the engine wants it: a directory becomes a `file://` URL.
+fn location(text: &str) -> Result<String, Failure> {
+    if text.starts_with("s3://") || text.starts_with("file:///") {
+        return Ok(text.to_owned());
+    }
+    if text.contains("://") {
+        return Err(Failure::new(format!(
+            "cannot keep tables in {text:?}: warehouse must be a directory or s3://BUCKET/PREFIX"
+        )));
+    }
+    let absolute = std::path::absolute(text)
+        .map_err(|error| Failure::new(format!("cannot use the warehouse directory {text:?}: {error}")))?;
+    Ok(format!("file://{}", absolute.display()))
+}
+
+fn s3_options(s3: &S3, location: &str) -> Result<S3Options, Failure> {
+    let region = match (&s3.region, &s3.endpoint) {
+        (Some(region), _) => region.clone(),
+        // Other services take any region, but requests must name one.
+        (None, Some(_)) => "us-east-1".to_owned(),
+        (None, None) => return Err(Failure::new(format!("the warehouse {location} needs s3.region"))),
+    };
+    if s3.access_key.is_some() != s3.secret_key.is_some() {
+        return Err(Failure::new(
+            "s3.access_key and s3.secret_key belong together: only one is set",
+        ));
+    }
+    let secret = |text: &Option<String>| staffa::Secret::new(text.clone().unwrap_or_default());
+    Ok(S3Options {
+        region,
+        endpoint: s3.endpoint.clone(),
+        access_key: secret(&s3.access_key),
+        secret_key: secret(&s3.secret_key),
+        session_token: s3.session_token.clone().map(staffa::Secret::new),
+        allow_http: s3.allow_http,
+        roots: vec![location.to_owned()],
+    })
+}
+
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    let failed = |what: &str, error: &std::io::Error| {
+        Failure::new(format!("cannot {what} the data directory {}: {error}", path.display()))
+            .with_hint("choose one with --data")
+    };
+    std::fs::create_dir_all(path).map_err(|error| failed("make", &error))?;
+    let probe: PathBuf = path.join(format!(".staffa-probe-{}", uuid::Uuid::now_v7()));
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| failed("write to", &error))
+}
+
+/// Cancels `stop` at the first signal and ends the process at the second. Signals count from this call on.
+fn watch_signals(stop: CancellationToken) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("cannot watch for signals: {error}")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        for count in 0.. {
+            let name = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            };
+            if count > 0 {
+                tracing::warn!(signal = name, "stopping at once");
+                // Safe at any moment: a commit is one swap in the catalog.
+                std::process::exit(130);
+            }
+            tracing::info!(signal = name, "stopping; a second signal stops at once");
+            stop.cancel();
+        }
+    })
+}
+
+/// Tells a person how to connect.
+pub(crate) fn greet(addresses: &[SocketAddr], more: &[String]) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let listed: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    // Nobody may be reading; the server runs all the same.
+    let _ = writeln!(
+        out,
+        "staffa {} is ready on {}",
+        env!("CARGO_PKG_VERSION"),
+        listed.join(", ")
+    );
+    if let Some(address) = addresses.first() {
+        let _ = writeln!(out, "\n  {}", psql_line(*address));
+    }
+    for line in more {
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+}
+
+/// The command that connects to an address.
+fn psql_line(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => ip.to_string(),
+        ip if ip.is_ipv4() => "127.0.0.1".to_owned(),
+        _ => "::1".to_owned(),
+    };
+    format!(
+        "psql \"host={host} port={} user={} dbname={}\"",
+        address.port(),
+        staffa::DEFAULT_ROLE,
+        staffa::DEFAULT_DATABASE
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_psql_line_names_an_address_one_can_connect_to() {
+        let line = |text: &str| psql_line(text.parse().expect("an address"));
+        assert_eq!(
+            line("127.0.0.1:5433"),
+            "psql \"host=127.0.0.1 port=5433 user=admin dbname=staffa\""
+        );
+        assert_eq!(
+            line("0.0.0.0:1"),
+            "psql \"host=127.0.0.1 port=1 user=admin dbname=staffa\""
+        );
+        assert_eq!(line("[::]:1"), "psql \"host=::1 port=1 user=admin dbname=staffa\"");
+    }
+
+    #[test]
+    fn locations_of_tables() {
+        assert_eq!(location("s3://b/p").as_deref(), Ok("s3://b/p"));
+        assert_eq!(location("/srv/w").as_deref(), Ok("file:///srv/w"));
+        assert!(location("w").expect("relative").starts_with("file:///"));
+        assert!(location("ftp://x").is_err());
+    }
+
+    #[test]
+    fn s3_needs_a_region_or_an_endpoint_and_whole_credentials() {
+        let mut s3 = S3::default();
+        assert!(s3_options(&s3, "s3://b").is_err());
+        s3.endpoint = Some("http://127.0.0.1:9000".to_owned());
+        let options = s3_options(&s3, "s3://b").expect("valid");
+        assert_eq!(
+            (options.region.as_str(), options.roots),
+            ("us-east-1", vec!["s3://b".to_owned()])
+        );
+        s3.access_key = Some("a".to_owned());
+        assert!(s3_options(&s3, "s3://b").is_err());
+    }
+}

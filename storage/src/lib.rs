@@ -1,0 +1,36 @@
+//! Files and object stores for a warehouse: where bytes lie, how they are written so that they stay, and how a query reads
+//! them. Knows no table, snapshot, session or SQL.
+//!
+//! Write path: a stream of batches enters [`FileWriter`], is split by partition ([`Transform`] of columns), encoded as
+//! Parquet on the caller's task, uploaded in parts while encoding goes on, and is durable when
+//! [`FileWriter::finish`] returns the list of [`WrittenFile`]s with their bounds. Locally every put is: write aside,
+//! fsync, rename, fsync the directories (`object/durable.rs` has the numbered rules).
+//!
+//! Read path: [`ParquetScan::plan`] turns a list of [`ScanFile`]s into one operator for DataFusion. Footers and page
+//! indexes are parsed once and kept ([`ParquetScan`]); column chunks of remote files are kept as bytes; columns are
+//! matched by Iceberg field id, so a renamed, reordered or widened column reads right. A cache of *decoded* chunks will
+//! stand between the reader factory (`source/reader.rs`) and the decoder; nothing else has to change for it.
+//!
+//! Every location goes through [`Stores::resolve`], which refuses what lies outside the allow-list after symlinks are
+//! resolved. There is no other way to a file in this crate.
+
+mod convert;
+mod error;
+mod fetch;
+mod file;
+mod footer;
+mod interval;
+mod object;
+mod source;
+mod transform;
+mod writer;
+
+pub use error::{Error, ErrorKind, Result};
+pub use file::{FileDescription, parquet_schema};
+pub use object::{S3Options, Secret, StoreOptions, Stores};
+pub use source::{CacheCounters, ParquetScan, ScanFile, ScanOptions, ScanRequest};
+pub use transform::Transform;
+pub use writer::{ColumnBounds, FileWriter, WriteOptions, WriteSpec, WrittenFile};
+
+/// Metadata key of an Arrow field that carries its Iceberg field id (the name parquet's readers and writers use).
+pub const FIELD_ID_KEY: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;

@@ -1,0 +1,305 @@
+//! The scan: a list of files -> one operator for DataFusion. Files are shared out by bytes, footers and remote ranges come
+//! from caches (`source/reader.rs`), columns are matched by field id (`source/adapt.rs`).
+
+mod adapt;
+mod reader;
+
+use std::collections::HashMap;
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use chrono::DateTime;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::ObjectMeta;
+
+use crate::error::{Error, Result};
+use crate::fetch::RangeCache;
+use crate::footer::Footers;
+use crate::object::Stores;
+use adapt::FieldIdAdapterFactory;
+use reader::{Caches, Placed, ReaderFactory};
+
+/// A file smaller than this is read by one task; larger ones may be split between tasks at row groups.
+const SPLIT_BYTES_MIN: usize = 16 << 20;
+
+/// A file to scan.
+#[derive(Debug, Clone)]
+pub struct ScanFile {
+    /// Where it is. Its content never changes.
+    pub location: String,
+    /// Its exact size in bytes.
+    pub size_bytes: u64,
+    /// Its rows.
+    pub row_count: u64,
+    /// Bounds and counts of every column of the table, in its order. Exact bounds are values of the column under SQL's
+    /// order: a float column that may hold NaN must not have an exact or inexact maximum below NaN.
+    pub statistics: Option<Arc<Statistics>>,
+    /// By field id: the one value a column has in this file, whether stored in it or not (identity partition values).
+    pub constants: HashMap<i32, ScalarValue>,
+}
+
+/// How a scan reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScanOptions {
+    /// Evaluate filters while decoding, skipping the other columns of rows that fail.
+    pub pushdown_filters: bool,
+    /// With `pushdown_filters`: evaluate the cheap ones first.
+    pub reorder_filters: bool,
+}
+
+/// What to scan.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// The table's columns, with field ids in [`crate::FIELD_ID_KEY`] at every level; timestamps with time zone may be in
+    /// the session's zone.
+    pub table_schema: SchemaRef,
+    /// The files to read.
+    pub files: Vec<ScanFile>,
+    /// Indexes of the columns to give, in that order; `None` gives all.
+    pub projection: Option<Vec<usize>>,
+    /// Over `table_schema`: rows that fail it may be left out, files and row groups that cannot pass are.
+    pub predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// Rows beyond this many need not be given.
+    pub limit: Option<usize>,
+    /// Tasks to share the files between.
+    pub target_partitions: usize,
+    /// Orders that the rows of every file follow. Kept for the output only where the files' bounds allow it.
+    pub output_ordering: Vec<LexOrdering>,
+    /// How to read.
+    pub options: ScanOptions,
+}
+
+/// What the caches did since the scan was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheCounters {
+    /// Footers found in memory.
+    pub footer_hits: u64,
+    /// Footers read.
+    pub footer_misses: u64,
+    /// Ranges of remote files found in memory.
+    pub range_hits: u64,
+    /// Ranges of remote files fetched.
+    pub range_misses: u64,
+    /// Bytes of ranges held now.
+    pub range_bytes: u64,
+}
+
+/// Makes scans over the stores of one warehouse and keeps their caches.
+pub struct ParquetScan {
+    stores: Stores,
+    caches: Arc<Caches>,
+}
+
+impl Debug for ParquetScan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParquetScan")
+            .field("counters", &self.counters())
+            .finish()
+    }
+}
+
+impl ParquetScan {
+    /// A scan with empty caches.
+    pub fn new(stores: Stores) -> Self {
+        let range_bytes = stores.options().range_cache_bytes;
+        let ranges = (range_bytes > 0).then(|| RangeCache::new(range_bytes));
+        Self {
+            stores,
+            caches: Arc::new(Caches {
+                footers: Footers::new(),
+                ranges,
+            }),
+        }
+    }
+
+    /// The operator that reads the files. Opens nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Forbidden`] for a file outside the allow-list, whoever wrote its name into the table.
+    pub fn plan(&self, request: ScanRequest) -> Result<Arc<dyn ExecutionPlan>> {
+        self.plan_version(request, None)
+    }
+
+    /// What the caches did.
+    pub fn counters(&self) -> CacheCounters {
+        let (footers, ranges) = (&self.caches.footers, self.caches.ranges.as_ref());
+        CacheCounters {
+            footer_hits: footers.hits(),
+            footer_misses: footers.misses(),
+            range_hits: ranges.map_or(0, RangeCache::hits),
+            range_misses: ranges.map_or(0, RangeCache::misses),
+            range_bytes: ranges.map_or(0, RangeCache::bytes),
+        }
+    }
+
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    pub(crate) fn footers(&self) -> &Footers {
+        &self.caches.footers
+    }
+
+    pub(crate) fn plan_version(&self, request: ScanRequest, version: Option<&str>) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = &request.table_schema;
+        let place = |file: &ScanFile| self.place(file, schema, version);
+        let files = request.files.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let partitions = request.target_partitions.max(1);
+        let (groups, ordering) = group(files, schema, &request.output_ordering, partitions);
+        let statistics = total_statistics(&groups, schema)?;
+
+        let reader = Arc::new(ReaderFactory::new(Arc::clone(&self.caches)));
+        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(schema)))
+            .with_parquet_file_reader_factory(reader)
+            .with_pushdown_filters(request.options.pushdown_filters)
+            .with_reorder_filters(request.options.reorder_filters)
+            .with_enable_page_index(true);
+        if let Some(predicate) = request.predicate {
+            source = source.with_predicate(predicate);
+        }
+        // The URL is a formality: each file carries its own store, so that one table may lie in two.
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_limit(request.limit)
+            .with_output_ordering(ordering)
+            .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory)))
+            .with_projection_indices(request.projection)?
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn place(&self, file: &ScanFile, schema: &Schema, version: Option<&str>) -> Result<PartitionedFile> {
+        let (_, store, path) = self.stores.resolve(&file.location)?;
+        let local = !file.location.contains("://") || file.location.starts_with("file:");
+        let key = file_key(&file.location, version);
+        let meta = ObjectMeta {
+            location: path.clone(),
+            // Immutable: no time of change is ever asked for or compared.
+            last_modified: DateTime::UNIX_EPOCH,
+            size: file.size_bytes,
+            e_tag: None,
+            version: None,
+        };
+        let placed = Placed {
+            store,
+            path,
+            key,
+            location: Arc::from(file.location.as_str()),
+            local,
+        };
+        let mut partitioned = PartitionedFile::new_from_meta(meta).with_extension(placed);
+        partitioned.statistics = Some(Arc::new(file_statistics(file, schema)));
+        Ok(partitioned)
+    }
+}
+
+/// What a file is known by in the caches.
+pub(crate) fn file_key(location: &str, version: Option<&str>) -> Arc<str> {
+    match version {
+        Some(version) => Arc::from(format!("{location}\n{version}")),
+        None => Arc::from(location),
+    }
+}
+
+/// The file's statistics with its constants as exact bounds, which is how the opener learns of them.
+fn file_statistics(file: &ScanFile, schema: &Schema) -> Statistics {
+    let rows = usize::try_from(file.row_count).unwrap_or(usize::MAX);
+    let mut statistics = match &file.statistics {
+        Some(known) => Statistics::clone(known),
+        None => Statistics::new_unknown(schema),
+    };
+    statistics.num_rows = Precision::Exact(rows);
+    if statistics.total_byte_size == Precision::Absent {
+        statistics.total_byte_size = Precision::Inexact(usize::try_from(file.size_bytes).unwrap_or(usize::MAX));
+    }
+    statistics
+        .column_statistics
+        .resize(schema.fields().len(), ColumnStatistics::new_unknown());
+    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
+        let Some(value) = adapt::field_id(field).and_then(|id| file.constants.get(&id)) else {
+            continue;
+        };
+        if value.is_null() {
+            column.null_count = Precision::Exact(rows);
+            continue;
+        }
+        // In another type the value could not be compared with what the file holds.
+        let Ok(value) = value.cast_to(field.data_type()) else {
+            continue;
+        };
+        column.null_count = Precision::Exact(0);
+        column.distinct_count = Precision::Exact(1);
+        column.min_value = Precision::Exact(value.clone());
+        column.max_value = Precision::Exact(value);
+    }
+    statistics
+}
+
+/// Shares the files out: in groups that keep a declared order when the bounds allow it, else evenly by bytes.
+fn group(
+    files: Vec<PartitionedFile>,
+    schema: &SchemaRef,
+    orders: &[LexOrdering],
+    partitions: usize,
+) -> (Vec<FileGroup>, Vec<LexOrdering>) {
+    if files.is_empty() {
+        return (vec![FileGroup::new(Vec::new())], Vec::new());
+    }
+    if let Some(order) = orders.first() {
+        let all = [FileGroup::new(files.clone())];
+        let ordered =
+            FileScanConfig::split_groups_by_statistics_with_target_partitions(schema, &all, order, partitions);
+        // More groups than tasks would mean merging more streams than can run: then plain sharing is better.
+        if let Ok(groups) = ordered
+            && groups.len() <= partitions
+        {
+            return (groups, vec![order.clone()]);
+        }
+    }
+    // Largest first, each to the group with the fewest bytes so far.
+    let mut files = files;
+    files.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
+    let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); partitions.min(files.len())];
+    for file in files {
+        if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+            *bytes += file.object_meta.size;
+            group.push(file);
+        }
+    }
+    let groups: Vec<FileGroup> = groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect();
+    let split = FileGroupPartitioner::new()
+        .with_target_partitions(partitions)
+        .with_repartition_file_min_size(SPLIT_BYTES_MIN)
+        .repartition_file_groups(&groups);
+    (split.unwrap_or(groups), Vec::new())
+}
+
+/// The statistics of all files together. A file split into ranges counts once.
+fn total_statistics(groups: &[FileGroup], schema: &SchemaRef) -> Result<Statistics> {
+    let whole = |file: &&PartitionedFile| file.range.as_ref().is_none_or(|range| range.start == 0);
+    let files = groups.iter().flat_map(FileGroup::iter).filter(whole);
+    let known = files.filter_map(|file| file.statistics.as_deref());
+    let mut known = known.peekable();
+    if known.peek().is_none() {
+        let mut none = Statistics::new_unknown(schema);
+        none.num_rows = Precision::Exact(0);
+        none.total_byte_size = Precision::Exact(0);
+        return Ok(none);
+    }
+    Statistics::try_merge_iter(known, schema).map_err(Error::from)
+}
+
+#[cfg(test)]
+mod tests;

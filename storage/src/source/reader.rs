@@ -1,0 +1,157 @@
+//! How DataFusion's Parquet opener gets bytes and footers: through our caches. A cache of decoded chunks belongs above this
+//! file, in a `FileSource` of our own.
+
+use std::fmt::{Debug, Formatter};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::error::{Error, Result};
+use crate::fetch::RangeCache;
+use crate::footer::Footers;
+
+/// What scans of one warehouse share.
+pub(super) struct Caches {
+    pub(super) footers: Footers,
+    /// `None` when no memory was given to it.
+    pub(super) ranges: Option<RangeCache>,
+}
+
+/// Where a file is; travels with it through DataFusion.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) path: Path,
+    /// Names the file and its version in the caches.
+    pub(super) key: Arc<str>,
+    /// For people.
+    pub(super) location: Arc<str>,
+    /// On this machine's disk: its ranges are not cached.
+    pub(super) local: bool,
+}
+
+pub(super) struct ReaderFactory {
+    caches: Arc<Caches>,
+}
+
+impl ReaderFactory {
+    pub(super) fn new(caches: Arc<Caches>) -> Self {
+        Self { caches }
+    }
+}
+
+impl Debug for ReaderFactory {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReaderFactory")
+    }
+}
+
+impl ParquetFileReaderFactory for ReaderFactory {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
+        let placed = file.extension::<Placed>().cloned();
+        let placed = placed.ok_or_else(|| Error::internal("a file of the scan has no store"))?;
+        Ok(Box::new(Reader {
+            metrics: ParquetFileMetrics::new(partition_index, file.object_meta.location.as_ref(), metrics),
+            caches: Arc::clone(&self.caches),
+            size_bytes: file.object_meta.size,
+            placed,
+        }))
+    }
+}
+
+struct Reader {
+    metrics: ParquetFileMetrics,
+    caches: Arc<Caches>,
+    size_bytes: u64,
+    placed: Placed,
+}
+
+impl Reader {
+    async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        self.metrics.bytes_scanned.add(bytes as usize);
+        let Placed {
+            store,
+            path,
+            key,
+            location,
+            local,
+        } = &self.placed;
+        if let Some(range) = ranges
+            .iter()
+            .find(|range| range.end > self.size_bytes || range.start > range.end)
+        {
+            let message = format!(
+                "invalid parquet file (bytes {} to {} do not exist)",
+                range.start, range.end
+            );
+            return Err(Error::corrupt(message).at(location.as_ref()));
+        }
+        let read = match &self.caches.ranges {
+            Some(cache) if !local => cache.get(store, path, key, ranges).await,
+            _ => store.get_ranges(path, ranges).await.map_err(Error::from),
+        };
+        read.map_err(|e| e.at(location.as_ref()))
+    }
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move {
+            let bytes = self.read(std::slice::from_ref(&range)).await?;
+            Ok(bytes
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::internal("a store gave no bytes for a range"))?)
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move { Ok(self.read(&ranges).await?) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let Placed {
+                store,
+                path,
+                key,
+                location,
+                ..
+            } = &self.placed;
+            let footer = self.caches.footers.get(store, path, key, self.size_bytes).await;
+            Ok(footer.map_err(|e| e.at(location.as_ref()))?)
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let ratio = &self.metrics.scan_efficiency_ratio;
+        ratio.add_part(self.metrics.bytes_scanned.value());
+        // Several readers may share a file: the total is set, not added.
+        ratio.set_total(self.size_bytes as usize);
+    }
+}

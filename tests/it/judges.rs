@@ -1,0 +1,42 @@
+//! Other engines read what Staffa wrote: pyiceberg through the catalog database, DuckDB through the metadata files.
+
+use crate::support::{Server, python};
+
+/// Tables with every type, every transform, several commits, and names that need quoting.
+const TABLES: [&str; 14] = [
+    "create table plain (i int, t text)",
+    "insert into plain select i, 'row ' || i::text from generate_series(1, 1000) as g(i)",
+    "insert into plain values (null, null), (-1, '')",
+    "create table kinds (b bool, s smallint, i int, l bigint, f real, d double precision, n numeric(10,2), w numeric(38,10), \
+     t text, v varchar(10), c char(4), y bytea, da date, ti time, ts timestamp, tz timestamptz, u uuid, j json, jb jsonb)",
+    "insert into kinds values (true, -5, 2147483647, -9223372036854775808, 1.5, 0.1, -12345678.90, 1234567890123456789012345678.0123456789, \
+     'text', 'varchar', 'ch', '\\x00ff', '2024-02-29', '13:14:15.678901', '1969-12-31 23:59:59.999999', '2024-01-01 00:00:00+02', \
+     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{\"a\": 1}', '{\"b\": 2}'), \
+     (null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)",
+    "insert into kinds (f, d, t) values ('NaN', 'NaN', 'nan'), ('Infinity', '-Infinity', 'infinite')",
+    "create table lists (id int, v int[], t text[])",
+    "insert into lists values (1, array[1, 2, null], array['a']), (2, '{}', null), (3, null, '{}')",
+    "create table parted (id bigint not null, ts timestamp, d date, n int, s text) \
+     partition by (day(ts), bucket(8, id), month(d), truncate(100, n), truncate(3, s)) sorted by (id)",
+    "insert into parted select i, timestamp '2024-01-01 00:00:00' + i * interval '7 hours', date '2023-11-01' + i, i * 13, \
+     chr(97 + i % 5) || 'bcdef' from generate_series(1, 60) as g(i)",
+    "insert into parted values (-1, null, null, null, null), (-2, '1950-06-01 01:02:03', '1950-06-01', -350, 'ü€𝄞x')",
+    "create table by_value (y date, h timestamp, b text) partition by (year(y), hour(h), b)",
+    "insert into by_value values ('1969-12-31', '1969-12-31 23:30:00', 'a/b=c %'), ('2024-05-05', '2024-05-05 05:05:05', ''), (null, null, null)",
+    "create table \"Odd Näme\" as select 1 as \"Col A\", 'x' as \"select\"",
+];
+
+#[test]
+fn pyiceberg_and_duckdb_read_every_table() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    for sql in TABLES {
+        let reply = wire.simple(sql);
+        assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
+    }
+    let data = server.data().to_str().unwrap().to_owned();
+    let text = python("judges/read_tables.py", &["--data", &data, "--url", &server.url("staffa"), "--duckdb"]);
+    println!("{text}");
+    assert!(text.contains("7 tables"), "{text}");
+    server.assert_well();
+}

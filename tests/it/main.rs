@@ -1,0 +1,27 @@
+//! Tests of the whole program: a real server on a free port, real clients, real files.
+//!
+//! ```text
+//! slt.rs          tests/sql/**.slt through the simple protocol, the extended protocol and the embedded engine
+//! tpch.rs         22 queries against stored answers
+//! protocol.rs     malformed messages, hostile sessions, and the protocol's fine print
+//! bad_input.rs    what users and machines get wrong: passwords, folders, files, disks
+//! cancel.rs       cancelling and timeouts in every phase; a reader that does not read
+//! durability.rs   the order of fsyncs, and kill -9
+//! clients.rs      psycopg and JDBC beside a real PostgreSQL
+//! judges.rs       pyiceberg and DuckDB read what was written
+//! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
+//! ```
+//!
+//! The Python tools come from `scripts/setup`; a test that misses them fails and says so.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop where it is
+
+mod bad_input;
+mod cancel;
+mod clients;
+mod durability;
+mod judges;
+mod protocol;
+mod slt;
+mod support;
+mod tpch;
+mod wire;

@@ -1,0 +1,290 @@
+//! `tests/sql/**/*.slt` through three doors: the simple protocol, the extended protocol and the embedded engine.
+//!
+//! The expectations are PostgreSQL's (`scripts/slt_bless.py`). A file runs in a database of its own, and every record of
+//! it runs even when one before it failed, so that one run shows all differences. `STAFFA_SLT=substring` picks files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use bytes::BytesMut;
+use sqllogictest::{ColumnType, DB, DBOutput, Runner};
+use staffa::{ColumnEncoder, Config, Format, OutputColumn, Outcome, Session, SessionOptions, Warehouse, type_oid};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::{Server, package};
+use crate::wire::{Reply, Wire};
+
+/// A column's type as one letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Letter(char);
+
+impl ColumnType for Letter {
+    fn from_char(value: char) -> Option<Self> {
+        Some(Self(value))
+    }
+
+    fn to_char(&self) -> char {
+        self.0
+    }
+}
+
+/// The letters of `scripts/slt_bless.py`.
+fn letter(oid: u32) -> Letter {
+    Letter(match oid {
+        16 => 'B',
+        21 => 'S',
+        23 => 'I',
+        20 => 'L',
+        700 => 'F',
+        701 => 'D',
+        1700 => 'N',
+        25 | 19 => 'T',
+        1043 => 'V',
+        1042 => 'C',
+        17 => 'Y',
+        1082 => 'd',
+        1083 => 't',
+        1114 => 's',
+        1184 => 'z',
+        1186 => 'i',
+        2950 => 'u',
+        114 => 'j',
+        3802 => 'J',
+        2249 => 'r',
+        1000 | 1005 | 1007 | 1016 | 1021 | 1022 | 1231 | 1009 | 1015 | 1014 | 1001 | 1182 | 1183 | 1115 | 1185
+        | 1187 | 2951 | 199 | 3807 => 'A',
+        _ => '?',
+    })
+}
+
+/// A row as one line.
+fn line(values: &[Option<Vec<u8>>]) -> Vec<String> {
+    let value = |value: &Option<Vec<u8>>| match value {
+        None => "NULL".to_owned(),
+        Some(bytes) if bytes.is_empty() => "(empty)".to_owned(),
+        Some(bytes) => String::from_utf8_lossy(bytes)
+            .replace('\\', "\\\\")
+            .replace('\n', "\\n")
+            .replace('\r', "\\r")
+            .replace('\t', "\\t"),
+    };
+    vec![values.iter().map(value).collect::<Vec<_>>().join("|")]
+}
+
+/// An error as the expectations have it: `SQLSTATE: message`, from the engine only the message.
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+type Output = Result<DBOutput<Letter>, Failure>;
+
+/// Over the wire.
+struct WireDoor {
+    wire: Wire,
+    extended: bool,
+}
+
+impl DB for WireDoor {
+    type Error = Failure;
+    type ColumnType = Letter;
+
+    fn run(&mut self, sql: &str) -> Output {
+        wire_output(if self.extended { self.wire.extended(sql, &[]) } else { self.wire.simple(sql) })
+    }
+}
+
+fn wire_output(reply: Reply) -> Output {
+    if let Some(error) = &reply.error {
+        return Err(Failure(error.to_string()));
+    }
+    if reply.columns.is_empty() && reply.rows.is_empty() {
+        let count = reply.tags.first().and_then(|tag| tag.rsplit(' ').next()?.parse().ok());
+        return Ok(DBOutput::StatementComplete(count.unwrap_or(0)));
+    }
+    let types = reply.columns.iter().map(|(_, oid)| letter(*oid as u32)).collect();
+    Ok(DBOutput::Rows { types, rows: reply.rows.iter().map(|row| line(row)).collect() })
+}
+
+/// In this process.
+struct EmbeddedDoor {
+    runtime: std::sync::Arc<Runtime>,
+    session: Session,
+}
+
+impl DB for EmbeddedDoor {
+    type Error = Failure;
+    type ColumnType = Letter;
+
+    fn run(&mut self, sql: &str) -> Output {
+        let runtime = self.runtime.clone();
+        runtime.block_on(async {
+            match embedded_output(&mut self.session, sql).await {
+                Ok(output) => Ok(output),
+                Err(error) => {
+                    self.session.fail().await;
+                    Err(Failure(error.message().to_owned()))
+                }
+            }
+        })
+    }
+}
+
+async fn embedded_output(session: &mut Session, sql: &str) -> staffa::Result<DBOutput<Letter>> {
+    let Some(statement) = session.parse(sql)?.pop() else { return Ok(DBOutput::StatementComplete(0)) };
+    session.begin_implicit();
+    let prepared = session.prepare(statement, &[]).await?;
+    let output = match session.run(&prepared, Vec::new()).await? {
+        Outcome::Rows(mut stream) => {
+            let columns = stream.columns().to_vec();
+            let settings = session.format_settings()?;
+            let mut rows = Vec::new();
+            while let Some(batch) = stream.next().await {
+                rows.extend(encode(&batch?, &columns, &settings)?);
+            }
+            DBOutput::Rows { types: columns.iter().map(|column| letter(type_oid(&column.ty))).collect(), rows }
+        }
+        Outcome::Done(tag) => DBOutput::StatementComplete(tag.rows().unwrap_or(0)),
+        _ => DBOutput::StatementComplete(0),
+    };
+    session.end_implicit().await?;
+    Ok(output)
+}
+
+/// The text a client would see.
+fn encode(
+    batch: &RecordBatch,
+    columns: &[OutputColumn],
+    settings: &staffa::FormatSettings,
+) -> staffa::Result<Vec<Vec<String>>> {
+    let mut rows = vec![Vec::new(); batch.num_rows()];
+    for (index, column) in columns.iter().enumerate() {
+        let encoder = ColumnEncoder::new(batch.schema().field(index), &column.ty, Format::Text, settings)?;
+        let values = encoder.column(batch.column(index))?;
+        for (number, row) in rows.iter_mut().enumerate() {
+            let mut bytes = BytesMut::new();
+            row.push(values.write(number, &mut bytes)?.then(|| bytes.to_vec()));
+        }
+    }
+    Ok(rows.iter().map(|row| line(row)).collect())
+}
+
+#[test]
+fn simple_protocol() {
+    wire_door("simple", false);
+}
+
+#[test]
+fn extended_protocol() {
+    wire_door("extended", true);
+}
+
+fn wire_door(door: &str, extended: bool) {
+    let server = Server::start();
+    let address = server.address();
+    let make = |database: &str| {
+        let mut wire = Wire::connect(address, "admin", database).unwrap();
+        wire.simple("set timezone to 'UTC'");
+        WireDoor { wire, extended }
+    };
+    let create = |database: &str| assert_eq!(server.connect().simple(&format!("create database {database}")).code(), "");
+    run_files(door, create, make);
+}
+
+#[test]
+fn embedded_engine() {
+    let folder = TempDir::new().unwrap();
+    let runtime = std::sync::Arc::new(Runtime::new().unwrap());
+    let warehouse = runtime.block_on(Warehouse::open(Config::new(folder.path()))).unwrap();
+    let session = |database: &str| {
+        let options = SessionOptions { database: database.to_owned(), allow_files: false, ..SessionOptions::default() };
+        runtime.block_on(warehouse.session(options)).unwrap()
+    };
+    let make = |database: &str| EmbeddedDoor { runtime: runtime.clone(), session: session(database) };
+    let create = |database: &str| {
+        runtime.block_on(session("staffa").execute(&format!("create database {database}"), &[])).unwrap();
+    };
+    run_files("embedded", create, make);
+    runtime.block_on(warehouse.close());
+}
+
+/// Runs every file and fails with all differences.
+fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str), make: impl Fn(&str) -> D) {
+    let root = package().join("sql");
+    let wanted = std::env::var("STAFFA_SLT").unwrap_or_default();
+    let mut failures = BTreeMap::new();
+    let (mut files, mut records) = (0, 0);
+    for path in slt_files(&root) {
+        let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
+        if !name.contains(&wanted) {
+            continue;
+        }
+        let database = format!("slt_{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+        create(&database);
+        let mut runner = Runner::new(|| async { Ok(make(&database)) });
+        runner.add_label("staffa");
+        runner.add_label(door);
+        runner.with_column_validator(|actual, expected| actual == expected);
+        runner.with_validator(|_, actual, expected| {
+            let trimmed = |line: &str| line.trim_end().to_owned();
+            actual.iter().map(|row| trimmed(&row[0])).eq(expected.iter().map(|line| trimmed(line)))
+        });
+        files += 1;
+        for record in sqllogictest::parse::<Letter>(&script(&path, door)).unwrap() {
+            records += 1;
+            if let Err(error) = runner.run(record) {
+                failures.entry(name.clone()).or_insert_with(Vec::new).push(error.to_string());
+            }
+        }
+    }
+    let count: usize = failures.values().map(Vec::len).sum();
+    for (name, errors) in &failures {
+        println!("--- {name}: {} differences\n{}", errors.len(), errors.join("\n"));
+    }
+    assert!(files > 0, "no file matches STAFFA_SLT={wanted}");
+    assert_eq!(count, 0, "{count} differences in {} of {files} files ({records} records), door {door}", failures.len());
+    println!("{door}: {records} records in {files} files");
+}
+
+/// The file; without SQLSTATEs for the engine, which knows kinds of errors and leaves their codes to the server.
+fn script(path: &Path, door: &str) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    if door != "embedded" {
+        return text;
+    }
+    let without_state = |line: &str| {
+        let Some((kind, state)) = line.split_once(" error ") else { return line.to_owned() };
+        if kind != "statement" && kind != "query" {
+            return line.to_owned();
+        }
+        match state.split_once(": ") {
+            Some((_, message)) => format!("{kind} error {message}"),
+            None => format!("{kind} error"),
+        }
+    };
+    text.lines().map(without_state).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn slt_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(slt_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "slt") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
