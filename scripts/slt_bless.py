@@ -4,7 +4,7 @@
 
 `query` records get their column types and rows, `statement` records `ok`, `count N` or `error SQLSTATE: message`.
 Records under `onlyif staffa` (or `skipif postgres`) are things PostgreSQL does not have: they are written by hand
-and left alone. `skipif staffa` marks what PostgreSQL answers and Staffa does not yet. An expectation that is only a
+and left alone. `skipif pending` marks what PostgreSQL answers and Staffa does not yet. An expectation that is only a
 SQLSTATE (`statement error 42601`) stays one: the wording is not compared there. --check changes nothing and exits
 with 1 when a file would change.
 

@@ -11,6 +11,7 @@
 //! transaction reads from that one, overlaid with the transaction's own changes.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use chrono::{DateTime, Utc};
 use staffa_catalog::{CatalogSnapshot, Transaction};
@@ -41,6 +42,8 @@ enum Block {
 struct Open {
     transaction: Transaction,
     started: DateTime<Utc>,
+    /// Numbers the data files of all its statements: a name is used once.
+    files: Arc<AtomicU64>,
 }
 
 impl Transactions {
@@ -269,10 +272,16 @@ impl Session {
             self.transactions.open = Some(Open {
                 transaction,
                 started: Utc::now(),
+                files: Arc::default(),
             });
         }
         let open = self.transactions.open.as_mut().expect("it has just been opened");
         Ok(&mut open.transaction)
+    }
+
+    /// Numbers the open transaction's data files.
+    pub(crate) fn file_counter(&self) -> Arc<AtomicU64> {
+        self.transactions.open.as_ref().map(|open| Arc::clone(&open.files)).unwrap_or_default()
     }
 
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.

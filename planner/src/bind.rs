@@ -34,7 +34,10 @@ pub fn bind(query: &QueryPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
         // `replace_params_with_values` looks names up without the dollar sign.
         converted.insert((index + 1).to_string(), exactly(value, ty)?.into());
     }
-    Ok(query.logical.clone().replace_params_with_values(&ParamValues::Map(converted))?)
+    Ok(query
+        .logical
+        .clone()
+        .replace_params_with_values(&ParamValues::Map(converted))?)
 }
 
 /// The value in the parameter's type, unchanged in what it says.
@@ -61,5 +64,6 @@ fn exactly(value: &ScalarValue, ty: &SqlType) -> Result<ScalarValue> {
         return Ok(value.clone());
     }
     let message = format!("a parameter's value does not fit type {ty} exactly");
-    Err(Error::new(ErrorKind::NumericOutOfRange, message).with_hint("Cast the parameter in the statement: $1::numeric(…)."))
+    Err(Error::new(ErrorKind::NumericOutOfRange, message)
+        .with_hint("Cast the parameter in the statement: $1::numeric(…)."))
 }

@@ -13,9 +13,9 @@ use datafusion::prelude::SessionConfig;
 use staffa_catalog::CatalogSnapshot;
 use staffa_storage::ParquetScan;
 
+use crate::function;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
-use crate::function;
 
 /// The facts of one statement of one session. Cheap to make: everything big in it is shared.
 #[derive(Clone)]
@@ -77,7 +77,11 @@ impl PlanContext {
             path.push("pg_catalog".to_string());
         }
         for schema in &self.search_path {
-            path.push(if schema == "$user" { self.user.clone() } else { schema.clone() });
+            path.push(if schema == "$user" {
+                self.user.clone()
+            } else {
+                schema.clone()
+            });
         }
         path
     }

@@ -104,7 +104,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with its main line: short, lower-case, in PostgreSQL's words where it has some.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None }) }
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                detail: None,
+                hint: None,
+                position: None,
+            }),
+        }
     }
 
     /// A clause, statement or option that is understood but not supported.

@@ -53,12 +53,21 @@ pub struct ExplainTimes {
 
 /// The columns of the answer.
 pub fn explain_columns() -> Vec<OutputColumn> {
-    vec![OutputColumn { name: "QUERY PLAN".to_string(), ty: SqlType::Text, source: None }]
+    vec![OutputColumn {
+        name: "QUERY PLAN".to_string(),
+        ty: SqlType::Text,
+        source: None,
+    }]
 }
 
 /// The schema of the answer.
 pub fn explain_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![arrow_field("QUERY PLAN", &SqlType::Text, false, "UTC")]))
+    Arc::new(Schema::new(vec![arrow_field(
+        "QUERY PLAN",
+        &SqlType::Text,
+        false,
+        "UTC",
+    )]))
 }
 
 /// Describes a plan: a row per line, or one row of JSON. With ANALYZE the plan must have run to its end.
@@ -81,6 +90,11 @@ pub fn explain(
         ExplainFormat::Text => render::text(&tree, options, times),
         ExplainFormat::Json => vec![render::json(&tree, options, times)?],
     };
-    let column: ArrayRef = Arc::new(lines.iter().map(|line| Some(line.as_str())).collect::<StringViewArray>());
+    let column: ArrayRef = Arc::new(
+        lines
+            .iter()
+            .map(|line| Some(line.as_str()))
+            .collect::<StringViewArray>(),
+    );
     Ok(RecordBatch::try_new(explain_schema(), vec![column])?)
 }

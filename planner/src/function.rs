@@ -24,6 +24,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 pub(crate) use self::cast::{to_integer, to_integer_target};
 pub(crate) use self::session::SessionFacts;
 use self::session::SessionFunction;
+pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::TextCasts;
 use crate::context::PlanContext;
 use crate::error::Result;
@@ -70,7 +71,10 @@ fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {
         Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<SessionFunction>() {
             Some(known) => {
                 let func = Arc::new(ScalarUDF::from(known.with_facts(facts)));
-                Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: function.args }))
+                Transformed::yes(Expr::ScalarFunction(ScalarFunction {
+                    func,
+                    args: function.args,
+                }))
             }
             None => Transformed::no(Expr::ScalarFunction(function)),
         },

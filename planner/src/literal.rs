@@ -17,16 +17,17 @@ pub fn scalar_of_value(value: &Value, data_type: &DataType) -> Option<ScalarValu
         (Value::Float(v), DataType::Float32) => ScalarValue::Float32(Some(*v)),
         (Value::Float(v), DataType::Float64) => ScalarValue::Float64(Some(f64::from(*v))),
         (Value::Double(v), DataType::Float64) => ScalarValue::Float64(Some(*v)),
-        (Value::Decimal { unscaled, scale, .. }, DataType::Decimal128(precision, column_scale)) if scale == column_scale => {
+        (Value::Decimal { unscaled, scale, .. }, DataType::Decimal128(precision, column_scale))
+            if scale == column_scale =>
+        {
             ScalarValue::Decimal128(Some(*unscaled), *precision, *scale)
         }
         (Value::Date(v), DataType::Date32) => ScalarValue::Date32(Some(*v)),
         (Value::Int(v), DataType::Date32) => ScalarValue::Date32(Some(*v)),
         (Value::Time(v), DataType::Time64(TimeUnit::Microsecond)) => ScalarValue::Time64Microsecond(Some(*v)),
-        (
-            Value::Timestamp(v) | Value::TimestampTz(v),
-            DataType::Timestamp(TimeUnit::Microsecond, zone),
-        ) => ScalarValue::TimestampMicrosecond(Some(*v), zone.clone()),
+        (Value::Timestamp(v) | Value::TimestampTz(v), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
+            ScalarValue::TimestampMicrosecond(Some(*v), zone.clone())
+        }
         (Value::String(v), DataType::Utf8View) => ScalarValue::Utf8View(Some(v.clone())),
         (Value::String(v), DataType::Utf8) => ScalarValue::Utf8(Some(v.clone())),
         (Value::Uuid(v), DataType::FixedSizeBinary(16)) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
@@ -49,9 +50,11 @@ pub fn value_of_scalar(scalar: &ScalarValue) -> Option<Value> {
         ScalarValue::Int64(Some(v)) => Value::Long(*v),
         ScalarValue::Float32(Some(v)) => Value::Float(*v),
         ScalarValue::Float64(Some(v)) => Value::Double(*v),
-        ScalarValue::Decimal128(Some(v), precision, scale) => {
-            Value::Decimal { unscaled: *v, precision: *precision, scale: *scale }
-        }
+        ScalarValue::Decimal128(Some(v), precision, scale) => Value::Decimal {
+            unscaled: *v,
+            precision: *precision,
+            scale: *scale,
+        },
         ScalarValue::Date32(Some(v)) => Value::Date(*v),
         ScalarValue::Time64Microsecond(Some(v)) => Value::Time(*v),
         ScalarValue::TimestampMicrosecond(Some(v), None) => Value::Timestamp(*v),
@@ -78,10 +81,20 @@ mod tests {
             (Value::Int(-5), DataType::Int32),
             (Value::Long(1 << 40), DataType::Int64),
             (Value::Double(1.5), DataType::Float64),
-            (Value::Decimal { unscaled: -12345, precision: 9, scale: 2 }, DataType::Decimal128(9, 2)),
+            (
+                Value::Decimal {
+                    unscaled: -12345,
+                    precision: 9,
+                    scale: 2,
+                },
+                DataType::Decimal128(9, 2),
+            ),
             (Value::Date(19000), DataType::Date32),
             (Value::Timestamp(-1), DataType::Timestamp(TimeUnit::Microsecond, None)),
-            (Value::TimestampTz(7), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            (
+                Value::TimestampTz(7),
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            ),
             (Value::String("ä".to_string()), DataType::Utf8View),
             (Value::Uuid([7; 16]), DataType::FixedSizeBinary(16)),
             (Value::Binary(vec![0, 255]), DataType::BinaryView),
@@ -94,8 +107,14 @@ mod tests {
 
     #[test]
     fn widened_columns_and_strangers() {
-        assert_eq!(scalar_of_value(&Value::Int(3), &DataType::Int64), Some(ScalarValue::Int64(Some(3))));
+        assert_eq!(
+            scalar_of_value(&Value::Int(3), &DataType::Int64),
+            Some(ScalarValue::Int64(Some(3)))
+        );
         assert_eq!(scalar_of_value(&Value::Int(70_000), &DataType::Int16), None);
-        assert_eq!(scalar_of_value(&Value::String("1 day".to_string()), &DataType::Boolean), None);
+        assert_eq!(
+            scalar_of_value(&Value::String("1 day".to_string()), &DataType::Boolean),
+            None
+        );
     }
 }

@@ -13,12 +13,10 @@ mod utility;
 
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 
-pub(crate) use self::ast::{
-    Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, PartitionTerm,
-};
-pub(crate) use self::tokens::position_of;
+pub(crate) use self::ast::{Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, PartitionTerm};
 use self::cursor::Cursor;
 use self::tokens::Lexed;
+pub(crate) use self::tokens::position_of;
 use crate::error::Result;
 
 /// The dialect of every query text.
@@ -68,7 +66,8 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     let mut statements = Vec::new();
     for part in lexed.split() {
         let text = &sql[part.bytes.clone()];
-        statements.push(parse_one(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
+        statements
+            .push(parse_one(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
     }
     Ok(statements)
 }
@@ -80,7 +79,11 @@ pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
     let mut cursor = Cursor::new(&lexed);
     let ast = utility::statement(&mut cursor)?;
     cursor.expect_end()?;
-    Ok(ParsedStatement { text: text.to_string(), offset, ast })
+    Ok(ParsedStatement {
+        text: text.to_string(),
+        offset,
+        ast,
+    })
 }
 
 impl ParsedStatement {
@@ -98,9 +101,15 @@ impl ParsedStatement {
             Ast::CreateView(_) => "CREATE VIEW",
             Ast::CreateSchema { .. } => "CREATE SCHEMA",
             Ast::CreateDatabase { .. } => "CREATE DATABASE",
-            Ast::Drop { kind: DropKind::Table, .. } => "DROP TABLE",
-            Ast::Drop { kind: DropKind::View, .. } => "DROP VIEW",
-            Ast::Drop { kind: DropKind::Schema, .. } => "DROP SCHEMA",
+            Ast::Drop {
+                kind: DropKind::Table, ..
+            } => "DROP TABLE",
+            Ast::Drop {
+                kind: DropKind::View, ..
+            } => "DROP VIEW",
+            Ast::Drop {
+                kind: DropKind::Schema, ..
+            } => "DROP SCHEMA",
             Ast::DropDatabase { .. } => "DROP DATABASE",
             Ast::Comment { .. } => "COMMENT",
             Ast::Copy { .. } => "COPY",

@@ -17,6 +17,7 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     let plan = rules::analyse(context, plan)?;
     let plan = function::with_session_facts(context, plan)?;
     let mut state = context.session.clone();
+    state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);
     Ok(state.create_physical_plan(&plan).await?)

@@ -26,18 +26,26 @@ pub(crate) fn of_ast<'a>(
     Box::pin(async move {
         let context = scope.context;
         match ast {
-            Ast::Query(body) => Ok(Plan::Query(query::plan(scope, body, declared).await?)),
+            Ast::Query(body) => Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?)),
             Ast::Insert(insert) => Ok(Plan::Insert(dml::insert(scope, insert, declared).await?)),
             Ast::CreateTable(create) => ddl::create_table(scope, create, declared).await,
             Ast::CreateView(create) => ddl::create_view(scope, create).await,
             Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),
             Ast::CreateDatabase { name } => ddl::create_database(name),
-            Ast::Drop { kind, names, if_exists, cascade } => {
-                ddl::drop(scope, *kind, names, *if_exists, *cascade)
-            }
+            Ast::Drop {
+                kind,
+                names,
+                if_exists,
+                cascade,
+            } => ddl::drop(scope, *kind, names, *if_exists, *cascade),
             Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
             Ast::Comment { object, column, text } => ddl::comment(scope, object, *column, text.clone()).await,
-            Ast::Copy { from, source, options, stdio } => copy::copy(scope, *from, source, options, *stdio).await,
+            Ast::Copy {
+                from,
+                source,
+                options,
+                stdio,
+            } => copy::copy(scope, *from, source, options, *stdio).await,
             Ast::Set { name, value, local } => set::set(name, value.as_deref(), *local),
             Ast::Show { name } => Ok(Plan::Show { name: name.clone() }),
             Ast::Reset { name } => set::reset(name.as_deref()),
@@ -45,12 +53,15 @@ pub(crate) fn of_ast<'a>(
             Ast::Begin { modes, .. } => Ok(Plan::Begin(*modes)),
             Ast::Commit { chain } => transaction::commit(*chain),
             Ast::Rollback { chain } => transaction::rollback(*chain),
-            Ast::SetTransaction { modes, session } => Ok(Plan::SetTransaction { modes: *modes, session: *session }),
+            Ast::SetTransaction { modes, session } => Ok(Plan::SetTransaction {
+                modes: *modes,
+                session: *session,
+            }),
             Ast::Prepare { name, types, statement } => prepare::prepare(name, types, statement),
             Ast::Execute { name, arguments } => prepare::execute(scope, name, arguments).await,
-            Ast::Deallocate { name } => {
-                Ok(Plan::Deallocate { name: name.as_ref().map(crate::resolve::fold) })
-            }
+            Ast::Deallocate { name } => Ok(Plan::Deallocate {
+                name: name.as_ref().map(crate::resolve::fold),
+            }),
             Ast::Explain(asked) => explain::explain(scope, asked, declared).await,
             Ast::Nothing { tag } => Ok(Plan::Nothing { tag }),
             Ast::Unsupported { what, hint, .. } => {

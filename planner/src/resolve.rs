@@ -12,9 +12,9 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
-use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
 use staffa_catalog::{RelationKind, Table, TableName, View};
 
@@ -29,7 +29,11 @@ const VIEW_DEPTH_MAX: usize = 32;
 
 /// Folds an identifier as PostgreSQL does: lower case unless quoted.
 pub(crate) fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 /// The folded parts of a name.
@@ -65,8 +69,10 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
         [table] => match context.current_schema() {
             Some(schema) => TableName::new(&context.database, schema, table),
             None => {
-                return Err(Error::new(ErrorKind::UndefinedSchema, "no schema has been selected to create in")
-                    .with_hint("Name the schema, or put an existing one into search_path."));
+                return Err(
+                    Error::new(ErrorKind::UndefinedSchema, "no schema has been selected to create in")
+                        .with_hint("Name the schema, or put an existing one into search_path."),
+                );
             }
         },
         [schema, table] => TableName::new(&context.database, schema, table),
@@ -92,19 +98,25 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
 /// The table of this name; views and missing names are errors.
 pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) -> Result<Arc<Table>> {
     match existing(context, name)? {
-        Some((full, RelationKind::Table)) => {
-            context.snapshot.table(&full).await?.ok_or_else(|| undefined_relation(name, text))
-        }
-        Some((full, RelationKind::View)) => {
-            Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", full.name)))
-        }
+        Some((full, RelationKind::Table)) => context
+            .snapshot
+            .table(&full)
+            .await?
+            .ok_or_else(|| undefined_relation(name, text)),
+        Some((full, RelationKind::View)) => Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("\"{}\" is not a table", full.name),
+        )),
         None => Err(undefined_relation(name, text)),
     }
 }
 
 /// `relation "x" does not exist`, with its position.
 pub(crate) fn undefined_relation(name: &ObjectName, text: &str) -> Error {
-    let error = Error::new(ErrorKind::UndefinedTable, format!("relation \"{}\" does not exist", shown(name)));
+    let error = Error::new(
+        ErrorKind::UndefinedTable,
+        format!("relation \"{}\" does not exist", shown(name)),
+    );
     match name_position(name, text) {
         Some(position) => error.with_position(position),
         None => error,
@@ -205,25 +217,39 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
 /// Plans a view's query with the view's own search path, and gives its columns the view's names.
 async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>> {
     if scope.views.contains(&view.name) {
-        let message = format!("infinite recursion detected in rules for relation \"{}\"", view.name.name);
+        let message = format!(
+            "infinite recursion detected in rules for relation \"{}\"",
+            view.name.name
+        );
         return Err(Error::new(ErrorKind::InvalidObjectDefinition, message));
     }
     if scope.views.len() >= VIEW_DEPTH_MAX {
-        return Err(Error::new(ErrorKind::StatementTooComplex, "views are nested too deeply")
-            .with_detail(format!("The limit is {VIEW_DEPTH_MAX} views inside each other.")));
+        return Err(
+            Error::new(ErrorKind::StatementTooComplex, "views are nested too deeply")
+                .with_detail(format!("The limit is {VIEW_DEPTH_MAX} views inside each other.")),
+        );
     }
     let mut context = scope.context.clone();
     context.search_path.clone_from(&view.search_path);
     context.database.clone_from(&view.name.database);
     let mut views = scope.views.clone();
     views.push(view.name.clone());
-    let inner = Scope { context: &context, text: &view.sql, views };
+    let inner = Scope {
+        context: &context,
+        text: &view.sql,
+        views,
+    };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.
         let mut told = Error::new(error.kind(), error.message());
         told = told.with_detail(error.detail().map_or_else(
             || format!("The error is in the definition of view \"{}\".", view.name.name),
-            |detail| format!("{detail} The error is in the definition of view \"{}\".", view.name.name),
+            |detail| {
+                format!(
+                    "{detail} The error is in the definition of view \"{}\".",
+                    view.name.name
+                )
+            },
         ));
         match error.hint() {
             Some(hint) => told.with_hint(hint),
@@ -232,7 +258,10 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
     };
     let statement = crate::parse::parse_one(&view.sql, 0).map_err(broken)?;
     let crate::parse::Ast::Query(body) = statement.ast else {
-        return Err(Error::new(ErrorKind::DataCorrupted, format!("view \"{}\" is not a query", view.name.name)));
+        return Err(Error::new(
+            ErrorKind::DataCorrupted,
+            format!("view \"{}\" is not a query", view.name.name),
+        ));
     };
     let plan = query::logical(&inner, *body, &[]).await.map_err(broken)?;
     let plan = renamed(plan, view)?;
@@ -247,7 +276,10 @@ fn renamed(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
         return Err(Error::new(ErrorKind::InvalidObjectDefinition, message)
             .with_hint("Create the view again with CREATE OR REPLACE VIEW."));
     }
-    let named = columns.into_iter().zip(&view.columns).map(|(column, (name, _))| Expr::Column(column).alias(name));
+    let named = columns
+        .into_iter()
+        .zip(&view.columns)
+        .map(|(column, (name, _))| Expr::Column(column).alias(name));
     Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
 }
 

@@ -4,11 +4,13 @@
 mod names;
 mod refuse;
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    LimitClause, ObjectName, ObjectNamePart, Query, TableFactor, Value, VisitMut, VisitorMut,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -24,7 +26,12 @@ use crate::type_planner::sql_type_of_ast;
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
     refuse::query(query)?;
     names::query(query, distinct_names);
-    let mut rewriter = Rewriter { context, parameters: Vec::new() };
+    let mut rewriter = Rewriter::new(context);
+    // Tables first: a column of the select list may name its schema (`select s.t.a from s.t`).
+    let named = query.visit(&mut Tables {
+        qualified: &mut rewriter.qualified,
+    });
+    debug_assert!(named.is_continue(), "nothing there breaks off");
     match query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(rewriter.parameters),
         ControlFlow::Break(error) => Err(error),
@@ -34,7 +41,7 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
 /// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
 pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result<()> {
     refuse::expression(expression)?;
-    let mut rewriter = Rewriter { context, parameters: Vec::new() };
+    let mut rewriter = Rewriter::new(context);
     match expression.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -44,6 +51,18 @@ pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result
 struct Rewriter<'a> {
     context: &'a PlanContext,
     parameters: Vec<Option<SqlType>>,
+    /// Tables named with a schema: from the folded name (`s.t`) to the alias they go by (`t`).
+    qualified: HashMap<Vec<String>, Ident>,
+}
+
+impl<'a> Rewriter<'a> {
+    fn new(context: &'a PlanContext) -> Self {
+        Self {
+            context,
+            parameters: Vec::new(),
+            qualified: HashMap::new(),
+        }
+    }
 }
 
 impl Rewriter<'_> {
@@ -58,19 +77,38 @@ impl Rewriter<'_> {
         }
     }
 
+    /// `s.t.a` of a table `s.t` is `t.a`.
+    fn unqualified(&self, parts: &mut Vec<Ident>) {
+        for length in (2..parts.len()).rev() {
+            let prefix: Vec<String> = parts[..length].iter().map(crate::resolve::fold).collect();
+            if let Some(alias) = self.qualified.get(&prefix) {
+                let mut alias = alias.clone();
+                alias.span = parts[0].span;
+                parts.splice(..length, [alias]);
+                return;
+            }
+        }
+    }
+
     fn function(&mut self, function: &mut Function) -> Result<()> {
         let parts = crate::resolve::parts(&function.name)?;
         match parts.as_slice() {
             [_] => Ok(()),
             [schema, name] if schema == "pg_catalog" => {
                 let mut ident = Ident::new(name.clone());
-                ident.span = function.name.0.last().and_then(ObjectNamePart::as_ident).map_or(ident.span, |i| i.span);
+                ident.span = function
+                    .name
+                    .0
+                    .last()
+                    .and_then(ObjectNamePart::as_ident)
+                    .map_or(ident.span, |i| i.span);
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
                 Ok(())
             }
-            [schema, _] if !self.context.snapshot.has_schema(&self.context.database, schema) => {
-                Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist")))
-            }
+            [schema, _] if !self.context.snapshot.has_schema(&self.context.database, schema) => Err(Error::new(
+                ErrorKind::UndefinedSchema,
+                format!("schema \"{schema}\" does not exist"),
+            )),
             _ => Err(crate::error::undefined_function(&parts.join("."))),
         }
     }
@@ -109,8 +147,25 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for item in &mut select.projection {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+                && let Ok(parts) = crate::resolve::parts(name)
+                && let Some(alias) = self.qualified.get(&parts)
+            {
+                *name = ObjectName(vec![ObjectNamePart::Identifier(alias.clone())]);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        if let TableFactor::Table { name, args: args @ Some(_), .. } = factor
+        name_function_columns(factor);
+        if let TableFactor::Table {
+            name,
+            args: args @ Some(_),
+            ..
+        } = factor
             && crate::resolve::shown(name) == "read_parquet"
             && let Some(given) = args.take()
         {
@@ -135,6 +190,14 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Function(function) => {
                 if let Err(error) = self.function(function) {
                     return ControlFlow::Break(error);
+                }
+            }
+            Expr::CompoundIdentifier(parts) if parts.len() > 2 => self.unqualified(parts),
+            // Reserved words that PostgreSQL takes for functions, which sqlparser knows only with parentheses.
+            Expr::Identifier(ident) if ident.quote_style.is_none() => {
+                let name = ident.value.to_lowercase();
+                if KEYWORD_FUNCTIONS.contains(&name.as_str()) {
+                    *expression = call(&name, Vec::new());
                 }
             }
             Expr::Cast { expr, data_type, .. } => {
@@ -170,7 +233,10 @@ impl VisitorMut for Rewriter<'_> {
                 if let Some((name, length)) = function {
                     *data_type = DataType::Text;
                     let cast = std::mem::replace(expression, Expr::Value(Value::Null.into()));
-                    *expression = call(name, vec![cast, Expr::Value(Value::Number(length.to_string(), false).into())]);
+                    *expression = call(
+                        name,
+                        vec![cast, Expr::Value(Value::Number(length.to_string(), false).into())],
+                    );
                 }
             }
             _ => {}
@@ -179,13 +245,94 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
+/// Functions that are called without parentheses.
+const KEYWORD_FUNCTIONS: &[&str] = &[
+    "current_schema",
+    "current_role",
+    "current_catalog",
+    "session_user",
+    "current_user",
+];
+
+/// Gives a table named with its schema the alias PostgreSQL gives it: its last name.
+struct Tables<'a> {
+    qualified: &'a mut HashMap<Vec<String>, Ident>,
+}
+
+impl VisitorMut for Tables<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name,
+            alias: alias @ None,
+            args: None,
+            ..
+        } = factor
+            && name.0.len() > 1
+            && let Some(last) = name.0.last().and_then(ObjectNamePart::as_ident)
+            && let Ok(parts) = crate::resolve::parts(name)
+        {
+            let last = last.clone();
+            self.qualified.insert(parts.clone(), last.clone());
+            // `database.schema.table` also answers to `schema.table`.
+            if parts.len() == 3 {
+                self.qualified.insert(parts[1..].to_vec(), last.clone());
+            }
+            *alias = Some(TableAlias {
+                explicit: true,
+                name: last,
+                columns: Vec::new(),
+                at: None,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The one column of `generate_series(…)` and `unnest(…)` goes by the alias, else by the function's name.
+fn name_function_columns(factor: &mut TableFactor) {
+    let (alias, function) = match factor {
+        TableFactor::Table {
+            name,
+            alias,
+            args: Some(_),
+            ..
+        } => (alias, crate::resolve::shown(name)),
+        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => (alias, "unnest".to_string()),
+        _ => return,
+    };
+    if !matches!(function.as_str(), "generate_series" | "range" | "unnest") {
+        return;
+    }
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new(function),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef {
+            name: alias.name.clone(),
+            data_type: None,
+        });
+    }
+}
+
 fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    let args = arguments
+        .into_iter()
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+        .collect();
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -203,7 +350,11 @@ fn fetch_to_limit(query: &mut Query, fetch: Fetch) -> Result<()> {
     let count = Some(fetch.quantity.unwrap_or(one));
     match &mut query.limit_clause {
         None => {
-            query.limit_clause = Some(LimitClause::LimitOffset { limit: count, offset: None, limit_by: Vec::new() });
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: count,
+                offset: None,
+                limit_by: Vec::new(),
+            });
         }
         Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = count,
         Some(_) => return Err(Error::new(ErrorKind::SyntaxError, "multiple LIMIT clauses not allowed")),

@@ -27,13 +27,24 @@ pub enum Plan {
     /// Rows to compute and send.
     Query(QueryPlan),
     /// `EXPLAIN`: describe, and with `analyze` also run, the target.
-    Explain { target: ExplainTarget, options: ExplainOptions },
+    Explain {
+        target: ExplainTarget,
+        options: ExplainOptions,
+    },
     /// `INSERT`
     Insert(InsertPlan),
     /// `CREATE TABLE … AS`
-    CreateTableAs { definition: TableDefinition, source: QueryPlan, if_not_exists: bool, with_data: bool },
+    CreateTableAs {
+        definition: TableDefinition,
+        source: QueryPlan,
+        if_not_exists: bool,
+        with_data: bool,
+    },
     /// `CREATE TABLE`
-    CreateTable { definition: TableDefinition, if_not_exists: bool },
+    CreateTable {
+        definition: TableDefinition,
+        if_not_exists: bool,
+    },
     /// `CREATE [OR REPLACE] VIEW`: `sql` is the text of the query, `columns` what it yields.
     CreateView {
         name: TableName,
@@ -44,25 +55,53 @@ pub enum Plan {
         comment: Option<String>,
     },
     /// `DROP TABLE a, b`. `missing` are names that were not found and `IF EXISTS` forgives: a notice each.
-    DropTables { names: Vec<TableName>, missing: Vec<String>, cascade: bool },
+    DropTables {
+        names: Vec<TableName>,
+        missing: Vec<String>,
+        cascade: bool,
+    },
     /// `DROP VIEW a, b`
-    DropViews { names: Vec<TableName>, missing: Vec<String>, cascade: bool },
+    DropViews {
+        names: Vec<TableName>,
+        missing: Vec<String>,
+        cascade: bool,
+    },
     /// `CREATE SCHEMA`
-    CreateSchema { database: String, schema: String, if_not_exists: bool },
+    CreateSchema {
+        database: String,
+        schema: String,
+        if_not_exists: bool,
+    },
     /// `DROP SCHEMA a, b`; pairs of database and schema.
-    DropSchemas { schemas: Vec<(String, String)>, if_exists: bool, cascade: bool },
+    DropSchemas {
+        schemas: Vec<(String, String)>,
+        if_exists: bool,
+        cascade: bool,
+    },
     /// `CREATE DATABASE`
     CreateDatabase { name: String, if_not_exists: bool },
     /// `DROP DATABASE`
     DropDatabase { name: String, if_exists: bool },
     /// `COMMENT ON TABLE t | COLUMN t.c IS '…' | NULL`
-    Comment { table: TableName, column: Option<String>, text: Option<String> },
+    Comment {
+        table: TableName,
+        column: Option<String>,
+        text: Option<String>,
+    },
     /// `COPY t (a, b) FROM STDIN`: `columns` are the positions in the table of the incoming columns, in their order.
-    CopyIn { table: Arc<Table>, columns: Vec<usize>, options: CopyOptions },
+    CopyIn {
+        table: Arc<Table>,
+        columns: Vec<usize>,
+        options: CopyOptions,
+    },
     /// `COPY … TO STDOUT`
     CopyOut { query: QueryPlan, options: CopyOptions },
     /// `SET name = value`; `None` is `DEFAULT`. The value is the text a setting's own parser reads.
-    Set { name: String, value: Option<String>, local: bool },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
     /// `SHOW name`; `None` is `ALL`.
     Show { name: Option<String> },
     /// `RESET name`; `None` is `ALL`.
@@ -78,7 +117,11 @@ pub enum Plan {
     /// `SET TRANSACTION …`, or for the whole session `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetTransaction { modes: TransactionModes, session: bool },
     /// `PREPARE name (types) AS statement`
-    Prepare { name: String, types: Vec<SqlType>, statement: Box<ParsedStatement> },
+    Prepare {
+        name: String,
+        types: Vec<SqlType>,
+        statement: Box<ParsedStatement>,
+    },
     /// `EXECUTE name (arguments)`
     Execute { name: String, arguments: Vec<ScalarValue> },
     /// `DEALLOCATE name`; `None` is `ALL`.
@@ -124,7 +167,10 @@ pub struct InsertPlan {
 pub enum ExplainTarget {
     Query(Box<QueryPlan>),
     Insert(Box<InsertPlan>),
-    CreateTableAs { definition: Box<TableDefinition>, source: Box<QueryPlan> },
+    CreateTableAs {
+        definition: Box<TableDefinition>,
+        source: Box<QueryPlan>,
+    },
 }
 
 /// What `DISCARD` drops.
@@ -167,7 +213,11 @@ impl IsolationLevel {
 impl Plan {
     /// The columns of the rows the statement sends to a client; `None` when it sends none (what Describe answers).
     pub fn columns(&self) -> Option<Vec<OutputColumn>> {
-        let text = |name: &str| OutputColumn { name: name.to_string(), ty: SqlType::Text, source: None };
+        let text = |name: &str| OutputColumn {
+            name: name.to_string(),
+            ty: SqlType::Text,
+            source: None,
+        };
         match self {
             Plan::Query(query) => Some(query.columns.clone()),
             Plan::Explain { .. } => Some(crate::explain::explain_columns()),

@@ -147,12 +147,17 @@ struct UserFile {
 /// Errors: `InsufficientPrivilege` unless the session may open files and the location is in the allow-list.
 pub(crate) async fn open_file(context: &PlanContext, location: &str) -> Result<Arc<dyn TableProvider>> {
     if !context.allow_files {
-        return Err(Error::new(ErrorKind::InsufficientPrivilege, "permission denied to read files")
-            .with_detail("Only a session inside the process of the warehouse may read files.")
-            .with_hint("Load the data with COPY … FROM STDIN, or open the warehouse embedded."));
+        return Err(
+            Error::new(ErrorKind::InsufficientPrivilege, "permission denied to read files")
+                .with_detail("Only a session inside the process of the warehouse may read files.")
+                .with_hint("Load the data with COPY … FROM STDIN, or open the warehouse embedded."),
+        );
     }
     let description = context.scan.describe(location).await?;
-    Ok(Arc::new(UserFile { description, scan: Arc::clone(&context.scan) }))
+    Ok(Arc::new(UserFile {
+        description,
+        scan: Arc::clone(&context.scan),
+    }))
 }
 
 #[async_trait]
@@ -189,8 +194,10 @@ impl TableProvider for UserFile {
             None => None,
         };
         let parquet = &state.config_options().execution.parquet;
-        let options =
-            ScanOptions { pushdown_filters: parquet.pushdown_filters, reorder_filters: parquet.reorder_filters };
+        let options = ScanOptions {
+            pushdown_filters: parquet.pushdown_filters,
+            reorder_filters: parquet.reorder_filters,
+        };
         self.scan
             .plan_file(
                 &self.description,
@@ -216,5 +223,11 @@ fn directory(location: &str) -> String {
 
 /// The positions of columns by field id, top level only: partition and sort sources are always there.
 pub(crate) fn positions_by_id(table: &Table) -> HashMap<i32, usize> {
-    table.schema().columns.iter().enumerate().map(|(index, column)| (column.field_id, index)).collect()
+    table
+        .schema()
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| (column.field_id, index))
+        .collect()
 }

@@ -14,7 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::arrow_field;
 
 /// Precision and scale of a bare `numeric`: the most digits there are, ten of them after the point.
-pub(crate) const BARE_NUMERIC: SqlType = SqlType::Numeric { precision: 38, scale: 10 };
+pub(crate) const BARE_NUMERIC: SqlType = SqlType::Numeric {
+    precision: 38,
+    scale: 10,
+};
 
 /// Digits a numeric can have.
 const NUMERIC_PRECISION_MAX: u64 = 38;
@@ -29,7 +32,9 @@ pub(crate) struct PostgresTypes {
 
 impl PostgresTypes {
     pub(crate) fn new(time_zone: &str) -> Self {
-        Self { time_zone: time_zone.to_string() }
+        Self {
+            time_zone: time_zone.to_string(),
+        }
     }
 }
 
@@ -84,7 +89,10 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
                 TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => SqlType::TimestampTz,
             }
         }
-        DataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        DataType::Interval {
+            fields: None,
+            precision: None,
+        } => SqlType::Interval,
         DataType::Interval { .. } => return Err(no_support("interval with fields or a precision")),
         DataType::Uuid => SqlType::Uuid,
         DataType::JSON => SqlType::Json,
@@ -124,7 +132,11 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
 
 /// Names sqlparser has no word for, `pg_catalog.` ones among them.
 fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
-    let mut parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(crate::resolve::fold)).collect();
+    let mut parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(crate::resolve::fold))
+        .collect();
     if parts.len() == 2 && parts[0] == "pg_catalog" {
         parts.remove(0);
     }
@@ -176,8 +188,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
                 .with_hint("Sequences do not exist: use bigint and give the values, or uuid with gen_random_uuid()."));
         }
         "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "regproc" | "regprocedure"
-        | "regoper" | "regtype" | "regclass" | "regnamespace" | "regrole" | "xid" | "tid" | "int4range" | "int8range"
-        | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
+        | "regoper" | "regtype" | "regclass" | "regnamespace" | "regrole" | "xid" | "tid" | "int4range"
+        | "int8range" | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
             return Err(no_support(name));
         }
         other => return Err(undefined(other)),
@@ -191,14 +203,21 @@ fn numeric(info: ExactNumberInfo) -> Result<SqlType> {
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
     };
     if precision == 0 || precision > 1000 {
-        return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")));
+        return Err(invalid(format!(
+            "NUMERIC precision {precision} must be between 1 and 1000"
+        )));
     }
     if precision > NUMERIC_PRECISION_MAX {
-        return Err(Error::unsupported(format!("numeric precision {precision} is not supported"))
-            .with_hint(format!("The most digits a numeric can have here is {NUMERIC_PRECISION_MAX}.")));
+        return Err(
+            Error::unsupported(format!("numeric precision {precision} is not supported")).with_hint(format!(
+                "The most digits a numeric can have here is {NUMERIC_PRECISION_MAX}."
+            )),
+        );
     }
     if scale < 0 || scale.unsigned_abs() > precision {
-        return Err(invalid(format!("NUMERIC scale {scale} must be between 0 and precision {precision}")));
+        return Err(invalid(format!(
+            "NUMERIC scale {scale} must be between 0 and precision {precision}"
+        )));
     }
     Ok(SqlType::Numeric {
         precision: u8::try_from(precision).expect("at most 38"),
@@ -225,8 +244,10 @@ fn character_length(length: Option<CharacterLength>, name: &str) -> Result<Optio
 fn fractional_seconds(precision: Option<u64>, name: &str) -> Result<()> {
     match precision {
         None | Some(6) => Ok(()),
-        Some(0..=5) => Err(Error::unsupported(format!("{name} with a precision below 6 is not supported"))
-            .with_hint("Values keep microseconds; use date_trunc() where less is wanted.")),
+        Some(0..=5) => Err(
+            Error::unsupported(format!("{name} with a precision below 6 is not supported"))
+                .with_hint("Values keep microseconds; use date_trunc() where less is wanted."),
+        ),
         Some(over) => Err(invalid(format!("{name}({over}) precision must be between 0 and 6"))),
     }
 }
@@ -263,7 +284,13 @@ mod tests {
             ("float8", SqlType::Double),
             ("float(24)", SqlType::Real),
             ("numeric", BARE_NUMERIC),
-            ("decimal(15, 2)", SqlType::Numeric { precision: 15, scale: 2 }),
+            (
+                "decimal(15, 2)",
+                SqlType::Numeric {
+                    precision: 15,
+                    scale: 2,
+                },
+            ),
             ("numeric(7)", SqlType::Numeric { precision: 7, scale: 0 }),
             ("character varying(10)", SqlType::Varchar(Some(10))),
             ("varchar", SqlType::Varchar(None)),
@@ -276,7 +303,11 @@ mod tests {
             ("jsonb", SqlType::Jsonb),
             ("uuid", SqlType::Uuid),
         ] {
-            assert_eq!(ty(text).unwrap_or_else(|error| panic!("{text}: {error}")), expected, "{text}");
+            assert_eq!(
+                ty(text).unwrap_or_else(|error| panic!("{text}: {error}")),
+                expected,
+                "{text}"
+            );
         }
     }
 
@@ -285,10 +316,26 @@ mod tests {
         for (text, kind, message) in [
             ("nosuch", ErrorKind::UndefinedObject, "type \"nosuch\" does not exist"),
             ("serial", ErrorKind::FeatureNotSupported, "type serial is not supported"),
-            ("numeric(50)", ErrorKind::FeatureNotSupported, "numeric precision 50 is not supported"),
-            ("numeric(5, 7)", ErrorKind::InvalidParameterValue, "NUMERIC scale 7 must be between 0 and precision 5"),
-            ("varchar(0)", ErrorKind::InvalidParameterValue, "length for type varchar must be at least 1"),
-            ("time with time zone", ErrorKind::FeatureNotSupported, "type time with time zone is not supported"),
+            (
+                "numeric(50)",
+                ErrorKind::FeatureNotSupported,
+                "numeric precision 50 is not supported",
+            ),
+            (
+                "numeric(5, 7)",
+                ErrorKind::InvalidParameterValue,
+                "NUMERIC scale 7 must be between 0 and precision 5",
+            ),
+            (
+                "varchar(0)",
+                ErrorKind::InvalidParameterValue,
+                "length for type varchar must be at least 1",
+            ),
+            (
+                "time with time zone",
+                ErrorKind::FeatureNotSupported,
+                "type time with time zone is not supported",
+            ),
         ] {
             let error = ty(text).expect_err(text);
             assert_eq!((error.kind(), error.message()), (kind, message), "{text}");

@@ -31,17 +31,26 @@ pub struct RowRules {
 impl RowRules {
     pub fn new(table: &Table) -> Self {
         let relation: Arc<str> = table.name().name.as_str().into();
-        let columns = table.schema().columns.iter().map(|column| ColumnCheck::new(&relation, column)).collect();
+        let columns = table
+            .schema()
+            .columns
+            .iter()
+            .map(|column| ColumnCheck::new(&relation, column))
+            .collect();
         Self { columns }
     }
 }
 
-/// Checks a batch of rows for a table, in the table's column order and types, and pads `char(n)`.
+/// Checks a batch of rows for a table, in the table's column order and types, and takes the blanks off `char(n)`.
 ///
 /// Errors: `NotNullViolation`, `StringTooLong`, `NumericOutOfRange`.
 pub fn check_row_rules(rules: &RowRules, batch: &RecordBatch) -> Result<RecordBatch> {
     if rules.columns.len() != batch.num_columns() {
-        return Err(Error::internal(format!("{} columns for {} rules", batch.num_columns(), rules.columns.len())));
+        return Err(Error::internal(format!(
+            "{} columns for {} rules",
+            batch.num_columns(),
+            rules.columns.len()
+        )));
     }
     let columns = rules
         .columns
@@ -59,16 +68,24 @@ pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan)
     let rules = RowRules::new(table);
     let given = plan.schema().columns();
     if given.len() != rules.columns.len() {
-        return Err(Error::internal(format!("{} columns for table {}", given.len(), table.name())));
+        return Err(Error::internal(format!(
+            "{} columns for table {}",
+            given.len(),
+            table.name()
+        )));
     }
-    let checked = given.into_iter().zip(rules.columns).zip(&table.schema().columns).map(|((column, check), target)| {
-        let expression = Expr::Column(column);
-        if check.is_needed() {
-            ScalarUDF::from(check).call(vec![expression]).alias(&target.name)
-        } else {
-            expression.alias(&target.name)
-        }
-    });
+    let checked = given
+        .into_iter()
+        .zip(rules.columns)
+        .zip(&table.schema().columns)
+        .map(|((column, check), target)| {
+            let expression = Expr::Column(column);
+            if check.is_needed() {
+                ScalarUDF::from(check).call(vec![expression]).alias(&target.name)
+            } else {
+                expression.alias(&target.name)
+            }
+        });
     let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
     sorted(table, physical(context, plan).await?)
 }
@@ -78,11 +95,19 @@ fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         .into_iter()
         .map(|(index, descending, nulls_first)| {
             let column = PhysicalColumn::new(&table.schema().columns[index].name, index);
-            PhysicalSortExpr::new(Arc::new(column), SortOptions { descending, nulls_first })
+            PhysicalSortExpr::new(
+                Arc::new(column),
+                SortOptions {
+                    descending,
+                    nulls_first,
+                },
+            )
         })
         .collect();
     match LexOrdering::new(keys) {
-        Some(ordering) => Ok(Arc::new(SortExec::new(ordering, input).with_preserve_partitioning(true))),
+        Some(ordering) => Ok(Arc::new(
+            SortExec::new(ordering, input).with_preserve_partitioning(true),
+        )),
         None => Ok(input),
     }
 }
@@ -94,7 +119,11 @@ pub fn write_spec(table: &Table, data_prefix: &str, options: WriteOptions) -> Re
         let index = column_index(table, field.source_id)?;
         match storage_transform(field.transform) {
             Some(transform) => partition.push((index, transform)),
-            None => return Err(Error::unsupported("writing to a partition field that was removed is not supported")),
+            None => {
+                return Err(Error::unsupported(
+                    "writing to a partition field that was removed is not supported",
+                ));
+            }
         }
     }
     Ok(WriteSpec {
@@ -113,7 +142,10 @@ pub fn data_file(table: &Table, written: WrittenFile) -> Result<DataFile> {
     for scalar in &written.partition {
         let value = value_of_scalar(scalar);
         if value.is_none() && !scalar.is_null() {
-            return Err(Error::internal(format!("a partition value of type {}", scalar.data_type())));
+            return Err(Error::internal(format!(
+                "a partition value of type {}",
+                scalar.data_type()
+            )));
         }
         partition.push(value);
     }
@@ -163,17 +195,26 @@ fn sort_columns(table: &Table) -> Vec<(usize, bool, bool)> {
     fields
         .iter()
         .map_while(|field| {
-            let index = table.schema().columns.iter().position(|column| column.field_id == field.source_id)?;
+            let index = table
+                .schema()
+                .columns
+                .iter()
+                .position(|column| column.field_id == field.source_id)?;
             Some((index, field.descending, field.nulls_first))
         })
         .collect()
 }
 
 fn column_index(table: &Table, field_id: i32) -> Result<usize> {
-    table.schema().columns.iter().position(|column| column.field_id == field_id).ok_or_else(|| {
-        Error::new(
-            crate::error::ErrorKind::DataCorrupted,
-            format!("table {} is partitioned by a column it does not have", table.name()),
-        )
-    })
+    table
+        .schema()
+        .columns
+        .iter()
+        .position(|column| column.field_id == field_id)
+        .ok_or_else(|| {
+            Error::new(
+                crate::error::ErrorKind::DataCorrupted,
+                format!("table {} is partitioned by a column it does not have", table.name()),
+            )
+        })
 }

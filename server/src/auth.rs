@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use staffa::{ErrorKind, Warehouse};
+use staffa::{DEFAULT_ROLE, ErrorKind, Warehouse};
 
 use crate::pgwire::link::Link;
 use crate::pgwire::report::{Failure, Report, Step};
@@ -31,7 +31,8 @@ pub(crate) async fn authenticate(
             let verifier = warehouse.verifier(user).await?;
             scram::authenticate(link, user, verifier.as_deref(), doubles).await
         }
-        AuthMode::Trust if warehouse.roles().await?.iter().any(|role| role == user) => Ok(()),
+        // The first role exists from the first start, but the catalog knows it only once it has a password.
+        AuthMode::Trust if user == DEFAULT_ROLE || warehouse.roles().await?.iter().any(|role| role == user) => Ok(()),
         AuthMode::Trust => {
             let text = format!("role \"{user}\" does not exist");
             Err(Failure::from(Report::fatal(ErrorKind::InvalidAuthorization, text)))

@@ -52,7 +52,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&without_numbers(&self.message))?;
         match &self.hint {
             Some(hint) => write!(f, " (hint: {hint})"),
             None => Ok(()),
@@ -61,6 +61,22 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The system's words for an error, without the number that Rust adds to them: ` (os error 13)`.
+fn without_numbers(message: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut text = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(MARK) {
+        let after = &rest[start + MARK.len()..];
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let closed = digits > 0 && after[digits..].starts_with(')');
+        text.push_str(&rest[..if closed { start } else { start + MARK.len() }]);
+        rest = if closed { &after[digits + 1..] } else { after };
+    }
+    text.push_str(rest);
+    text
+}
 
 impl From<staffa::Error> for Failure {
     fn from(error: staffa::Error) -> Self {
@@ -344,6 +360,14 @@ mod tests {
             .try_get_matches_from(["staffa", "sql", "--help"])
             .expect_err("help");
         assert!(help.to_string().contains("-h, --host <HOST>"), "{help}");
+    }
+
+    #[test]
+    fn failures_have_one_line_without_numbers_of_the_system() {
+        let text = Failure::new("cannot a: No such file (os error 2): b (os error x)")
+            .with_hint("c")
+            .to_string();
+        assert_eq!(text, "cannot a: No such file: b (os error x) (hint: c)");
     }
 
     #[test]

@@ -35,7 +35,6 @@ pub(crate) struct Shared {
 
 /// A client that may talk now.
 struct Admitted {
-    conversation_start: BytesMut,
     session: staffa::Session,
     registration: Registration,
     permit: OwnedSemaphorePermit,
@@ -104,12 +103,14 @@ async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
         link.send(&mut out).await?;
     }
     authenticate(link, &shared.warehouse, shared.options.auth, &shared.doubles, &message.user).await?;
+    // Before the session is opened: clients tell a refused login from an unknown database by it.
     reply::authentication_ok(&mut out);
+    link.send(&mut out).await?;
     let key_bytes = if message.long_key { LONG_KEY_BYTES } else { SHORT_KEY_BYTES };
     let session = shared.warehouse.session(session_options(message)).await?;
     let registration = shared.backends.register(session.backend_pid(), key_bytes, session.canceller())?;
     tracing::debug!(user = session.user(), database = session.database(), "client logged in");
-    Ok(Some(Admitted { conversation_start: out, session, registration, permit }))
+    Ok(Some(Admitted { session, registration, permit }))
 }
 
 fn session_options(message: StartupMessage) -> SessionOptions {
@@ -123,15 +124,14 @@ fn session_options(message: StartupMessage) -> SessionOptions {
 }
 
 async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
-    let Admitted { mut conversation_start, mut session, registration, permit } = admitted;
-    for (name, value) in session.take_changed_parameters() {
-        reply::parameter_status(&mut conversation_start, name, &value);
-    }
-    reply::backend_key_data(&mut conversation_start, registration.process(), registration.key().bytes());
-
+    let Admitted { mut session, registration, permit } = admitted;
     let (read, write, input) = link.split();
     let mut writer = Writer::new(write);
-    writer.buffer().unsplit(conversation_start);
+    for (name, value) in session.take_changed_parameters() {
+        reply::parameter_status(writer.buffer(), name, &value);
+    }
+    reply::backend_key_data(writer.buffer(), registration.process(), registration.key().bytes());
+
     let (sender, frames) = frame_channel();
     let reader = AbortOnDropHandle::new(tokio::spawn(read_frames(read, input, sender, session.canceller())));
     Conversation::new(session, frames, writer, shared.shutdown.clone(), shared.options.idle_timeout).run().await;

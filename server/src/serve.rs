@@ -5,10 +5,12 @@ mod password;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use staffa::{S3Options, Warehouse};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
@@ -49,6 +51,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 pub(crate) struct Node {
     pub(crate) warehouse: Warehouse,
     config: Config,
+    /// Read first of all: a bad certificate leaves nothing behind.
+    tls: Option<Arc<ServerConfig>>,
     /// Held as long as the server runs.
     _lock: DirectoryLock,
 }
@@ -56,6 +60,11 @@ pub(crate) struct Node {
 impl Node {
     /// Checks the directory, takes its lock and opens the warehouse.
     pub(crate) async fn open(config: Config) -> Result<Self, Failure> {
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|files| tls_config(&files.cert, &files.key))
+            .transpose()?;
         make_directory(&config.data)?;
         let lock = DirectoryLock::take(&config.data)?;
         let warehouse = Warehouse::open(engine_config(&config)?).await.map_err(|error| {
@@ -65,6 +74,7 @@ impl Node {
         Ok(Self {
             warehouse,
             config,
+            tls,
             _lock: lock,
         })
     }
@@ -74,12 +84,9 @@ impl Node {
         let Self {
             warehouse,
             config,
+            tls,
             _lock,
         } = self;
-        let tls = match &config.tls {
-            Some(files) => Some(tls_config(&files.cert, &files.key)?),
-            None => None,
-        };
         let encrypted = tls.is_some();
         let options = ServerOptions {
             listen: config.listen.clone(),

@@ -3,6 +3,8 @@
     python tls.py PATH_OF_THE_SERVER_PROGRAM
 """
 import re
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -37,12 +39,21 @@ def connect(port, **options):
     return psycopg.connect(host="127.0.0.1", port=port, user="admin", dbname="staffa", **options)
 
 
+def injected(port):
+    """Plain bytes behind an SSLRequest must not reach the session that TLS will protect (CVE-2021-23214)."""
+    login = b"\0\x03\0\0user\0admin\0database\0staffa\0\0"
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(struct.pack("!II", 8, 80877103) + struct.pack("!I", len(login) + 4) + login)
+        answer = s.recv(1000)
+    assert answer[:1] == b"E" and b"08P01" in answer and b"unencrypted data" in answer, answer
+
+
 def main():
     with tempfile.TemporaryDirectory() as place:
         for name in ("own", "other"):
             certificate(place, name)
         own = ["--tls-cert", f"{place}/own.pem", "--tls-key", f"{place}/own.key"]
-        server, port, log = start(place, *own, "--tls-required", "true")
+        server, port, log = start(place, *own, "--tls-required")
         try:
             assert port, log
             with connect(port, sslmode="verify-full", sslrootcert=f"{place}/own.pem") as c:
@@ -54,6 +65,12 @@ def main():
                     raise AssertionError(f"{options} got in")
                 except psycopg.OperationalError as error:
                     assert word.lower() in str(error).lower() or "ssl" in str(error).lower(), error
+        finally:
+            server.terminate()
+            server.wait(60)
+        server, port, log = start(place, *own)
+        try:
+            injected(port)
         finally:
             server.terminate()
             server.wait(60)

@@ -53,7 +53,9 @@ fn kill_nine_loses_nothing_acknowledged() {
                 spawn(move || work(address, worker, round, &ledger, &stop))
             })
             .collect();
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         sleep(Duration::from_millis(100 + (random >> 33) % 1_400));
         server.kill();
         stop.store(true, Ordering::Relaxed);
@@ -62,21 +64,36 @@ fn kill_nine_loses_nothing_acknowledged() {
         verify(&server, &ledger.lock().unwrap(), round);
     }
     let done = ledger.lock().unwrap().acknowledged.len();
-    println!("{done} loads acknowledged, {} tried", ledger.lock().unwrap().tried.len());
+    println!(
+        "{done} loads acknowledged, {} tried",
+        ledger.lock().unwrap().tried.len()
+    );
     assert!(done as u64 > kills, "the workers did next to nothing");
-    let text = python("judges/read_tables.py", &["--data", server.data().to_str().unwrap(), "--url", &server.url("staffa")]);
+    let text = python(
+        "judges/read_tables.py",
+        &[
+            "--data",
+            server.data().to_str().unwrap(),
+            "--url",
+            &server.url("staffa"),
+        ],
+    );
     println!("{text}");
     server.assert_well();
 }
 
 /// Loads until the server is gone.
 fn work(address: SocketAddr, worker: u64, round: u64, ledger: &Mutex<Ledger>, stop: &AtomicBool) {
-    let Ok(mut wire) = Wire::connect(address, "admin", "staffa") else { return };
+    let Ok(mut wire) = Wire::connect(address, "admin", "staffa") else {
+        return;
+    };
     for step in 0.. {
         let number = round * 10_000 + step;
         let load = (worker, number);
         ledger.lock().unwrap().tried.insert(load);
-        let rows = format!("select {worker}, {number}, i, repeat('x', i) from generate_series(1, {ROWS}) as g(i)");
+        let rows = format!(
+            "select {worker} as w, {number} as n, i, repeat('x', i) as f from generate_series(1, {ROWS}) as g(i)"
+        );
         let answer = match worker {
             0 => try_simple(&mut wire, &format!("insert into load {rows}")),
             1 => try_copy(&mut wire, worker, number),
@@ -140,11 +157,23 @@ fn verify(server: &Server, ledger: &Ledger, round: u64) {
     let pairs = counts(&mut wire, "pair");
     // Both tables of a transaction or neither.
     for (load, count) in seen.iter().filter(|((worker, _), _)| *worker == 3) {
-        assert_eq!(pairs.get(load), Some(count), "round {round}: {load:?} is in one table of two");
+        assert_eq!(
+            pairs.get(load),
+            Some(count),
+            "round {round}: {load:?} is in one table of two"
+        );
     }
-    assert_eq!(pairs.len(), seen.keys().filter(|(worker, _)| *worker == 3).count(), "round {round}");
+    assert_eq!(
+        pairs.len(),
+        seen.keys().filter(|(worker, _)| *worker == 3).count(),
+        "round {round}"
+    );
     // The tables made in this round; they go after they were counted, so that there are never thousands.
-    for (worker, number) in ledger.tried.iter().filter(|(worker, number)| *worker == 2 && number / 10_000 == round) {
+    for (worker, number) in ledger
+        .tried
+        .iter()
+        .filter(|(worker, number)| *worker == 2 && number / 10_000 == round)
+    {
         let reply = wire.simple(&format!("select count(*) from ctas_{number}"));
         if reply.code() != "42P01" {
             seen.insert((*worker, *number), reply.value().parse().unwrap());
@@ -152,22 +181,35 @@ fn verify(server: &Server, ledger: &Ledger, round: u64) {
     }
     for (load, count) in &seen {
         assert_eq!(*count, ROWS, "round {round}: a part of load {load:?} is visible");
-        assert!(ledger.tried.contains(load), "round {round}: {load:?} was refused, and is there");
+        assert!(
+            ledger.tried.contains(load),
+            "round {round}: {load:?} was refused, and is there"
+        );
     }
     let gone = |load: &&Load| (load.0 != 2 || load.1 / 10_000 == round) && !seen.contains_key(load);
     let lost: Vec<&Load> = ledger.acknowledged.iter().filter(gone).collect();
     assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
-    let tables: Vec<u64> = seen.keys().filter(|(worker, _)| *worker == 2).map(|(_, number)| *number).collect();
+    let tables: Vec<u64> = seen
+        .keys()
+        .filter(|(worker, _)| *worker == 2)
+        .map(|(_, number)| *number)
+        .collect();
     for number in tables.iter().skip(1) {
         assert_eq!(wire.simple(&format!("drop table ctas_{number}")).code(), "");
     }
 }
 
 fn counts(wire: &mut Wire, table: &str) -> BTreeMap<Load, u64> {
-    let reply = wire.simple(&format!("select worker, number, count(*) from {table} group by worker, number"));
+    let reply = wire.simple(&format!(
+        "select worker, number, count(*) from {table} group by worker, number"
+    ));
     assert!(reply.error.is_none(), "{:?}", reply.error);
     let number = |value: &Option<String>| value.as_ref().unwrap().parse::<u64>().unwrap();
-    reply.text().iter().map(|row| ((number(&row[0]), number(&row[1])), number(&row[2]))).collect()
+    reply
+        .text()
+        .iter()
+        .map(|row| ((number(&row[0]), number(&row[1])), number(&row[2])))
+        .collect()
 }
 
 /// Data, manifests and metadata are synced, then the folders that name them, then the catalog, then the client hears.
@@ -176,10 +218,23 @@ fn fsyncs_come_in_order() {
     let folder = TempDir::new().unwrap();
     let trace = folder.path().join("trace");
     let calls = "trace=openat,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64";
-    let mut arguments: Vec<String> = ["-f", "-y", "-s", "256", "-e", calls, "-o", trace.to_str().unwrap()].map(str::to_owned).into();
+    let mut arguments: Vec<String> = [
+        "-D",
+        "-f",
+        "-y",
+        "-s",
+        "256",
+        "-e",
+        calls,
+        "-o",
+        trace.to_str().unwrap(),
+    ]
+    .map(str::to_owned)
+    .into();
     arguments.push(env!("CARGO_BIN_EXE_staffa-under-test").to_owned());
     arguments.extend(serve(folder.path(), &["--auth", "trust"]));
-    let server = Server::try_start_program("strace", folder.path(), &arguments, &[]).unwrap_or_else(|log| panic!("{log}"));
+    let server =
+        Server::try_start_program("strace", folder.path(), &arguments, &[]).unwrap_or_else(|log| panic!("{log}"));
     let mut wire = server.connect();
     for sql in [
         "create table t (d date, i int) partition by (month(d))",
@@ -203,7 +258,11 @@ fn fsyncs_come_in_order() {
         match event {
             Event::Synced(path) if is_catalog(path) => synced = true,
             Event::Acknowledged => {
-                assert!(synced, "acknowledgement {} without a sync of the catalog", acknowledged + 1);
+                assert!(
+                    synced,
+                    "acknowledgement {} without a sync of the catalog",
+                    acknowledged + 1
+                );
                 (synced, acknowledged) = (false, acknowledged + 1);
             }
             _ => {}
@@ -231,7 +290,9 @@ fn is_catalog(path: &str) -> bool {
 fn check_order(file: &str, events: &[Event]) -> Result<(), String> {
     let named = events
         .iter()
-        .rposition(|event| matches!(event, Event::Named(path) if path == file) || matches!(event, Event::Renamed(_, to) if to == file))
+        .rposition(|event| {
+            matches!(event, Event::Named(path) if path == file) || matches!(event, Event::Renamed(_, to) if to == file)
+        })
         .ok_or("nobody made it")?;
     let before = match &events[named] {
         Event::Renamed(from, _) => from.as_str(),
@@ -248,13 +309,20 @@ fn check_order(file: &str, events: &[Event]) -> Result<(), String> {
         .map(|position| position + named)
         .ok_or("its folder was not synced after it got its name")?;
     let done = folder_synced.max(synced);
-    let acknowledged = events[named..].iter().position(|event| *event == Event::Acknowledged).map(|p| p + named);
+    let acknowledged = events[named..]
+        .iter()
+        .position(|event| *event == Event::Acknowledged)
+        .map(|p| p + named);
     let acknowledged = acknowledged.ok_or("nothing was acknowledged after it")?;
     let catalog = events[..acknowledged]
         .iter()
         .rposition(|event| matches!(event, Event::Synced(path) if is_catalog(path)))
         .ok_or("the catalog was not synced before the acknowledgement")?;
-    if done < catalog { Ok(()) } else { Err(format!("synced at event {done}, after the catalog at {catalog}")) }
+    if done < catalog {
+        Ok(())
+    } else {
+        Err(format!("synced at event {done}, after the catalog at {catalog}"))
+    }
 }
 
 /// strace's lines as events, in the order the calls ended.
@@ -262,7 +330,9 @@ fn read_trace(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut unfinished: HashMap<&str, String> = HashMap::new();
     for line in text.lines() {
-        let Some((pid, call)) = line.split_once(' ') else { continue };
+        let Some((pid, call)) = line.split_once(' ') else {
+            continue;
+        };
         let call = call.trim_start();
         if let Some(begun) = call.strip_suffix(" <unfinished ...>") {
             unfinished.insert(pid, begun.to_owned());
@@ -286,10 +356,14 @@ fn event(call: &str) -> Option<Event> {
     let quoted: Vec<String> = rest.split('"').skip(1).step_by(2).map(str::to_owned).collect();
     match name {
         "openat" if rest.contains("O_CREAT") => path(rest.rsplit(" = ").next()?).map(Event::Named),
-        "rename" | "renameat" | "renameat2" | "link" | "linkat" => Some(Event::Renamed(quoted.first()?.clone(), quoted.get(1)?.clone())),
+        "rename" | "renameat" | "renameat2" | "link" | "linkat" => {
+            Some(Event::Renamed(quoted.first()?.clone(), quoted.get(1)?.clone()))
+        }
         "fsync" | "fdatasync" => path(rest).map(Event::Synced),
         "write" | "writev" | "sendto" | "sendmsg" if rest.contains("<TCP:") || rest.contains("<socket:") => {
-            let done = ["CREATE TABLE", "SELECT 10", "INSERT 0 100", "COMMIT"].iter().any(|tag| rest.contains(&format!("{tag}\\0")));
+            let done = ["CREATE TABLE", "SELECT 10", "INSERT 0 100", "COMMIT"]
+                .iter()
+                .any(|tag| rest.contains(&format!("{tag}\\0")));
             done.then_some(Event::Acknowledged)
         }
         _ => None,
@@ -305,7 +379,10 @@ fn warehouse_files(folder: &Path) -> Vec<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|e| e == "parquet" || e == "avro" || e == "json") {
+            } else if path
+                .extension()
+                .is_some_and(|e| e == "parquet" || e == "avro" || e == "json")
+            {
                 found.push(path.to_string_lossy().into_owned());
             }
         }

@@ -2,18 +2,18 @@
 //!
 //! The expectations are PostgreSQL's (`scripts/slt_bless.py`). A file runs in a database of its own, and every record of
 //! it runs even when one before it failed, so that one run shows all differences. `STAFFA_SLT=substring` picks files.
+//!
+//! `skipif pending` marks what PostgreSQL answers and Staffa does not yet; `STAFFA_SLT_PENDING=1` runs those too, and those
+//! that pass may lose their mark. The three integer types count as one in the types of columns: a literal is `bigint` here.
+
+mod embedded;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use bytes::BytesMut;
 use sqllogictest::{ColumnType, DB, DBOutput, Runner};
-use staffa::{ColumnEncoder, Config, Format, OutputColumn, Outcome, Session, SessionOptions, Warehouse, type_oid};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::support::{Server, package};
 use crate::wire::{Reply, Wire};
@@ -32,7 +32,7 @@ impl ColumnType for Letter {
     }
 }
 
-/// The letters of `scripts/slt_bless.py`.
+/// The letters of `scripts/slt_bless.py`; `?` is any other type.
 fn letter(oid: u32) -> Letter {
     Letter(match oid {
         16 => 'B',
@@ -100,7 +100,11 @@ impl DB for WireDoor {
     type ColumnType = Letter;
 
     fn run(&mut self, sql: &str) -> Output {
-        wire_output(if self.extended { self.wire.extended(sql, &[]) } else { self.wire.simple(sql) })
+        wire_output(if self.extended {
+            self.wire.extended(sql, &[])
+        } else {
+            self.wire.simple(sql)
+        })
     }
 }
 
@@ -113,70 +117,10 @@ fn wire_output(reply: Reply) -> Output {
         return Ok(DBOutput::StatementComplete(count.unwrap_or(0)));
     }
     let types = reply.columns.iter().map(|(_, oid)| letter(*oid as u32)).collect();
-    Ok(DBOutput::Rows { types, rows: reply.rows.iter().map(|row| line(row)).collect() })
-}
-
-/// In this process.
-struct EmbeddedDoor {
-    runtime: std::sync::Arc<Runtime>,
-    session: Session,
-}
-
-impl DB for EmbeddedDoor {
-    type Error = Failure;
-    type ColumnType = Letter;
-
-    fn run(&mut self, sql: &str) -> Output {
-        let runtime = self.runtime.clone();
-        runtime.block_on(async {
-            match embedded_output(&mut self.session, sql).await {
-                Ok(output) => Ok(output),
-                Err(error) => {
-                    self.session.fail().await;
-                    Err(Failure(error.message().to_owned()))
-                }
-            }
-        })
-    }
-}
-
-async fn embedded_output(session: &mut Session, sql: &str) -> staffa::Result<DBOutput<Letter>> {
-    let Some(statement) = session.parse(sql)?.pop() else { return Ok(DBOutput::StatementComplete(0)) };
-    session.begin_implicit();
-    let prepared = session.prepare(statement, &[]).await?;
-    let output = match session.run(&prepared, Vec::new()).await? {
-        Outcome::Rows(mut stream) => {
-            let columns = stream.columns().to_vec();
-            let settings = session.format_settings()?;
-            let mut rows = Vec::new();
-            while let Some(batch) = stream.next().await {
-                rows.extend(encode(&batch?, &columns, &settings)?);
-            }
-            DBOutput::Rows { types: columns.iter().map(|column| letter(type_oid(&column.ty))).collect(), rows }
-        }
-        Outcome::Done(tag) => DBOutput::StatementComplete(tag.rows().unwrap_or(0)),
-        _ => DBOutput::StatementComplete(0),
-    };
-    session.end_implicit().await?;
-    Ok(output)
-}
-
-/// The text a client would see.
-fn encode(
-    batch: &RecordBatch,
-    columns: &[OutputColumn],
-    settings: &staffa::FormatSettings,
-) -> staffa::Result<Vec<Vec<String>>> {
-    let mut rows = vec![Vec::new(); batch.num_rows()];
-    for (index, column) in columns.iter().enumerate() {
-        let encoder = ColumnEncoder::new(batch.schema().field(index), &column.ty, Format::Text, settings)?;
-        let values = encoder.column(batch.column(index))?;
-        for (number, row) in rows.iter_mut().enumerate() {
-            let mut bytes = BytesMut::new();
-            row.push(values.write(number, &mut bytes)?.then(|| bytes.to_vec()));
-        }
-    }
-    Ok(rows.iter().map(|row| line(row)).collect())
+    Ok(DBOutput::Rows {
+        types,
+        rows: reply.rows.iter().map(|row| line(row)).collect(),
+    })
 }
 
 #[test]
@@ -197,25 +141,13 @@ fn wire_door(door: &str, extended: bool) {
         wire.simple("set timezone to 'UTC'");
         WireDoor { wire, extended }
     };
-    let create = |database: &str| assert_eq!(server.connect().simple(&format!("create database {database}")).code(), "");
-    run_files(door, create, make);
-}
-
-#[test]
-fn embedded_engine() {
-    let folder = TempDir::new().unwrap();
-    let runtime = std::sync::Arc::new(Runtime::new().unwrap());
-    let warehouse = runtime.block_on(Warehouse::open(Config::new(folder.path()))).unwrap();
-    let session = |database: &str| {
-        let options = SessionOptions { database: database.to_owned(), allow_files: false, ..SessionOptions::default() };
-        runtime.block_on(warehouse.session(options)).unwrap()
-    };
-    let make = |database: &str| EmbeddedDoor { runtime: runtime.clone(), session: session(database) };
     let create = |database: &str| {
-        runtime.block_on(session("staffa").execute(&format!("create database {database}"), &[])).unwrap();
+        assert_eq!(
+            server.connect().simple(&format!("create database {database}")).code(),
+            ""
+        )
     };
-    run_files("embedded", create, make);
-    runtime.block_on(warehouse.close());
+    run_files(door, create, make);
 }
 
 /// Runs every file and fails with all differences.
@@ -225,7 +157,12 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str
     let mut failures = BTreeMap::new();
     let (mut files, mut records) = (0, 0);
     for path in slt_files(&root) {
-        let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(&root)
+            .unwrap()
+            .with_extension("")
+            .to_string_lossy()
+            .into_owned();
         if !name.contains(&wanted) {
             continue;
         }
@@ -234,16 +171,30 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str
         let mut runner = Runner::new(|| async { Ok(make(&database)) });
         runner.add_label("staffa");
         runner.add_label(door);
-        runner.with_column_validator(|actual, expected| actual == expected);
+        if std::env::var_os("STAFFA_SLT_PENDING").is_none() {
+            runner.add_label("pending");
+        }
+        runner.with_column_validator(|actual, expected| {
+            let same = |(actual, expected): (&Letter, &Letter)| {
+                expected.0 == '?' || actual == expected || "SIL".contains(actual.0) && "SIL".contains(expected.0)
+            };
+            actual.len() == expected.len() && actual.iter().zip(expected).all(same)
+        });
         runner.with_validator(|_, actual, expected| {
             let trimmed = |line: &str| line.trim_end().to_owned();
-            actual.iter().map(|row| trimmed(&row[0])).eq(expected.iter().map(|line| trimmed(line)))
+            actual
+                .iter()
+                .map(|row| trimmed(&row[0]))
+                .eq(expected.iter().map(|line| trimmed(line)))
         });
         files += 1;
-        for record in sqllogictest::parse::<Letter>(&script(&path, door)).unwrap() {
+        for record in sqllogictest::parse_with_name::<Letter>(&script(&path, door), name.as_str()).unwrap() {
             records += 1;
             if let Err(error) = runner.run(record) {
-                failures.entry(name.clone()).or_insert_with(Vec::new).push(error.to_string());
+                failures
+                    .entry(name.clone())
+                    .or_insert_with(Vec::new)
+                    .push(error.to_string());
             }
         }
     }
@@ -252,7 +203,12 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str
         println!("--- {name}: {} differences\n{}", errors.len(), errors.join("\n"));
     }
     assert!(files > 0, "no file matches STAFFA_SLT={wanted}");
-    assert_eq!(count, 0, "{count} differences in {} of {files} files ({records} records), door {door}", failures.len());
+    assert_eq!(
+        count,
+        0,
+        "{count} differences in {} of {files} files ({records} records), door {door}",
+        failures.len()
+    );
     println!("{door}: {records} records in {files} files");
 }
 
@@ -263,7 +219,9 @@ fn script(path: &Path, door: &str) -> String {
         return text;
     }
     let without_state = |line: &str| {
-        let Some((kind, state)) = line.split_once(" error ") else { return line.to_owned() };
+        let Some((kind, state)) = line.split_once(" error ") else {
+            return line.to_owned();
+        };
         if kind != "statement" && kind != "query" {
             return line.to_owned();
         }

@@ -71,7 +71,13 @@ impl Server {
         loop {
             let text = String::from_utf8_lossy(&fs::read(&log).unwrap()[read_from..]).into_owned();
             if let Some(address) = listening_address(&text) {
-                return Ok(Self { child, address, data: folder.join("data"), log, _folder: None });
+                return Ok(Self {
+                    child,
+                    address,
+                    data: folder.join("data"),
+                    log,
+                    _folder: None,
+                });
             }
             if child.try_wait().unwrap().is_some() {
                 return Err(String::from_utf8_lossy(&fs::read(&log).unwrap()[read_from..]).into_owned());
@@ -121,13 +127,21 @@ impl Server {
 
     pub fn configuration(&self) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.address.port()).user("admin").dbname("staffa");
+        config
+            .host("127.0.0.1")
+            .port(self.address.port())
+            .user("admin")
+            .dbname("staffa");
         config
     }
 
     /// The server is alive, answers, and no task of it panicked.
     pub fn assert_well(&mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "the server is gone:\n{}", self.log());
+        assert!(
+            self.child.try_wait().unwrap().is_none(),
+            "the server is gone:\n{}",
+            self.log()
+        );
         let reply = self.connect().simple("select 1");
         assert_eq!(reply.text(), vec![vec![Some("1".to_owned())]], "{:?}", reply.error);
         let log = self.log();
@@ -172,8 +186,9 @@ impl Drop for Server {
 /// `serve` on `folder/data` and a free port.
 pub fn serve(folder: &Path, flags: &[&str]) -> Vec<String> {
     let data = folder.join("data");
-    let mut arguments: Vec<String> =
-        ["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"].map(str::to_owned).into();
+    let mut arguments: Vec<String> = ["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"]
+        .map(str::to_owned)
+        .into();
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     arguments
 }
@@ -192,7 +207,11 @@ fn clean(mut command: Command) -> Command {
 
 /// Sends a signal by name.
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
     assert!(status.success(), "kill -{name} {pid}");
 }
 
@@ -212,7 +231,11 @@ pub fn package() -> &'static Path {
 /// Runs a Python program of this package and returns what it printed; fails when it does.
 pub fn python(script: &str, arguments: &[&str]) -> String {
     let output = python_command(script).args(arguments).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{script} {}:\n{text}", arguments.join(" "));
     text
 }
@@ -220,12 +243,16 @@ pub fn python(script: &str, arguments: &[&str]) -> String {
 /// Python with the packages `scripts/setup` installed, about to run a program of this package.
 pub fn python_command(script: &str) -> Command {
     let interpreter = std::env::var_os("STAFFA_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")
-        });
+        let cache = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"));
         cache.join("staffa/venv/bin/python")
     });
-    assert!(interpreter.exists(), "{} is missing: run scripts/setup", interpreter.display());
+    assert!(
+        interpreter.exists(),
+        "{} is missing: run scripts/setup",
+        interpreter.display()
+    );
     let mut command = Command::new(interpreter);
     command.arg(package().join(script)).stdin(Stdio::null());
     command

@@ -11,7 +11,7 @@ use crate::support::{Server, package};
 use crate::wire::Reply;
 
 const RELATIVE: f64 = 1e-9;
-const ABSOLUTE: f64 = 5e-7;
+const ABSOLUTE: f64 = 1e-6;
 /// What scale 0.01 puts in place of Q11's fraction: 0.0001 / 0.01.
 const Q11_FRACTION: &str = "0.01";
 
@@ -19,7 +19,15 @@ const Q11_FRACTION: &str = "0.01";
 fn answers_equal_duckdbs() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
-    let arguments = ["demo", "--scale", "0.01", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let arguments = [
+        "demo",
+        "--scale",
+        "0.01",
+        "--data",
+        data.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let mut server = Server::try_start(folder.path(), &arguments.map(str::to_owned), &[])
         .unwrap_or_else(|log| panic!("the demo did not start:\n{log}"));
     let mut wire = server.connect();

@@ -91,7 +91,12 @@ impl Wire {
         stream.set_read_timeout(Some(SILENCE)).unwrap();
         stream.set_write_timeout(Some(SILENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, parameters: Vec::new(), key: None, status: 0 }
+        Self {
+            stream,
+            parameters: Vec::new(),
+            key: None,
+            status: 0,
+        }
     }
 
     /// Logs in without a password.
@@ -114,7 +119,10 @@ impl Wire {
         for message in &messages {
             match message.tag {
                 b'S' => {
-                    let mut words = message.body.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+                    let mut words = message
+                        .body
+                        .split(|byte| *byte == 0)
+                        .map(|word| String::from_utf8_lossy(word).into_owned());
                     wire.parameters.push((words.next().unwrap(), words.next().unwrap()));
                 }
                 b'K' => {
@@ -214,7 +222,9 @@ pub fn reply(messages: Vec<Message>) -> Reply {
         match message.tag {
             b'T' => reply.columns = row_description(&message.body),
             b'D' => reply.rows.push(data_row(&message.body)),
-            b'C' => reply.tags.push(String::from_utf8_lossy(&message.body[..message.body.len() - 1]).into_owned()),
+            b'C' => reply
+                .tags
+                .push(String::from_utf8_lossy(&message.body[..message.body.len() - 1]).into_owned()),
             b'E' if reply.error.is_none() => reply.error = Some(error_fields(&message.body)),
             _ => {}
         }

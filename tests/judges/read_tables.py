@@ -38,6 +38,8 @@ def plain(value):
         return bytes(value)
     if isinstance(value, float) and math.isnan(value):
         return None
+    if isinstance(value, str):
+        return value.rstrip(" ")  # char(n) is stored without its padding
     return str(value) if hasattr(value, "hex") and hasattr(value, "urn") else value
 
 
@@ -45,7 +47,7 @@ def summary(values):
     """(values, least, greatest); order is Python's, the same for every engine."""
     present = [plain(v) for v in values if v is not None]
     kept = sorted((v for v in present if v is not None), key=lambda v: (str(v) if isinstance(v, (list, dict, bytes)) else v))
-    return len(present), *(repr(v) for v in (kept[0], kept[-1])) if kept else (None, None)
+    return (len(present), repr(kept[0]), repr(kept[-1])) if kept else (len(present), None, None)
 
 
 def by_pyiceberg(table):

@@ -72,7 +72,8 @@ impl Writing {
         let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);
         let stores = session.warehouse.stores().clone();
         let spawner = cpu.clone();
-        let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec).await });
+        let counter = session.file_counter();
+        let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec, counter).await });
         Ok(Self { table, task })
     }
 
@@ -104,8 +105,8 @@ async fn write_all(
     context: Arc<TaskContext>,
     stores: staffa_storage::Stores,
     spec: Arc<WriteSpec>,
+    counter: Arc<AtomicU64>,
 ) -> Result<Vec<WrittenFile>> {
-    let counter = Arc::new(AtomicU64::new(0));
     let pool = Arc::clone(context.memory_pool());
     let mut writers: FuturesUnordered<_> = (0..plan.properties().output_partitioning().partition_count())
         .map(|partition| {

@@ -48,8 +48,7 @@ impl Error {
         if converted.position().is_none()
             && let Some(span) = span
         {
-            let location =
-                datafusion::sql::sqlparser::tokenizer::Location::new(span.start.line, span.start.column);
+            let location = datafusion::sql::sqlparser::tokenizer::Location::new(span.start.line, span.start.column);
             if let Some(position) = position_of(text, location) {
                 converted = converted.with_position(position);
             }
@@ -123,7 +122,9 @@ fn convert(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::ParquetError(inner) => match staffa_storage::Error::find_in(inner.as_ref()) {
             Some(own) => from_storage(own),
-            None => Error::new(ErrorKind::DataCorrupted, "could not read a Parquet file").with_detail(inner.to_string()),
+            None => {
+                Error::new(ErrorKind::DataCorrupted, "could not read a Parquet file").with_detail(inner.to_string())
+            }
         },
         DataFusionError::ObjectStore(inner) => match staffa_storage::Error::find_in(inner.as_ref()) {
             Some(own) => from_storage(own),
@@ -133,9 +134,9 @@ fn convert(error: &DataFusionError) -> Error {
         DataFusionError::ExecutionJoin(inner) => {
             Error::internal("a part of the query ended unexpectedly").with_detail(inner.to_string())
         }
-        DataFusionError::Plan(message) | DataFusionError::Execution(message) | DataFusionError::Configuration(message) => {
-            by_wording(message)
-        }
+        DataFusionError::Plan(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Configuration(message) => by_wording(message),
         DataFusionError::Internal(message) => match by_wording(message) {
             recognised if recognised.kind() != ErrorKind::SyntaxError => recognised,
             _ => Error::internal(first_line(message)),
@@ -192,7 +193,10 @@ fn from_schema(error: &SchemaError) -> Error {
             let relation = field.relation.as_ref();
             if let Some(relation) = relation
                 && !valid_fields.iter().any(|valid| {
-                    valid.relation.as_ref().is_some_and(|valid| relation.resolved_eq(valid) || relation.table() == valid.table())
+                    valid
+                        .relation
+                        .as_ref()
+                        .is_some_and(|valid| relation.resolved_eq(valid) || relation.table() == valid.table())
                 })
             {
                 let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
@@ -244,8 +248,11 @@ fn from_arrow(error: &ArrowError) -> Error {
 
 fn out_of_memory(message: &str) -> Error {
     if message.contains("disk") {
-        return Error::new(ErrorKind::ConfigurationLimitExceeded, "temporary file size exceeds the spill limit")
-            .with_hint("Use a smaller query, or raise the spill limit of the server.");
+        return Error::new(
+            ErrorKind::ConfigurationLimitExceeded,
+            "temporary file size exceeds the spill limit",
+        )
+        .with_hint("Use a smaller query, or raise the spill limit of the server.");
     }
     Error::new(ErrorKind::OutOfMemory, "out of memory")
         .with_detail("The query needs more memory than its limit.")
@@ -254,6 +261,9 @@ fn out_of_memory(message: &str) -> Error {
 
 fn not_implemented(message: &str) -> Error {
     let first = first_line(message);
+    if first.contains("OuterReferenceColumn") || first.contains("logical expression") {
+        return by_wording(message);
+    }
     let lower = lower_first(first.trim_start_matches("Unsupported "));
     if first.starts_with("Unsupported ") {
         return Error::unsupported(format!("{lower} is not supported"));
@@ -282,14 +292,19 @@ fn by_wording(message: &str) -> Error {
     if let Some(name) = between(line, "Failed to coerce arguments to satisfy a call to '", "'") {
         return undefined_function_call(&name, line);
     }
-    if let Some(name) = between(line, "Function '", "'").filter(|_| has("expects") || has("requires") || has("does not support")) {
+    if let Some(name) =
+        between(line, "Function '", "'").filter(|_| has("expects") || has("requires") || has("does not support"))
+    {
         return undefined_function_call(&name, line);
     }
     if has("No function matches the given name and argument types") {
         let name = between(line, "argument types '", "(").unwrap_or_default();
         return undefined_function_call(&name, line);
     }
-    if has("must appear in the GROUP BY clause") || has("must be part of GROUP BY") || has("could not be resolved from available columns") {
+    if has("must appear in the GROUP BY clause")
+        || has("must be part of GROUP BY")
+        || has("could not be resolved from available columns")
+    {
         return grouping(line);
     }
     if let Some((what, value)) = cannot_cast(line) {
@@ -299,13 +314,20 @@ fn by_wording(message: &str) -> Error {
     if lower.contains("parser error") || has("Error parsing timestamp") || has("Unable to parse") {
         return Error::new(ErrorKind::InvalidDatetimeFormat, lower_first(line));
     }
-    if lower.contains("overflow") || lower.contains("out of range") || has("can't be cast") || has("Can't cast value")
-        || has("is too large to store") || has("is too small to store")
+    if lower.contains("overflow")
+        || lower.contains("out of range")
+        || has("can't be cast")
+        || has("Can't cast value")
+        || has("is too large to store")
+        || has("is too small to store")
     {
         return Error::new(ErrorKind::NumericOutOfRange, out_of_range(line));
     }
     if has("Regex") || lower.contains("regular expression") || lower.contains("regex parse") {
-        return Error::new(ErrorKind::InvalidRegularExpression, format!("invalid regular expression: {line}"));
+        return Error::new(
+            ErrorKind::InvalidRegularExpression,
+            format!("invalid regular expression: {line}"),
+        );
     }
     if let Some((left, right)) = coercion(line) {
         let message = format!("operator does not exist: {} {} {}", left.0, left.1, right);
@@ -317,14 +339,26 @@ fn by_wording(message: &str) -> Error {
         return Error::new(ErrorKind::CardinalityViolation, message);
     }
     if has("UNION") && has("same number of columns") || has("queries have different number of columns") {
-        return Error::new(ErrorKind::SyntaxError, "each UNION query must have the same number of columns");
+        return Error::new(
+            ErrorKind::SyntaxError,
+            "each UNION query must have the same number of columns",
+        );
     }
     if has("Invalid placeholder") || has("Placeholder value") || has("placeholder") && has("not found") {
-        let name = line.split_whitespace().find(|word| word.starts_with('$')).unwrap_or("$0");
-        return Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {}", name.trim_matches('\'')));
+        let name = line
+            .split_whitespace()
+            .find(|word| word.starts_with('$'))
+            .unwrap_or("$0");
+        return Error::new(
+            ErrorKind::UndefinedParameter,
+            format!("there is no parameter {}", name.trim_matches('\'')),
+        );
     }
     if has("Projections require unique expression names") {
-        return Error::new(ErrorKind::DuplicateColumn, "two columns of a subquery have the same name");
+        return Error::new(
+            ErrorKind::DuplicateColumn,
+            "two columns of a subquery have the same name",
+        );
     }
     if has("Aggregate functions are not allowed") || has("aggregate function") && has("not allowed") {
         return Error::new(ErrorKind::GroupingError, lower_first(line));
@@ -334,6 +368,10 @@ fn by_wording(message: &str) -> Error {
     }
     if has("table name") && has("specified more than once") || has("duplicate") && has("alias") {
         return Error::new(ErrorKind::DuplicateAlias, lower_first(line));
+    }
+    if has("OuterReferenceColumn") {
+        return Error::unsupported("this kind of correlated subquery is not supported")
+            .with_hint("Write it as a join, or aggregate in the subquery.");
     }
     if has("Physical plan does not support logical expression") || has("not supported") || has("not implemented") {
         return Error::unsupported(lower_first(line));
@@ -352,9 +390,13 @@ fn undefined_function_call(name: &str, line: &str) -> Error {
 }
 
 fn grouping(line: &str) -> Error {
-    let column = between(line, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"", "\"")
-        .or_else(|| between(line, "column \"", "\""))
-        .or_else(|| between(line, "Expression ", " could not be resolved"));
+    let column = between(
+        line,
+        "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"",
+        "\"",
+    )
+    .or_else(|| between(line, "column \"", "\""))
+    .or_else(|| between(line, "Expression ", " could not be resolved"));
     match column {
         Some(column) => {
             let column = column.replace('"', "");
@@ -383,7 +425,9 @@ fn coercion(line: &str) -> Option<((String, String), String)> {
         .or_else(|| line.split_once("Cannot infer common type for "))
         .map(|(_, rest)| rest)?;
     let rest = rest.split(" to valid types").next().unwrap_or(rest);
-    for operator in [" = ", " != ", " <= ", " >= ", " < ", " > ", " + ", " - ", " * ", " / ", " % ", " AND ", " OR "] {
+    for operator in [
+        " = ", " != ", " <= ", " >= ", " < ", " > ", " + ", " - ", " * ", " / ", " % ", " AND ", " OR ",
+    ] {
         if let Some((left, right)) = rest.split_once(operator) {
             return Some(((sql_name(left), operator.trim().replace("!=", "<>")), sql_name(right)));
         }
@@ -443,7 +487,12 @@ fn strip_marker(name: &str) -> &str {
 fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).clamp(1, 3);
     candidates
-        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(name, candidate), candidate))
+        .map(|candidate| {
+            (
+                datafusion::common::utils::datafusion_strsim::levenshtein(name, candidate),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

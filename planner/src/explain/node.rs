@@ -48,7 +48,11 @@ impl Node {
             actual_nanoseconds: metrics.as_ref().and_then(MetricsSet::elapsed_compute),
             counters: metrics.as_ref().map(counters).unwrap_or_default(),
             scan,
-            children: plan.children().into_iter().map(|child| Node::of(child.as_ref(), reports, options)).collect(),
+            children: plan
+                .children()
+                .into_iter()
+                .map(|child| Node::of(child.as_ref(), reports, options))
+                .collect(),
         }
     }
 
@@ -80,8 +84,18 @@ impl Node {
 fn scan_of(plan: &dyn ExecutionPlan, reports: &mut Vec<ScanReport>) -> Option<ScanReport> {
     let source = (plan as &dyn std::any::Any).downcast_ref::<DataSourceExec>()?;
     let config = source.data_source().downcast_ref::<FileScanConfig>()?;
-    let files = config.file_groups.iter().map(|group| group.files().len()).sum::<usize>();
-    let first = config.file_groups.iter().find_map(|group| group.files().first())?.object_meta.location.to_string();
+    let files = config
+        .file_groups
+        .iter()
+        .map(|group| group.files().len())
+        .sum::<usize>();
+    let first = config
+        .file_groups
+        .iter()
+        .find_map(|group| group.files().first())?
+        .object_meta
+        .location
+        .to_string();
     let of_table = |report: &ScanReport| !report.directory.is_empty() && first.starts_with(&report.directory);
     // Large files are shared between groups, so the counts may differ; then the table alone decides.
     let index = reports

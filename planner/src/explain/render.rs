@@ -41,7 +41,9 @@ fn node_lines(node: &Node, options: &ExplainOptions, depth: usize, lines: &mut V
         line.push_str(&format!("  (cost=0.00..{}.00 rows={rows} width={width})", node.cost()));
     }
     if options.analyze {
-        let rows = node.actual_rows.map_or_else(|| "unknown".to_string(), |rows| rows.to_string());
+        let rows = node
+            .actual_rows
+            .map_or_else(|| "unknown".to_string(), |rows| rows.to_string());
         match node.actual_nanoseconds.filter(|_| options.timing) {
             Some(time) => line.push_str(&format!(" (actual time={:.3} ms rows={rows})", time as f64 / 1e6)),
             None => line.push_str(&format!(" (actual rows={rows})")),
@@ -100,7 +102,10 @@ fn node_json(node: &Node, options: &ExplainOptions) -> Value {
     if options.analyze {
         put("Actual Rows", json!(node.actual_rows));
         if options.timing {
-            put("Actual Total Time", json!(node.actual_nanoseconds.map(|time| time as f64 / 1e6)));
+            put(
+                "Actual Total Time",
+                json!(node.actual_nanoseconds.map(|time| time as f64 / 1e6)),
+            );
         }
     }
     if let Some(detail) = &node.detail {
@@ -118,7 +123,10 @@ fn node_json(node: &Node, options: &ExplainOptions) -> Value {
         put(name, json!(value));
     }
     if !node.children.is_empty() {
-        put("Plans", Value::Array(node.children.iter().map(|child| node_json(child, options)).collect()));
+        put(
+            "Plans",
+            Value::Array(node.children.iter().map(|child| node_json(child, options)).collect()),
+        );
     }
     Value::Object(object)
 }

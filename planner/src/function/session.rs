@@ -113,7 +113,11 @@ pub(super) struct SessionFunction {
 impl SessionFunction {
     pub(super) fn named(name: &str, facts: &Arc<SessionFacts>) -> Option<Self> {
         let (name, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
-        let volatility = if *kind == Kind::ClockTime { Volatility::Volatile } else { Volatility::Stable };
+        let volatility = if *kind == Kind::ClockTime {
+            Volatility::Volatile
+        } else {
+            Volatility::Stable
+        };
         let signature = match kind {
             Kind::CurrentSchemas => Signature::exact(vec![DataType::Boolean], volatility),
             Kind::CurrentSetting => Signature::one_of(
@@ -125,11 +129,19 @@ impl SessionFunction {
             ),
             _ => Signature::nullary(volatility),
         };
-        Some(Self { name, kind: *kind, facts: Arc::clone(facts), signature })
+        Some(Self {
+            name,
+            kind: *kind,
+            facts: Arc::clone(facts),
+            signature,
+        })
     }
 
     pub(super) fn with_facts(&self, facts: &Arc<SessionFacts>) -> Self {
-        Self { facts: Arc::clone(facts), ..self.clone() }
+        Self {
+            facts: Arc::clone(facts),
+            ..self.clone()
+        }
     }
 
     fn sql_type(&self) -> SqlType {
@@ -173,7 +185,11 @@ impl SessionFunction {
             }
             _ => return Err(Error::unsupported("current_schemas() with a column is not supported").into()),
         };
-        let schemas = if implicit { &self.facts.schemas_with_implicit } else { &self.facts.schemas };
+        let schemas = if implicit {
+            &self.facts.schemas_with_implicit
+        } else {
+            &self.facts.schemas
+        };
         let values: StringViewArray = schemas.iter().map(|schema| Some(schema.as_str())).collect();
         let DataType::List(element) = args.return_type() else {
             return Err(Error::internal("current_schemas() yields an array").into());
@@ -187,7 +203,9 @@ impl SessionFunction {
         let missing_ok = match args.args.get(1) {
             None => false,
             Some(ColumnarValue::Scalar(ScalarValue::Boolean(flag))) => *flag == Some(true),
-            Some(_) => return Err(Error::unsupported("current_setting() takes a constant as its second argument").into()),
+            Some(_) => {
+                return Err(Error::unsupported("current_setting() takes a constant as its second argument").into());
+            }
         };
         let look_up = |name: &str| match self.facts.settings.get(&name.to_lowercase()) {
             Some(value) => Ok(Some(value.clone())),
@@ -204,8 +222,10 @@ impl SessionFunction {
             }
             Some(ColumnarValue::Array(names)) => {
                 let names = names.as_string_view();
-                let values =
-                    names.iter().map(|name| name.map_or(Ok(None), look_up)).collect::<Result<StringViewArray, Error>>()?;
+                let values = names
+                    .iter()
+                    .map(|name| name.map_or(Ok(None), look_up))
+                    .collect::<Result<StringViewArray, Error>>()?;
                 Ok(ColumnarValue::Array(Arc::new(values)))
             }
             _ => Err(Error::internal("current_setting() takes a text").into()),
@@ -227,8 +247,16 @@ impl ScalarUDFImpl for SessionFunction {
     }
 
     fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let nullable = matches!(self.kind, Kind::CurrentSchema | Kind::CurrentSchemas | Kind::CurrentSetting);
-        Ok(Arc::new(arrow_field(self.name, &self.sql_type(), nullable, &self.facts.time_zone)))
+        let nullable = matches!(
+            self.kind,
+            Kind::CurrentSchema | Kind::CurrentSchemas | Kind::CurrentSetting
+        );
+        Ok(Arc::new(arrow_field(
+            self.name,
+            &self.sql_type(),
+            nullable,
+            &self.facts.time_zone,
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -19,7 +19,9 @@ pub(super) struct Sleep {
 
 impl Sleep {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Float64], Volatility::Volatile) }
+        Self {
+            signature: Signature::exact(vec![DataType::Float64], Volatility::Volatile),
+        }
     }
 }
 

@@ -28,18 +28,32 @@ pub(crate) struct TextCasts {
 
 impl TextCasts {
     pub(crate) fn of(context: &PlanContext) -> Result<Self> {
-        let setting = |name: &str| context.settings.get(name).map(|value| value.to_lowercase()).unwrap_or_default();
+        let setting = |name: &str| {
+            context
+                .settings
+                .get(name)
+                .map(|value| value.to_lowercase())
+                .unwrap_or_default()
+        };
         let order = match setting("datestyle") {
             style if style.contains("dmy") => DateOrder::Dmy,
             style if style.contains("ymd") => DateOrder::Ymd,
             _ => DateOrder::Mdy,
         };
-        let bytea = if setting("bytea_output") == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
+        let bytea = if setting("bytea_output") == "escape" {
+            ByteaOutput::Escape
+        } else {
+            ByteaOutput::Hex
+        };
         let digits = setting("extra_float_digits").parse().unwrap_or(1);
         let settings = FormatSettings::new(&context.time_zone, order, bytea, digits)?
             .with_now(context.transaction_time.timestamp_micros());
         let key = format!("{} {order:?} {bytea:?} {digits} {}", context.time_zone, settings.now);
-        Ok(Self { settings: Arc::new(settings), time_zone: context.time_zone.as_str().into(), key: key.into() })
+        Ok(Self {
+            settings: Arc::new(settings),
+            time_zone: context.time_zone.as_str().into(),
+            key: key.into(),
+        })
     }
 
     /// The text read as a value of this type.
@@ -54,8 +68,15 @@ impl TextCasts {
 
     fn call(&self, expression: Expr, direction: Direction) -> Expr {
         let signature = Signature::any(1, Volatility::Immutable);
-        let func = Arc::new(ScalarUDF::from(TextCast { direction, casts: self.clone(), signature }));
-        Expr::ScalarFunction(ScalarFunction { func, args: vec![expression] })
+        let func = Arc::new(ScalarUDF::from(TextCast {
+            direction,
+            casts: self.clone(),
+            signature,
+        }));
+        Expr::ScalarFunction(ScalarFunction {
+            func,
+            args: vec![expression],
+        })
     }
 }
 
@@ -92,13 +113,21 @@ impl TextCast {
     fn parsed(&self, texts: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
         let mut decoder = ColumnDecoder::new(ty, Format::Text, &self.casts.settings, texts.len());
         for row in 0..texts.len() {
-            let text = if texts.is_null(row) { None } else { Some(text_at(texts, row)?.as_bytes()) };
+            let text = if texts.is_null(row) {
+                None
+            } else {
+                Some(text_at(texts, row)?.as_bytes())
+            };
             decoder.append(text)?;
         }
         let values = decoder.finish()?;
         let wanted = data_type(ty, &self.casts.time_zone);
         // Only the zone's label can differ: the instant is the same.
-        if values.data_type() == &wanted { Ok(values) } else { Ok(arrow::compute::cast(&values, &wanted)?) }
+        if values.data_type() == &wanted {
+            Ok(values)
+        } else {
+            Ok(arrow::compute::cast(&values, &wanted)?)
+        }
     }
 
     fn printed(&self, values: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {

@@ -15,7 +15,9 @@ pub(super) struct TypeOf {
 
 impl TypeOf {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::any(1, Volatility::Stable) }
+        Self {
+            signature: Signature::any(1, Volatility::Stable),
+        }
     }
 }
 
@@ -39,7 +41,9 @@ impl ScalarUDFImpl for TypeOf {
         let name = sql_type(field).to_string();
         // `numeric(10,2)` is `numeric`, `character varying(3)[]` is `character varying[]`.
         let plain = match (name.find('('), name.rfind(')')) {
-            (Some(open), Some(close)) if !name.starts_with("struct") => format!("{}{}", &name[..open], &name[close + 1..]),
+            (Some(open), Some(close)) if !name.starts_with("struct") => {
+                format!("{}{}", &name[..open], &name[close + 1..])
+            }
             _ => name,
         };
         Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(plain))))

@@ -20,7 +20,9 @@ pub(super) struct RandomUuid {
 
 impl RandomUuid {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::nullary(Volatility::Volatile) }
+        Self {
+            signature: Signature::nullary(Volatility::Volatile),
+        }
     }
 }
 

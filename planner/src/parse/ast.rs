@@ -12,28 +12,83 @@ pub(crate) enum Ast {
     Insert(Box<Insert>),
     CreateTable(Box<CreateTableAst>),
     CreateView(Box<CreateViewAst>),
-    CreateSchema { name: ObjectName, if_not_exists: bool },
-    CreateDatabase { name: Ident },
-    Drop { kind: DropKind, names: Vec<ObjectName>, if_exists: bool, cascade: bool },
-    DropDatabase { name: Ident, if_exists: bool },
-    Comment { object: ObjectName, column: bool, text: Option<String> },
-    Copy { from: bool, source: CopySource, options: Vec<(String, Vec<String>)>, stdio: bool },
-    Set { name: String, value: Option<String>, local: bool },
-    Show { name: Option<String> },
-    Reset { name: Option<String> },
+    CreateSchema {
+        name: ObjectName,
+        if_not_exists: bool,
+    },
+    CreateDatabase {
+        name: Ident,
+    },
+    Drop {
+        kind: DropKind,
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    DropDatabase {
+        name: Ident,
+        if_exists: bool,
+    },
+    Comment {
+        object: ObjectName,
+        column: bool,
+        text: Option<String>,
+    },
+    Copy {
+        from: bool,
+        source: CopySource,
+        options: Vec<(String, Vec<String>)>,
+        stdio: bool,
+    },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
+    Show {
+        name: Option<String>,
+    },
+    Reset {
+        name: Option<String>,
+    },
     Discard(DiscardTarget),
-    Begin { modes: TransactionModes, tag: &'static str },
-    Commit { chain: bool },
-    Rollback { chain: bool },
-    SetTransaction { modes: TransactionModes, session: bool },
-    Prepare { name: Ident, types: Vec<datafusion::sql::sqlparser::ast::DataType>, statement: Box<ParsedStatement> },
-    Execute { name: Ident, arguments: Vec<Expr> },
-    Deallocate { name: Option<Ident> },
+    Begin {
+        modes: TransactionModes,
+        tag: &'static str,
+    },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    SetTransaction {
+        modes: TransactionModes,
+        session: bool,
+    },
+    Prepare {
+        name: Ident,
+        types: Vec<datafusion::sql::sqlparser::ast::DataType>,
+        statement: Box<ParsedStatement>,
+    },
+    Execute {
+        name: Ident,
+        arguments: Vec<Expr>,
+    },
+    Deallocate {
+        name: Option<Ident>,
+    },
     Explain(Box<ExplainAst>),
     /// Nothing to do here; answered with the tag.
-    Nothing { tag: &'static str },
+    Nothing {
+        tag: &'static str,
+    },
     /// Known, but not supported: `what` names it for the message.
-    Unsupported { what: String, tag: &'static str, hint: Option<&'static str> },
+    Unsupported {
+        what: String,
+        tag: &'static str,
+        hint: Option<&'static str>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

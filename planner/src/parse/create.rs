@@ -25,10 +25,23 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return database(cursor);
         }
     }
-    for words in [&["temporary"][..], &["temp"], &["local", "temporary"], &["local", "temp"]] {
+    for words in [
+        &["temporary"][..],
+        &["temp"],
+        &["local", "temporary"],
+        &["local", "temp"],
+    ] {
         if cursor.is_words(words) {
-            let object = if cursor.is_word_at(words.len(), "view") { "view" } else { "table" };
-            return Ok(unsupported(cursor, format!("CREATE TEMPORARY {}", object.to_uppercase()), "CREATE TABLE"));
+            let object = if cursor.is_word_at(words.len(), "view") {
+                "view"
+            } else {
+                "table"
+            };
+            return Ok(unsupported(
+                cursor,
+                format!("CREATE TEMPORARY {}", object.to_uppercase()),
+                "CREATE TABLE",
+            ));
         }
     }
     let known: &[(&[&str], &'static str)] = &[
@@ -95,7 +108,11 @@ fn schema(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
     let name = cursor.object_name()?;
     if cursor.is_word("authorization") || cursor.is_word("create") || cursor.is_word("grant") {
-        let what = if cursor.is_word("authorization") { "CREATE SCHEMA … AUTHORIZATION" } else { "elements in CREATE SCHEMA" };
+        let what = if cursor.is_word("authorization") {
+            "CREATE SCHEMA … AUTHORIZATION"
+        } else {
+            "elements in CREATE SCHEMA"
+        };
         return Ok(unsupported(cursor, what, "CREATE SCHEMA"));
     }
     Ok(Ast::CreateSchema { name, if_not_exists })
@@ -116,7 +133,11 @@ fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
     let name = cursor.object_name()?;
     let mut columns = Vec::new();
     if cursor.peek() == Some(&Token::LParen) {
-        columns = cursor.identifiers_in_parentheses()?.into_iter().map(|name| ViewColumn { name }).collect();
+        columns = cursor
+            .identifiers_in_parentheses()?
+            .into_iter()
+            .map(|name| ViewColumn { name })
+            .collect();
     }
     let mut comment = None;
     loop {
@@ -129,13 +150,24 @@ fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
         }
     }
     cursor.expect_word("as")?;
-    for words in [&["with", "check", "option"][..], &["cascaded", "check", "option"], &["local", "check", "option"]] {
+    for words in [
+        &["with", "check", "option"][..],
+        &["cascaded", "check", "option"],
+        &["local", "check", "option"],
+    ] {
         if cursor.ends_with_words(words) {
             return Ok(unsupported(cursor, "WITH CHECK OPTION", "CREATE VIEW"));
         }
     }
     let (query, sql) = cursor.query()?;
-    Ok(Ast::CreateView(Box::new(CreateViewAst { name, replace, columns, comment, query, sql })))
+    Ok(Ast::CreateView(Box::new(CreateViewAst {
+        name,
+        replace,
+        columns,
+        comment,
+        query,
+        sql,
+    })))
 }
 
 fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -242,7 +274,10 @@ fn once(cursor: &Cursor<'_>, first: bool, clause: &str) -> Result<()> {
     if first {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::SyntaxError, format!("{clause} specified more than once")).with_position(cursor.position()))
+    Err(
+        Error::new(ErrorKind::SyntaxError, format!("{clause} specified more than once"))
+            .with_position(cursor.position()),
+    )
 }
 
 fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> Result<Vec<T>> {
@@ -259,7 +294,11 @@ fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> R
 fn partition_term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
     let name = cursor.identifier()?;
     if !cursor.take_token(&Token::LParen) {
-        return Ok(PartitionTerm { transform: None, number: None, column: name });
+        return Ok(PartitionTerm {
+            transform: None,
+            number: None,
+            column: name,
+        });
     }
     let mut number = None;
     if matches!(cursor.peek(), Some(Token::Number(..))) {
@@ -271,7 +310,11 @@ fn partition_term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
         number = Some(unsigned(cursor)?);
     }
     cursor.expect_token(&Token::RParen)?;
-    Ok(PartitionTerm { transform: Some(name.value.to_ascii_lowercase()), number, column })
+    Ok(PartitionTerm {
+        transform: Some(name.value.to_ascii_lowercase()),
+        number,
+        column,
+    })
 }
 
 fn unsigned(cursor: &mut Cursor<'_>) -> Result<u32> {
@@ -297,7 +340,11 @@ fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
     } else {
         None
     };
-    Ok(SortTerm { column, descending, nulls_first })
+    Ok(SortTerm {
+        column,
+        descending,
+        nulls_first,
+    })
 }
 
 /// `name = value` of a WITH list.

@@ -4,9 +4,9 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
+use super::DIALECT;
 use super::limits::PARSER_DEPTH_MAX;
 use super::tokens::{Lexed, position_of, syntax_error_near};
-use super::DIALECT;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) struct Cursor<'a> {
@@ -18,7 +18,11 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(lexed: &'a Lexed<'a>) -> Self {
-        Self { lexed, at: 0, end: lexed.tokens.len() }
+        Self {
+            lexed,
+            at: 0,
+            end: lexed.tokens.len(),
+        }
     }
 
     pub(super) fn peek(&self) -> Option<&'a Token> {
@@ -56,7 +60,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn is_words(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(index, word)| self.is_word_at(index, word))
+        words
+            .iter()
+            .enumerate()
+            .all(|(index, word)| self.is_word_at(index, word))
     }
 
     pub(super) fn take_word(&mut self, word: &str) -> bool {
@@ -73,7 +80,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect_word(&mut self, word: &str) -> Result<()> {
-        if self.take_word(word) { Ok(()) } else { Err(self.unexpected()) }
+        if self.take_word(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     pub(super) fn take_token(&mut self, token: &Token) -> bool {
@@ -85,7 +96,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect_token(&mut self, token: &Token) -> Result<()> {
-        if self.take_token(token) { Ok(()) } else { Err(self.unexpected()) }
+        if self.take_token(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     /// An unquoted word in lower case.
@@ -144,9 +159,9 @@ impl<'a> Cursor<'a> {
     /// A string literal of any of PostgreSQL's forms.
     pub(super) fn string(&mut self) -> Result<String> {
         let value = match self.peek() {
-            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text)) => {
-                text.clone()
-            }
+            Some(
+                Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text),
+            ) => text.clone(),
             Some(Token::DollarQuotedString(text)) => text.value.clone(),
             _ => return Err(self.unexpected()),
         };
@@ -187,12 +202,29 @@ impl<'a> Cursor<'a> {
         Ok((query, self.text_between(start, self.end).to_string()))
     }
 
+    /// `TABLE t …` as `SELECT * FROM t …`, which is what it means.
+    pub(super) fn table_query(&mut self) -> Result<Box<Query>> {
+        let span = self.lexed.tokens[self.at].span;
+        let select = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+        let tokens = select
+            .into_iter()
+            .map(|token| TokenWithSpan::new(token, span))
+            .chain(self.lexed.tokens[self.at + 1..self.end].iter().cloned())
+            .collect();
+        let query = self.delegate_tokens(tokens, self.end, |parser| parser.parse_query())?;
+        self.at = self.end;
+        Ok(query)
+    }
+
     /// The text from the next token to the end, and the characters before it.
     pub(super) fn remaining_text(&self) -> (&'a str, usize) {
         if self.is_end() {
             return ("", 0);
         }
-        (self.text_between(self.at, self.end), self.lexed.places[self.at].characters_before)
+        (
+            self.text_between(self.at, self.end),
+            self.lexed.places[self.at].characters_before,
+        )
     }
 
     pub(super) fn skip_to_end(&mut self) {
@@ -206,8 +238,14 @@ impl<'a> Cursor<'a> {
 
     /// The last tokens before the end, latest last; for clauses that trail a query.
     pub(super) fn ends_with_words(&self, words: &[&str]) -> bool {
-        let Some(start) = self.end.checked_sub(words.len()).filter(|start| *start >= self.at) else { return false };
-        let mut probe = Cursor { lexed: self.lexed, at: start, end: self.end };
+        let Some(start) = self.end.checked_sub(words.len()).filter(|start| *start >= self.at) else {
+            return false;
+        };
+        let mut probe = Cursor {
+            lexed: self.lexed,
+            at: start,
+            end: self.end,
+        };
         probe.take_words(words)
     }
 
@@ -266,9 +304,18 @@ impl<'a> Cursor<'a> {
         end: usize,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
-        let tokens: Vec<TokenWithSpan> = self.lexed.tokens[start..end].to_vec();
-        let mut parser =
-            Parser::new(&DIALECT).with_recursion_limit(PARSER_DEPTH_MAX).with_tokens_with_locations(tokens);
+        self.delegate_tokens(self.lexed.tokens[start..end].to_vec(), end, read)
+    }
+
+    fn delegate_tokens<T>(
+        &self,
+        tokens: Vec<TokenWithSpan>,
+        end: usize,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let mut parser = Parser::new(&DIALECT)
+            .with_recursion_limit(PARSER_DEPTH_MAX)
+            .with_tokens_with_locations(tokens);
         let value = read(&mut parser).map_err(|error| self.parser_error(&error, end, &parser))?;
         if parser.peek_token_ref().token != Token::EOF {
             return Err(self.unexpected_at(self.index_at(parser.peek_token_ref().span.start, end)));
@@ -292,7 +339,10 @@ impl<'a> Cursor<'a> {
     /// The token at a place of the text; `end` when the place is unknown, as it is at the end.
     fn index_at(&self, location: Location, end: usize) -> usize {
         match position_of(self.lexed.text, location) {
-            Some(position) => self.lexed.places.partition_point(|place| place.characters_before + 1 < position),
+            Some(position) => self
+                .lexed
+                .places
+                .partition_point(|place| place.characters_before + 1 < position),
             None => end,
         }
     }

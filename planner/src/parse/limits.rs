@@ -22,9 +22,14 @@ const PREFIX_MAX: usize = 100;
 
 pub(super) fn check_length(sql: &str) -> Result<()> {
     if sql.len() > TEXT_BYTES_MAX {
-        return Err(Error::new(ErrorKind::ProgramLimitExceeded, "statement text is too long")
-            .with_detail(format!("The text has {} bytes, the limit is {TEXT_BYTES_MAX}.", sql.len()))
-            .with_hint("Load large amounts of data with COPY."));
+        return Err(
+            Error::new(ErrorKind::ProgramLimitExceeded, "statement text is too long")
+                .with_detail(format!(
+                    "The text has {} bytes, the limit is {TEXT_BYTES_MAX}.",
+                    sql.len()
+                ))
+                .with_hint("Load large amounts of data with COPY."),
+        );
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ fn error(sql: &str) -> crate::error::Error {
 fn a_message_is_split_and_each_statement_keeps_its_place() {
     let statements = parse(" select 1; ;\n select ';' -- ; \n ; begin ;").expect("fine");
     let found: Vec<(&str, usize)> = statements.iter().map(|s| (s.text.as_str(), s.offset)).collect();
-    assert_eq!(found, [("select 1", 1), ("select ';'", 14), ("begin", 33)]);
+    assert_eq!(found, [("select 1", 1), ("select ';'", 14), ("begin", 34)]);
     assert!(parse(" ; /* nothing */ ;").expect("fine").is_empty());
 }
 
@@ -50,8 +50,16 @@ fn classes_and_tags() {
         ("create or replace view v as select 1 as a", Ddl, "CREATE VIEW"),
         ("drop table if exists a, b cascade", Ddl, "DROP TABLE"),
         ("comment on table t is $$it's$$", Ddl, "COMMENT"),
-        ("begin isolation level repeatable read, read only", Transaction(TransactionClass::Begin), "BEGIN"),
-        ("start transaction read write", Transaction(TransactionClass::Begin), "START TRANSACTION"),
+        (
+            "begin isolation level repeatable read, read only",
+            Transaction(TransactionClass::Begin),
+            "BEGIN",
+        ),
+        (
+            "start transaction read write",
+            Transaction(TransactionClass::Begin),
+            "START TRANSACTION",
+        ),
         ("end", Transaction(TransactionClass::Commit), "COMMIT"),
         ("abort", Transaction(TransactionClass::Rollback), "ROLLBACK"),
         ("set transaction read only", Transaction(TransactionClass::Modes), "SET"),
@@ -73,17 +81,31 @@ fn classes_and_tags() {
 #[test]
 fn settings_are_read_as_text() {
     for (sql, expected) in [
-        ("set search_path to a, \"B c\", public", ("search_path", Some("a, \"B c\", public"), false)),
+        (
+            "set search_path to a, \"B c\", public",
+            ("search_path", Some("a, \"B c\", public"), false),
+        ),
         ("set search_path = 'A'", ("search_path", Some("\"A\""), false)),
-        ("set local statement_timeout = -1", ("statement_timeout", Some("-1"), true)),
-        ("set session datestyle to ISO, mdy", ("datestyle", Some("iso, mdy"), false)),
-        ("set time zone 'Europe/Berlin'", ("timezone", Some("Europe/Berlin"), false)),
+        (
+            "set local statement_timeout = -1",
+            ("statement_timeout", Some("-1"), true),
+        ),
+        (
+            "set session datestyle to ISO, mdy",
+            ("datestyle", Some("iso, mdy"), false),
+        ),
+        (
+            "set time zone 'Europe/Berlin'",
+            ("timezone", Some("Europe/Berlin"), false),
+        ),
         ("set extra_float_digits = 3", ("extra_float_digits", Some("3"), false)),
         ("set my.own to default", ("my.own", None, false)),
         ("set names 'utf8'", ("client_encoding", Some("utf8"), false)),
     ] {
         let parsed = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let Ast::Set { name, value, local } = &parsed[0].ast else { panic!("{sql} is a SET") };
+        let Ast::Set { name, value, local } = &parsed[0].ast else {
+            panic!("{sql} is a SET")
+        };
         assert_eq!((name.as_str(), value.as_deref(), *local), expected, "{sql}");
     }
 }
@@ -94,20 +116,34 @@ fn layouts_of_tables() {
                partition by (day(ts), bucket(16, a), truncate(a, 10)) sorted by (a desc nulls last, ts) comment 'c' \
                with (\"write.x\" = '1')";
     let parsed = parse(sql).expect("fine");
-    let Ast::CreateTable(create) = &parsed[0].ast else { panic!("a table") };
+    let Ast::CreateTable(create) = &parsed[0].ast else {
+        panic!("a table")
+    };
     let terms: Vec<(Option<&str>, Option<u32>, &str)> = create
         .partition_by
         .iter()
         .map(|term| (term.transform.as_deref(), term.number, term.column.value.as_str()))
         .collect();
-    assert_eq!(terms, [(Some("day"), None, "ts"), (Some("bucket"), Some(16), "a"), (Some("truncate"), Some(10), "a")]);
-    let sort: Vec<(&str, bool, Option<bool>)> =
-        create.sorted_by.iter().map(|term| (term.column.value.as_str(), term.descending, term.nulls_first)).collect();
+    assert_eq!(
+        terms,
+        [
+            (Some("day"), None, "ts"),
+            (Some("bucket"), Some(16), "a"),
+            (Some("truncate"), Some(10), "a")
+        ]
+    );
+    let sort: Vec<(&str, bool, Option<bool>)> = create
+        .sorted_by
+        .iter()
+        .map(|term| (term.column.value.as_str(), term.descending, term.nulls_first))
+        .collect();
     assert_eq!(sort, [("a", true, Some(false)), ("ts", false, None)]);
     assert_eq!(create.comment.as_deref(), Some("c"));
     assert_eq!(create.properties, [("write.x".to_string(), "1".to_string())]);
     let parsed = parse("create table t (a, b) partition by (a) as select 1, 2 with no data").expect("fine");
-    let Ast::CreateTable(create) = &parsed[0].ast else { panic!("a table") };
+    let Ast::CreateTable(create) = &parsed[0].ast else {
+        panic!("a table")
+    };
     assert!(!create.with_data && create.query.is_some() && create.column_names.len() == 2);
 }
 
@@ -119,7 +155,11 @@ fn texts_that_would_exhaust_the_stack_are_refused() {
     let unions = format!("select 1{}", " union all select 1".repeat(20_000));
     let nots = format!("select {} true", "not ".repeat(50_000));
     let minus = format!("select {} 1", "- ".repeat(50_000));
-    let cases = format!("select {}1{}", "case when true then ".repeat(20_000), " end".repeat(20_000));
+    let cases = format!(
+        "select {}1{}",
+        "case when true then ".repeat(20_000),
+        " end".repeat(20_000)
+    );
     let subscripts = format!("select a{}", "[1]".repeat(50_000));
     let casts = format!("select 1{}", "::int".repeat(50_000));
     for sql in [deep, flat, ors, unions, nots, minus, cases, subscripts, casts] {
@@ -138,5 +178,23 @@ fn every_prefix_of_a_statement_is_an_error_or_fine_but_no_panic() {
                select \"x\", 'y', $1::int, case when a then b end, $tag$z$tag$, e'\\n' from t where a = any(array[1]) -- c";
     for (at, _) in sql.char_indices() {
         let _ = parse(&sql[..at]);
+    }
+}
+
+/// Parsing happens on threads with ordinary stacks (2 MiB, as those of tests).
+#[test]
+fn texts_just_within_the_limits_parse_on_a_small_stack() {
+    let parentheses = format!("select {}1{}", "(".repeat(99), ")".repeat(99));
+    let subqueries = format!("{}select 1{}", "select * from (".repeat(99), ") s".repeat(99));
+    let scalar = format!("{}select 1{}", "select (".repeat(99), ")".repeat(99));
+    let calls = format!("select {}1{}", "abs(".repeat(99), ")".repeat(99));
+    let cases = format!("select {}1{}", "case when true then ".repeat(99), " end".repeat(99));
+    let sum = format!("select 1{}", "+1".repeat(999));
+    let unions = format!("select 1{}", " union all select 1".repeat(999));
+    for sql in [parentheses, subqueries, scalar, calls, cases, sum, unions] {
+        if let Err(error) = parse(&sql) {
+            // sqlparser may count deeper than the parentheses; a clear refusal is right, too.
+            assert_eq!(error.kind(), ErrorKind::StatementTooComplex, "{}…: {error}", &sql[..40]);
+        }
     }
 }

@@ -38,7 +38,10 @@ impl<'a> Lexed<'a> {
             let (end, _) = walk.advance(token.span.end);
             if !matches!(token.token, Token::Whitespace(_) | Token::EOF) {
                 tokens.push(token);
-                places.push(Place { bytes: start..end, characters_before });
+                places.push(Place {
+                    bytes: start..end,
+                    characters_before,
+                });
             }
         }
         Ok(Self { text, tokens, places })
@@ -107,7 +110,13 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(text: &'a str) -> Self {
-        Self { rest: text.chars(), length: text.len(), line: 1, column: 1, characters: 0 }
+        Self {
+            rest: text.chars(),
+            length: text.len(),
+            line: 1,
+            column: 1,
+            characters: 0,
+        }
     }
 
     /// Goes forward to a place; returns bytes and characters before it.

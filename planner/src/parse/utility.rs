@@ -39,34 +39,50 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "copy" => copy(cursor),
         "set" => set(cursor),
         "show" => show(cursor),
-        "reset" => Ok(Ast::Reset { name: setting_or_all(cursor)? }),
+        "reset" => Ok(Ast::Reset {
+            name: setting_or_all(cursor)?,
+        }),
         "discard" => discard(cursor),
         "begin" => {
             let _ = cursor.take_word("work") || cursor.take_word("transaction");
-            Ok(Ast::Begin { modes: transaction_modes(cursor)?, tag: "BEGIN" })
+            Ok(Ast::Begin {
+                modes: transaction_modes(cursor)?,
+                tag: "BEGIN",
+            })
         }
         "start" => {
             cursor.expect_word("transaction")?;
-            Ok(Ast::Begin { modes: transaction_modes(cursor)?, tag: "START TRANSACTION" })
+            Ok(Ast::Begin {
+                modes: transaction_modes(cursor)?,
+                tag: "START TRANSACTION",
+            })
         }
         "commit" | "end" => {
             if cursor.is_word("prepared") {
                 return Ok(unsupported(cursor, "COMMIT PREPARED", "COMMIT PREPARED"));
             }
-            Ok(Ast::Commit { chain: end_of_transaction(cursor)? })
+            Ok(Ast::Commit {
+                chain: end_of_transaction(cursor)?,
+            })
         }
         "rollback" | "abort" => rollback(cursor),
         "prepare" => prepare(cursor),
         "execute" => execute(cursor),
         "deallocate" => {
             let _ = cursor.take_word("prepare");
-            let name = if cursor.take_word("all") { None } else { Some(cursor.identifier()?) };
+            let name = if cursor.take_word("all") {
+                None
+            } else {
+                Some(cursor.identifier()?)
+            };
             Ok(Ast::Deallocate { name })
         }
         "explain" => explain(cursor),
         "close" => {
             if cursor.take_word("all") {
-                return Ok(Ast::Nothing { tag: "CLOSE CURSOR ALL" });
+                return Ok(Ast::Nothing {
+                    tag: "CLOSE CURSOR ALL",
+                });
             }
             Ok(unsupported(cursor, "CLOSE", "CLOSE CURSOR"))
         }
@@ -81,8 +97,26 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 const KNOWN: &[&str] = &[
-    "create", "drop", "comment", "copy", "set", "show", "reset", "discard", "begin", "start", "commit", "end",
-    "rollback", "abort", "prepare", "execute", "deallocate", "explain", "close", "unlisten",
+    "create",
+    "drop",
+    "comment",
+    "copy",
+    "set",
+    "show",
+    "reset",
+    "discard",
+    "begin",
+    "start",
+    "commit",
+    "end",
+    "rollback",
+    "abort",
+    "prepare",
+    "execute",
+    "deallocate",
+    "explain",
+    "close",
+    "unlisten",
 ];
 
 /// Statements PostgreSQL has and Staffa has not: tag and name.
@@ -122,7 +156,11 @@ fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static st
 
 pub(super) fn unsupported(cursor: &mut Cursor<'_>, what: impl Into<String>, tag: &'static str) -> Ast {
     cursor.skip_to_end();
-    Ast::Unsupported { what: what.into(), tag, hint: None }
+    Ast::Unsupported {
+        what: what.into(),
+        tag,
+        hint: None,
+    }
 }
 
 pub(super) fn unsupported_with_hint(
@@ -132,10 +170,17 @@ pub(super) fn unsupported_with_hint(
     hint: &'static str,
 ) -> Ast {
     cursor.skip_to_end();
-    Ast::Unsupported { what: what.into(), tag, hint: Some(hint) }
+    Ast::Unsupported {
+        what: what.into(),
+        tag,
+        hint: Some(hint),
+    }
 }
 
 fn query(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if cursor.is_word("table") {
+        return Ok(Ast::Query(cursor.table_query()?));
+    }
     Ok(Ast::Query(cursor.query()?.0))
 }
 
@@ -202,7 +247,12 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if !cascade {
         let _ = cursor.take_word("restrict");
     }
-    Ok(Ast::Drop { kind, names, if_exists, cascade })
+    Ok(Ast::Drop {
+        kind,
+        names,
+        if_exists,
+        cascade,
+    })
 }
 
 fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -217,7 +267,11 @@ fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
     };
     let object = cursor.object_name()?;
     cursor.expect_word("is")?;
-    let text = if cursor.take_word("null") { None } else { Some(cursor.string()?) };
+    let text = if cursor.take_word("null") {
+        None
+    } else {
+        Some(cursor.string()?)
+    };
     Ok(Ast::Comment { object, column, text })
 }
 
@@ -227,8 +281,11 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
         CopySource::Query(cursor.inside_parentheses(|parser| parser.parse_query())?)
     } else {
         let name = cursor.object_name()?;
-        let columns =
-            if cursor.peek() == Some(&Token::LParen) { cursor.identifiers_in_parentheses()? } else { Vec::new() };
+        let columns = if cursor.peek() == Some(&Token::LParen) {
+            cursor.identifiers_in_parentheses()?
+        } else {
+            Vec::new()
+        };
         CopySource::Table { name, columns }
     };
     let from = cursor.take_word("from");
@@ -272,7 +329,12 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.is_word("where") {
         return Ok(unsupported(cursor, "COPY FROM … WHERE", "COPY"));
     }
-    Ok(Ast::Copy { from, source, options, stdio })
+    Ok(Ast::Copy {
+        from,
+        source,
+        options,
+        stdio,
+    })
 }
 
 /// `NAME [value | (list) | *]` in the parentheses of WITH.
@@ -329,7 +391,11 @@ fn old_copy_option(cursor: &mut Cursor<'_>) -> Result<Option<(String, Vec<String
 
 /// An identifier as PostgreSQL reads it: lower case unless quoted.
 fn folded(ident: datafusion::sql::sqlparser::ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() }
+    if ident.quote_style.is_some() {
+        ident.value
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 /// A string, number or word as text.
@@ -356,10 +422,16 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
         if cursor.is_word("snapshot") {
             return Ok(unsupported(cursor, "SET TRANSACTION SNAPSHOT", "SET"));
         }
-        return Ok(Ast::SetTransaction { modes: some_transaction_modes(cursor)?, session: false });
+        return Ok(Ast::SetTransaction {
+            modes: some_transaction_modes(cursor)?,
+            session: false,
+        });
     }
     if cursor.take_words(&["session", "characteristics", "as", "transaction"]) {
-        return Ok(Ast::SetTransaction { modes: some_transaction_modes(cursor)?, session: true });
+        return Ok(Ast::SetTransaction {
+            modes: some_transaction_modes(cursor)?,
+            session: true,
+        });
     }
     if cursor.is_word("constraints") {
         return Ok(unsupported(cursor, "SET CONSTRAINTS", "SET CONSTRAINTS"));
@@ -374,7 +446,13 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return Ok(unsupported(cursor, "SET SESSION AUTHORIZATION", "SET"));
         }
     }
-    let set = |name: &str, value: Option<String>| Ok(Ast::Set { name: name.to_string(), value, local });
+    let set = |name: &str, value: Option<String>| {
+        Ok(Ast::Set {
+            name: name.to_string(),
+            value,
+            local,
+        })
+    };
     if cursor.take_words(&["time", "zone"]) {
         if cursor.take_word("default") || cursor.take_word("local") {
             return set("timezone", None);
@@ -386,7 +464,11 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return set("timezone", Some(value));
     }
     if cursor.take_word("names") {
-        let value = if cursor.is_end() || cursor.take_word("default") { None } else { Some(cursor.string()?) };
+        let value = if cursor.is_end() || cursor.take_word("default") {
+            None
+        } else {
+            Some(cursor.string()?)
+        };
         return set("client_encoding", value);
     }
     if cursor.take_word("role") {
@@ -404,7 +486,11 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
         cursor.expect_token(&Token::Eq)?;
     }
     if cursor.take_word("default") {
-        return Ok(Ast::Set { name, value: None, local });
+        return Ok(Ast::Set {
+            name,
+            value: None,
+            local,
+        });
     }
     let list = matches!(name.as_str(), "search_path" | "datestyle");
     let mut values = Vec::new();
@@ -425,7 +511,11 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
             break;
         }
     }
-    Ok(Ast::Set { name, value: Some(values.join(", ")), local })
+    Ok(Ast::Set {
+        name,
+        value: Some(values.join(", ")),
+        local,
+    })
 }
 
 /// A setting's name in lower case; dotted names are custom settings.
@@ -454,7 +544,9 @@ fn setting_or_all(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
 }
 
 fn show(cursor: &mut Cursor<'_>) -> Result<Ast> {
-    Ok(Ast::Show { name: setting_or_all(cursor)? })
+    Ok(Ast::Show {
+        name: setting_or_all(cursor)?,
+    })
 }
 
 fn discard(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -547,7 +639,11 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return Err(cursor.unexpected());
     }
     cursor.skip_to_end();
-    Ok(Ast::Prepare { name, types, statement: Box::new(statement) })
+    Ok(Ast::Prepare {
+        name,
+        types,
+        statement: Box::new(statement),
+    })
 }
 
 fn execute(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -571,7 +667,8 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Ast> {
         format: ExplainFormat::Text,
     };
     // `EXPLAIN (SELECT 1)` explains a query in parentheses.
-    let query_follows = cursor.is_word_at(1, "select") || cursor.is_word_at(1, "with") || cursor.is_word_at(1, "values");
+    let query_follows =
+        cursor.is_word_at(1, "select") || cursor.is_word_at(1, "with") || cursor.is_word_at(1, "values");
     if cursor.peek() == Some(&Token::LParen) && !query_follows && cursor.peek_at(1) != Some(&Token::LParen) {
         cursor.take_token(&Token::LParen);
         loop {
@@ -621,7 +718,10 @@ fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<(
         // Plans here carry neither: PostgreSQL's shared buffers, settings and write-ahead log do not exist.
         "buffers" | "settings" | "wal" => {
             if flag()? {
-                return Err(Error::unsupported(format!("EXPLAIN option {} is not supported", name.to_uppercase())));
+                return Err(Error::unsupported(format!(
+                    "EXPLAIN option {} is not supported",
+                    name.to_uppercase()
+                )));
             }
         }
         "format" => {
@@ -629,16 +729,25 @@ fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<(
                 Some("text") => ExplainFormat::Text,
                 Some("json") => ExplainFormat::Json,
                 Some("xml" | "yaml") => {
-                    return Err(Error::unsupported("EXPLAIN formats other than TEXT and JSON are not supported"));
+                    return Err(Error::unsupported(
+                        "EXPLAIN formats other than TEXT and JSON are not supported",
+                    ));
                 }
                 other => {
-                    let message =
-                        format!("unrecognized value for EXPLAIN option \"format\": \"{}\"", other.unwrap_or_default());
+                    let message = format!(
+                        "unrecognized value for EXPLAIN option \"format\": \"{}\"",
+                        other.unwrap_or_default()
+                    );
                     return Err(Error::new(ErrorKind::InvalidParameterValue, message));
                 }
             }
         }
-        _ => return Err(Error::new(ErrorKind::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\""))),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                format!("unrecognized EXPLAIN option \"{name}\""),
+            ));
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::datasource::provider_as_source;
@@ -13,7 +14,6 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanne
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::common::TableReference;
 
 use super::Relations;
 use crate::context::PlanContext;
@@ -61,7 +61,9 @@ impl ContextProvider for Provider<'_> {
         let Some(function) = self.state.table_functions().get(&name) else {
             return Err(undefined_function(&name).into());
         };
-        let context = SimplifyContext::builder().with_config_options(Arc::clone(self.state.config_options())).build();
+        let context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .build();
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
         let args = args
@@ -111,7 +113,13 @@ impl ContextProvider for Provider<'_> {
     fn udf_names(&self) -> Vec<String> {
         let own = session_function_names().map(str::to_string);
         // Names of ours that no one calls are not suggested.
-        self.state.scalar_functions().keys().filter(|name| !name.starts_with("staffa_")).cloned().chain(own).collect()
+        self.state
+            .scalar_functions()
+            .keys()
+            .filter(|name| !name.starts_with("staffa_"))
+            .cloned()
+            .chain(own)
+            .collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {

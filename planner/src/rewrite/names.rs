@@ -115,7 +115,11 @@ fn reserved(select: &Select, order_by: Option<&OrderBy>) -> HashSet<String> {
     for expression in select.having.iter().chain(&select.qualify) {
         let _ = expression.visit(&mut bare);
     }
-    if let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = order_by {
+    if let Some(OrderBy {
+        kind: OrderByKind::Expressions(keys),
+        ..
+    }) = order_by
+    {
         for key in keys.iter().filter(|key| !matches!(key.expr, Expr::Identifier(_))) {
             let _ = key.expr.visit(&mut bare);
         }
@@ -268,8 +272,9 @@ mod tests {
 
     #[test]
     fn duplicates_are_marked_and_stripped() {
-        let mut parser =
-            Parser::new(&crate::parse::DIALECT).try_with_sql("select a, a, count(*), count(*) from t").expect("tokens");
+        let mut parser = Parser::new(&crate::parse::DIALECT)
+            .try_with_sql("select a, a, count(*), count(*) from t")
+            .expect("tokens");
         let mut parsed = parser.parse_query().expect("a query");
         query(&mut parsed, false);
         let text = parsed.to_string();

@@ -148,7 +148,10 @@ fn check_select(select: &Select) -> Result<()> {
                 (options.opt_ilike.is_some(), "* ILIKE"),
                 (options.opt_rename.is_some(), "* RENAME"),
                 (options.opt_alias.is_some(), "an alias for *"),
-                (options.opt_exclude.is_some() || options.opt_except.is_some(), "* EXCEPT"),
+                (
+                    options.opt_exclude.is_some() || options.opt_except.is_some(),
+                    "* EXCEPT",
+                ),
                 (options.opt_replace.is_some(), "* REPLACE"),
             ])?,
             _ => {}
@@ -206,17 +209,27 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
             refuse(&[(sample.is_some(), "TABLESAMPLE")])?;
             alias.as_ref().map_or(Ok(()), check_alias)
         }
-        TableFactor::NestedJoin { alias, table_with_joins } => {
+        TableFactor::NestedJoin {
+            alias,
+            table_with_joins,
+        } => {
             for join in &table_with_joins.joins {
                 check_join(join)?;
             }
             alias.as_ref().map_or(Ok(()), check_alias)
         }
-        TableFactor::UNNEST { alias, with_offset, with_ordinality, .. } => {
+        TableFactor::UNNEST {
+            alias,
+            with_offset,
+            with_ordinality,
+            ..
+        } => {
             refuse(&[(*with_offset, "WITH OFFSET"), (*with_ordinality, "WITH ORDINALITY")])?;
             alias.as_ref().map_or(Ok(()), check_alias)
         }
-        TableFactor::Function { alias, with_ordinality, .. } => {
+        TableFactor::Function {
+            alias, with_ordinality, ..
+        } => {
             refuse(&[(*with_ordinality, "WITH ORDINALITY")])?;
             alias.as_ref().map_or(Ok(()), check_alias)
         }
@@ -233,7 +246,10 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
 
 fn check_alias(alias: &TableAlias) -> Result<()> {
     refuse(&[
-        (alias.columns.iter().any(|column| column.data_type.is_some()), "a column definition list in FROM"),
+        (
+            alias.columns.iter().any(|column| column.data_type.is_some()),
+            "a column definition list in FROM",
+        ),
         (alias.at.is_some(), "AT in an alias"),
     ])
 }
@@ -241,7 +257,9 @@ fn check_alias(alias: &TableAlias) -> Result<()> {
 fn check_expression(expression: &Expr) -> Result<()> {
     match expression {
         Expr::Function(function) => check_function(function),
-        Expr::Cast { kind, array, format, .. } => refuse(&[
+        Expr::Cast {
+            kind, array, format, ..
+        } => refuse(&[
             (matches!(kind, CastKind::SafeCast), "SAFE_CAST"),
             (*array, "CAST … AS … ARRAY"),
             (format.is_some(), "CAST … FORMAT"),
@@ -266,7 +284,10 @@ fn check_expression(expression: &Expr) -> Result<()> {
         Expr::Interval(interval) => refuse(&[
             (interval.leading_precision.is_some(), "a precision in INTERVAL"),
             (interval.last_field.is_some(), "a range of fields in INTERVAL"),
-            (interval.fractional_seconds_precision.is_some(), "a precision in INTERVAL"),
+            (
+                interval.fractional_seconds_precision.is_some(),
+                "a precision in INTERVAL",
+            ),
         ]),
         Expr::TypedString(typed) => refuse(&[(typed.uses_odbc_syntax, "ODBC literal syntax")]),
         Expr::Prior(_) => refuse(&[(true, "PRIOR")]),
@@ -282,6 +303,9 @@ fn check_expression(expression: &Expr) -> Result<()> {
 fn check_function(function: &Function) -> Result<()> {
     refuse(&[
         (function.uses_odbc_syntax, "ODBC function syntax"),
-        (!matches!(function.parameters, FunctionArguments::None), "a second list of arguments"),
+        (
+            !matches!(function.parameters, FunctionArguments::None),
+            "a second list of arguments",
+        ),
     ])
 }

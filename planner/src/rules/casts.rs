@@ -40,11 +40,17 @@ fn node(plan: LogicalPlan, texts: &Arc<TextCasts>) -> DataFusionResult<Transform
         let rewritten = expression.transform_up(|inner| cast(inner, &schema, texts))?;
         Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
     })?;
-    if transformed.transformed { transformed.map_data(LogicalPlan::recompute_schema) } else { Ok(transformed) }
+    if transformed.transformed {
+        transformed.map_data(LogicalPlan::recompute_schema)
+    } else {
+        Ok(transformed)
+    }
 }
 
 fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<Expr>> {
-    let Expr::Cast(Cast { expr, field }) = expression else { return Ok(Transformed::no(expression)) };
+    let Expr::Cast(Cast { expr, field }) = expression else {
+        return Ok(Transformed::no(expression));
+    };
     // An expression whose type is not known here (it has been refused elsewhere, then) stays as it is.
     let Ok((_, from)) = expr.to_field(schema) else {
         return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));

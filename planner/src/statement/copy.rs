@@ -7,8 +7,8 @@ use crate::copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, CopySource, parse_one};
 use crate::resolve::{self, fold};
-use crate::statement::query::{self, Scope};
 use crate::statement::Plan;
+use crate::statement::query::{self, Scope};
 
 pub(crate) async fn copy(
     scope: &Scope<'_>,
@@ -20,18 +20,32 @@ pub(crate) async fn copy(
     if !stdio {
         let (word, verb) = if from { ("FROM", "read") } else { ("TO", "write") };
         let client = if from { "STDIN" } else { "STDOUT" };
-        return Err(Error::new(ErrorKind::InsufficientPrivilege, format!("permission denied to COPY {word} a file"))
-            .with_detail(format!("Statements may not {verb} files of the server."))
-            .with_hint(format!("Use COPY {word} {client}; psql's \\copy does so with a file of the client.")));
+        return Err(Error::new(
+            ErrorKind::InsufficientPrivilege,
+            format!("permission denied to COPY {word} a file"),
+        )
+        .with_detail(format!("Statements may not {verb} files of the server."))
+        .with_hint(format!(
+            "Use COPY {word} {client}; psql's \\copy does so with a file of the client."
+        )));
     }
     let options = options(from, given)?;
     match source {
         CopySource::Table { name, columns } if from => {
-            let table = resolve::table(scope.context, name, scope.text).await.map_err(|error| cannot_copy_into(error, name))?;
+            let table = resolve::table(scope.context, name, scope.text)
+                .await
+                .map_err(|error| cannot_copy_into(error, name))?;
             let columns = positions(&table, columns)?;
-            let names: Vec<&str> = columns.iter().map(|index| table.schema().columns[*index].name.as_str()).collect();
+            let names: Vec<&str> = columns
+                .iter()
+                .map(|index| table.schema().columns[*index].name.as_str())
+                .collect();
             check_forced(&options, &names)?;
-            Ok(Plan::CopyIn { table, columns, options })
+            Ok(Plan::CopyIn {
+                table,
+                columns,
+                options,
+            })
         }
         CopySource::Table { name, columns } => {
             let Some((_, kind)) = resolve::existing(scope.context, name)? else {
@@ -39,8 +53,9 @@ pub(crate) async fn copy(
             };
             if kind == staffa_catalog::RelationKind::View {
                 let message = format!("cannot copy from view \"{}\"", resolve::shown(name));
-                return Err(Error::new(ErrorKind::WrongObjectType, message)
-                    .with_hint("Try the COPY (SELECT ...) TO variant."));
+                return Err(
+                    Error::new(ErrorKind::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
+                );
             }
             let table = resolve::table(scope.context, name, scope.text).await?;
             let names: Vec<String> = positions(&table, columns)?
@@ -60,7 +75,7 @@ pub(crate) async fn copy(
 }
 
 async fn out(scope: &Scope<'_>, body: &Query, options: CopyOptions) -> Result<Plan> {
-    let query = query::plan(scope, body, &[]).await?;
+    let query = query::shown(query::plan(scope, body, &[]).await?)?;
     if !query.parameters.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
     }
@@ -71,7 +86,10 @@ async fn out(scope: &Scope<'_>, body: &Query, options: CopyOptions) -> Result<Pl
 
 fn cannot_copy_into(error: Error, name: &ObjectName) -> Error {
     if error.kind() == ErrorKind::WrongObjectType {
-        return Error::new(ErrorKind::WrongObjectType, format!("cannot copy to view \"{}\"", resolve::shown(name)));
+        return Error::new(
+            ErrorKind::WrongObjectType,
+            format!("cannot copy to view \"{}\"", resolve::shown(name)),
+        );
     }
     error
 }
@@ -90,7 +108,10 @@ pub(crate) fn positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> 
             return Err(Error::new(ErrorKind::UndefinedColumn, message));
         };
         if positions.contains(&index) {
-            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+            return Err(Error::new(
+                ErrorKind::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
         }
         positions.push(index);
     }
@@ -111,7 +132,10 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
             None => Ok(None),
             Some((_, values)) => match values.as_slice() {
                 [value] => Ok(Some(value)),
-                _ => Err(Error::new(ErrorKind::SyntaxError, format!("{name} requires a parameter"))),
+                _ => Err(Error::new(
+                    ErrorKind::SyntaxError,
+                    format!("{name} requires a parameter"),
+                )),
             },
         }
     };
@@ -120,7 +144,10 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
         Some("csv") => CopyFormat::Csv,
         Some("binary") => CopyFormat::Binary,
         Some(other) => {
-            return Err(Error::new(ErrorKind::InvalidParameterValue, format!("COPY format \"{other}\" not recognized")));
+            return Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                format!("COPY format \"{other}\" not recognized"),
+            ));
         }
     };
     let mut options = CopyOptions::new(format);
@@ -226,7 +253,10 @@ fn check_bytes(options: &CopyOptions) -> Result<()> {
         return invalid("COPY delimiter cannot be newline or carriage return");
     }
     if !csv && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&options.delimiter) {
-        return invalid(&format!("COPY delimiter cannot be \"{}\"", char::from(options.delimiter)));
+        return invalid(&format!(
+            "COPY delimiter cannot be \"{}\"",
+            char::from(options.delimiter)
+        ));
     }
     if csv && options.delimiter == options.quote {
         return invalid("COPY delimiter and quote must be different");
@@ -257,7 +287,9 @@ fn check_forced(options: &CopyOptions, names: &[&str]) -> Result<()> {
 fn single_byte(name: &str, value: Option<&str>) -> Result<u8> {
     match value.map(str::as_bytes) {
         Some([byte]) => Ok(*byte),
-        _ => Err(Error::unsupported(format!("COPY {name} must be a single one-byte character"))),
+        _ => Err(Error::unsupported(format!(
+            "COPY {name} must be a single one-byte character"
+        ))),
     }
 }
 
@@ -270,15 +302,20 @@ mod tests {
     use super::*;
 
     fn check(from: bool, given: &[(&str, &[&str])]) -> Result<CopyOptions> {
-        let given: Vec<(String, Vec<String>)> =
-            given.iter().map(|(name, values)| (name.to_string(), values.iter().map(|v| v.to_string()).collect())).collect();
+        let given: Vec<(String, Vec<String>)> = given
+            .iter()
+            .map(|(name, values)| (name.to_string(), values.iter().map(|v| v.to_string()).collect()))
+            .collect();
         options(from, &given)
     }
 
     #[test]
     fn defaults_by_format() {
         let csv = check(true, &[("format", &["csv"]), ("header", &[])]).expect("fine");
-        assert_eq!((csv.delimiter, csv.null.as_str(), csv.header), (b',', "", CopyHeader::Line));
+        assert_eq!(
+            (csv.delimiter, csv.null.as_str(), csv.header),
+            (b',', "", CopyHeader::Line)
+        );
         let quoted = check(true, &[("format", &["csv"]), ("quote", &["'"])]).expect("fine");
         assert_eq!((quoted.quote, quoted.escape), (b'\'', b'\''));
     }
@@ -287,14 +324,34 @@ mod tests {
     #[test]
     fn wrong_options() {
         for (from, given, message) in [
-            (true, &[("format", &["xml"][..])][..], "COPY format \"xml\" not recognized"),
+            (
+                true,
+                &[("format", &["xml"][..])][..],
+                "COPY format \"xml\" not recognized",
+            ),
             (true, &[("nosuch", &["1"])], "option \"nosuch\" not recognized"),
             (true, &[("quote", &["x"])], "COPY quote available only in CSV mode"),
-            (true, &[("delimiter", &["ab"])], "COPY delimiter must be a single one-byte character"),
+            (
+                true,
+                &[("delimiter", &["ab"])],
+                "COPY delimiter must be a single one-byte character",
+            ),
             (true, &[("delimiter", &["a"])], "COPY delimiter cannot be \"a\""),
-            (false, &[("format", &["csv"]), ("force_null", &["a"])], "COPY force null only available using COPY FROM"),
-            (true, &[("format", &["binary"]), ("null", &["x"])], "cannot specify NULL in BINARY mode"),
-            (true, &[("format", &["csv"]), ("format", &["csv"])], "conflicting or redundant options"),
+            (
+                false,
+                &[("format", &["csv"]), ("force_null", &["a"])],
+                "COPY force null only available using COPY FROM",
+            ),
+            (
+                true,
+                &[("format", &["binary"]), ("null", &["x"])],
+                "cannot specify NULL in BINARY mode",
+            ),
+            (
+                true,
+                &[("format", &["csv"]), ("format", &["csv"])],
+                "conflicting or redundant options",
+            ),
         ] {
             assert_eq!(check(from, given).expect_err(message).message(), message);
         }

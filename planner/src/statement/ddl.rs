@@ -36,7 +36,10 @@ pub(crate) async fn create_table(
             let source = query::plan(scope, body, declared).await?;
             let names = create.column_names.iter().map(fold).collect::<Vec<_>>();
             if names.len() > source.columns.len() {
-                return Err(Error::new(ErrorKind::SyntaxError, "too many column names were specified"));
+                return Err(Error::new(
+                    ErrorKind::SyntaxError,
+                    "too many column names were specified",
+                ));
             }
             let columns = source
                 .columns
@@ -63,11 +66,17 @@ pub(crate) async fn create_table(
         location: None,
     };
     Ok(match source {
-        None => Plan::CreateTable { definition, if_not_exists: create.if_not_exists },
+        None => Plan::CreateTable {
+            definition,
+            if_not_exists: create.if_not_exists,
+        },
         Some(mut source) => {
             // The rows as the table will hold them: every column cast to what it is stored as.
-            let types: Vec<(String, SqlType)> =
-                definition.columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect();
+            let types: Vec<(String, SqlType)> = definition
+                .columns
+                .iter()
+                .map(|column| (column.name.clone(), column.ty.clone()))
+                .collect();
             source.logical = crate::statement::dml::as_stored(scope.context, source.logical, &types)?;
             Plan::CreateTableAs {
                 definition,
@@ -112,7 +121,9 @@ fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
                 return Err(Error::unsupported("GENERATED columns are not supported"));
             }
             ColumnOption::Collation(collation) => {
-                return Err(Error::unsupported(format!("COLLATE {collation} in CREATE TABLE is not supported")));
+                return Err(Error::unsupported(format!(
+                    "COLLATE {collation} in CREATE TABLE is not supported"
+                )));
             }
             other => return Err(constraint_unsupported(&other.to_string())),
         }
@@ -153,8 +164,11 @@ fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     let mut properties = BTreeMap::new();
     for (name, value) in given {
         if !name.contains('.') || name.starts_with("staffa.") {
-            return Err(Error::new(ErrorKind::InvalidParameterValue, format!("unrecognized parameter \"{name}\""))
-                .with_hint("Table properties have dotted names, for example \"write.target-file-size-bytes\"."));
+            return Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                format!("unrecognized parameter \"{name}\""),
+            )
+            .with_hint("Table properties have dotted names, for example \"write.target-file-size-bytes\"."));
         }
         if properties.insert(name.clone(), value.clone()).is_some() {
             let message = format!("parameter \"{name}\" specified more than once");
@@ -172,7 +186,10 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
     let column = named(&term.column, columns, "partition key")?;
     let invalid = |message: String| Err(Error::new(ErrorKind::InvalidTableDefinition, message));
     let wrong_type = |transform: &str| {
-        invalid(format!("cannot partition column \"{}\" of type {} by {transform}", column.name, column.ty))
+        invalid(format!(
+            "cannot partition column \"{}\" of type {} by {transform}",
+            column.name, column.ty
+        ))
     };
     let Some(transform) = &term.transform else {
         return match column.ty {
@@ -184,7 +201,15 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
     let timestamp = matches!(column.ty, SqlType::Timestamp | SqlType::TimestampTz);
     let dated = timestamp || column.ty == SqlType::Date;
     let transform = match (transform.as_str(), term.number) {
-        ("identity", None) => return partition(&PartitionTerm { transform: None, ..term.clone() }, columns),
+        ("identity", None) => {
+            return partition(
+                &PartitionTerm {
+                    transform: None,
+                    ..term.clone()
+                },
+                columns,
+            );
+        }
         ("year" | "years", None) if dated => Transform::Year,
         ("month" | "months", None) if dated => Transform::Month,
         ("day" | "days" | "date", None) if dated => Transform::Day,
@@ -213,7 +238,10 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
             _ => return wrong_type("truncate"),
         },
         ("bucket" | "truncate", _) => {
-            return invalid(format!("{transform} needs a number above 0, for example {transform}(16, {})", column.name));
+            return invalid(format!(
+                "{transform} needs a number above 0, for example {transform}(16, {})",
+                column.name
+            ));
         }
         (_, Some(_)) => return invalid(format!("partition transform {transform} takes no number")),
         _ => {
@@ -238,7 +266,11 @@ fn sort(create: &CreateTableAst, columns: &[ColumnDefinition]) -> Result<Vec<(St
                 return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
             }
             // PostgreSQL's order: nulls are larger than everything.
-            Ok((column.name.clone(), term.descending, term.nulls_first.unwrap_or(term.descending)))
+            Ok((
+                column.name.clone(),
+                term.descending,
+                term.nulls_first.unwrap_or(term.descending),
+            ))
         })
         .collect()
 }
@@ -246,13 +278,20 @@ fn sort(create: &CreateTableAst, columns: &[ColumnDefinition]) -> Result<Vec<(St
 fn named<'a>(ident: &Ident, columns: &'a [ColumnDefinition], role: &str) -> Result<&'a ColumnDefinition> {
     let name = fold(ident);
     columns.iter().find(|column| column.name == name).ok_or_else(|| {
-        Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" named in {role} does not exist"))
+        Error::new(
+            ErrorKind::UndefinedColumn,
+            format!("column \"{name}\" named in {role} does not exist"),
+        )
     })
 }
 
 pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Result<Plan> {
     let name = resolve::creatable(scope.context, &create.name)?;
-    let inner = Scope { context: scope.context, text: scope.text, views: vec![name.clone()] };
+    let inner = Scope {
+        context: scope.context,
+        text: scope.text,
+        views: vec![name.clone()],
+    };
     let query = query::plan(&inner, &create.query, &[]).await?;
     if !query.parameters.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
@@ -266,13 +305,19 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let name = create.columns.get(index).map_or_else(|| column.name.clone(), |given| fold(&given.name));
+            let name = create
+                .columns
+                .get(index)
+                .map_or_else(|| column.name.clone(), |given| fold(&given.name));
             (name, storable(&column.ty))
         })
         .collect();
     for (index, (name, _)) in columns.iter().enumerate() {
         if columns[..index].iter().any(|(other, _)| other == name) {
-            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+            return Err(Error::new(
+                ErrorKind::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
         }
     }
     Ok(Plan::CreateView {
@@ -292,17 +337,27 @@ pub(crate) fn create_schema(context: &PlanContext, name: &ObjectName, if_not_exi
         return Err(Error::new(ErrorKind::InvalidName, message)
             .with_detail("The prefix \"pg_\" is reserved for system schemas."));
     }
-    Ok(Plan::CreateSchema { database, schema, if_not_exists })
+    Ok(Plan::CreateSchema {
+        database,
+        schema,
+        if_not_exists,
+    })
 }
 
 pub(crate) fn create_database(name: &Ident) -> Result<Plan> {
-    Ok(Plan::CreateDatabase { name: fold(name), if_not_exists: false })
+    Ok(Plan::CreateDatabase {
+        name: fold(name),
+        if_not_exists: false,
+    })
 }
 
 pub(crate) fn drop_database(context: &PlanContext, name: &Ident, if_exists: bool) -> Result<Plan> {
     let name = fold(name);
     if name == context.database {
-        return Err(Error::new(ErrorKind::ObjectInUse, "cannot drop the currently open database"));
+        return Err(Error::new(
+            ErrorKind::ObjectInUse,
+            "cannot drop the currently open database",
+        ));
     }
     Ok(Plan::DropDatabase { name, if_exists })
 }
@@ -316,8 +371,15 @@ pub(crate) fn drop(
 ) -> Result<Plan> {
     let context = scope.context;
     if kind == DropKind::Schema {
-        let schemas = names.iter().map(|name| schema_name(context, name)).collect::<Result<Vec<_>>>()?;
-        return Ok(Plan::DropSchemas { schemas, if_exists, cascade });
+        let schemas = names
+            .iter()
+            .map(|name| schema_name(context, name))
+            .collect::<Result<Vec<_>>>()?;
+        return Ok(Plan::DropSchemas {
+            schemas,
+            if_exists,
+            cascade,
+        });
     }
     let (wanted, word) = match kind {
         DropKind::View => (RelationKind::View, "view"),
@@ -333,7 +395,11 @@ pub(crate) fn drop(
                 }
             }
             Some((full, _)) => {
-                let hint = if wanted == RelationKind::View { "Use DROP TABLE to remove a table." } else { "Use DROP VIEW to remove a view." };
+                let hint = if wanted == RelationKind::View {
+                    "Use DROP TABLE to remove a table."
+                } else {
+                    "Use DROP VIEW to remove a view."
+                };
                 let message = format!("\"{}\" is not a {word}", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(hint));
             }
@@ -345,8 +411,16 @@ pub(crate) fn drop(
         }
     }
     Ok(match wanted {
-        RelationKind::View => Plan::DropViews { names: found, missing, cascade },
-        RelationKind::Table => Plan::DropTables { names: found, missing, cascade },
+        RelationKind::View => Plan::DropViews {
+            names: found,
+            missing,
+            cascade,
+        },
+        RelationKind::Table => Plan::DropTables {
+            names: found,
+            missing,
+            cascade,
+        },
     })
 }
 
@@ -371,9 +445,12 @@ pub(crate) async fn comment(
     };
     if let Some(column) = &column {
         let known = match kind {
-            RelationKind::Table => scope.context.snapshot.table(&full).await?.is_some_and(|table| {
-                table.schema().column(column).is_some()
-            }),
+            RelationKind::Table => scope
+                .context
+                .snapshot
+                .table(&full)
+                .await?
+                .is_some_and(|table| table.schema().column(column).is_some()),
             RelationKind::View => return Err(Error::unsupported("comments on columns of views are not supported")),
         };
         if !known {
@@ -382,7 +459,11 @@ pub(crate) async fn comment(
         }
     }
     // An empty comment removes it.
-    Ok(Plan::Comment { table: full, column, text: text.filter(|text| !text.is_empty()) })
+    Ok(Plan::Comment {
+        table: full,
+        column,
+        text: text.filter(|text| !text.is_empty()),
+    })
 }
 
 fn schema_name(context: &PlanContext, name: &ObjectName) -> Result<(String, String)> {

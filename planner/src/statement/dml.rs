@@ -26,14 +26,16 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function is not supported"));
     };
-    let table = resolve::table(scope.context, name, scope.text).await.map_err(|error| match error.kind() {
-        ErrorKind::WrongObjectType => Error::new(
-            ErrorKind::ObjectNotInPrerequisiteState,
-            format!("cannot insert into view \"{}\"", resolve::shown(name)),
-        )
-        .with_detail("Views are not updatable."),
-        _ => error,
-    })?;
+    let table = resolve::table(scope.context, name, scope.text)
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::WrongObjectType => Error::new(
+                ErrorKind::ObjectNotInPrerequisiteState,
+                format!("cannot insert into view \"{}\"", resolve::shown(name)),
+            )
+            .with_detail("Views are not updatable."),
+            _ => error,
+        })?;
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
     let Some(body) = &insert.source else {
@@ -41,7 +43,14 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     };
     let declared = declared_by_columns(&table, &targets, body, declared);
     let source = query::plan(scope, body, &declared).await?;
-    let source = assigned(scope.context, &table, &targets, listed.is_empty(), source, is_values(body))?;
+    let source = assigned(
+        scope.context,
+        &table,
+        &targets,
+        listed.is_empty(),
+        source,
+        is_values(body),
+    )?;
     Ok(InsertPlan { table, source })
 }
 
@@ -49,14 +58,26 @@ fn refuse(insert: &Insert) -> Result<()> {
     for (present, what) in [
         (insert.on.is_some(), "ON CONFLICT"),
         (insert.returning.is_some(), "RETURNING"),
-        (insert.or.is_some() || insert.ignore || insert.replace_into, "INSERT OR …"),
+        (
+            insert.or.is_some() || insert.ignore || insert.replace_into,
+            "INSERT OR …",
+        ),
         (insert.overwrite, "INSERT OVERWRITE"),
-        (insert.partitioned.is_some() || !insert.after_columns.is_empty(), "PARTITION in INSERT"),
+        (
+            insert.partitioned.is_some() || !insert.after_columns.is_empty(),
+            "PARTITION in INSERT",
+        ),
         (!insert.assignments.is_empty(), "INSERT … SET"),
-        (insert.table_alias.is_some() || insert.insert_alias.is_some(), "an alias in INSERT"),
+        (
+            insert.table_alias.is_some() || insert.insert_alias.is_some(),
+            "an alias in INSERT",
+        ),
         (insert.output.is_some(), "OUTPUT"),
         (insert.priority.is_some(), "a priority in INSERT"),
-        (insert.settings.is_some() || insert.format_clause.is_some(), "SETTINGS and FORMAT in INSERT"),
+        (
+            insert.settings.is_some() || insert.format_clause.is_some(),
+            "SETTINGS and FORMAT in INSERT",
+        ),
         (insert.has_table_keyword, "INSERT INTO TABLE"),
         (!insert.into, "INSERT without INTO"),
     ] {
@@ -69,13 +90,20 @@ fn refuse(insert: &Insert) -> Result<()> {
 
 fn column_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<Ident> {
     match name.0.as_slice() {
-        [part] => part.as_ident().cloned().ok_or_else(|| Error::new(ErrorKind::InvalidName, "invalid column name")),
-        _ => Err(Error::unsupported("a subfield as the target of INSERT is not supported")),
+        [part] => part
+            .as_ident()
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidName, "invalid column name")),
+        _ => Err(Error::unsupported(
+            "a subfield as the target of INSERT is not supported",
+        )),
     }
 }
 
 fn at_column(error: Error, listed: &[Ident], text: &str) -> Error {
-    let Some(name) = error.message().split('"').nth(1) else { return error };
+    let Some(name) = error.message().split('"').nth(1) else {
+        return error;
+    };
     let position = listed
         .iter()
         .rfind(|ident| resolve::fold(ident) == name)
@@ -98,10 +126,13 @@ fn declared_by_columns(
     declared: &[Option<SqlType>],
 ) -> Vec<Option<SqlType>> {
     let mut types = declared.to_vec();
-    let SetExpr::Values(values) = body.body.as_ref() else { return types };
+    let SetExpr::Values(values) = body.body.as_ref() else {
+        return types;
+    };
     for row in &values.rows {
         for (expression, target) in row.content.iter().zip(targets) {
-            let Some(index) = parameter_index(expression).filter(|index| *index < crate::rewrite::PARAMETERS_MAX) else {
+            let Some(index) = parameter_index(expression).filter(|index| *index < crate::rewrite::PARAMETERS_MAX)
+            else {
                 continue;
             };
             if types.len() <= index {
@@ -130,13 +161,23 @@ fn assigned(
 ) -> Result<QueryPlan> {
     let given = source.logical.schema().columns();
     if given.len() > targets.len() {
-        return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more expressions than target columns"));
+        return Err(Error::new(
+            ErrorKind::SyntaxError,
+            "INSERT has more expressions than target columns",
+        ));
     }
     if given.len() < targets.len() && !all_columns {
-        return Err(Error::new(ErrorKind::SyntaxError, "INSERT has more target columns than expressions"));
+        return Err(Error::new(
+            ErrorKind::SyntaxError,
+            "INSERT has more target columns than expressions",
+        ));
     }
-    let by_target: HashMap<usize, usize> =
-        targets.iter().take(given.len()).enumerate().map(|(source, target)| (*target, source)).collect();
+    let by_target: HashMap<usize, usize> = targets
+        .iter()
+        .take(given.len())
+        .enumerate()
+        .map(|(source, target)| (*target, source))
+        .collect();
     let literal = literal_columns(&source.logical);
     let mut projected = Vec::with_capacity(table.schema().columns.len());
     for (index, column) in table.schema().columns.iter().enumerate() {
@@ -147,18 +188,29 @@ fn assigned(
                 let actual = source.logical.schema().field(*from);
                 let untyped = values || literal.get(*from).copied().unwrap_or(false);
                 check_assignable(&column.name, &column.ty, actual, untyped)?;
-                Expr::Cast(Cast::new_from_field(Box::new(Expr::Column(given[*from].clone())), field))
+                Expr::Cast(Cast::new_from_field(
+                    Box::new(Expr::Column(given[*from].clone())),
+                    field,
+                ))
             }
         };
         projected.push(expression.alias(&column.name));
     }
     let plan = LogicalPlanBuilder::from(source.logical).project(projected)?.build()?;
     let logical = crate::rules::analyse(context, plan)?;
-    Ok(QueryPlan { logical, parameters: source.parameters, columns: Vec::new() })
+    Ok(QueryPlan {
+        logical,
+        parameters: source.parameters,
+        columns: Vec::new(),
+    })
 }
 
 /// The source of CREATE TABLE AS: names and types as the table gets them.
-pub(crate) fn as_stored(context: &PlanContext, plan: LogicalPlan, columns: &[(String, SqlType)]) -> Result<LogicalPlan> {
+pub(crate) fn as_stored(
+    context: &PlanContext,
+    plan: LogicalPlan,
+    columns: &[(String, SqlType)],
+) -> Result<LogicalPlan> {
     let given = plan.schema().columns();
     let projected: Vec<Expr> = given
         .into_iter()
@@ -205,8 +257,7 @@ fn check_assignable(name: &str, ty: &SqlType, actual: &arrow::datatypes::Field, 
         return Ok(());
     }
     let message = format!("column \"{name}\" is of type {ty} but expression is of type {from}");
-    Err(Error::new(ErrorKind::DatatypeMismatch, message)
-        .with_hint("You will need to rewrite or cast the expression."))
+    Err(Error::new(ErrorKind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression."))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -233,12 +284,9 @@ fn family(ty: &SqlType) -> Family {
         | SqlType::Real
         | SqlType::Double
         | SqlType::Numeric { .. } => Family::Number,
-        SqlType::Text
-        | SqlType::Varchar(_)
-        | SqlType::Char(_)
-        | SqlType::Json
-        | SqlType::Jsonb
-        | SqlType::Unknown => Family::Text,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
+            Family::Text
+        }
         SqlType::Bytea => Family::Bytes,
         SqlType::Date => Family::Date,
         SqlType::Time => Family::Time,

@@ -21,9 +21,10 @@ pub(crate) async fn explain(scope: &Scope<'_>, asked: &ExplainAst, declared: &[O
     let target = match of_ast(scope, &asked.statement, declared).await? {
         Plan::Query(query) => ExplainTarget::Query(Box::new(query)),
         Plan::Insert(insert) => ExplainTarget::Insert(Box::new(insert)),
-        Plan::CreateTableAs { definition, source, .. } => {
-            ExplainTarget::CreateTableAs { definition: Box::new(definition), source: Box::new(source) }
-        }
+        Plan::CreateTableAs { definition, source, .. } => ExplainTarget::CreateTableAs {
+            definition: Box::new(definition),
+            source: Box::new(source),
+        },
         _ => return Err(Error::unsupported("EXPLAIN of this statement is not supported")),
     };
     Ok(Plan::Explain { target, options })

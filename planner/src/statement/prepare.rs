@@ -1,12 +1,12 @@
 //! `PREPARE`, `EXECUTE`.
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::logical_expr::ColumnarValue;
 use arrow::array::RecordBatch;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
 
 use crate::error::{Error, Result};
 use crate::parse::ParsedStatement;
@@ -18,7 +18,11 @@ use crate::type_planner::sql_type_of_ast;
 
 pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatement) -> Result<Plan> {
     let types = types.iter().map(sql_type_of_ast).collect::<Result<Vec<_>>>()?;
-    Ok(Plan::Prepare { name: fold(name), types, statement: Box::new(statement.clone()) })
+    Ok(Plan::Prepare {
+        name: fold(name),
+        types,
+        statement: Box::new(statement.clone()),
+    })
 }
 
 /// The arguments are evaluated here: they may not refer to any table.
@@ -27,7 +31,10 @@ pub(crate) async fn execute(scope: &Scope<'_>, name: &Ident, arguments: &[Expr])
     for argument in arguments {
         values.push(evaluate(scope, argument.clone())?);
     }
-    Ok(Plan::Execute { name: fold(name), arguments: values })
+    Ok(Plan::Execute {
+        name: fold(name),
+        arguments: values,
+    })
 }
 
 fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
@@ -37,13 +44,21 @@ fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
     let options = ParserOptions::from(&context.session.config_options().sql_parser);
     let planner = SqlToRel::new_with_options(&provider, options);
     let located = |error| Error::from_planning(error, scope.text);
-    let expression =
-        planner.sql_to_expr(expression, &DFSchema::empty(), &mut PlannerContext::new()).map_err(located)?;
+    let expression = planner
+        .sql_to_expr(expression, &DFSchema::empty(), &mut PlannerContext::new())
+        .map_err(located)?;
     // As the one column of a plan, so that types and session functions are settled as in a query.
-    let plan = LogicalPlanBuilder::empty(true).project([expression.alias("value")])?.build().map_err(located)?;
+    let plan = LogicalPlanBuilder::empty(true)
+        .project([expression.alias("value")])?
+        .build()
+        .map_err(located)?;
     let plan = crate::rules::analyse(context, plan).map_err(located)?;
     let plan = crate::function::with_session_facts(context, plan)?;
-    let expression = plan.expressions().into_iter().next().ok_or_else(|| Error::internal("a projection of nothing"))?;
+    let expression = plan
+        .expressions()
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::internal("a projection of nothing"))?;
     let physical = context.session.create_physical_expr(expression, &DFSchema::empty())?;
     let batch = RecordBatch::try_new_with_options(
         std::sync::Arc::new(arrow::datatypes::Schema::empty()),

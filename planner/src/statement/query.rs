@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
-use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{Column, DataFusionError};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::padded;
 use crate::resolve::{Provider, load};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
@@ -31,7 +31,11 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(context: &'a PlanContext, text: &'a str) -> Self {
-        Self { context, text, views: Vec::new() }
+        Self {
+            context,
+            text,
+            views: Vec::new(),
+        }
     }
 }
 
@@ -43,15 +47,44 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
         types = inferred;
         plan = logical(scope, query.clone(), &types).await?;
     }
-    finish(scope, plan, types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect())
+    finish(
+        scope,
+        plan,
+        types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect(),
+    )
+}
+
+/// The same query with `char(n)` columns filled with blanks, as a client sees them.
+pub(crate) fn shown(query: QueryPlan) -> Result<QueryPlan> {
+    let fixed = |column: &OutputColumn| matches!(column.ty, SqlType::Char(length) if length > 1);
+    if !query.columns.iter().any(fixed) {
+        return Ok(query);
+    }
+    let given: Vec<_> = query.logical.schema().iter().map(Column::from).collect();
+    let projected: Vec<Expr> = given
+        .into_iter()
+        .zip(&query.columns)
+        .map(|(column, shown)| match shown.ty {
+            SqlType::Char(length) if length > 1 => {
+                let (relation, name) = (column.relation.clone(), column.name.clone());
+                padded(Expr::Column(column), length).alias_qualified(relation, name)
+            }
+            _ => Expr::Column(column),
+        })
+        .collect();
+    let logical = LogicalPlanBuilder::from(query.logical).project(projected)?.build()?;
+    Ok(QueryPlan { logical, ..query })
 }
 
 /// Analyses a plan and describes what it yields.
 pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlType>) -> Result<QueryPlan> {
-    let analysed =
-        rules::analyse(scope.context, plan).map_err(|error| Error::from_planning(error, scope.text))?;
+    let analysed = rules::analyse(scope.context, plan).map_err(|error| Error::from_planning(error, scope.text))?;
     let columns = output_columns(&analysed);
-    Ok(QueryPlan { logical: analysed, parameters, columns })
+    Ok(QueryPlan {
+        logical: analysed,
+        parameters,
+        columns,
+    })
 }
 
 /// The plan before analysis.
@@ -83,7 +116,12 @@ fn to_plan(
         .enumerate()
         .map(|(index, ty)| {
             let ty = ty.as_ref()?;
-            Some(Arc::new(arrow_field(&format!("${}", index + 1), ty, true, &context.time_zone)))
+            Some(Arc::new(arrow_field(
+                &format!("${}", index + 1),
+                ty,
+                true,
+                &context.time_zone,
+            )))
         })
         .collect();
     let mut planner = PlannerContext::new().with_prepare_param_data_types(fields);
@@ -109,7 +147,10 @@ fn located(error: Error, query: &Query, text: &str) -> Error {
         return error;
     }
     let wanted = match error.kind() {
-        ErrorKind::UndefinedFunction => error.message().strip_prefix("function ").and_then(|rest| rest.split(' ').next()),
+        ErrorKind::UndefinedFunction => error
+            .message()
+            .strip_prefix("function ")
+            .and_then(|rest| rest.split(' ').next()),
         ErrorKind::UndefinedColumn | ErrorKind::GroupingError | ErrorKind::AmbiguousColumn => {
             error.message().split('"').nth(1)
         }
@@ -197,12 +238,21 @@ fn infer(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Result<Option<Vec<Opt
     let mut types = known.to_vec();
     let mut changed = false;
     for (name, field) in fields {
-        let Some(index) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1))
+        let Some(index) = name
+            .strip_prefix('$')
+            .and_then(|n| n.parse::<usize>().ok())
+            .and_then(|n| n.checked_sub(1))
         else {
-            return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}")));
+            return Err(Error::new(
+                ErrorKind::UndefinedParameter,
+                format!("there is no parameter {name}"),
+            ));
         };
         if index >= PARAMETERS_MAX {
-            return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}")));
+            return Err(Error::new(
+                ErrorKind::UndefinedParameter,
+                format!("there is no parameter {name}"),
+            ));
         }
         if types.len() <= index {
             types.resize(index + 1, None);
@@ -246,12 +296,18 @@ fn origins(plan: &LogicalPlan) -> Vec<Origin> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let provider = datafusion::datasource::source_as_provider(&scan.source).ok();
-            let table = provider.as_ref().and_then(|provider| provider.downcast_ref::<StaffaTable>());
-            let Some(table) = table else { return vec![None; scan.projected_schema.fields().len()] };
+            let table = provider
+                .as_ref()
+                .and_then(|provider| provider.downcast_ref::<StaffaTable>());
+            let Some(table) = table else {
+                return vec![None; scan.projected_schema.fields().len()];
+            };
             let name = table.table().name().clone();
             match &scan.projection {
                 Some(projection) => projection.iter().map(|index| Some((name.clone(), index + 1))).collect(),
-                None => (1..=scan.projected_schema.fields().len()).map(|number| Some((name.clone(), number))).collect(),
+                None => (1..=scan.projected_schema.fields().len())
+                    .map(|number| Some((name.clone(), number)))
+                    .collect(),
             }
         }
         LogicalPlan::Projection(projection) => {
@@ -260,7 +316,9 @@ fn origins(plan: &LogicalPlan) -> Vec<Origin> {
                 .expr
                 .iter()
                 .map(|expression| {
-                    let Expr::Column(column) = unaliased(expression) else { return None };
+                    let Expr::Column(column) = unaliased(expression) else {
+                        return None;
+                    };
                     let index = projection.input.schema().maybe_index_of_column(column)?;
                     below.get(index).cloned().flatten()
                 })
@@ -273,7 +331,11 @@ fn origins(plan: &LogicalPlan) -> Vec<Origin> {
         LogicalPlan::Join(join) => {
             let mut both = origins(&join.left);
             both.extend(origins(&join.right));
-            if both.len() == join.schema.fields().len() { both } else { vec![None; join.schema.fields().len()] }
+            if both.len() == join.schema.fields().len() {
+                both
+            } else {
+                vec![None; join.schema.fields().len()]
+            }
         }
         other => vec![None; other.schema().fields().len()],
     }
@@ -284,15 +346,4 @@ fn unaliased(expression: &Expr) -> &Expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// Whether a plan, subqueries included, contains a node for which `test` holds.
-pub(crate) fn any_node(plan: &LogicalPlan, test: impl Fn(&LogicalPlan) -> bool) -> bool {
-    let mut found = false;
-    let visited = plan.apply_with_subqueries(|node| {
-        found |= test(node);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    });
-    debug_assert!(visited.is_ok(), "the closure never fails");
-    found
 }

@@ -14,7 +14,7 @@ use chrono::{Datelike, NaiveDate};
 use datafusion::common::Column;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{ColumnStatistics, DataFile, PartitionField, Table, Transform, Value};
 
@@ -37,23 +37,40 @@ pub(super) fn prune(
     files: &[Arc<DataFile>],
     predicate: Option<&Arc<dyn PhysicalExpr>>,
 ) -> Result<Pruned> {
-    let all = || Pruned { files: files.to_vec(), by_partition: 0, by_statistics: 0 };
+    let all = || Pruned {
+        files: files.to_vec(),
+        by_partition: 0,
+        by_statistics: 0,
+    };
     let Some(predicate) = predicate else { return Ok(all()) };
     if files.is_empty() {
         return Ok(all());
     }
     // A predicate that cannot be turned into one over bounds prunes nothing; that is not an error.
-    let Ok(pruning) = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(schema)) else { return Ok(all()) };
+    let pruning = PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(schema))
+        .try_build(Arc::clone(predicate));
+    let Ok(pruning) = pruning else { return Ok(all()) };
     if pruning.always_true() {
         return Ok(all());
     }
     let judge = |use_bounds: bool| -> Result<Vec<bool>> {
-        let statistics = Files { table, schema, files, positions: positions_by_id(table), use_bounds };
+        let statistics = Files {
+            table,
+            schema,
+            files,
+            positions: positions_by_id(table),
+            use_bounds,
+        };
         Ok(pruning.prune(&statistics).map_err(Error::from)?)
     };
     let by_partitions = judge(false)?;
     let by_all = judge(true)?;
-    let mut pruned = Pruned { files: Vec::new(), by_partition: 0, by_statistics: 0 };
+    let mut pruned = Pruned {
+        files: Vec::new(),
+        by_partition: 0,
+        by_statistics: 0,
+    };
     for ((file, partition_keeps), all_keep) in files.iter().zip(by_partitions).zip(by_all) {
         match (partition_keeps, all_keep) {
             (false, _) => pruned.by_partition += 1,
@@ -87,7 +104,11 @@ impl Files<'_> {
         file: &'b DataFile,
         source_id: i32,
     ) -> impl Iterator<Item = (&'b PartitionField, Option<&'b Value>)> {
-        let fields = self.table.partition_specs().get(&file.spec_id).map_or(&[][..], |spec| &spec.fields[..]);
+        let fields = self
+            .table
+            .partition_specs()
+            .get(&file.spec_id)
+            .map_or(&[][..], |spec| &spec.fields[..]);
         fields
             .iter()
             .zip(&file.partition)
@@ -107,7 +128,11 @@ impl Files<'_> {
             if !lower && may_hold_nan(data_type, known.nan_count) {
                 return None;
             }
-            let value = if lower { known.lower.as_ref() } else { known.upper.as_ref() };
+            let value = if lower {
+                known.lower.as_ref()
+            } else {
+                known.upper.as_ref()
+            };
             value.and_then(|value| scalar_of_value(value, data_type))
         });
         self.partition_values(file, field_id)
@@ -137,7 +162,11 @@ impl Files<'_> {
                 bound.unwrap_or_else(|| null.clone())
             })
             .collect();
-        if any { ScalarValue::iter_to_array(values).ok() } else { None }
+        if any {
+            ScalarValue::iter_to_array(values).ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -196,8 +225,9 @@ impl PruningStatistics for Files<'_> {
                         }
                         // In the bucket there may be other values, too; outside of it there is none of these.
                         (Transform::Bucket(count), Value::Int(bucket)) => {
-                            let wanted =
-                                buckets.entry(count).or_insert_with(|| buckets_of(values, count, data_type));
+                            let wanted = buckets
+                                .entry(count)
+                                .or_insert_with(|| buckets_of(values, count, data_type));
                             if wanted.as_ref().is_some_and(|wanted| !wanted.contains(bucket)) {
                                 answer = Some(false);
                             }
@@ -248,7 +278,10 @@ fn range(
                 Value::Int(number) | Value::Date(number) => *number,
                 _ => return None,
             };
-            Some((instant(transform, number, data_type), before(transform, number.checked_add(1)?, data_type)))
+            Some((
+                instant(transform, number, data_type),
+                before(transform, number.checked_add(1)?, data_type),
+            ))
         }
         Transform::Truncate(width) => truncated(width, value, data_type),
         Transform::Bucket(_) | Transform::Void => None,
@@ -262,7 +295,10 @@ const HOUR_MICROSECONDS: i64 = 3_600_000_000;
 fn instant(transform: Transform, number: i32, data_type: &DataType) -> Option<ScalarValue> {
     let days = match transform {
         Transform::Year => first_day(number.checked_add(1970)?, 1)?,
-        Transform::Month => first_day(1970 + number.div_euclid(12), u32::try_from(number.rem_euclid(12)).ok()? + 1)?,
+        Transform::Month => first_day(
+            1970 + number.div_euclid(12),
+            u32::try_from(number.rem_euclid(12)).ok()? + 1,
+        )?,
         Transform::Day => number,
         _ => {
             return match data_type {
@@ -305,19 +341,21 @@ fn first_day(year: i32, month: u32) -> Option<i32> {
 }
 
 #[allow(clippy::type_complexity)]
-fn truncated(
-    width: u32,
-    value: &Value,
-    data_type: &DataType,
-) -> Option<(Option<ScalarValue>, Option<ScalarValue>)> {
+fn truncated(width: u32, value: &Value, data_type: &DataType) -> Option<(Option<ScalarValue>, Option<ScalarValue>)> {
     let low = scalar_of_value(value, data_type);
     let last = i64::from(width) - 1;
     let high = match value {
         Value::Int(v) => i32::try_from(i64::from(*v) + last).ok().map(Value::Int),
         Value::Long(v) => v.checked_add(last).map(Value::Long),
-        Value::Decimal { unscaled, precision, scale } => unscaled
-            .checked_add(i128::from(last))
-            .map(|unscaled| Value::Decimal { unscaled, precision: *precision, scale: *scale }),
+        Value::Decimal {
+            unscaled,
+            precision,
+            scale,
+        } => unscaled.checked_add(i128::from(last)).map(|unscaled| Value::Decimal {
+            unscaled,
+            precision: *precision,
+            scale: *scale,
+        }),
         // Shorter than the width: the value was not cut.
         Value::String(v) if v.chars().count() < width as usize => Some(Value::String(v.clone())),
         Value::String(v) => next_string(v).map(Value::String),
@@ -350,7 +388,11 @@ mod tests {
 
     fn date(text: &str) -> i32 {
         let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
-        let days = text.parse::<NaiveDate>().expect("a date").signed_duration_since(epoch).num_days();
+        let days = text
+            .parse::<NaiveDate>()
+            .expect("a date")
+            .signed_duration_since(epoch)
+            .num_days();
         i32::try_from(days).expect("in range")
     }
 
@@ -382,7 +424,10 @@ mod tests {
     #[test]
     fn ranges_of_truncate() {
         let found = range(Transform::Truncate(10), &Value::Int(-10), &DataType::Int32).expect("a range");
-        assert_eq!(found, (Some(ScalarValue::Int32(Some(-10))), Some(ScalarValue::Int32(Some(-1)))));
+        assert_eq!(
+            found,
+            (Some(ScalarValue::Int32(Some(-10))), Some(ScalarValue::Int32(Some(-1))))
+        );
         let text = |text: &str| Some(ScalarValue::Utf8View(Some(text.to_string())));
         let found = range(Transform::Truncate(2), &Value::String("ab".into()), &DataType::Utf8View).expect("a range");
         assert_eq!(found, (text("ab"), text("ac")));

@@ -22,7 +22,9 @@ pub(super) fn of_file(table: &Table, schema: &Schema, file: &DataFile) -> Statis
     statistics.total_byte_size = Precision::Inexact(to_usize(file.size_bytes));
     let positions = positions_by_id(table);
     for known in &file.columns {
-        let Some(index) = positions.get(&known.field_id) else { continue };
+        let Some(index) = positions.get(&known.field_id) else {
+            continue;
+        };
         let data_type = schema.field(*index).data_type();
         // A leaf inside a list or struct has another id than the column, so this is the column itself.
         let column = &mut statistics.column_statistics[*index];
@@ -32,9 +34,8 @@ pub(super) fn of_file(table: &Table, schema: &Schema, file: &DataFile) -> Statis
             Some(value) => Precision::Inexact(value),
             None => Precision::Absent,
         };
-        let bound = |value: &Option<staffa_catalog::Value>| {
-            value.as_ref().and_then(|value| scalar_of_value(value, data_type))
-        };
+        let bound =
+            |value: &Option<staffa_catalog::Value>| value.as_ref().and_then(|value| scalar_of_value(value, data_type));
         column.min_value = precision(bound(&known.lower));
         column.max_value = if may_hold_nan(data_type, known.nan_count) {
             Precision::Absent
@@ -80,13 +81,17 @@ fn merge(mut a: ColumnStatistics, b: &ColumnStatistics) -> ColumnStatistics {
 /// Identity partition values: the one value a column has in a file, for files that do not store the column.
 pub(super) fn constants(table: &Table, schema: &Schema, file: &DataFile) -> HashMap<i32, ScalarValue> {
     let mut constants = HashMap::new();
-    let Some(spec) = table.partition_specs().get(&file.spec_id) else { return constants };
+    let Some(spec) = table.partition_specs().get(&file.spec_id) else {
+        return constants;
+    };
     let positions = positions_by_id(table);
     for (field, value) in spec.fields.iter().zip(&file.partition) {
         if field.transform != Transform::Identity {
             continue;
         }
-        let Some(index) = positions.get(&field.source_id) else { continue };
+        let Some(index) = positions.get(&field.source_id) else {
+            continue;
+        };
         let data_type = schema.field(*index).data_type();
         let scalar = match value {
             Some(value) => scalar_of_value(value, data_type),

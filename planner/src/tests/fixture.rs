@@ -125,20 +125,28 @@ impl Fixture {
     pub(super) async fn physical(&self, sql: &str) -> Arc<dyn ExecutionPlan> {
         let query = self.query(sql).await;
         let logical = bind(&query, &[]).expect("no parameters");
-        physical(&self.context().await, logical).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        physical(&self.context().await, logical)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// What one scan of the query's reported.
     pub(super) async fn report(&self, sql: &str) -> ScanReport {
         self.reports.clear();
         self.physical(sql).await;
-        self.reports.all().into_iter().next().unwrap_or_else(|| panic!("{sql} scans nothing"))
+        self.reports
+            .all()
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| panic!("{sql} scans nothing"))
     }
 
     /// Rows as texts, columns joined by `|`.
     pub(super) async fn rows(&self, sql: &str) -> Vec<String> {
         let query = self.query(sql).await;
-        self.run(&query, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.run(&query, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     pub(super) async fn run(&self, query: &QueryPlan, parameters: &[ScalarValue]) -> Result<Vec<String>> {
@@ -156,8 +164,21 @@ impl Fixture {
             Plan::CreateTable { definition, .. } => {
                 transaction.create_table(definition).await.expect("a table");
             }
-            Plan::CreateView { name, sql, columns, search_path, replace, comment } => {
-                let definition = ViewDefinition { name, sql, columns, search_path, comment };
+            Plan::CreateView {
+                name,
+                sql,
+                columns,
+                search_path,
+                replace,
+                comment,
+            } => {
+                let definition = ViewDefinition {
+                    name,
+                    sql,
+                    columns,
+                    search_path,
+                    comment,
+                };
                 transaction.create_view(definition, replace).await.expect("a view");
             }
             Plan::CreateSchema { database, schema, .. } => {
@@ -167,9 +188,12 @@ impl Fixture {
                 let name = insert.table.name().clone();
                 let target = transaction.begin_write(&name).await.expect("a target");
                 let rows = bind(&insert.source, &[]).expect("no parameters");
-                let files = self.write(&target.table, &target.data_prefix, rows).await.unwrap_or_else(|error| {
-                    panic!("{sql}: {error}");
-                });
+                let files = self
+                    .write(&target.table, &target.data_prefix, rows)
+                    .await
+                    .unwrap_or_else(|error| {
+                        panic!("{sql}: {error}");
+                    });
                 transaction.append(&name, files).expect("files");
             }
             other => panic!("{sql} is planned as {other:?}"),
@@ -190,8 +214,7 @@ impl Fixture {
         let counter = Arc::new(AtomicU64::new(0));
         let mut files = Vec::new();
         for partition in 0..plan.output_partitioning().partition_count() {
-            let mut writer =
-                FileWriter::new(self.stores.clone(), Arc::clone(&spec), Arc::clone(&counter), None)?;
+            let mut writer = FileWriter::new(self.stores.clone(), Arc::clone(&spec), Arc::clone(&counter), None)?;
             let mut stream = plan.execute(partition, context.session.task_ctx())?;
             while let Some(batch) = stream.next().await {
                 writer.write(batch?).await?;

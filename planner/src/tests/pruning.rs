@@ -49,7 +49,9 @@ async fn with_files(create: &str, files: Vec<DataFile>) -> Fixture {
 #[tokio::test]
 async fn months_prune_dates() {
     // Months 648 to 659 are those of 2024.
-    let files = (0..12).map(|month| file(month, vec![Some(Value::Int(648 + month as i32))], Vec::new())).collect();
+    let files = (0..12)
+        .map(|month| file(month, vec![Some(Value::Int(648 + month as i32))], Vec::new()))
+        .collect();
     let fixture = with_files("create table t (d date, n int) partition by (month(d))", files).await;
     for (filter, read) in [
         ("d = '2024-03-15'", 1),
@@ -71,7 +73,9 @@ async fn months_prune_dates() {
 #[tokio::test]
 async fn buckets_prune_equality_only() {
     // The Iceberg specification gives hash(34) = 2017239379 for int and long: bucket 3 of 16.
-    let files = (0..16).map(|bucket| file(bucket, vec![Some(Value::Int(bucket as i32))], Vec::new())).collect();
+    let files = (0..16)
+        .map(|bucket| file(bucket, vec![Some(Value::Int(bucket as i32))], Vec::new()))
+        .collect();
     let fixture = with_files("create table t (id bigint) partition by (bucket(16, id))", files).await;
     let report = fixture.report("select id from t where id = 34").await;
     assert_eq!(report.files_read, 1);
@@ -82,16 +86,38 @@ async fn buckets_prune_equality_only() {
 #[tokio::test]
 async fn bounds_prune_after_partitions() {
     let files = vec![
-        file(0, vec![Some(Value::String("a".into()))], vec![bounds(2, Value::Int(0), Value::Int(9))]),
-        file(1, vec![Some(Value::String("a".into()))], vec![bounds(2, Value::Int(10), Value::Int(19))]),
-        file(2, vec![Some(Value::String("b".into()))], vec![bounds(2, Value::Int(0), Value::Int(9))]),
+        file(
+            0,
+            vec![Some(Value::String("a".into()))],
+            vec![bounds(2, Value::Int(0), Value::Int(9))],
+        ),
+        file(
+            1,
+            vec![Some(Value::String("a".into()))],
+            vec![bounds(2, Value::Int(10), Value::Int(19))],
+        ),
+        file(
+            2,
+            vec![Some(Value::String("b".into()))],
+            vec![bounds(2, Value::Int(0), Value::Int(9))],
+        ),
         file(3, vec![None], vec![bounds(2, Value::Int(0), Value::Int(9))]),
     ];
     let fixture = with_files("create table t (k text, n int) partition by (k)", files).await;
     let report = fixture.report("select * from t where k = 'a' and n < 5").await;
-    assert_eq!((report.files_read, report.pruned_by_partition, report.pruned_by_statistics), (1, 2, 1));
+    assert_eq!(
+        (
+            report.files_read,
+            report.pruned_by_partition,
+            report.pruned_by_statistics
+        ),
+        (1, 2, 1)
+    );
     assert_eq!(fixture.report("select * from t where k is null").await.files_read, 1);
-    assert_eq!(fixture.report("select * from t where k is not null").await.files_read, 3);
+    assert_eq!(
+        fixture.report("select * from t where k is not null").await.files_read,
+        3
+    );
     assert_eq!(fixture.report("select * from t where n = 15").await.files_read, 1);
 }
 
@@ -109,7 +135,10 @@ async fn floats_that_may_hold_nan_are_kept_above_their_bound() {
 
 #[tokio::test]
 async fn counts_come_from_the_catalog() {
-    let files = vec![file(0, vec![], vec![bounds(1, Value::Int(3), Value::Int(9))]), file(1, vec![], vec![bounds(1, Value::Int(1), Value::Int(4))])];
+    let files = vec![
+        file(0, vec![], vec![bounds(1, Value::Int(3), Value::Int(9))]),
+        file(1, vec![], vec![bounds(1, Value::Int(1), Value::Int(4))]),
+    ];
     let fixture = with_files("create table t (n int not null)", files).await;
     // The files do not exist: an answer means they were not opened.
     assert_eq!(fixture.rows("select count(*), min(n), max(n) from t").await, ["20|1|9"]);

@@ -64,7 +64,10 @@ async fn every_query_plans_and_runs_over_empty_tables() {
         let planned = fixture.query(query.trim().trim_end_matches(';')).await;
         assert!(!planned.columns.is_empty(), "query {}", index + 1);
         assert!(planned.parameters.is_empty());
-        let rows = fixture.run(&planned, &[]).await.unwrap_or_else(|error| panic!("query {}: {error}", index + 1));
+        let rows = fixture
+            .run(&planned, &[])
+            .await
+            .unwrap_or_else(|error| panic!("query {}: {error}", index + 1));
         // An aggregate without groups yields one row over nothing.
         assert!(rows.len() <= 1, "query {}: {rows:?}", index + 1);
     }
@@ -78,7 +81,10 @@ async fn output_names_and_types_are_those_of_postgres() {
     }
     let planned = fixture.query(QUERIES[0].trim().trim_end_matches(';')).await;
     let names: Vec<&str> = planned.columns.iter().map(|column| column.name.as_str()).collect();
-    assert_eq!(&names[..4], ["l_returnflag", "l_linestatus", "sum_qty", "sum_base_price"]);
+    assert_eq!(
+        &names[..4],
+        ["l_returnflag", "l_linestatus", "sum_qty", "sum_base_price"]
+    );
     assert_eq!(planned.columns[0].ty.to_string(), "character(1)");
     let source = planned.columns[0].source.clone();
     assert_eq!(source, None, "an aggregate's group is no longer the table's column");

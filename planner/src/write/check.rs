@@ -68,8 +68,9 @@ impl ColumnCheck {
     }
 }
 
-/// Texts of at most `length` characters. As PostgreSQL, blanks beyond the length are cut, anything else is an error.
-fn limited(column: &ArrayRef, length: u32, pad: bool, name: &str) -> Result<ArrayRef> {
+/// Texts of at most `length` characters. As PostgreSQL, blanks beyond the length are cut, anything else is an error; with
+/// `trim` trailing blanks do not count at all (`char(n)`: see `function/text.rs`).
+fn limited(column: &ArrayRef, length: u32, trim: bool, name: &str) -> Result<ArrayRef> {
     let length = length as usize;
     let Some(texts) = column.as_string_view_opt() else {
         return Err(Error::internal(format!("a text column of type {}", column.data_type())));
@@ -78,7 +79,7 @@ fn limited(column: &ArrayRef, length: u32, pad: bool, name: &str) -> Result<Arra
         if text.len() > length && text.chars().count() > length {
             return false;
         }
-        !pad || text.chars().count() == length
+        !trim || !text.ends_with(' ')
     };
     if texts.iter().flatten().all(fits) {
         return Ok(Arc::clone(column));
@@ -87,7 +88,7 @@ fn limited(column: &ArrayRef, length: u32, pad: bool, name: &str) -> Result<Arra
     for text in texts {
         match text {
             None => builder.append_null(),
-            Some(text) => match adjusted(text, length, pad) {
+            Some(text) => match adjusted(text, length, trim) {
                 Some(text) => builder.append_value(text),
                 None => {
                     let message = format!("value too long for type {name}({length})");
@@ -99,14 +100,13 @@ fn limited(column: &ArrayRef, length: u32, pad: bool, name: &str) -> Result<Arra
     Ok(Arc::new(builder.finish()))
 }
 
-fn adjusted(text: &str, length: usize, pad: bool) -> Option<String> {
-    let count = text.chars().count();
-    if count > length {
-        let cut = text.char_indices().nth(length).map_or(text.len(), |(at, _)| at);
-        return text[cut..].chars().all(|c| c == ' ').then(|| text[..cut].to_string());
+fn adjusted(text: &str, length: usize, trim: bool) -> Option<&str> {
+    let cut = text.char_indices().nth(length).map_or(text.len(), |(at, _)| at);
+    let (kept, rest) = text.split_at(cut);
+    if !rest.chars().all(|c| c == ' ') {
+        return None;
     }
-    let padding = if pad { length - count } else { 0 };
-    Some(format!("{text}{}", " ".repeat(padding)))
+    Some(if trim { kept.trim_end_matches(' ') } else { kept })
 }
 
 fn shown(batch: &RecordBatch, row: usize) -> String {
@@ -138,7 +138,10 @@ impl ScalarUDFImpl for ColumnCheck {
     }
 
     fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
-        types.first().cloned().ok_or_else(|| Error::internal("a check of nothing").into())
+        types
+            .first()
+            .cloned()
+            .ok_or_else(|| Error::internal("a check of nothing").into())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
@@ -165,8 +168,14 @@ mod tests {
     use super::*;
 
     fn check(ty: SqlType, nullable: bool) -> ColumnCheck {
-        let column =
-            Column { field_id: 1, name: "c".into(), ty, nullable, comment: None, children: Vec::new() };
+        let column = Column {
+            field_id: 1,
+            name: "c".into(),
+            ty,
+            nullable,
+            comment: None,
+            children: Vec::new(),
+        };
         ColumnCheck::new(&"t".into(), &column)
     }
 
@@ -183,14 +192,21 @@ mod tests {
         let error = varchar.apply(&texts(&[Some("abcd")]), None).expect_err("too long");
         assert_eq!(error.kind(), ErrorKind::StringTooLong);
         assert_eq!(error.message(), "value too long for type character varying(3)");
-        let padded = check(SqlType::Char(3), true).apply(&texts(&[Some("a"), Some("äöü")]), None).expect("fits");
-        assert_eq!(padded.as_ref(), texts(&[Some("a  "), Some("äöü")]).as_ref());
+        let stored = check(SqlType::Char(3), true)
+            .apply(&texts(&[Some("a  "), Some("äöü  ")]), None)
+            .expect("fits");
+        assert_eq!(stored.as_ref(), texts(&[Some("a"), Some("äöü")]).as_ref());
     }
 
     #[test]
     fn nulls_name_column_and_relation() {
-        let error = check(SqlType::Text, false).apply(&texts(&[Some("a"), None]), None).expect_err("a null");
+        let error = check(SqlType::Text, false)
+            .apply(&texts(&[Some("a"), None]), None)
+            .expect_err("a null");
         assert_eq!(error.kind(), ErrorKind::NotNullViolation);
-        assert_eq!(error.message(), "null value in column \"c\" of relation \"t\" violates not-null constraint");
+        assert_eq!(
+            error.message(),
+            "null value in column \"c\" of relation \"t\" violates not-null constraint"
+        );
     }
 }

@@ -206,6 +206,10 @@ impl Assistant {
         &mut self.names
     }
 
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     pub(super) fn set_plain(&mut self, plain: bool) {
         self.plain = plain;
     }

@@ -139,7 +139,9 @@ pub(super) fn description(name: &str) -> String {
         None => format!("table_schema {NOT_SYSTEM}"),
     };
     format!(
-        "SELECT column_name AS \"Column\", data_type AS \"Type\", \
+        "SELECT column_name AS \"Column\", data_type || CASE \
+         WHEN data_type = 'numeric' THEN coalesce('(' || numeric_precision || ',' || numeric_scale || ')', '') \
+         ELSE coalesce('(' || character_maximum_length || ')', '') END AS \"Type\", \
          CASE is_nullable WHEN 'NO' THEN 'not null' ELSE '' END AS \"Nullable\" \
          FROM information_schema.columns WHERE table_name = '{}' AND {schema} ORDER BY ordinal_position",
         quote(&relation)

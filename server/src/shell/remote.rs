@@ -61,8 +61,11 @@ impl Remote {
         let (client, mut connection) = match config.connect(connector.clone()).await {
             Ok(connected) => connected,
             // The crate has no kind for this, only words.
-            Err(error) if password.is_none() && error.to_string().contains("password missing") => return Err(None),
-            Err(error) => return Err(Some(remote(&error))),
+            Err(error) => {
+                let error = remote(&error);
+                let asks = password.is_none() && error.message.contains("password missing");
+                return Err((!asks).then_some(error));
+            }
         };
         let reader = tokio::spawn(async move {
             let mut messages = futures::stream::poll_fn(move |context| connection.poll_message(context));

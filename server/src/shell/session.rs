@@ -294,6 +294,12 @@ impl<'r> Shell<'r> {
         let print = |text: &str| {
             let _ = io::stdout().write_all(text.as_bytes());
         };
+        let interactive = source.is_interactive();
+        let told = |what: &str, on: bool| {
+            if interactive {
+                print(&format!("{what} is {}.\n", if on { "on" } else { "off" }));
+            }
+        };
         match meta {
             Meta::Help => print(&meta::help()),
             Meta::Quit => return Flow::Leave,
@@ -321,9 +327,18 @@ impl<'r> Shell<'r> {
                     return Flow::Failed;
                 }
             },
-            Meta::Expanded(on) => self.style.expanded = on.unwrap_or(!self.style.expanded),
-            Meta::TuplesOnly(on) => self.style.tuples_only = on.unwrap_or(!self.style.tuples_only),
-            Meta::Timing(on) => self.timing = on.unwrap_or(!self.timing),
+            Meta::Expanded(on) => {
+                self.style.expanded = on.unwrap_or(!self.style.expanded);
+                told("Expanded display", self.style.expanded);
+            }
+            Meta::TuplesOnly(on) => {
+                self.style.tuples_only = on.unwrap_or(!self.style.tuples_only);
+                told("Tuples only", self.style.tuples_only);
+            }
+            Meta::Timing(on) => {
+                self.timing = on.unwrap_or(!self.timing);
+                told("Timing", self.timing);
+            }
             Meta::Null(text) => self.style.null = text,
             Meta::Format(None) => print(&format!("{:?}\n", self.style.format).to_lowercase()),
             Meta::Format(Some(name)) => {

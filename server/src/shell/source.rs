@@ -149,7 +149,8 @@ impl Prompt {
                 Ok(line) => {
                     // Passwords do not belong into files.
                     let secret = words(&line).any(|word| word == "PASSWORD");
-                    if !line.trim().is_empty() && !secret {
+                    let data = self.editor.helper().is_some_and(Assistant::is_plain);
+                    if !line.trim().is_empty() && !secret && !data {
                         let _ = self.editor.add_history_entry(line.as_str());
                     }
                     Ok(Line::Text(line))

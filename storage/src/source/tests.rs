@@ -370,6 +370,9 @@ async fn a_users_own_file_is_read_anew_when_it_changes() {
             own.statistics.column_statistics[0].min_value,
             Precision::Exact(lowest.into())
         );
+        // The widened maximum of a float column must not answer max(x).
+        let highest = &own.statistics.column_statistics[2].max_value;
+        assert!(!matches!(highest, Precision::Exact(_)), "{highest:?}");
         let plan = f
             .scan
             .plan_file(&own, Some(vec![0]), None, None, 2, ScanOptions::default())

@@ -4,8 +4,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::support::Server;
-use crate::wire::{self, GSSENC_REQUEST, PROTOCOL_3_0, SSL_REQUEST, Wire, bind, describe, error_fields, execute, flush, frame,
-    parse, query, reply, startup, sync, untagged};
+use crate::wire::{
+    self, GSSENC_REQUEST, PROTOCOL_3_0, SSL_REQUEST, Wire, bind, describe, error_fields, execute, flush, frame, parse,
+    query, reply, startup, sync, untagged,
+};
 
 const PROTOCOL_3_2: i32 = PROTOCOL_3_0 + 2;
 const LOGIN: [(&str, &str); 2] = [("user", "admin"), ("database", "staffa")];
@@ -14,7 +16,12 @@ const LOGIN: [(&str, &str); 2] = [("user", "admin"), ("database", "staffa")];
 fn startup_says_what_drivers_read() {
     let mut server = Server::start();
     let (wire, _) = Wire::login(server.address(), PROTOCOL_3_0, &LOGIN).unwrap();
-    let value = |name: &str| wire.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let value = |name: &str| {
+        wire.parameters
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    };
     for (name, expected) in [
         ("server_encoding", "UTF8"),
         ("client_encoding", "UTF8"),
@@ -29,19 +36,33 @@ fn startup_says_what_drivers_read() {
     ] {
         assert_eq!(value(name), Some(expected), "{name}");
     }
-    assert!(value("server_version").unwrap().starts_with("15"), "{:?}", value("server_version"));
+    assert!(
+        value("server_version").unwrap().starts_with("15"),
+        "{:?}",
+        value("server_version")
+    );
     assert!(value("TimeZone").is_some() && value("is_superuser").is_some());
     assert_eq!(wire.status, b'I');
     let (_, secret) = wire.key.clone().unwrap();
     assert_eq!(secret.len(), 4, "protocol 3.0 has keys of 4 bytes");
 
     // Settings may come with the login.
-    let settings = [("user", "admin"), ("database", "staffa"), ("TimeZone", "Asia/Tokyo"), ("application_name", "x")];
+    let settings = [
+        ("user", "admin"),
+        ("database", "staffa"),
+        ("TimeZone", "Asia/Tokyo"),
+        ("application_name", "x"),
+    ];
     let (mut tokyo, _) = Wire::login(server.address(), PROTOCOL_3_0, &settings).unwrap();
     assert_eq!(tokyo.simple("show timezone").value(), "Asia/Tokyo");
-    let options = [("user", "admin"), ("database", "staffa"), ("options", "-c statement_timeout=5s -c search_path=a\\ b")];
+    let options = [
+        ("user", "admin"),
+        ("database", "staffa"),
+        ("options", "-c statement_timeout=5s -c application_name=a\\ b"),
+    ];
     let (mut with_options, _) = Wire::login(server.address(), PROTOCOL_3_0, &options).unwrap();
     assert_eq!(with_options.simple("show statement_timeout").value(), "5s");
+    assert_eq!(with_options.simple("show application_name").value(), "a b");
 
     // The database defaults to the role's name, which is none here.
     let error = Wire::login(server.address(), PROTOCOL_3_0, &[("user", "admin")]).unwrap_err();
@@ -58,14 +79,25 @@ fn protocol_versions_are_negotiated() {
     assert!(messages.iter().all(|message| message.tag != b'v'));
     assert!(wire.key.unwrap().1.len() > 4);
     // A later minor version and options nobody knows: told so, then served.
-    let parameters = [("user", "admin"), ("database", "staffa"), ("_pq_.nope", "1"), ("_pq_.other", "2")];
+    let parameters = [
+        ("user", "admin"),
+        ("database", "staffa"),
+        ("_pq_.nope", "1"),
+        ("_pq_.other", "2"),
+    ];
     let (mut wire, messages) = Wire::login(server.address(), PROTOCOL_3_0 + 9, &parameters).unwrap();
-    let negotiate = messages.iter().find(|message| message.tag == b'v').expect("NegotiateProtocolVersion");
+    let negotiate = messages
+        .iter()
+        .find(|message| message.tag == b'v')
+        .expect("NegotiateProtocolVersion");
     assert_eq!(negotiate.body[4..8], 2i32.to_be_bytes(), "two options unknown");
     assert!(negotiate.body[8..].starts_with(b"_pq_.nope\0_pq_.other\0"));
     assert_eq!(wire.simple("select 1").value(), "1");
     let (_, messages) = Wire::login(server.address(), PROTOCOL_3_0, &parameters).unwrap();
-    assert!(messages.iter().any(|message| message.tag == b'v'), "options are reported in 3.0 too");
+    assert!(
+        messages.iter().any(|message| message.tag == b'v'),
+        "options are reported in 3.0 too"
+    );
 }
 
 #[test]
@@ -97,8 +129,12 @@ fn simple_queries() {
     assert_eq!((reply.shape().as_str(), reply.code()), ("CCEZ", "42703"));
     assert_eq!(wire.simple("select count(*) from t").value(), "2");
     assert_eq!(wire.simple("select * from u").code(), "42P01");
-    let reply = wire.simple("insert into t values (3); begin; insert into t values (4); commit; insert into t values (5)");
-    assert_eq!(reply.tags, ["INSERT 0 1", "BEGIN", "INSERT 0 1", "COMMIT", "INSERT 0 1"]);
+    let reply =
+        wire.simple("insert into t values (3); begin; insert into t values (4); commit; insert into t values (5)");
+    assert_eq!(
+        reply.tags,
+        ["INSERT 0 1", "BEGIN", "INSERT 0 1", "COMMIT", "INSERT 0 1"]
+    );
     assert_eq!(wire.simple("select count(*) from t").value(), "5");
 
     // The transaction's state is in every ReadyForQuery.
@@ -118,7 +154,10 @@ fn simple_queries() {
     // Notices and changed settings come on their own.
     assert!(wire.simple("drop table if exists nope").shape().starts_with("NC"));
     assert_eq!(wire.simple("set timezone to 'Asia/Tokyo'").shape(), "CSZ");
-    assert!(wire.simple("commit").shape().contains('N'), "a warning: no transaction is in progress");
+    assert!(
+        wire.simple("commit").shape().contains('N'),
+        "a warning: no transaction is in progress"
+    );
 
     // The position counts characters and points at the word.
     let error = wire.simple("select 'ä', nope from t").error.unwrap();
@@ -138,20 +177,43 @@ fn extended_queries() {
     };
 
     // Describe of a statement: parameters, then columns or NoData.
-    let answer = reply_of(&mut wire, &[parse("s", "select $1::int + 1 as n, $2 as t", &[]), describe(b'S', "s"), sync()]);
+    let answer = reply_of(
+        &mut wire,
+        &[
+            parse("s", "select abs($1::int) as n, $2 as t", &[]),
+            describe(b'S', "s"),
+            sync(),
+        ],
+    );
     assert_eq!(answer.shape(), "1tTZ");
-    assert_eq!(answer.messages[1].body, [&2i16.to_be_bytes()[..], &23i32.to_be_bytes(), &25i32.to_be_bytes()].concat());
+    assert_eq!(
+        answer.messages[1].body,
+        [&2i16.to_be_bytes()[..], &23i32.to_be_bytes(), &25i32.to_be_bytes()].concat()
+    );
     assert_eq!(answer.columns, [("n".to_owned(), 23), ("t".to_owned(), 25)]);
-    let answer = reply_of(&mut wire, &[parse("", "create table t (a int, b text)", &[]), describe(b'S', ""), sync()]);
+    let answer = reply_of(
+        &mut wire,
+        &[
+            parse("", "create table t (a int, b text)", &[]),
+            describe(b'S', ""),
+            sync(),
+        ],
+    );
     assert_eq!(answer.shape(), "1tnZ");
 
     // Binary and text, chosen one by one; one format for all; none.
     let binary_seven = 7i32.to_be_bytes();
     let values: [Option<&[u8]>; 2] = [Some(&binary_seven), Some(b"x")];
-    let answer = reply_of(&mut wire, &[bind("", "s", &[1, 0], &values, &[1, 0]), execute("", 0), sync()]);
-    assert_eq!(answer.rows, [[Some(8i32.to_be_bytes().to_vec()), Some(b"x".to_vec())]]);
-    let answer = reply_of(&mut wire, &[bind("", "s", &[0], &[Some(b"7"), None], &[1]), execute("", 0), sync()]);
-    assert_eq!(answer.rows, [[Some(8i32.to_be_bytes().to_vec()), None]]);
+    let answer = reply_of(
+        &mut wire,
+        &[bind("", "s", &[1, 0], &values, &[1, 0]), execute("", 0), sync()],
+    );
+    assert_eq!(answer.rows, [[Some(7i32.to_be_bytes().to_vec()), Some(b"x".to_vec())]]);
+    let answer = reply_of(
+        &mut wire,
+        &[bind("", "s", &[0], &[Some(b"7"), None], &[1]), execute("", 0), sync()],
+    );
+    assert_eq!(answer.rows, [[Some(7i32.to_be_bytes().to_vec()), None]]);
 
     // Flush answers without Sync.
     wire.send(&[parse("f", "select 1", &[]), flush()].concat());
@@ -161,15 +223,32 @@ fn extended_queries() {
 
     // A portal gives its rows in pieces.
     let series = "select i from generate_series(1, 5) as g(i) order by i";
-    let answer = reply_of(&mut wire, &[
-        parse("", series, &[]), bind("p", "", &[], &[], &[]), execute("p", 2), execute("p", 2), execute("p", 2), execute("p", 2), sync(),
-    ]);
+    let answer = reply_of(
+        &mut wire,
+        &[
+            parse("", series, &[]),
+            bind("p", "", &[], &[], &[]),
+            execute("p", 2),
+            execute("p", 2),
+            execute("p", 2),
+            execute("p", 2),
+            sync(),
+        ],
+    );
     assert_eq!(answer.shape(), "12DDsDDsDCCZ");
     assert_eq!(answer.tags, ["SELECT 1", "SELECT 0"]);
     // It ends with its transaction.
     assert_eq!(reply_of(&mut wire, &[execute("p", 1), sync()]).code(), "34000");
     wire.simple("begin");
-    let answer = reply_of(&mut wire, &[parse("", series, &[]), bind("p", "", &[], &[], &[]), execute("p", 1), sync()]);
+    let answer = reply_of(
+        &mut wire,
+        &[
+            parse("", series, &[]),
+            bind("p", "", &[], &[], &[]),
+            execute("p", 1),
+            sync(),
+        ],
+    );
     assert_eq!(answer.shape(), "12DsZ");
     assert_eq!(reply_of(&mut wire, &[execute("p", 0), sync()]).shape(), "DDDDCZ");
     wire.simple("commit");
@@ -177,39 +256,89 @@ fn extended_queries() {
 
     // Everything up to Sync is one transaction.
     wire.simple("create table t (a int, b text)");
-    let insert = |value: &[u8]| [parse("", "insert into t values ($1, 'x')", &[]), bind("", "", &[], &[Some(value)], &[]), execute("", 0)].concat();
-    let answer = reply_of(&mut wire, &[insert(b"1"), insert(b"2"), insert(b"zwei"), insert(b"4"), sync()]);
+    let insert = |value: &[u8]| {
+        [
+            parse("", "insert into t values ($1, 'x')", &[]),
+            bind("", "", &[], &[Some(value)], &[]),
+            execute("", 0),
+        ]
+        .concat()
+    };
+    let answer = reply_of(
+        &mut wire,
+        &[insert(b"1"), insert(b"2"), insert(b"zwei"), insert(b"4"), sync()],
+    );
     assert_eq!((answer.shape().as_str(), answer.code()), ("12C12C1EZ", "22P02"));
     assert_eq!(wire.simple("select count(*) from t").value(), "0");
-    assert_eq!(reply_of(&mut wire, &[insert(b"1"), insert(b"2"), sync()]).shape(), "12C12CZ");
+    assert_eq!(
+        reply_of(&mut wire, &[insert(b"1"), insert(b"2"), sync()]).shape(),
+        "12C12CZ"
+    );
     assert_eq!(wire.simple("select count(*) from t").value(), "2");
 
     // After an error everything up to Sync is skipped.
-    let answer = reply_of(&mut wire, &[parse("", "selec", &[]), parse("ok", "select 1", &[]), describe(b'S', "ok"), sync()]);
+    let answer = reply_of(
+        &mut wire,
+        &[
+            parse("", "selec", &[]),
+            parse("ok", "select 1", &[]),
+            describe(b'S', "ok"),
+            sync(),
+        ],
+    );
     assert_eq!(answer.shape(), "EZ");
     assert_eq!(reply_of(&mut wire, &[describe(b'S', "ok"), sync()]).code(), "26000");
 
     // Names: taken, closed, shared with SQL's PREPARE, forgotten by DISCARD ALL.
-    assert_eq!(reply_of(&mut wire, &[parse("s", "select 1", &[]), sync()]).code(), "42P05");
-    assert_eq!(reply_of(&mut wire, &[wire::close(b'S', "s"), parse("s", "select 2", &[]), sync()]).shape(), "31Z");
+    assert_eq!(
+        reply_of(&mut wire, &[parse("s", "select 1", &[]), sync()]).code(),
+        "42P05"
+    );
+    assert_eq!(
+        reply_of(
+            &mut wire,
+            &[wire::close(b'S', "s"), parse("s", "select 2", &[]), sync()]
+        )
+        .shape(),
+        "31Z"
+    );
     assert_eq!(wire.simple("execute s").value(), "2");
     wire.simple("prepare q as select 3");
-    assert_eq!(reply_of(&mut wire, &[bind("", "q", &[], &[], &[]), execute("", 0), sync()]).value(), "3");
+    assert_eq!(
+        reply_of(&mut wire, &[bind("", "q", &[], &[], &[]), execute("", 0), sync()]).value(),
+        "3"
+    );
     assert_eq!(wire.simple("discard all").tags, ["DISCARD ALL"]);
-    assert_eq!(reply_of(&mut wire, &[bind("", "q", &[], &[], &[]), sync()]).code(), "26000");
+    assert_eq!(
+        reply_of(&mut wire, &[bind("", "q", &[], &[], &[]), sync()]).code(),
+        "26000"
+    );
 
     // An empty query, and a failed transaction.
     assert_eq!(wire.extended("", &[]).shape(), "12nIZ");
     wire.simple("begin");
     wire.extended("select nope", &[]);
-    assert_eq!((wire.status, wire.extended("select 1", &[]).code().to_owned()), (b'E', "25P02".to_owned()));
+    assert_eq!(
+        (wire.status, wire.extended("select 1", &[]).code().to_owned()),
+        (b'E', "25P02".to_owned())
+    );
     assert_eq!(wire.extended("rollback", &[]).tags, ["ROLLBACK"]);
 
     // Prepared statements are planned again after DDL; a changed row type is refused.
     wire.simple("create table r (a int)");
-    reply_of(&mut wire, &[parse("star", "select * from r", &[]), parse("one", "select a from r", &[]), sync()]);
+    reply_of(
+        &mut wire,
+        &[
+            parse("star", "select * from r", &[]),
+            parse("one", "select a from r", &[]),
+            sync(),
+        ],
+    );
     wire.simple("drop table r; create table r (a int, b int); insert into r values (1, 2)");
-    assert_eq!(reply_of(&mut wire, &[bind("", "one", &[], &[], &[]), execute("", 0), sync()]).value(), "1");
+    assert_eq!(
+        reply_of(&mut wire, &[bind("", "one", &[], &[], &[]), execute("", 0), sync()]).value(),
+        "1"
+    );
     let answer = reply_of(&mut wire, &[bind("", "star", &[], &[], &[]), execute("", 0), sync()]);
     assert_eq!(answer.code(), "0A000");
     assert_eq!(answer.error.unwrap().message, "cached plan must not change result type");
@@ -231,20 +360,36 @@ fn copy_in_both_protocols() {
     let (done, fail) = (frame(b'c', b""), frame(b'f', b"changed my mind\0"));
     let data = |bytes: &[u8]| frame(b'd', bytes);
 
-    let answer = copy_in(&mut wire, "copy t from stdin", &[data(b"1\to"), data(b"ne\n2\t\\N\n"), flush(), sync(), done.clone()]);
+    let answer = copy_in(
+        &mut wire,
+        "copy t from stdin",
+        &[data(b"1\to"), data(b"ne\n2\t\\N\n"), flush(), sync(), done.clone()],
+    );
     assert_eq!(answer.tags, ["COPY 2"]);
-    let answer = copy_in(&mut wire, "copy t from stdin (format csv, header)", &[data(b"a,b\n3,\"x, \"\"y\"\"\"\n4,\n"), done.clone()]);
+    let answer = copy_in(
+        &mut wire,
+        "copy t from stdin (format csv, header)",
+        &[data(b"a,b\n3,\"x, \"\"y\"\"\"\n4,\n"), done.clone()],
+    );
     assert_eq!(answer.tags, ["COPY 2"]);
     let answer = copy_in(&mut wire, "copy t from stdin", &[data(b"9\tnine\n"), fail]);
     assert_eq!((answer.code(), wire.status), ("57014", b'I'));
     assert_eq!(answer.error.unwrap().message, "COPY from stdin failed: changed my mind");
-    let answer = copy_in(&mut wire, "copy t from stdin", &[data(b"x\tnine\n"), data(b"8\teight\n"), done.clone()]);
+    let answer = copy_in(
+        &mut wire,
+        "copy t from stdin",
+        &[data(b"x\tnine\n"), data(b"8\teight\n"), done.clone()],
+    );
     assert_eq!(answer.code(), "22P02");
     let answer = copy_in(&mut wire, "copy t from stdin", &[data(b"1\ttoo\tmany\n"), done.clone()]);
     assert_eq!(answer.code(), "22P04");
     let answer = copy_in(&mut wire, "copy t from stdin", &[data(b"1\n"), done.clone()]);
     assert_eq!(answer.code(), "22P04");
-    let answer = copy_in(&mut wire, "copy t from stdin (format binary)", &[data(b"garbage that is long enough"), done.clone()]);
+    let answer = copy_in(
+        &mut wire,
+        "copy t from stdin (format binary)",
+        &[data(b"garbage that is long enough"), done.clone()],
+    );
     assert_eq!(answer.code(), "22P04");
     let answer = copy_in(&mut wire, "copy t from stdin", &[query("select 1")]);
     assert_eq!(answer.code(), "08P01", "a query in the middle of a COPY");
@@ -252,21 +397,52 @@ fn copy_in_both_protocols() {
     let mut wire = server.connect();
 
     let answer = wire.simple("copy (select * from t order by a) to stdout");
-    let text: Vec<u8> = answer.messages.iter().filter(|m| m.tag == b'd').flat_map(|m| m.body.clone()).collect();
-    assert_eq!(String::from_utf8(text).unwrap(), "1\tone\n2\t\\N\n3\tx, \"y\"\n4\t\\N\n");
+    let text: Vec<u8> = answer
+        .messages
+        .iter()
+        .filter(|m| m.tag == b'd')
+        .flat_map(|m| m.body.clone())
+        .collect();
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "1\tone\n2\t\\N\n3\tx, \"y\"\n4\t\\N\n"
+    );
     assert_eq!(answer.tags, ["COPY 4"]);
     let answer = wire.simple("copy t (b) to stdout (format csv, header, force_quote *)");
     assert_eq!(answer.tags, ["COPY 4"]);
     let answer = wire.simple("copy (select 1 where false) to stdout (format binary)");
-    let bytes: Vec<u8> = answer.messages.iter().filter(|m| m.tag == b'd').flat_map(|m| m.body.clone()).collect();
-    assert_eq!(bytes, b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\xff\xff", "a header and a trailer, and no rows");
+    let bytes: Vec<u8> = answer
+        .messages
+        .iter()
+        .filter(|m| m.tag == b'd')
+        .flat_map(|m| m.body.clone())
+        .collect();
+    assert_eq!(
+        bytes, b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\xff\xff",
+        "a header and a trailer, and no rows"
+    );
     assert_eq!(wire.simple("copy (select 1/0) to stdout").code(), "22012");
 
     // In the extended protocol (ADBC, ConnectorX), both ways.
     let answer = wire.extended("copy (select 1 as a) to stdout", &[]);
     assert_eq!(answer.shape(), "12nHdcCZ");
-    wire.send(&[parse("", "copy t from stdin", &[]), bind("", "", &[], &[], &[]), execute("", 0), flush()].concat());
-    assert_eq!([wire.message().unwrap().tag, wire.message().unwrap().tag, wire.message().unwrap().tag], *b"12G");
+    wire.send(
+        &[
+            parse("", "copy t from stdin", &[]),
+            bind("", "", &[], &[], &[]),
+            execute("", 0),
+            flush(),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        [
+            wire.message().unwrap().tag,
+            wire.message().unwrap().tag,
+            wire.message().unwrap().tag
+        ],
+        *b"12G"
+    );
     wire.send(&[data(b"5\tfive\n"), done.clone(), sync()].concat());
     assert_eq!(reply(wire.until_ready()).tags, ["COPY 1"]);
     assert_eq!(wire.simple("select count(*) from t").value(), "5");
@@ -323,7 +499,10 @@ fn a_login_must_come_in_time() {
     wire.send(&[0, 0]);
     assert!(wire.closes());
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(700) && took < Duration::from_secs(10), "{took:?}");
+    assert!(
+        took > Duration::from_millis(700) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
 }
 
 #[test]
@@ -338,5 +517,8 @@ fn shutdown_lets_statements_finish() {
     let error = error_fields(&idle.message().unwrap().body);
     assert_eq!((error.severity.as_str(), error.code.as_str()), ("FATAL", "57P01"));
     let messages = busy.until_ready();
-    assert!(messages.iter().any(|m| m.tag == b'D' && m.body.ends_with(b"done")), "{messages:?}");
+    assert!(
+        messages.iter().any(|m| m.tag == b'D' && m.body.ends_with(b"done")),
+        "{messages:?}"
+    );
 }
