@@ -48,6 +48,10 @@ impl Canceller {
             deadline,
         };
         self.activate(&guard);
+        // Asked again: `terminate` may have looked for a running statement just before this one was there.
+        if self.shared.terminated.load(Ordering::SeqCst) != 0 {
+            return Err(Cause::Shutdown.error());
+        }
         Ok(guard)
     }
 

@@ -1,4 +1,6 @@
-//! The runtime that plans and executes queries, apart from the one that serves the network.
+//! The runtimes that plan and execute queries, apart from the one that serves the network.
+//!
+//! There is one for each: an operator that does not wait for a second delays other queries' operators, never their planning.
 //!
 //! Operators are CPU-bound and yield seldom; on a runtime of their own they cannot delay a login, a cancel request or a
 //! health check. Its threads have large stacks, since planning recurses with the depth of the statement.
@@ -34,10 +36,10 @@ impl Drop for Inner {
 }
 
 impl CpuRuntime {
-    pub(crate) fn start(threads: usize) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, threads: usize) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
-            .thread_name("staffa-cpu")
+            .thread_name(name)
             .thread_stack_size(THREAD_STACK_BYTES)
             .enable_all()
             .build()

@@ -195,7 +195,7 @@ impl Session {
         let logical = bind(query, parameters)?;
         let task_context = context.session.task_ctx();
         let work = async move { physical(&context, logical).await };
-        let plan = guard.run(self.warehouse.cpu().run(work)).await?;
+        let plan = guard.run(self.warehouse.planning().run(work)).await?;
         let canceller = self.canceller();
         Ok(RowStream::start(
             self.warehouse.cpu(),

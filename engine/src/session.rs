@@ -260,7 +260,7 @@ impl Session {
         let statement = statement.clone();
         let declared = declared.to_vec();
         let work = async move { staffa_planner::plan(&context, &statement, &declared).await };
-        let plan = self.warehouse.cpu().run(work).await?;
+        let plan = self.warehouse.planning().run(work).await?;
         Ok((version, Arc::new(plan)))
     }
 

@@ -24,6 +24,9 @@ pub const DEFAULT_DATABASE: &str = "staffa";
 /// See [`DEFAULT_DATABASE`].
 pub const DEFAULT_ROLE: &str = "admin";
 
+/// Threads that plan. Planning takes milliseconds; two let a short statement pass a very long one.
+const PLANNING_THREADS: usize = 2;
+
 /// Queries named in an out-of-memory error, largest first.
 const MEMORY_CONSUMERS_NAMED: usize = 3;
 
@@ -39,6 +42,7 @@ struct Inner {
     scan: Arc<ParquetScan>,
     /// DataFusion's state with our functions and rules, cloned per statement with the session's settings.
     base: SessionState,
+    planning: CpuRuntime,
     cpu: CpuRuntime,
     write_options: WriteOptions,
     memory_limit_bytes: u64,
@@ -93,7 +97,8 @@ impl Warehouse {
         let inner = Inner {
             scan: Arc::new(ParquetScan::new(stores.clone())),
             base,
-            cpu: CpuRuntime::start(threads)?,
+            planning: CpuRuntime::start("staffa-plan", PLANNING_THREADS)?,
+            cpu: CpuRuntime::start("staffa-cpu", threads)?,
             write_options: WriteOptions {
                 target_file_bytes: config.target_file_bytes,
                 ..WriteOptions::default()
@@ -151,6 +156,12 @@ impl Warehouse {
         &self.inner.base
     }
 
+    /// Where statements are planned.
+    pub(crate) fn planning(&self) -> &CpuRuntime {
+        &self.inner.planning
+    }
+
+    /// Where operators run.
     pub(crate) fn cpu(&self) -> &CpuRuntime {
         &self.inner.cpu
     }

@@ -31,6 +31,7 @@ mod type_planner;
 pub mod types;
 pub mod value;
 mod write;
+mod yielding;
 
 #[cfg(test)]
 mod tests;

@@ -7,20 +7,20 @@
 mod ast;
 mod create;
 mod cursor;
+mod dialect;
 mod limits;
 mod tokens;
 mod utility;
 
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-
 pub(crate) use self::ast::{Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, PartitionTerm};
 use self::cursor::Cursor;
+use self::dialect::Postgres;
 use self::tokens::Lexed;
 pub(crate) use self::tokens::position_of;
 use crate::error::Result;
 
 /// The dialect of every query text.
-pub(crate) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+pub(crate) static DIALECT: Postgres = Postgres;
 
 /// One statement of a message, not yet resolved.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::context::PlanContext;
 use crate::error::Result;
-use crate::{function, rules};
+use crate::{function, rules, yielding};
 
 /// The operators that compute a plan. Scans report to `context.reports`.
 ///
@@ -20,5 +20,6 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);
-    Ok(state.create_physical_plan(&plan).await?)
+    let plan = state.create_physical_plan(&plan).await?;
+    Ok(yielding::make_yielding(plan)?)
 }

@@ -102,15 +102,32 @@ async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
     if !out.is_empty() {
         link.send(&mut out).await?;
     }
-    authenticate(link, &shared.warehouse, shared.options.auth, &shared.doubles, &message.user).await?;
+    authenticate(
+        link,
+        &shared.warehouse,
+        shared.options.auth,
+        &shared.doubles,
+        &message.user,
+    )
+    .await?;
     // Before the session is opened: clients tell a refused login from an unknown database by it.
     reply::authentication_ok(&mut out);
     link.send(&mut out).await?;
-    let key_bytes = if message.long_key { LONG_KEY_BYTES } else { SHORT_KEY_BYTES };
+    let key_bytes = if message.long_key {
+        LONG_KEY_BYTES
+    } else {
+        SHORT_KEY_BYTES
+    };
     let session = shared.warehouse.session(session_options(message)).await?;
-    let registration = shared.backends.register(session.backend_pid(), key_bytes, session.canceller())?;
+    let registration = shared
+        .backends
+        .register(session.backend_pid(), key_bytes, session.canceller())?;
     tracing::debug!(user = session.user(), database = session.database(), "client logged in");
-    Ok(Some(Admitted { session, registration, permit }))
+    Ok(Some(Admitted {
+        session,
+        registration,
+        permit,
+    }))
 }
 
 fn session_options(message: StartupMessage) -> SessionOptions {
@@ -124,7 +141,11 @@ fn session_options(message: StartupMessage) -> SessionOptions {
 }
 
 async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
-    let Admitted { mut session, registration, permit } = admitted;
+    let Admitted {
+        mut session,
+        registration,
+        permit,
+    } = admitted;
     let (read, write, input) = link.split();
     let mut writer = Writer::new(write);
     for (name, value) in session.take_changed_parameters() {
@@ -134,7 +155,15 @@ async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
 
     let (sender, frames) = frame_channel();
     let reader = AbortOnDropHandle::new(tokio::spawn(read_frames(read, input, sender, session.canceller())));
-    Conversation::new(session, frames, writer, shared.shutdown.clone(), shared.options.idle_timeout).run().await;
+    Conversation::new(
+        session,
+        frames,
+        writer,
+        shared.shutdown.clone(),
+        shared.options.idle_timeout,
+    )
+    .run()
+    .await;
     drop(reader);
     drop(registration);
     drop(permit);

@@ -60,7 +60,9 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,12 +96,21 @@ pub async fn bind(warehouse: Warehouse, options: ServerOptions) -> Result<Server
         shutdown: Shutdown::new(stop.clone()),
         options,
     };
-    Ok(Server { listeners, addresses, shared: Arc::new(shared), stop })
+    Ok(Server {
+        listeners,
+        addresses,
+        shared: Arc::new(shared),
+        stop,
+    })
 }
 
 /// Takes an address. Keep-alive is inherited by the accepted sockets: a client whose machine is gone is noticed some day.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.set_keepalive(true)?;
     socket.bind(address)?;
@@ -114,8 +125,9 @@ fn check(options: &ServerOptions) -> Result<()> {
     let open = options.listen.iter().find(|address| !address.ip().is_loopback());
     if let (AuthMode::Trust, Some(address)) = (options.auth, open) {
         let text = format!("authentication \"trust\" is refused on {address}: others can reach that address");
-        return Err(Error::new(ErrorKind::InvalidParameterValue, text)
-            .with_hint("Listen on 127.0.0.1 or [::1], or use scram."));
+        return Err(
+            Error::new(ErrorKind::InvalidParameterValue, text).with_hint("Listen on 127.0.0.1 or [::1], or use scram.")
+        );
     }
     if options.tls_required && options.tls.is_none() {
         return invalid("TLS is required, but there is no certificate".to_owned());
@@ -137,12 +149,22 @@ impl Server {
     /// Serves until `shutdown` is cancelled, then drains: nobody new; idle clients leave at once, running statements
     /// get `shutdown_grace` and are stopped then.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listeners, addresses: _, shared, stop } = self;
+        let Server {
+            listeners,
+            addresses: _,
+            shared,
+            stop,
+        } = self;
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         let arriving = Arc::new(Semaphore::new(ARRIVING_MAX));
         for listener in listeners {
-            accepting.spawn(accept(listener, Arc::clone(&shared), connections.clone(), Arc::clone(&arriving)));
+            accepting.spawn(accept(
+                listener,
+                Arc::clone(&shared),
+                connections.clone(),
+                Arc::clone(&arriving),
+            ));
         }
         accepting.close();
         shutdown.cancelled().await;
@@ -151,7 +173,10 @@ impl Server {
         accepting.wait().await;
         connections.close();
         tracing::info!(connections = connections.len(), "shutting down");
-        if tokio::time::timeout(shared.options.shutdown_grace, connections.wait()).await.is_ok() {
+        if tokio::time::timeout(shared.options.shutdown_grace, connections.wait())
+            .await
+            .is_ok()
+        {
             return;
         }
         tracing::info!(connections = connections.len(), "stopping statements that still run");
@@ -169,7 +194,10 @@ impl Server {
 async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, arriving: Arc<Semaphore>) {
     loop {
         let next = async {
-            let permit = Arc::clone(&arriving).acquire_owned().await.expect("the semaphore is never closed");
+            let permit = Arc::clone(&arriving)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             (listener.accept().await, permit)
         };
         let (accepted, permit) = tokio::select! {

@@ -20,7 +20,10 @@ pub(crate) struct Shutdown {
 impl Shutdown {
     /// `requested` is cancelled by whoever wants the server to end.
     pub(crate) fn new(requested: CancellationToken) -> Self {
-        Self { requested, abandoned: CancellationToken::new() }
+        Self {
+            requested,
+            abandoned: CancellationToken::new(),
+        }
     }
 
     /// Resolves when the server is to end: finish what runs, then leave.

@@ -58,8 +58,11 @@ fn unreadable(what: &str, path: &Path, error: &pem::Error) -> Error {
         }
         _ => "Both files must be in PEM form, and the server's user must be able to read them.",
     };
-    Error::new(ErrorKind::InvalidParameterValue, format!("could not load {what} file \"{}\": {reason}", path.display()))
-        .with_hint(hint)
+    Error::new(
+        ErrorKind::InvalidParameterValue,
+        format!("could not load {what} file \"{}\": {reason}", path.display()),
+    )
+    .with_hint(hint)
 }
 
 #[cfg(test)]
@@ -96,7 +99,9 @@ mod tests {
         assert!(error("nothing", KEY_PKCS8).contains("there is no certificate"));
         assert!(error(CERTIFICATE, CERTIFICATE).contains("there is no private key"));
         assert!(error(&CERTIFICATE.replace("MII", "!!!"), KEY_PKCS8).contains("could not load certificate"));
-        let missing = tls_config(Path::new("/nonexistent/a"), Path::new("/nonexistent/b")).map(|_| ()).unwrap_err();
+        let missing = tls_config(Path::new("/nonexistent/a"), Path::new("/nonexistent/b"))
+            .map(|_| ())
+            .unwrap_err();
         assert!(missing.message().contains("\"/nonexistent/a\""));
     }
 }

@@ -32,7 +32,7 @@ check("executemany", lambda: (cur.executemany("insert into psy values (%s, %s)",
 check("rowcount", lambda: (cur.execute("insert into psy values (%s, %s), (%s, %s)", (50, "x", 51, "y")).rowcount, cur.statusmessage))
 conn.rollback()
 check("rolled back", lambda: cur.execute("select count(*) from psy").fetchall())
-cur.executemany("insert into psy values (%s, %s)", [(i, str(i)) for i in range(1000)])
+cur.executemany("insert into psy values (%s, %s)", [(i, str(i)) for i in range(100)])
 conn.commit()
 check("committed", lambda: cur.execute("select count(*), sum(a) from psy").fetchall())
 conn.commit()

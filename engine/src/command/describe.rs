@@ -38,10 +38,8 @@ pub(crate) async fn explain(
     let reports = context.reports.clone();
     let task_context = context.session.task_ctx();
     let logical = bind(source, parameters)?;
-    let cpu = session.warehouse.cpu().clone();
-    let plan = guard
-        .run(cpu.run(async move { physical(&context, logical).await }))
-        .await?;
+    let work = async move { physical(&context, logical).await };
+    let plan = guard.run(session.warehouse.planning().run(work)).await?;
     let planning = started.elapsed();
     let mut execution = None;
     if options.analyze {
@@ -54,7 +52,7 @@ pub(crate) async fn explain(
             }
             Ok(())
         };
-        guard.run(cpu.run(work)).await?;
+        guard.run(session.warehouse.cpu().run(work)).await?;
         execution = Some(started.elapsed());
     }
     let batch = staffa_planner::explain(target, &plan, &reports, options, &ExplainTimes { planning, execution })?;

@@ -65,9 +65,8 @@ impl Writing {
         let planned = Arc::clone(&table);
         let cpu = session.warehouse.cpu().clone();
         let task_context = context.session.task_ctx();
-        let plan = guard
-            .run(cpu.run(async move { write_plan(&context, &planned, rows).await }))
-            .await?;
+        let work = async move { write_plan(&context, &planned, rows).await };
+        let plan = guard.run(session.warehouse.planning().run(work)).await?;
         let options = session.warehouse.write_options().clone();
         let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);
         let stores = session.warehouse.stores().clone();

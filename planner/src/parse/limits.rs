@@ -1,7 +1,8 @@
 //! Texts that would exhaust memory or the stack are refused before anything recursive sees them.
 //!
 //! sqlparser counts its own nesting, but a flat chain (`1+1+1+…`, `a or a or …`, `union all …`) becomes a tree as deep
-//! as the chain is long, and every later pass walks it recursively. Both are counted here, on the tokens.
+//! as the chain is long, and every later pass walks it recursively. Both are counted here, on the tokens. What is left is
+//! parsed on a stack that is large enough for it (`on_large_stack`).
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -34,7 +35,9 @@ pub(super) fn check_length(sql: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<()> {
+/// Refuses what is too deep or too long; returns how deep the parser will have to go.
+pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
+    let mut deepest = 0;
     // One frame per open parenthesis: operators of the expression being read, set operations of the query.
     let mut frames = vec![Frame::default()];
     let mut cases = 0usize;
@@ -44,6 +47,7 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<()> {
         let too_complex = || Err(too_complex().with_position(place.characters_before + 1));
         let frame = frames.last_mut().expect("the outermost frame is never popped");
         prefixes = if is_prefix(&token.token) { prefixes + 1 } else { 0 };
+        deepest = deepest.max(depth + cases + prefixes);
         if prefixes > PREFIX_MAX {
             return too_complex();
         }
@@ -106,7 +110,27 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<()> {
             return too_complex();
         }
     }
-    Ok(())
+    Ok(deepest)
+}
+
+/// Nesting that any thread's stack is enough for.
+const ORDINARY_NESTING_MAX: usize = 12;
+/// Stack for the deepest text; in a debug build a level of the parser takes up to 100 KiB. Pages never used cost nothing.
+const LARGE_STACK_BYTES: usize = 64 << 20;
+
+/// Runs the parser, on a thread of its own when it will go deep. Few statements need one.
+pub(super) fn on_large_stack<T: Send>(depth: usize, parse: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if depth <= ORDINARY_NESTING_MAX {
+        return parse();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("staffa-parse".to_string()).stack_size(LARGE_STACK_BYTES);
+        let running = thread.spawn_scoped(scope, parse).map_err(|error| {
+            Error::new(ErrorKind::OutOfMemory, "could not start a thread to parse the statement")
+                .with_detail(error.to_string())
+        })?;
+        running.join().unwrap_or_else(|_| Err(Error::internal("the parser failed on this statement")))
+    })
 }
 
 #[derive(Default)]

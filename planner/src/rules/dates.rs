@@ -43,7 +43,8 @@ fn sum(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if !matches!(op, Operator::Plus | Operator::Minus) {
         return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
     }
-    if is_date(&left, schema) && has_time(&right, schema) {
+    // The right side first: it is short in the long chains, which lean left, and deriving a type walks the whole side.
+    if has_time(&right, schema) && is_date(&left, schema) {
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr {
             left: Box::new(timestamp(*left)),
             op,

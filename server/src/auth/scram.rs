@@ -29,7 +29,13 @@ pub fn scram_verifier(password: &str) -> String {
 fn verifier_with_salt(password: &str, salt: Vec<u8>) -> String {
     let salted = gen_salted_password(password, &salt, SCRAM_ITERATIONS);
     let secret = ScramSecret::verifier_from_salted_password(salt, salted, SCRAM_ITERATIONS);
-    let ScramSecret::Verifier { salt, iterations, stored_key, server_key } = secret else {
+    let ScramSecret::Verifier {
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+    } = secret
+    else {
         unreachable!("verifier_from_salted_password gives a verifier");
     };
     format!(
@@ -48,8 +54,14 @@ fn parse_verifier(text: &str) -> Option<ScramSecret> {
     let decode = |text: &str| STANDARD.decode(text).ok();
     let (salt, stored_key, server_key) = (decode(salt)?, decode(stored_key)?, decode(server_key)?);
     let iterations = iterations.parse().ok().filter(|&iterations: &u32| iterations > 0)? as usize;
-    (stored_key.len() == KEY_BYTES && server_key.len() == KEY_BYTES && !salt.is_empty())
-        .then_some(ScramSecret::Verifier { salt, iterations, stored_key, server_key })
+    (stored_key.len() == KEY_BYTES && server_key.len() == KEY_BYTES && !salt.is_empty()).then_some(
+        ScramSecret::Verifier {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        },
+    )
 }
 
 /// Verifiers for users that do not exist or have no password: the same user meets the same salt each time, as a real
@@ -95,7 +107,9 @@ pub(crate) async fn authenticate(link: &mut Link, user: &str, verifier: Option<&
     reply::authentication_sasl_continue(&mut out, server_first.as_bytes());
     link.send(&mut out).await?;
     let client_final = link.read_authentication().await?.ok_or_else(hung_up)?;
-    let server_final = exchange.on_client_final_message(&client_final).map_err(|error| refusal(user, &error))?;
+    let server_final = exchange
+        .on_client_final_message(&client_final)
+        .map_err(|error| refusal(user, &error))?;
     reply::authentication_sasl_final(&mut out, server_final.as_bytes());
     link.send(&mut out).await?;
     Ok(())
@@ -105,7 +119,9 @@ pub(crate) async fn authenticate(link: &mut Link, user: &str, verifier: Option<&
 fn initial_response(mut body: Bytes) -> Result<Bytes, Report> {
     let end = body.iter().position(|&byte| byte == 0).ok_or_else(malformed)?;
     if body.split_to(end) != MECHANISM.as_bytes() {
-        return Err(Report::protocol_fatal("client selected an invalid SASL authentication mechanism"));
+        return Err(Report::protocol_fatal(
+            "client selected an invalid SASL authentication mechanism",
+        ));
     }
     body.advance(1);
     if body.len() < 4 {
@@ -135,7 +151,10 @@ fn malformed() -> Report {
 }
 
 fn hung_up() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the client hung up during authentication")
+    std::io::Error::new(
+        std::io::ErrorKind::UnexpectedEof,
+        "the client hung up during authentication",
+    )
 }
 
 #[cfg(test)]
@@ -158,8 +177,14 @@ mod tests {
     fn passwords_are_normalised_by_saslprep() {
         let salt = vec![7; SALT_BYTES];
         // RFC 4013: a soft hyphen maps to nothing, the Roman numeral Ⅸ to IX.
-        assert_eq!(verifier_with_salt("I\u{ad}X", salt.clone()), verifier_with_salt("IX", salt.clone()));
-        assert_eq!(verifier_with_salt("\u{2168}", salt.clone()), verifier_with_salt("IX", salt));
+        assert_eq!(
+            verifier_with_salt("I\u{ad}X", salt.clone()),
+            verifier_with_salt("IX", salt.clone())
+        );
+        assert_eq!(
+            verifier_with_salt("\u{2168}", salt.clone()),
+            verifier_with_salt("IX", salt)
+        );
         assert_ne!(scram_verifier("x"), scram_verifier("x"));
     }
 
@@ -167,7 +192,13 @@ mod tests {
     fn damaged_verifiers_are_none() {
         let good = scram_verifier("x");
         assert!(parse_verifier(&good).is_some());
-        for bad in ["", "md5abc", "SCRAM-SHA-256$", &good[..good.len() - 4], &good.replace("$4096", "$0")] {
+        for bad in [
+            "",
+            "md5abc",
+            "SCRAM-SHA-256$",
+            &good[..good.len() - 4],
+            &good.replace("$4096", "$0"),
+        ] {
             assert!(parse_verifier(bad).is_none(), "{bad}");
         }
     }

@@ -34,7 +34,9 @@ pub(crate) struct SecretKey(Box<[u8]>);
 impl SecretKey {
     fn random(length: usize) -> Result<Self> {
         let mut key = vec![0; length].into_boxed_slice();
-        OsRng.try_fill_bytes(&mut key).map_err(|error| Error::internal(format!("no random numbers: {error}")))?;
+        OsRng
+            .try_fill_bytes(&mut key)
+            .map_err(|error| Error::internal(format!("no random numbers: {error}")))?;
         Ok(Self(key))
     }
 
@@ -71,15 +73,28 @@ impl Backends {
         canceller: Canceller,
     ) -> Result<Registration> {
         let key = SecretKey::random(key_bytes)?;
-        self.by_process.lock().insert(process, Entry { key: key.clone(), canceller });
-        Ok(Registration { backends: Arc::clone(self), process, key })
+        self.by_process.lock().insert(
+            process,
+            Entry {
+                key: key.clone(),
+                canceller,
+            },
+        );
+        Ok(Registration {
+            backends: Arc::clone(self),
+            process,
+            key,
+        })
     }
 
     /// Cancels what the connection of that number runs, if the key is its own. Nobody is told whether it was.
     pub(crate) fn cancel(&self, process: i32, key: &[u8]) {
         let canceller = {
             let entries = self.by_process.lock();
-            entries.get(&process).filter(|entry| entry.key.matches(key)).map(|entry| entry.canceller.clone())
+            entries
+                .get(&process)
+                .filter(|entry| entry.key.matches(key))
+                .map(|entry| entry.canceller.clone())
         };
         match canceller {
             Some(canceller) => canceller.cancel(),
@@ -127,10 +142,17 @@ mod tests {
     #[test]
     fn a_connection_is_known_until_its_registration_is_dropped() {
         let backends = Arc::new(Backends::default());
-        let first = backends.register(1, SHORT_KEY_BYTES, Canceller::default()).expect("random numbers");
-        let second = backends.register(2, LONG_KEY_BYTES, Canceller::default()).expect("random numbers");
+        let first = backends
+            .register(1, SHORT_KEY_BYTES, Canceller::default())
+            .expect("random numbers");
+        let second = backends
+            .register(2, LONG_KEY_BYTES, Canceller::default())
+            .expect("random numbers");
         assert_eq!((first.key().bytes().len(), second.key().bytes().len()), (4, 32));
         drop(first);
-        assert_eq!(backends.by_process.lock().keys().collect::<Vec<_>>(), [&second.process()]);
+        assert_eq!(
+            backends.by_process.lock().keys().collect::<Vec<_>>(),
+            [&second.process()]
+        );
     }
 }

@@ -59,7 +59,12 @@ impl Conversation {
             Ok(()) => tracing::debug!("client disconnected"),
             Err(Failure::Gone(error)) => tracing::debug!(%error, "client connection lost"),
             Err(Failure::Report(report)) => {
-                tracing::info!(code = report.code, "connection ended: {}", report.message);
+                // A statement that was stopped because its client left ends like one that an administrator stopped.
+                if self.frames.is_closed() && !self.shutdown.is_requested() {
+                    tracing::debug!("client left while its statement ran");
+                } else {
+                    tracing::info!(code = report.code, "connection ended: {}", report.message);
+                }
                 reply::report(self.writer.buffer(), &report);
             }
         }
@@ -101,8 +106,18 @@ impl Conversation {
     async fn next(&mut self) -> Step<Option<Incoming>> {
         let (limit, over) = match self.session.status() {
             TransactionStatus::Idle => {
-                let limit = self.session.settings().timeout("idle_session_timeout").or(self.idle_timeout);
-                (limit, (IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout"))
+                let limit = self
+                    .session
+                    .settings()
+                    .timeout("idle_session_timeout")
+                    .or(self.idle_timeout);
+                (
+                    limit,
+                    (
+                        IDLE_SESSION_TIMEOUT,
+                        "terminating connection due to idle-session timeout",
+                    ),
+                )
             }
             TransactionStatus::InTransaction | TransactionStatus::Failed => {
                 let limit = self.session.settings().timeout("idle_in_transaction_session_timeout");
@@ -142,9 +157,11 @@ impl Conversation {
             Message::Execute(execute) => self.execute(execute).await,
             Message::Flush => Ok(self.writer.flush().await?),
             Message::Sync => self.sync().await,
-            Message::FunctionCall => Err(staffa::Error::unsupported("the function call protocol is not supported")
-                .with_hint("Use SELECT.")
-                .into()),
+            Message::FunctionCall => Err(
+                staffa::Error::unsupported("the function call protocol is not supported")
+                    .with_hint("Use SELECT.")
+                    .into(),
+            ),
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
         }
     }
@@ -192,7 +209,10 @@ impl Conversation {
 }
 
 fn panic_report(panic: &(dyn std::any::Any + Send)) -> Report {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("no text"), "a connection's task panicked");
     Report::fatal(staffa::ErrorKind::InternalError, "internal error")
         .hint("This is a defect of the server; its log says more.")

@@ -34,7 +34,10 @@ impl Conversation {
                 None => {
                     copy.abort(&mut self.session, "the client is gone").await;
                     let text = "the client closed the connection during COPY from stdin";
-                    return Err(Failure::Gone(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, text)));
+                    return Err(Failure::Gone(std::io::Error::new(
+                        std::io::ErrorKind::UnexpectedEof,
+                        text,
+                    )));
                 }
             };
             match frame.tag {

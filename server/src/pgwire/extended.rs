@@ -37,8 +37,11 @@ impl Conversation {
             Some(statement) => {
                 self.session.begin_implicit();
                 let offset = statement.offset;
-                let prepared =
-                    self.session.prepare(statement, &declared).await.map_err(|error| error.shifted(offset))?;
+                let prepared = self
+                    .session
+                    .prepare(statement, &declared)
+                    .await
+                    .map_err(|error| error.shifted(offset))?;
                 self.session.store_statement(name, prepared)?;
             }
             None => {
@@ -53,7 +56,10 @@ impl Conversation {
     pub(crate) async fn bind(&mut self, bind: Bind) -> Step<()> {
         let statement = self.named_statement(&bind.statement)?;
         let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-        let columns = statement.as_ref().and_then(|prepared| prepared.columns()).map_or(0, <[_]>::len);
+        let columns = statement
+            .as_ref()
+            .and_then(|prepared| prepared.columns())
+            .map_or(0, <[_]>::len);
         let supplied = bind.parameters.len();
         let parameter_formats = formats(&bind.parameter_formats, supplied, || {
             let given = bind.parameter_formats.len();
@@ -80,7 +86,14 @@ impl Conversation {
             let given = bind.result_formats.len();
             format!("bind message has {given} result formats but query has {columns} columns")
         })?;
-        self.portals.add(bind.portal, Portal { statement, formats, state: State::New(parameters) })?;
+        self.portals.add(
+            bind.portal,
+            Portal {
+                statement,
+                formats,
+                state: State::New(parameters),
+            },
+        )?;
         reply::bind_complete(self.writer.buffer());
         Ok(self.writer.flush_if_full().await?)
     }
@@ -90,7 +103,10 @@ impl Conversation {
             Target::Statement(name) => {
                 let statement = self.named_statement(name)?;
                 let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-                let count = statement.as_ref().and_then(|prepared| prepared.columns()).map_or(0, <[_]>::len);
+                let count = statement
+                    .as_ref()
+                    .and_then(|prepared| prepared.columns())
+                    .map_or(0, <[_]>::len);
                 self.refuse_rows_if_failed(statement.as_deref())?;
                 reply::parameter_description(self.writer.buffer(), types)?;
                 // The formats are not known before Bind.
@@ -114,7 +130,10 @@ impl Conversation {
                 self.refuse_if_failed(Some(&prepared))?;
                 let started = Instant::now();
                 let end = self.execute_portal(&name, &mut portal, &prepared, rows_max).await;
-                let rows = end.as_ref().map(|end| end.as_ref().and_then(CommandTag::rows).unwrap_or(0)).ok();
+                let rows = end
+                    .as_ref()
+                    .map(|end| end.as_ref().and_then(CommandTag::rows).unwrap_or(0))
+                    .ok();
                 self.log_end(&prepared, started, rows);
                 // First back, then closed with the others when the transaction is over.
                 self.portals.put_back(name, portal);
@@ -147,7 +166,11 @@ impl Conversation {
             portal.state = State::Done;
             self.session.begin_implicit();
             let offset = prepared.statement().offset;
-            let outcome = self.session.run(prepared, parameters).await.map_err(|error| error.shifted(offset))?;
+            let outcome = self
+                .session
+                .run(prepared, parameters)
+                .await
+                .map_err(|error| error.shifted(offset))?;
             portal.state = match outcome {
                 Outcome::Rows(stream) if prepared.columns().is_some() => {
                     State::Rows(RowSet::new(stream, &portal.formats, &self.session.format_settings()?)?)
@@ -226,7 +249,10 @@ fn declared_type(oid: u32) -> Result<Option<SqlType>, Report> {
     match oid {
         0 | UNKNOWN_OID => Ok(None),
         oid => sql_type_of_oid(oid, -1).map(Some).ok_or_else(|| {
-            Report::error(ErrorKind::UndefinedObject, format!("type with OID {oid} does not exist"))
+            Report::error(
+                ErrorKind::UndefinedObject,
+                format!("type with OID {oid} does not exist"),
+            )
         }),
     }
 }
@@ -240,6 +266,9 @@ mod tests {
         assert!(matches!(declared_type(0), Ok(None)));
         assert!(matches!(declared_type(705), Ok(None)));
         assert!(matches!(declared_type(23), Ok(Some(SqlType::Integer))));
-        assert_eq!(declared_type(4_000_000_000).map_err(|report| report.code).map(|_| ()), Err("42704"));
+        assert_eq!(
+            declared_type(4_000_000_000).map_err(|report| report.code).map(|_| ()),
+            Err("42704")
+        );
     }
 }

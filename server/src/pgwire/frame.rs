@@ -76,7 +76,12 @@ pub(crate) async fn read_frames(
     canceller: Canceller,
 ) {
     let window = Arc::new(Semaphore::new(WINDOW_BYTES));
-    let mut reader = Reader { socket, buffer, frames, window };
+    let mut reader = Reader {
+        socket,
+        buffer,
+        frames,
+        window,
+    };
     match reader.run().await {
         Ok(()) => {}
         Err(End::Closed(error)) => tracing::debug!(%error, "client connection lost"),
@@ -164,8 +169,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     async fn hand_on(&mut self, tag: u8, length: usize) -> Result<(), End> {
         let share = u32::try_from(length.min(WINDOW_BYTES)).expect("the window is below 4 GiB");
-        let window =
-            Arc::clone(&self.window).acquire_many_owned(share).await.expect("the window's semaphore is never closed");
+        let window = Arc::clone(&self.window)
+            .acquire_many_owned(share)
+            .await
+            .expect("the window's semaphore is never closed");
         let body = self.buffer.split_to(length).freeze();
         let frame = Incoming::Frame(Frame { tag, body, window });
         self.frames.send(frame).await.map_err(|_| End::Finished)
@@ -185,7 +192,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         while self.buffer.len() < length {
             self.buffer.reserve(READ_BYTES);
             if self.socket.read_buf(&mut self.buffer).await? == 0 {
-                return if self.buffer.is_empty() { Ok(false) } else { Err(unexpected_end().into()) };
+                return if self.buffer.is_empty() {
+                    Ok(false)
+                } else {
+                    Err(unexpected_end().into())
+                };
             }
         }
         Ok(true)
@@ -202,14 +213,20 @@ fn body_length(tag: u8, field: [u8; 4]) -> Result<usize, Report> {
         return Err(Report::protocol_fatal("invalid message length"));
     }
     if length > limit {
-        let detail = format!("a message of type \"{}\" may have {limit} bytes, this one has {length}", char::from(tag));
+        let detail = format!(
+            "a message of type \"{}\" may have {limit} bytes, this one has {length}",
+            char::from(tag)
+        );
         return Err(Report::protocol_fatal("invalid message length").detail(detail));
     }
     Ok(length - 4)
 }
 
 fn unexpected_end() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the client closed the connection inside a message")
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the client closed the connection inside a message",
+    )
 }
 
 #[cfg(test)]
@@ -267,7 +284,10 @@ mod tests {
         bytes.extend(u32::try_from(length + 4).expect("small").to_be_bytes());
         bytes.resize(bytes.len() + length, b'x');
         let all = read_all(&bytes).await;
-        assert_eq!(frames(&all).iter().map(|(_, body)| body.len()).collect::<Vec<_>>(), [COPY_PIECE_BYTES, 10]);
+        assert_eq!(
+            frames(&all).iter().map(|(_, body)| body.len()).collect::<Vec<_>>(),
+            [COPY_PIECE_BYTES, 10]
+        );
     }
 
     #[test]
@@ -277,7 +297,14 @@ mod tests {
         };
         let invalid = Err((true, "08P01", "invalid message length".to_owned()));
         assert_eq!(message(b'Q', 4), Ok(0));
-        for (tag, length) in [(b'Q', 3), (b'Q', -1), (b'Q', i32::MAX), (b'S', 10_001), (b'd', 0), (b'E', i32::MIN)] {
+        for (tag, length) in [
+            (b'Q', 3),
+            (b'Q', -1),
+            (b'Q', i32::MAX),
+            (b'S', 10_001),
+            (b'd', 0),
+            (b'E', i32::MIN),
+        ] {
             assert_eq!(message(tag, length), invalid, "{} {length}", char::from(tag));
         }
         let unknown = Err((true, "08P01", "invalid frontend message type 122".to_owned()));

@@ -41,7 +41,10 @@ enum Socket {
 
 impl Link {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket: Socket::Plain(socket), input: BytesMut::new() }
+        Self {
+            socket: Socket::Plain(socket),
+            input: BytesMut::new(),
+        }
     }
 
     pub(crate) fn is_encrypted(&self) -> bool {
@@ -67,7 +70,10 @@ impl Link {
     /// The TLS handshake. Callers make sure that nothing of it, or before it, has been read yet.
     pub(crate) async fn start_tls(&mut self, config: &Arc<ServerConfig>) -> io::Result<()> {
         let Socket::Plain(socket) = std::mem::replace(&mut self.socket, Socket::Lost) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the connection is encrypted already"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the connection is encrypted already",
+            ));
         };
         let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
         self.socket = Socket::Tls(Box::new(stream));
@@ -161,7 +167,11 @@ impl Link {
             // Bounded by the callers' limits and this one read.
             self.input.reserve(length.max(512) - self.input.len());
             if self.socket.read_buf(&mut self.input).await? == 0 {
-                return if self.input.is_empty() { Ok(false) } else { Err(unexpected_end()) };
+                return if self.input.is_empty() {
+                    Ok(false)
+                } else {
+                    Err(unexpected_end())
+                };
             }
         }
         Ok(true)
@@ -169,7 +179,10 @@ impl Link {
 }
 
 fn unexpected_end() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the client closed the connection inside a message")
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the client closed the connection inside a message",
+    )
 }
 
 fn lost() -> io::Error {

@@ -99,7 +99,10 @@ impl Body {
         let sql = self.text()?;
         let count = self.count()?;
         let types = self.bytes(count * 4)?;
-        let types = types.chunks_exact(4).map(|oid| u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]])).collect();
+        let types = types
+            .chunks_exact(4)
+            .map(|oid| u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]))
+            .collect();
         Ok(Parse { name, sql, types })
     }
 
@@ -118,7 +121,13 @@ impl Body {
             });
         }
         let result_formats = self.formats()?;
-        Ok(Bind { portal, statement, parameter_formats, parameters, result_formats })
+        Ok(Bind {
+            portal,
+            statement,
+            parameter_formats,
+            parameters,
+            result_formats,
+        })
     }
 
     fn execute(&mut self) -> Result<Execute, Report> {
@@ -138,7 +147,10 @@ impl Body {
     fn formats(&mut self) -> Result<Vec<i16>, Report> {
         let count = self.count()?;
         let formats = self.bytes(count * 2)?;
-        Ok(formats.chunks_exact(2).map(|code| i16::from_be_bytes([code[0], code[1]])).collect())
+        Ok(formats
+            .chunks_exact(2)
+            .map(|code| i16::from_be_bytes([code[0], code[1]]))
+            .collect())
     }
 
     /// An Int16 count. Clients use all 16 bits (65,535 parameters), so it is unsigned.
@@ -172,7 +184,11 @@ impl Body {
     }
 
     fn end(&self) -> Result<(), Report> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Report::protocol("invalid message format")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Report::protocol("invalid message format"))
+        }
     }
 }
 
@@ -191,7 +207,11 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Report> {
             Some(0xf0..=0xf7) => 4,
             _ => 1,
         };
-        let shown: Vec<String> = wrong.iter().take(promised).map(|byte| format!("0x{byte:02x}")).collect();
+        let shown: Vec<String> = wrong
+            .iter()
+            .take(promised)
+            .map(|byte| format!("0x{byte:02x}"))
+            .collect();
         Report::error(
             ErrorKind::CharacterNotInRepertoire,
             format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
@@ -222,8 +242,15 @@ mod tests {
 
     #[test]
     fn parse_reads_oids_and_refuses_more_than_there_are() {
-        let parsed = Parse { name: "a".to_owned(), sql: "select $1".to_owned(), types: vec![23] };
-        assert_eq!(decode(b'P', b"a\0select $1\0\0\x01\0\0\0\x17"), Ok(Message::Parse(parsed)));
+        let parsed = Parse {
+            name: "a".to_owned(),
+            sql: "select $1".to_owned(),
+            types: vec![23],
+        };
+        assert_eq!(
+            decode(b'P', b"a\0select $1\0\0\x01\0\0\0\x17"),
+            Ok(Message::Parse(parsed))
+        );
         let short = Err(("08P01", "insufficient data left in message".to_owned()));
         assert_eq!(decode(b'P', b"a\0select $1\0\xff\xff\0\0\0\x17"), short);
         assert_eq!(decode(b'P', b"a\0select $1\0"), short);
@@ -231,12 +258,22 @@ mod tests {
 
     #[test]
     fn execute_takes_zero_and_negative_counts_as_all() {
-        for (wire, rows_max) in
-            [(0_i32, None), (-1, None), (i32::MIN, None), (7, Some(7)), (i32::MAX, Some(2_147_483_647))]
-        {
+        for (wire, rows_max) in [
+            (0_i32, None),
+            (-1, None),
+            (i32::MIN, None),
+            (7, Some(7)),
+            (i32::MAX, Some(2_147_483_647)),
+        ] {
             let mut body = b"\0".to_vec();
             body.extend(wire.to_be_bytes());
-            assert_eq!(decode(b'E', &body), Ok(Message::Execute(Execute { portal: String::new(), rows_max })));
+            assert_eq!(
+                decode(b'E', &body),
+                Ok(Message::Execute(Execute {
+                    portal: String::new(),
+                    rows_max
+                }))
+            );
         }
     }
 
@@ -246,14 +283,27 @@ mod tests {
         let cases: [(u8, &[u8], &str); 7] = [
             (b'Q', b"select 1", "invalid string in message"),
             (b'Q', b"select 1\0x", "invalid message format"),
-            (b'B', b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0", "insufficient data left in message"),
-            (b'B', b"\0\0\0\0\0\x01\x7f\xff\xff\xffx", "insufficient data left in message"),
+            (
+                b'B',
+                b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0",
+                "insufficient data left in message",
+            ),
+            (
+                b'B',
+                b"\0\0\0\0\0\x01\x7f\xff\xff\xffx",
+                "insufficient data left in message",
+            ),
             (b'D', b"Q\0", "invalid DESCRIBE message subtype 81"),
             (b'S', b"x", "invalid message format"),
             (b'E', b"\0\0\0", "insufficient data left in message"),
         ];
         for (tag, body, message) in cases {
-            assert_eq!(decode(tag, body), Err((code, message.to_owned())), "{} {body:?}", char::from(tag));
+            assert_eq!(
+                decode(tag, body),
+                Err((code, message.to_owned())),
+                "{} {body:?}",
+                char::from(tag)
+            );
         }
     }
 

@@ -39,7 +39,10 @@ impl Portals {
     /// Adds a portal. The unnamed one takes the place of the one before; a named one must be new.
     pub(crate) fn add(&mut self, name: String, portal: Portal) -> Result<(), Report> {
         if !name.is_empty() && self.by_name.contains_key(&name) {
-            return Err(Report::error(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+            return Err(Report::error(
+                ErrorKind::DuplicateCursor,
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
         if self.by_name.len() >= PORTALS_MAX {
             let text = format!("too many portals: a session may have {PORTALS_MAX}");
@@ -79,7 +82,10 @@ fn undefined(name: &str) -> Report {
 
 /// Whether a statement that ended with this tag ends all portals: they belong to the transaction.
 pub(crate) fn ends_portals(tag: &CommandTag) -> bool {
-    matches!(tag.to_string().as_str(), "COMMIT" | "ROLLBACK" | "DISCARD ALL" | "CLOSE CURSOR ALL")
+    matches!(
+        tag.to_string().as_str(),
+        "COMMIT" | "ROLLBACK" | "DISCARD ALL" | "CLOSE CURSOR ALL"
+    )
 }
 
 /// One format a column (or parameter) from the codes of a Bind message: none means text, one is for all.
@@ -87,7 +93,10 @@ pub(crate) fn formats(codes: &[i16], count: usize, mismatch: impl FnOnce() -> St
     let format = |code: &i16| match code {
         0 => Ok(Format::Text),
         1 => Ok(Format::Binary),
-        other => Err(Report::error(ErrorKind::InvalidParameterValue, format!("unsupported format code: {other}"))),
+        other => Err(Report::error(
+            ErrorKind::InvalidParameterValue,
+            format!("unsupported format code: {other}"),
+        )),
     };
     match codes {
         [] => Ok(vec![Format::Text; count]),
@@ -102,14 +111,23 @@ mod tests {
     use super::*;
 
     fn portal() -> Portal {
-        Portal { statement: None, formats: Vec::new(), state: State::Done }
+        Portal {
+            statement: None,
+            formats: Vec::new(),
+            state: State::Done,
+        }
     }
 
     #[test]
     fn format_codes_are_none_one_or_one_each() {
         let binary = |codes: &[i16], count| {
             formats(codes, count, || "mismatch".to_owned())
-                .map(|formats| formats.iter().map(|format| matches!(format, Format::Binary)).collect::<Vec<_>>())
+                .map(|formats| {
+                    formats
+                        .iter()
+                        .map(|format| matches!(format, Format::Binary))
+                        .collect::<Vec<_>>()
+                })
                 .map_err(|report| (report.code, report.message))
         };
         assert_eq!(binary(&[], 2), Ok(vec![false, false]));

@@ -1,9 +1,7 @@
 //! Server messages, written straight into the output buffer (PostgreSQL 15, section 55.7).
 
 use bytes::{BufMut, BytesMut};
-use staffa::{
-    ErrorKind, Format, OutputColumn, SqlType, TransactionStatus, type_length, type_modifier, type_oid,
-};
+use staffa::{ErrorKind, Format, OutputColumn, SqlType, TransactionStatus, type_length, type_modifier, type_oid};
 
 use super::report::{Report, Severity};
 use super::sqlstate::TOO_MANY_COLUMNS;
@@ -158,7 +156,10 @@ pub(crate) fn portal_suspended(out: &mut BytesMut) {
 
 pub(crate) fn parameter_description(out: &mut BytesMut, types: &[SqlType]) -> Result<(), Report> {
     let count = u16::try_from(types.len()).map_err(|_| {
-        Report::error(ErrorKind::ProgramLimitExceeded, "a statement cannot have more than 65535 parameters")
+        Report::error(
+            ErrorKind::ProgramLimitExceeded,
+            "a statement cannot have more than 65535 parameters",
+        )
     })?;
     message(out, b't', |out| {
         out.put_u16(count);
@@ -248,7 +249,10 @@ mod tests {
         report(&mut out, &error);
         let body: &[u8] = b"SERROR\0VERROR\0C42703\0Mcolumn \"x\" does not exist\0Hlook at \\d\0P8\0\0";
         assert_eq!(out[0], b'E');
-        assert_eq!(u32::from_be_bytes([out[1], out[2], out[3], out[4]]) as usize, body.len() + 4);
+        assert_eq!(
+            u32::from_be_bytes([out[1], out[2], out[3], out[4]]) as usize,
+            body.len() + 4
+        );
         assert_eq!(&out[5..], body);
     }
 
@@ -268,9 +272,11 @@ mod tests {
 
     #[test]
     fn ready_for_query_tells_the_transaction() {
-        for (status, byte) in
-            [(TransactionStatus::Idle, b'I'), (TransactionStatus::InTransaction, b'T'), (TransactionStatus::Failed, b'E')]
-        {
+        for (status, byte) in [
+            (TransactionStatus::Idle, b'I'),
+            (TransactionStatus::InTransaction, b'T'),
+            (TransactionStatus::Failed, b'E'),
+        ] {
             let mut out = BytesMut::new();
             ready_for_query(&mut out, status);
             assert_eq!(&out[..], [b'Z', 0, 0, 0, 5, byte]);

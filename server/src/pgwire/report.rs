@@ -49,7 +49,14 @@ impl Report {
     }
 
     pub(crate) fn with_code(severity: Severity, code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity, code, message: message.into(), detail: None, hint: None, position: None }
+        Self {
+            severity,
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+        }
     }
 
     /// A message the protocol does not allow here.
@@ -64,7 +71,10 @@ impl Report {
 
     /// What every connection hears when the server stops.
     pub(crate) fn shutdown() -> Self {
-        Self::fatal(ErrorKind::AdminShutdown, "terminating connection due to administrator command")
+        Self::fatal(
+            ErrorKind::AdminShutdown,
+            "terminating connection due to administrator command",
+        )
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -45,7 +45,12 @@ impl RowSet {
             .zip(formats)
             .map(|((field, column), format)| ColumnEncoder::new(field, &column.ty, *format, settings))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { stream, encoders, columns, batch: None })
+        Ok(Self {
+            stream,
+            encoders,
+            columns,
+            batch: None,
+        })
     }
 
     pub(crate) fn columns(&self) -> &[OutputColumn] {
@@ -94,8 +99,11 @@ fn write_rows(
     batch: &RecordBatch,
     rows: std::ops::Range<usize>,
 ) -> Step<usize> {
-    let encoded =
-        encoders.iter().zip(batch.columns()).map(|(encoder, column)| encoder.column(column)).collect::<Result<Vec<_>, _>>()?;
+    let encoded = encoders
+        .iter()
+        .zip(batch.columns())
+        .map(|(encoder, column)| encoder.column(column))
+        .collect::<Result<Vec<_>, _>>()?;
     let (start, end) = (rows.start, rows.end);
     for row in rows {
         if writer.is_full() {
@@ -114,9 +122,11 @@ fn write_rows(
             }
             if out.len() - length_at > ROW_BYTES_MAX {
                 out.truncate(length_at - 1);
-                return Err(Report::error(ErrorKind::ProgramLimitExceeded, "a row is too long to be sent")
-                    .detail(format!("A row can have {ROW_BYTES_MAX} bytes in its output form."))
-                    .into());
+                return Err(
+                    Report::error(ErrorKind::ProgramLimitExceeded, "a row is too long to be sent")
+                        .detail(format!("A row can have {ROW_BYTES_MAX} bytes in its output form."))
+                        .into(),
+                );
             }
         }
         fill_length(out, length_at);

@@ -27,7 +27,11 @@ impl Conversation {
             let started = Instant::now();
             self.session.begin_implicit();
             let offset = statement.offset;
-            let prepared = self.session.prepare(statement, &[]).await.map_err(|error| error.shifted(offset))?;
+            let prepared = self
+                .session
+                .prepare(statement, &[])
+                .await
+                .map_err(|error| error.shifted(offset))?;
             let tag = self.simple_statement(&prepared).await;
             self.log_end(&prepared, started, tag.as_ref().map(|tag| tag.rows().unwrap_or(0)).ok());
             let tag = tag?;
@@ -50,7 +54,12 @@ impl Conversation {
                 .hint("Parameters need the extended protocol, or PREPARE and EXECUTE.")
                 .into());
         }
-        match self.session.run(prepared, Vec::new()).await.map_err(|error| error.shifted(offset))? {
+        match self
+            .session
+            .run(prepared, Vec::new())
+            .await
+            .map_err(|error| error.shifted(offset))?
+        {
             Outcome::Rows(stream) => {
                 let formats = vec![Format::Text; stream.columns().len()];
                 let mut rows = RowSet::new(stream, &formats, &self.session.format_settings()?)?;
@@ -66,9 +75,20 @@ impl Conversation {
 
     /// The log's line when it was slow. `rows` is `None` for a statement that failed.
     pub(crate) fn log_end(&self, prepared: &Prepared, started: Instant, rows: Option<u64>) {
-        let end = if rows.is_some() { StatementEnd::Finished } else { StatementEnd::Failed };
+        let end = if rows.is_some() {
+            StatementEnd::Finished
+        } else {
+            StatementEnd::Failed
+        };
         let (user, database) = (self.session.user(), self.session.database());
-        statement_ended(user, database, &prepared.statement().text, started.elapsed(), rows.unwrap_or(0), end);
+        statement_ended(
+            user,
+            database,
+            &prepared.statement().text,
+            started.elapsed(),
+            rows.unwrap_or(0),
+            end,
+        );
     }
 
     /// What both protocols do alike: everything but rows.

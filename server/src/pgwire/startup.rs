@@ -25,7 +25,10 @@ const VERSION_MAX: u32 = 3 << 16 | 2;
 pub(crate) enum Wish {
     Login(StartupMessage),
     /// Cancel what the connection with this process number runs.
-    Cancel { process: i32, key: Bytes },
+    Cancel {
+        process: i32,
+        key: Bytes,
+    },
     /// It hung up: a port scan, or a health check.
     Nothing,
 }
@@ -50,7 +53,10 @@ pub(crate) async fn negotiate(link: &mut Link, tls: Option<&Arc<ServerConfig>>) 
     {
         link.start_tls(config).await?;
         if link.alpn() != Some(ALPN) {
-            return Err(Report::protocol_fatal("received direct SSL connection request without ALPN protocol negotiation extension").into());
+            return Err(Report::protocol_fatal(
+                "received direct SSL connection request without ALPN protocol negotiation extension",
+            )
+            .into());
         }
     }
     let (mut ssl_asked, mut gss_asked) = (link.is_encrypted(), link.is_encrypted());
@@ -83,7 +89,9 @@ async fn answer_ssl_request(link: &mut Link, tls: Option<&Arc<ServerConfig>>) ->
     // Somebody in the middle could put plain text there, to be taken as if it had come encrypted (CVE-2021-23214).
     if link.has_unread_input() {
         let detail = "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.";
-        return Err(Report::protocol_fatal("received unencrypted data after SSL request").detail(detail).into());
+        return Err(Report::protocol_fatal("received unencrypted data after SSL request")
+            .detail(detail)
+            .into());
     }
     link.send(&mut BytesMut::from(&b"S"[..])).await?;
     link.start_tls(config).await?;
@@ -96,7 +104,10 @@ fn cancel_request(body: Bytes) -> Step<Wish> {
         return Err(Report::protocol_fatal("invalid length of startup packet").into());
     }
     let process = i32::from_be_bytes([body[0], body[1], body[2], body[3]]);
-    Ok(Wish::Cancel { process, key: body.slice(4..) })
+    Ok(Wish::Cancel {
+        process,
+        key: body.slice(4..),
+    })
 }
 
 fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessage, Report> {
@@ -114,7 +125,10 @@ fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessage, Report> 
             "options" => from_options = command_line_settings(&value)?,
             "replication" if is_false(&value) => {}
             "replication" => {
-                return Err(Report::fatal(ErrorKind::FeatureNotSupported, "replication connections are not supported"));
+                return Err(Report::fatal(
+                    ErrorKind::FeatureNotSupported,
+                    "replication connections are not supported",
+                ));
             }
             protocol_option if protocol_option.starts_with("_pq_.") => unsupported.push(name),
             _ => settings.push((name, value)),
@@ -126,7 +140,9 @@ fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessage, Report> 
     };
     from_options.append(&mut settings);
     Ok(StartupMessage {
-        database: database.filter(|database| !database.is_empty()).unwrap_or_else(|| user.clone()),
+        database: database
+            .filter(|database| !database.is_empty())
+            .unwrap_or_else(|| user.clone()),
         user,
         settings: from_options,
         long_key: minor >= 2,
@@ -193,7 +209,9 @@ fn split_options(options: &str) -> Vec<String> {
 }
 
 fn is_false(value: &str) -> bool {
-    ["false", "off", "no", "0"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    ["false", "off", "no", "0"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// Tells the client which version we speak and which of its protocol options we do not know.
@@ -225,11 +243,18 @@ mod tests {
 
     #[test]
     fn settings_of_options_come_first_and_the_database_defaults_to_the_user() {
-        let body = packet(&[("user", "ann"), ("TimeZone", "UTC"), ("options", r"-c a.b=x\ y  --search-path=s -cc.d=")]);
+        let body = packet(&[
+            ("user", "ann"),
+            ("TimeZone", "UTC"),
+            ("options", r"-c a.b=x\ y  --search-path=s -cc.d="),
+        ]);
         let message = startup_message(VERSION_3_0, &body).expect("valid");
         assert_eq!((message.user.as_str(), message.database.as_str()), ("ann", "ann"));
         let settings = [("a.b", "x y"), ("search_path", "s"), ("c.d", ""), ("TimeZone", "UTC")];
-        assert_eq!(message.settings, settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(
+            message.settings,
+            settings.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
         assert!(!message.long_key);
         assert_eq!(message.negotiate, None);
     }
@@ -254,14 +279,23 @@ mod tests {
         assert_eq!(error(VERSION_3_0, b"user\0"), ("08P01", true));
         assert_eq!(error(VERSION_3_0, b""), ("08P01", true));
         assert_eq!(error(VERSION_3_0, b"user\0a\xff\0\0"), ("22021", true));
-        assert_eq!(error(VERSION_3_0, &packet(&[("user", "ann"), ("replication", "database")])), ("0A000", true));
-        assert_eq!(error(VERSION_3_0, &packet(&[("user", "ann"), ("options", "-x")])), ("42601", true));
+        assert_eq!(
+            error(VERSION_3_0, &packet(&[("user", "ann"), ("replication", "database")])),
+            ("0A000", true)
+        );
+        assert_eq!(
+            error(VERSION_3_0, &packet(&[("user", "ann"), ("options", "-x")])),
+            ("42601", true)
+        );
     }
 
     #[test]
     fn cancel_requests_need_a_key() {
         let wish = |body: &'static [u8]| cancel_request(Bytes::from_static(body));
-        assert!(matches!(wish(b"\0\0\0\x07\x01\x02\x03\x04"), Ok(Wish::Cancel { process: 7, .. })));
+        assert!(matches!(
+            wish(b"\0\0\0\x07\x01\x02\x03\x04"),
+            Ok(Wish::Cancel { process: 7, .. })
+        ));
         assert!(wish(b"\0\0\0\x07\x01").is_err());
     }
 }

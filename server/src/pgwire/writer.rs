@@ -25,7 +25,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(socket: WriteHalf) -> Self {
-        Self { socket, buffer: BytesMut::with_capacity(START_BYTES) }
+        Self {
+            socket,
+            buffer: BytesMut::with_capacity(START_BYTES),
+        }
     }
 
     /// Where messages are written (see `reply`).

@@ -1,0 +1,123 @@
+//! Joins that give the thread back in time.
+//!
+//! A task of the CPU runtime can only be stopped, and others can only run, where it waits. DataFusion's scans wait often
+//! enough, its joins do not: a nested-loop join whose condition is never true works through all pairs of its build side
+//! and a whole probe batch before it asks for more. So, after optimisation:
+//!
+//! ```text
+//! before  NestedLoopJoin(build, probe)         after  Yield(NestedLoopJoin(build, SmallBatches(probe)))
+//! before  HashJoin(…), CrossJoin(…)            after  Yield(HashJoin(…)), Yield(CrossJoin(…))
+//! ```
+//!
+//! Never under another operator's feet: nothing looks at the shape of a plan after this.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::StreamExt;
+
+/// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
+/// second of work, between two places where the task can be stopped.
+const PROBE_ROWS_MAX: usize = 1024;
+
+/// Puts the waits in.
+pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|plan| {
+        if plan.downcast_ref::<NestedLoopJoinExec>().is_some() {
+            let children = plan.children();
+            let build = Arc::clone(children[0]);
+            let probe: Arc<dyn ExecutionPlan> = Arc::new(SmallBatchesExec::new(Arc::clone(children[1])));
+            let join = plan.with_new_children(vec![build, probe])?;
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
+        }
+        let joins = plan.downcast_ref::<HashJoinExec>().is_some() || plan.downcast_ref::<CrossJoinExec>().is_some();
+        Ok(if joins { Transformed::yes(Arc::new(CooperativeExec::new(plan))) } else { Transformed::no(plan) })
+    })
+    .data()
+}
+
+/// Cuts its input's batches into small ones, and waits a moment before each.
+#[derive(Debug)]
+struct SmallBatchesExec {
+    input: Arc<dyn ExecutionPlan>,
+}
+
+impl SmallBatchesExec {
+    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self { input }
+    }
+}
+
+impl DisplayAs for SmallBatchesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SmallBatchesExec: rows={PROBE_ROWS_MAX}")
+    }
+}
+
+impl ExecutionPlan for SmallBatchesExec {
+    fn name(&self) -> &str {
+        "SmallBatchesExec"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(input))),
+            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let schema = input.schema();
+        let small = input.flat_map(|batch| match batch {
+            Ok(batch) => {
+                let starts = (0..batch.num_rows()).step_by(PROBE_ROWS_MAX);
+                let pieces = starts.map(move |start| {
+                    Ok(batch.slice(start, PROBE_ROWS_MAX.min(batch.num_rows() - start)))
+                });
+                futures::stream::iter(pieces.collect::<Vec<_>>())
+            }
+            Err(error) => futures::stream::iter(vec![Err(error)]),
+        });
+        let waiting = small.then(|batch| async move {
+            tokio::task::yield_now().await;
+            batch
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, waiting)))
+    }
+}
