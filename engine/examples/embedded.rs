@@ -62,10 +62,15 @@ fn make_orders(folder: &Path) -> Result<PathBuf, Error> {
         Arc::clone(&schema),
         vec![
             Arc::new(Int64Array::from_iter_values(ids.clone())),
-            Arc::new(Date32Array::from_iter_values(ids.clone().map(|id| 20_000 + (id % 10) as i32))),
-            Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("customer {}", id % 37)))),
+            Arc::new(Date32Array::from_iter_values(
+                ids.clone().map(|id| 20_000 + (id % 10) as i32),
+            )),
+            Arc::new(StringArray::from_iter_values(
+                ids.clone().map(|id| format!("customer {}", id % 37)),
+            )),
             Arc::new(
-                Decimal128Array::from_iter_values(ids.map(|id| i128::from(id * 125))).with_precision_and_scale(12, 2)?,
+                Decimal128Array::from_iter_values(ids.map(|id| i128::from(id * 125)))
+                    .with_precision_and_scale(12, 2)?,
             ),
         ],
     )?;

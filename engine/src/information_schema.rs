@@ -26,21 +26,35 @@ pub(crate) struct InformationSchema {
 
 impl InformationSchema {
     pub(crate) fn new(snapshot: Arc<CatalogSnapshot>, database: &str, owner: &str) -> Self {
-        Self { snapshot, database: database.to_owned(), owner: owner.to_owned() }
+        Self {
+            snapshot,
+            database: database.to_owned(),
+            owner: owner.to_owned(),
+        }
     }
 }
 
 impl fmt::Debug for InformationSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InformationSchema").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("InformationSchema")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
     }
 }
 
 impl SystemTables for InformationSchema {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         let relation = Relation::named(schema, name)?;
-        let rows = Rows { snapshot: Arc::clone(&self.snapshot), database: self.database.clone(), owner: self.owner.clone() };
-        Some(Arc::new(SystemTable { relation, schema: relation.schema(), rows }))
+        let rows = Rows {
+            snapshot: Arc::clone(&self.snapshot),
+            database: self.database.clone(),
+            owner: self.owner.clone(),
+        };
+        Some(Arc::new(SystemTable {
+            relation,
+            schema: relation.schema(),
+            rows,
+        }))
     }
 }
 
@@ -66,7 +80,13 @@ impl Relation {
     fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Schemata => &["catalog_name", "schema_name", "schema_owner"],
-            Self::Tables => &["table_catalog", "table_schema", "table_name", "table_type", "is_insertable_into"],
+            Self::Tables => &[
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "table_type",
+                "is_insertable_into",
+            ],
             Self::Columns => &[
                 "table_catalog",
                 "table_schema",
@@ -129,7 +149,11 @@ impl Rows {
             }
             for (name, kind) in self.snapshot.relations(&self.database, &schema) {
                 let prefix = vec![database.clone(), schema_cell.clone(), name.as_str().into()];
-                let full = TableName { database: self.database.clone(), schema: schema.clone(), name };
+                let full = TableName {
+                    database: self.database.clone(),
+                    schema: schema.clone(),
+                    name,
+                };
                 match relation {
                     Relation::Tables => {
                         let (ty, insertable) = match kind {
@@ -160,12 +184,19 @@ impl Rows {
             RelationKind::Table => match self.snapshot.table(name).await? {
                 Some(table) => {
                     let columns = &table.schema().columns;
-                    columns.iter().map(|column| (column.name.clone(), column.ty.clone(), column.nullable)).collect()
+                    columns
+                        .iter()
+                        .map(|column| (column.name.clone(), column.ty.clone(), column.nullable))
+                        .collect()
                 }
                 None => Vec::new(),
             },
             RelationKind::View => match self.snapshot.view(name).await? {
-                Some(view) => view.columns.iter().map(|(name, ty)| (name.clone(), ty.clone(), true)).collect(),
+                Some(view) => view
+                    .columns
+                    .iter()
+                    .map(|(name, ty)| (name.clone(), ty.clone(), true))
+                    .collect(),
                 None => Vec::new(),
             },
         };
@@ -230,12 +261,16 @@ fn modifiers(ty: &SqlType) -> (Cell, Cell, Cell) {
         SqlType::BigInt => number(64),
         SqlType::Real => (Cell::Null, Cell::Number(24), Cell::Null),
         SqlType::Double => (Cell::Null, Cell::Number(53), Cell::Null),
-        SqlType::Numeric { precision, scale } => {
-            (Cell::Null, Cell::Number(i32::from(*precision)), Cell::Number(i32::from(*scale)))
-        }
-        SqlType::Varchar(Some(length)) | SqlType::Char(length) => {
-            (i32::try_from(*length).map_or(Cell::Null, Cell::Number), Cell::Null, Cell::Null)
-        }
+        SqlType::Numeric { precision, scale } => (
+            Cell::Null,
+            Cell::Number(i32::from(*precision)),
+            Cell::Number(i32::from(*scale)),
+        ),
+        SqlType::Varchar(Some(length)) | SqlType::Char(length) => (
+            i32::try_from(*length).map_or(Cell::Null, Cell::Number),
+            Cell::Null,
+            Cell::Null,
+        ),
         _ => (Cell::Null, Cell::Null, Cell::Null),
     }
 }
@@ -248,7 +283,9 @@ struct SystemTable {
 
 impl fmt::Debug for SystemTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemTable").field("relation", &self.relation).finish_non_exhaustive()
+        f.debug_struct("SystemTable")
+            .field("relation", &self.relation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -269,7 +306,11 @@ impl TableProvider for SystemTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let rows = self.rows.of(self.relation).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = self
+            .rows
+            .of(self.relation)
+            .await
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let batch = batch(&self.schema, &rows).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let plan = MemorySourceConfig::try_new_exec(&[vec![batch]], self.schema(), projection.cloned())?;
         Ok(plan)

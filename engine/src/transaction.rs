@@ -281,7 +281,11 @@ impl Session {
 
     /// Numbers the open transaction's data files.
     pub(crate) fn file_counter(&self) -> Arc<AtomicU64> {
-        self.transactions.open.as_ref().map(|open| Arc::clone(&open.files)).unwrap_or_default()
+        self.transactions
+            .open
+            .as_ref()
+            .map(|open| Arc::clone(&open.files))
+            .unwrap_or_default()
     }
 
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.

@@ -45,7 +45,11 @@ async fn delete_dead(catalog: &Catalog, stores: &Stores) -> staffa_planner::Resu
     let dead = catalog.dead_objects(now_ms).await?;
     let mut gone = Vec::with_capacity(dead.len());
     for object in dead {
-        let paths = if object.is_directory() { stores.list(&object.path).await? } else { vec![object.path.clone()] };
+        let paths = if object.is_directory() {
+            stores.list(&object.path).await?
+        } else {
+            vec![object.path.clone()]
+        };
         for path in &paths {
             match stores.delete(path).await {
                 Err(error) if error.kind() != staffa_storage::ErrorKind::NotFound => return Err(error.into()),

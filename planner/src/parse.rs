@@ -75,10 +75,13 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
 /// Parses the text of exactly one statement; positions of errors count from its start.
 pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
     let lexed = Lexed::new(text)?;
-    limits::check_tokens(&lexed)?;
-    let mut cursor = Cursor::new(&lexed);
-    let ast = utility::statement(&mut cursor)?;
-    cursor.expect_end()?;
+    let depth = limits::check_tokens(&lexed)?;
+    let ast = limits::on_large_stack(depth, || {
+        let mut cursor = Cursor::new(&lexed);
+        let ast = utility::statement(&mut cursor)?;
+        cursor.expect_end()?;
+        Ok(ast)
+    })?;
     Ok(ParsedStatement {
         text: text.to_string(),
         offset,

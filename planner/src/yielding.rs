@@ -40,7 +40,11 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
         }
         let joins = plan.downcast_ref::<HashJoinExec>().is_some() || plan.downcast_ref::<CrossJoinExec>().is_some();
-        Ok(if joins { Transformed::yes(Arc::new(CooperativeExec::new(plan))) } else { Transformed::no(plan) })
+        Ok(if joins {
+            Transformed::yes(Arc::new(CooperativeExec::new(plan)))
+        } else {
+            Transformed::no(plan)
+        })
     })
     .data()
 }
@@ -91,10 +95,7 @@ impl ExecutionPlan for SmallBatchesExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => Ok(Arc::new(Self::new(input))),
             _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
@@ -107,9 +108,8 @@ impl ExecutionPlan for SmallBatchesExec {
         let small = input.flat_map(|batch| match batch {
             Ok(batch) => {
                 let starts = (0..batch.num_rows()).step_by(PROBE_ROWS_MAX);
-                let pieces = starts.map(move |start| {
-                    Ok(batch.slice(start, PROBE_ROWS_MAX.min(batch.num_rows() - start)))
-                });
+                let pieces =
+                    starts.map(move |start| Ok(batch.slice(start, PROBE_ROWS_MAX.min(batch.num_rows() - start))));
                 futures::stream::iter(pieces.collect::<Vec<_>>())
             }
             Err(error) => futures::stream::iter(vec![Err(error)]),

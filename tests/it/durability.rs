@@ -41,7 +41,7 @@ fn kill_nine_loses_nothing_acknowledged() {
     let mut server = Server::start_on(folder.path(), &flags, &[]);
     let mut wire = server.connect();
     for sql in [
-        "create table load (worker int, number int, i int, filler text) partition by (bucket(4, i))",
+        "create table load (worker int, number int, i int, filler text) partition by (bucket(2, i))",
         "create table pair (worker int, number int, i int)",
     ] {
         assert_eq!(wire.simple(sql).code(), "", "{sql}");

@@ -118,13 +118,7 @@ impl Server {
         Wire::connect(self.address, "admin", "staffa").unwrap()
     }
 
-    /// A connection of tokio-postgres; its task ends with the connection.
-    pub async fn client(&self) -> tokio_postgres::Client {
-        let (client, connection) = self.configuration().connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
+    /// Where tokio-postgres connects, as `admin` to `staffa`.
     pub fn configuration(&self) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config

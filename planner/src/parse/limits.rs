@@ -124,12 +124,19 @@ pub(super) fn on_large_stack<T: Send>(depth: usize, parse: impl FnOnce() -> Resu
         return parse();
     }
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("staffa-parse".to_string()).stack_size(LARGE_STACK_BYTES);
+        let thread = std::thread::Builder::new()
+            .name("staffa-parse".to_string())
+            .stack_size(LARGE_STACK_BYTES);
         let running = thread.spawn_scoped(scope, parse).map_err(|error| {
-            Error::new(ErrorKind::OutOfMemory, "could not start a thread to parse the statement")
-                .with_detail(error.to_string())
+            Error::new(
+                ErrorKind::OutOfMemory,
+                "could not start a thread to parse the statement",
+            )
+            .with_detail(error.to_string())
         })?;
-        running.join().unwrap_or_else(|_| Err(Error::internal("the parser failed on this statement")))
+        running
+            .join()
+            .unwrap_or_else(|_| Err(Error::internal("the parser failed on this statement")))
     })
 }
 

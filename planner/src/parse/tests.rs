@@ -192,6 +192,9 @@ fn texts_just_within_the_limits_parse_on_a_small_stack() {
     let sum = format!("select 1{}", "+1".repeat(999));
     let unions = format!("select 1{}", " union all select 1".repeat(999));
     for sql in [parentheses, subqueries, scalar, calls, cases, sum, unions] {
+        let started = std::time::Instant::now();
+        let _ = parse(&sql);
+        eprintln!("parse {:?} {}", started.elapsed(), &sql[..40]);
         if let Err(error) = parse(&sql) {
             // sqlparser may count deeper than the parentheses; a clear refusal is right, too.
             assert_eq!(error.kind(), ErrorKind::StatementTooComplex, "{}…: {error}", &sql[..40]);

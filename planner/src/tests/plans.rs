@@ -382,6 +382,10 @@ fn texts_just_within_the_limits_plan_on_a_large_stack() {
             let fixture = Fixture::new().await;
             fixture.change("create table t (a int)").await;
             for sql in &texts {
+                let started = std::time::Instant::now();
+                eprintln!("plan {}", &sql[..40]);
+                let _ = tokio::time::timeout(std::time::Duration::from_secs(20), fixture.plan(sql)).await;
+                eprintln!("plan {:?}", started.elapsed());
                 match fixture.plan(sql).await {
                     Ok(Plan::Query(query)) => {
                         fixture
