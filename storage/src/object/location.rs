@@ -153,8 +153,13 @@ fn real_path(path: &FsPath) -> Result<PathBuf> {
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // A link that leads nowhere exists; what would be written through it may lie anywhere.
-                if existing.symlink_metadata().is_ok() {
-                    return Err(Error::new(ErrorKind::Forbidden, "location is a dangling symbolic link"));
+                match existing.symlink_metadata() {
+                    Ok(found) if found.file_type().is_symlink() => {
+                        return Err(Error::new(ErrorKind::Forbidden, "location is a dangling symbolic link"));
+                    }
+                    // Another writer has just made it: resolve it again.
+                    Ok(_) => continue,
+                    Err(_) => {}
                 }
                 let (Some(parent), Some(Component::Normal(name))) =
                     (existing.parent(), existing.components().next_back())
