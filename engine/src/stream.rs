@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
-use staffa_planner::{OutputColumn, Result};
+use staffa_planner::{OutputColumn, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -58,10 +58,11 @@ impl RowStream {
         let schema = plan.schema();
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
         let task = cpu.spawn(async move {
-            let mut stream: SendableRecordBatchStream = execute_stream(plan, context)?;
+            let mut stream: SendableRecordBatchStream = execute_stream(Arc::clone(&plan), context)?;
             while let Some(batch) = stream.next().await {
                 // A receiver that is gone has dropped this task too; nothing is left to tell anybody.
-                if sender.send(batch.map_err(Into::into)).await.is_err() {
+                let batch = batch.map_err(|error| name_files(error.into(), &plan));
+                if sender.send(batch).await.is_err() {
                     break;
                 }
             }

@@ -13,6 +13,7 @@
 mod bind;
 mod context;
 mod copy_options;
+mod damage;
 mod error;
 mod explain;
 mod function;
@@ -39,6 +40,7 @@ mod tests;
 pub use bind::bind;
 pub use context::{PlanContext, SystemTables, base_session_state};
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
+pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
 pub use literal::{scalar_of_value, value_of_scalar};
