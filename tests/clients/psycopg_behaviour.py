@@ -53,18 +53,26 @@ def pipeline():
 
 
 def failed_pipeline():
-    codes = []
-    with conn.pipeline() as p:
-        first, second = conn.cursor(), conn.cursor()
-        try:
-            first.execute("select nope")
-            second.execute("select 2")
-            p.sync()
-            first.fetchone()
-        except psycopg.Error as error:
-            codes.append(error.sqlstate or type(error).__name__)
-    conn.rollback()
-    return codes
+    """By libpq's own calls: which of its calls raises psycopg leaves to the moment the answers arrive."""
+    link = psycopg.connect(target.URL, autocommit=True).pgconn
+    link.nonblocking = 0
+    link.enter_pipeline_mode()
+    for sql in (b"select 1", b"select nope", b"select 2"):
+        link.send_query_params(sql, [])
+    link.pipeline_sync()
+    link.send_query_params(b"select 3", [])
+    link.pipeline_sync()
+    answers, syncs = [], 0
+    while syncs < 2:
+        answer = link.get_result()
+        if answer is None:
+            continue
+        state = psycopg.pq.ExecStatus(answer.status).name
+        syncs += state == "PIPELINE_SYNC"
+        answers.append((state, answer.error_field(psycopg.pq.DiagnosticField.SQLSTATE)))
+    link.exit_pipeline_mode()
+    link.finish()
+    return answers
 
 
 check("pipeline", pipeline)
