@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
 use datafusion::scalar::ScalarValue;
 use staffa_planner::{
-    DiscardTarget, Error, ErrorKind, Plan, QueryPlan, Result, SqlType, StatementClass, bind, physical,
+    DiscardTarget, Error, ErrorKind, Plan, QueryPlan, Result, SavepointAction, SqlType, StatementClass, bind, physical,
 };
 
 use crate::cancel::StatementGuard;
@@ -154,6 +154,14 @@ impl Session {
             Plan::Begin(modes) => self.begin_block(tag, *modes).map(Outcome::Done),
             Plan::Commit { chain } => self.commit_block(*chain).await.map(Outcome::Done),
             Plan::Rollback { chain } => self.roll_back_block(*chain).await.map(Outcome::Done),
+            Plan::Savepoint { action, name } => {
+                match action {
+                    SavepointAction::Begin => self.savepoint(name)?,
+                    SavepointAction::Release => self.release_savepoint(name)?,
+                    SavepointAction::RollBack => self.roll_back_to_savepoint(name)?,
+                }
+                done(tag)
+            }
             Plan::SetTransaction { modes, session } => {
                 if *session {
                     self.set_characteristics(*modes)

@@ -3,7 +3,8 @@
 //! ```text
 //!            begin_implicit            BEGIN
 //!   None ──────────────────▶ Implicit ───────▶ Block ──fail──▶ Failed
-//!    ▲  end_implicit: commit    │                │ COMMIT        │ COMMIT, ROLLBACK
+//!    ▲  end_implicit: commit    │                │  ▲            │
+//!    │                          │         COMMIT │  └ROLLBACK TO─┤ COMMIT, ROLLBACK
 //!    └──────────────────────────┴────────────────┴───────────────┘
 //! ```
 //!
@@ -21,6 +22,9 @@ use crate::outcome::{CommandTag, Notice, TransactionStatus};
 use crate::session::Session;
 use crate::settings::Settings;
 
+/// Savepoints one transaction may have: a client cannot fill the memory with them.
+const SAVEPOINTS_MAX: usize = 10_000;
+
 /// Where a session stands.
 #[derive(Default)]
 pub(crate) struct Transactions {
@@ -28,6 +32,16 @@ pub(crate) struct Transactions {
     open: Option<Open>,
     /// The settings to go back to on ROLLBACK, as they were when the transaction began.
     saved: Option<Settings>,
+    /// Oldest first. A name may be there twice: the newer one hides the other.
+    savepoints: Vec<Savepoint>,
+}
+
+/// A place in a block to go back to.
+struct Savepoint {
+    name: String,
+    /// `None`: the catalog's transaction was not open yet, so there was nothing to undo.
+    changes: Option<staffa_catalog::Savepoint>,
+    settings: Settings,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +55,8 @@ enum Block {
 
 struct Open {
     transaction: Transaction,
+    /// What it was before its first change.
+    begun: staffa_catalog::Savepoint,
     started: DateTime<Utc>,
     /// Numbers the data files of all its statements: a name is used once.
     files: Arc<AtomicU64>,
@@ -55,11 +71,13 @@ impl Transactions {
         }
     }
 
-    /// In a failed block only its end is allowed.
+    /// In a failed block only its end is allowed, and the way back to a savepoint.
     pub(crate) fn check_allowed(&self, class: StatementClass) -> Result<()> {
         let ends = matches!(
             class,
-            StatementClass::Transaction(TransactionClass::Commit | TransactionClass::Rollback)
+            StatementClass::Transaction(
+                TransactionClass::Commit | TransactionClass::Rollback | TransactionClass::RollbackTo
+            )
         );
         if self.block == Block::Failed && !ends {
             return Err(Error::new(
@@ -106,6 +124,8 @@ impl Session {
         match self.transactions.block {
             Block::None | Block::Failed => {}
             Block::Implicit => self.abandon_transaction().await,
+            // What was done before the savepoint may be wanted still.
+            Block::Block if !self.transactions.savepoints.is_empty() => self.transactions.block = Block::Failed,
             Block::Block => {
                 let saved = self.transactions.saved.take();
                 self.abandon_transaction().await;
@@ -270,6 +290,7 @@ impl Session {
             let snapshot = catalog.snapshot().await?;
             let transaction = catalog.begin(snapshot).await?;
             self.transactions.open = Some(Open {
+                begun: transaction.savepoint(),
                 transaction,
                 started: Utc::now(),
                 files: Arc::default(),
@@ -288,10 +309,75 @@ impl Session {
             .unwrap_or_default()
     }
 
+    /// `SAVEPOINT`
+    pub(crate) fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.check_in_block("SAVEPOINT")?;
+        if self.transactions.savepoints.len() >= SAVEPOINTS_MAX {
+            let message = format!("too many savepoints: a transaction may have {SAVEPOINTS_MAX}");
+            return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, message)
+                .with_hint("RELEASE those that are no longer needed."));
+        }
+        let open = self.transactions.open.as_ref();
+        self.transactions.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            changes: open.map(|open| open.transaction.savepoint()),
+            settings: self.settings.clone(),
+        });
+        Ok(())
+    }
+
+    /// `RELEASE`: this savepoint and those after it are forgotten, what was done since stays.
+    pub(crate) fn release_savepoint(&mut self, name: &str) -> Result<()> {
+        self.check_in_block("RELEASE SAVEPOINT")?;
+        let index = self.savepoint_index(name)?;
+        self.transactions.savepoints.truncate(index);
+        Ok(())
+    }
+
+    /// `ROLLBACK TO`: what was done since the savepoint is undone, also after an error. The snapshot stays.
+    pub(crate) fn roll_back_to_savepoint(&mut self, name: &str) -> Result<()> {
+        self.check_in_block("ROLLBACK TO SAVEPOINT")?;
+        let index = self.savepoint_index(name)?;
+        let transactions = &mut self.transactions;
+        transactions.savepoints.truncate(index + 1);
+        let savepoint = &transactions.savepoints[index];
+        if let Some(open) = &mut transactions.open {
+            let changes = savepoint.changes.as_ref().unwrap_or(&open.begun);
+            open.transaction.restore(changes.clone());
+        }
+        self.settings = savepoint.settings.clone();
+        self.settings_epoch += 1;
+        transactions.block = Block::Block;
+        Ok(())
+    }
+
+    fn check_in_block(&self, statement: &str) -> Result<()> {
+        match self.transactions.block {
+            Block::Block | Block::Failed => Ok(()),
+            Block::None | Block::Implicit => {
+                let message = format!("{statement} can only be used in transaction blocks");
+                Err(Error::new(ErrorKind::NoActiveTransaction, message))
+            }
+        }
+    }
+
+    fn savepoint_index(&self, name: &str) -> Result<usize> {
+        let found = self
+            .transactions
+            .savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name);
+        found.ok_or_else(|| {
+            let message = format!("savepoint \"{name}\" does not exist");
+            Error::new(ErrorKind::UndefinedSavepoint, message)
+        })
+    }
+
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.
     async fn commit_open(&mut self) -> Result<()> {
         let open = self.transactions.open.take();
         self.transactions.block = Block::None;
+        self.transactions.savepoints.clear();
         let result = match open {
             Some(open) if !open.transaction.is_read_only() => open.transaction.commit().await.map(|_| ()),
             _ => Ok(()),
@@ -307,6 +393,7 @@ impl Session {
     /// Rolls back whatever is open. Its files are deleted; those that cannot be now are found again at the next start.
     pub(crate) async fn abandon_transaction(&mut self) {
         self.transactions.block = Block::None;
+        self.transactions.savepoints.clear();
         if let Some(open) = self.transactions.open.take()
             && let Err(error) = open.transaction.rollback().await
         {

@@ -22,6 +22,7 @@ pub enum ErrorKind {
     UndefinedDatabase,
     UndefinedPreparedStatement,
     UndefinedCursor,
+    UndefinedSavepoint,
     AmbiguousColumn,
     AmbiguousFunction,
     DuplicateTable,

@@ -51,6 +51,7 @@ pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::{
-    DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan, TransactionModes,
+    DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan, SavepointAction,
+    TransactionModes,
 };
 pub use write::{RowRules, check_row_rules, data_file, write_plan, write_spec};

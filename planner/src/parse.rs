@@ -18,6 +18,7 @@ use self::dialect::Postgres;
 use self::tokens::Lexed;
 pub(crate) use self::tokens::position_of;
 use crate::error::Result;
+use crate::statement::SavepointAction;
 
 /// The dialect of every query text.
 pub(crate) static DIALECT: Postgres = Postgres;
@@ -53,6 +54,10 @@ pub enum TransactionClass {
     Begin,
     Commit,
     Rollback,
+    /// `ROLLBACK TO`: allowed in a failed transaction.
+    RollbackTo,
+    /// `SAVEPOINT`, `RELEASE`
+    Savepoint,
     Modes,
 }
 
@@ -128,6 +133,11 @@ impl ParsedStatement {
             Ast::Begin { tag, .. } => tag,
             Ast::Commit { .. } => "COMMIT",
             Ast::Rollback { .. } => "ROLLBACK",
+            Ast::Savepoint { action, .. } => match action {
+                SavepointAction::Begin => "SAVEPOINT",
+                SavepointAction::Release => "RELEASE",
+                SavepointAction::RollBack => "ROLLBACK",
+            },
             Ast::Prepare { .. } => "PREPARE",
             Ast::Execute { .. } => "EXECUTE",
             Ast::Deallocate { name: None } => "DEALLOCATE ALL",
@@ -156,6 +166,11 @@ fn class_of(ast: &Ast) -> StatementClass {
         Ast::Begin { .. } => StatementClass::Transaction(TransactionClass::Begin),
         Ast::Commit { .. } => StatementClass::Transaction(TransactionClass::Commit),
         Ast::Rollback { .. } => StatementClass::Transaction(TransactionClass::Rollback),
+        Ast::Savepoint {
+            action: SavepointAction::RollBack,
+            ..
+        } => StatementClass::Transaction(TransactionClass::RollbackTo),
+        Ast::Savepoint { .. } => StatementClass::Transaction(TransactionClass::Savepoint),
         Ast::SetTransaction { .. } => StatementClass::Transaction(TransactionClass::Modes),
         Ast::Set { .. }
         | Ast::Show { .. }

@@ -53,6 +53,10 @@ pub(crate) fn of_ast<'a>(
             Ast::Begin { modes, .. } => Ok(Plan::Begin(*modes)),
             Ast::Commit { chain } => transaction::commit(*chain),
             Ast::Rollback { chain } => transaction::rollback(*chain),
+            Ast::Savepoint { action, name } => Ok(Plan::Savepoint {
+                action: *action,
+                name: crate::resolve::fold(name),
+            }),
             Ast::SetTransaction { modes, session } => Ok(Plan::SetTransaction {
                 modes: *modes,
                 session: *session,

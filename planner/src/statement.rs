@@ -114,6 +114,8 @@ pub enum Plan {
     Commit { chain: bool },
     /// `ROLLBACK`, `ABORT`
     Rollback { chain: bool },
+    /// `SAVEPOINT name`, `RELEASE name`, `ROLLBACK TO name`
+    Savepoint { action: SavepointAction, name: String },
     /// `SET TRANSACTION …`, or for the whole session `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetTransaction { modes: TransactionModes, session: bool },
     /// `PREPARE name (types) AS statement`
@@ -180,6 +182,17 @@ pub enum DiscardTarget {
     Plans,
     Temporary,
     Sequences,
+}
+
+/// What to do with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SavepointAction {
+    /// `SAVEPOINT`
+    Begin,
+    /// `RELEASE`: forget it and those made after it; their changes stay.
+    Release,
+    /// `ROLLBACK TO`: undo what came after it; it stays.
+    RollBack,
 }
 
 /// Isolation as asked for. All of them get a snapshot over all tables.

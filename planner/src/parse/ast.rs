@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Ident, Insert, ObjectName
 
 use super::ParsedStatement;
 use crate::explain::ExplainFormat;
-use crate::statement::{DiscardTarget, TransactionModes};
+use crate::statement::{DiscardTarget, SavepointAction, TransactionModes};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Ast {
@@ -61,6 +61,11 @@ pub(crate) enum Ast {
     },
     Rollback {
         chain: bool,
+    },
+    /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`
+    Savepoint {
+        action: SavepointAction,
+        name: Ident,
     },
     SetTransaction {
         modes: TransactionModes,

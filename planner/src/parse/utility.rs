@@ -8,7 +8,7 @@ use super::cursor::Cursor;
 use super::{create, parse_one};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
-use crate::statement::{DiscardTarget, IsolationLevel, TransactionModes};
+use crate::statement::{DiscardTarget, IsolationLevel, SavepointAction, TransactionModes};
 
 pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let word = match cursor.peek() {
@@ -65,7 +65,15 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
                 chain: end_of_transaction(cursor)?,
             })
         }
-        "rollback" | "abort" => rollback(cursor),
+        "rollback" => rollback(cursor),
+        "abort" => Ok(Ast::Rollback {
+            chain: end_of_transaction(cursor)?,
+        }),
+        "savepoint" => savepoint(cursor, SavepointAction::Begin),
+        "release" => {
+            let _ = cursor.take_word("savepoint");
+            savepoint(cursor, SavepointAction::Release)
+        }
         "prepare" => prepare(cursor),
         "execute" => execute(cursor),
         "deallocate" => {
@@ -110,6 +118,8 @@ const KNOWN: &[&str] = &[
     "commit",
     "end",
     "rollback",
+    "savepoint",
+    "release",
     "abort",
     "prepare",
     "execute",
@@ -127,8 +137,6 @@ fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static st
         "merge" => ("MERGE", "MERGE"),
         "truncate" => ("TRUNCATE TABLE", "TRUNCATE"),
         "alter" => ("ALTER", "ALTER"),
-        "savepoint" => ("SAVEPOINT", "SAVEPOINT"),
-        "release" => ("RELEASE", "RELEASE SAVEPOINT"),
         "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
         "fetch" => ("FETCH", "FETCH"),
         "move" => ("MOVE", "MOVE"),
@@ -605,21 +613,28 @@ fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
 /// `[WORK | TRANSACTION] [AND [NO] CHAIN]`
 fn end_of_transaction(cursor: &mut Cursor<'_>) -> Result<bool> {
     let _ = cursor.take_word("work") || cursor.take_word("transaction");
-    if cursor.take_words(&["and", "no", "chain"]) {
-        return Ok(false);
-    }
-    Ok(cursor.take_words(&["and", "chain"]))
+    Ok(chain(cursor))
+}
+
+fn chain(cursor: &mut Cursor<'_>) -> bool {
+    !cursor.take_words(&["and", "no", "chain"]) && cursor.take_words(&["and", "chain"])
 }
 
 fn rollback(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.is_word("prepared") {
         return Ok(unsupported(cursor, "ROLLBACK PREPARED", "ROLLBACK PREPARED"));
     }
-    let chain = end_of_transaction(cursor)?;
-    if cursor.is_word("to") {
-        return Ok(unsupported(cursor, "ROLLBACK TO SAVEPOINT", "ROLLBACK"));
+    let _ = cursor.take_word("work") || cursor.take_word("transaction");
+    if cursor.take_word("to") {
+        let _ = cursor.take_word("savepoint");
+        return savepoint(cursor, SavepointAction::RollBack);
     }
-    Ok(Ast::Rollback { chain })
+    Ok(Ast::Rollback { chain: chain(cursor) })
+}
+
+fn savepoint(cursor: &mut Cursor<'_>, action: SavepointAction) -> Result<Ast> {
+    let name = cursor.identifier()?;
+    Ok(Ast::Savepoint { action, name })
 }
 
 fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {

@@ -38,6 +38,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidPassword => "28P01",
         ErrorKind::DependentObjects => "2BP01",
         ErrorKind::UndefinedCursor => "34000",
+        ErrorKind::UndefinedSavepoint => "3B001",
         ErrorKind::UndefinedDatabase => "3D000",
         ErrorKind::UndefinedSchema => "3F000",
         ErrorKind::SerializationFailure => "40001",
