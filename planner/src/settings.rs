@@ -6,6 +6,10 @@ use datafusion::prelude::SessionConfig;
 /// Rows per batch: DataFusion's default, which fits a few columns into a core's cache.
 const BATCH_ROWS: usize = 8192;
 
+/// The largest build side of a join that one thread hashes for all.
+const COLLECTED_BUILD_BYTES_MAX: usize = 256 << 20;
+const COLLECTED_BUILD_ROWS_MAX: usize = 8_000_000;
+
 /// The configuration every session starts from. `threads` is how wide one query may run.
 pub fn session_config(threads: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
@@ -31,12 +35,17 @@ fn apply(options: &mut ConfigOptions) {
     let execution = &mut options.execution;
     // Exact row counts and bounds come from the catalog; footers are not read for planning.
     execution.collect_statistics = false;
-    // Filters run inside the Parquet decoder, so columns not needed for rejected rows stay undecoded.
-    execution.parquet.pushdown_filters = true;
-    execution.parquet.reorder_filters = true;
+    // Filters prune row groups and pages; rows are filtered on decoded batches. Inside the decoder they cost TPC-H 16 % of
+    // its time (benches/README.md): worth it only for a selective filter beside many wide columns.
+    execution.parquet.pushdown_filters = false;
     execution.parquet.pruning = true;
     execution.parquet.enable_page_index = true;
     execution.parquet.schema_force_view_types = true;
+    // A build side that fits is collected whole: the probe side is then neither hashed nor copied, and its dynamic filter
+    // is one range instead of one for each partition.
+    let optimizer = &mut options.optimizer;
+    optimizer.hash_join_single_partition_threshold = COLLECTED_BUILD_BYTES_MAX;
+    optimizer.hash_join_single_partition_threshold_rows = COLLECTED_BUILD_ROWS_MAX;
     // Names of plan fields are ours to choose, and cost memory in wide plans.
     options.explain.physical_plan_only = true;
     options.explain.show_statistics = false;
