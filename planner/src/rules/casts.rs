@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `cast(1.5 as integer)` | cut it to 1 | `staffa_integer(1.5)`, which rounds to 2 |
 //! | `cast('2024-1-5' as date)` | refuse it | `staffa_from_text('2024-1-5')`, the codec of the wire and of COPY |
+//! | `cast(date as timestamp(ns))` | overflow after 2262 | `cast(date as timestamp(µs))` |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
 //!
 //! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
@@ -11,7 +12,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -55,6 +56,15 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
     let Ok((_, from)) = expr.to_field(schema) else {
         return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));
     };
+    // DataFusion compares a date with a timestamp in nanoseconds, which end in 2262; no type of ours has them.
+    if let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+        if from.data_type() == &micros {
+            return Ok(Transformed::yes(*expr));
+        }
+        let field = Arc::new(field.as_ref().clone().with_data_type(micros));
+        return Ok(Transformed::yes(Expr::Cast(Cast { expr, field })));
+    }
     if to_integer_target(from.data_type(), field.data_type()) {
         return Ok(Transformed::yes(to_integer(*expr, field.data_type().clone())));
     }
