@@ -7,6 +7,8 @@
 //! 4. When the swap fails in an unknown way its outcome is looked up; no object is deleted before it is known.
 //! 5. A transaction that fails leaves no object behind; one that crashes leaves only objects that recovery finds.
 
+#[cfg(test)]
+mod alter_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ use crate::name::TableName;
 use crate::shared::{Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, RelationKind};
 use crate::table::TableVersion;
-use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, ViewDelta};
+use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
 
 use table::{TableWork, metadata_path};
 
@@ -178,32 +180,88 @@ impl Commit {
     ) -> Result<Attempt> {
         let mut attempt = Attempt::default();
         for (name, delta) in &self.changes.relations {
-            let pointer = head.pointers().get(name);
-            let current = self.current(name, delta, pointer).await?;
+            let current = self.current(name, delta, head.pointers().get(name)).await?;
             match &delta.now {
-                None => attempt.drop_relation(&self.shared, name, current),
-                Some(RelationState::Table(state)) => {
-                    let mut onto = None;
-                    match current {
-                        Some(Current::Table { version, .. }) if !state.is_new => onto = Some(version),
-                        current => attempt.drop_relation(&self.shared, name, current),
-                    }
-                    let work = work.entry(name.clone()).or_insert_with(|| TableWork::new(self.txn_id));
-                    let next = work.next_version(&self.shared, state, onto.as_deref(), number).await?;
-                    attempt.move_pointer(
-                        name,
-                        RelationKind::Table,
-                        onto.map(|v| v.metadata_location().to_owned()),
-                        &next.version,
-                    );
-                    attempt.objects.extend(next.objects);
-                    attempt.garbage.extend(next.garbage);
-                    attempt.versions.push(next.version);
-                }
                 Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
+                Some(RelationState::Table(state)) if state.origin.as_ref() == Some(name) => {
+                    let current = current.ok_or_else(|| Error::internal(format!("table {name} is gone")))?;
+                    self.next_table(&mut attempt, number, name, state, Some(current), work)
+                        .await?;
+                }
+                Some(RelationState::Table(state)) => {
+                    self.leave(&mut attempt, name, current);
+                    let onto = match &state.origin {
+                        None => None,
+                        Some(origin) => self.origin(origin, head).await?,
+                    };
+                    self.next_table(&mut attempt, number, name, state, onto, work).await?;
+                }
+                None => self.leave(&mut attempt, name, current),
             }
         }
+        // A name must be free before something else gets it.
+        attempt.pointers.sort_by_key(|change| change.from.is_none());
         Ok(attempt)
+    }
+
+    /// Takes a name off what it stands for: a table that has another name now, or one that is dropped.
+    fn leave(&self, attempt: &mut Attempt, name: &TableName, current: Option<Current>) {
+        let is_moved = self.changes.relations.values().any(|delta| match &delta.now {
+            Some(RelationState::Table(state)) => state.origin.as_ref() == Some(name),
+            _ => false,
+        });
+        match current {
+            Some(Current::Table { location, .. }) if is_moved => attempt.pointers.push(PointerChange {
+                name: name.clone(),
+                kind: RelationKind::Table,
+                from: Some(location),
+                to: None,
+            }),
+            current => attempt.drop_relation(&self.shared, name, current),
+        }
+    }
+
+    /// The table under the name it has in the base.
+    async fn origin(&self, name: &TableName, head: &CatalogSnapshot) -> Result<Option<Current>> {
+        let delta = self.changes.relations.get(name);
+        let delta = delta.ok_or_else(|| Error::internal(format!("table {name} was renamed without a trace")))?;
+        self.current(name, delta, head.pointers().get(name)).await
+    }
+
+    /// Puts what was done to a table on top of what it is now, or makes it.
+    async fn next_table(
+        &self,
+        attempt: &mut Attempt,
+        number: u32,
+        name: &TableName,
+        state: &TableDelta,
+        onto: Option<Current>,
+        work: &mut BTreeMap<TableName, TableWork>,
+    ) -> Result<()> {
+        let mut from = None;
+        let mut head = None;
+        if let Some(origin) = &state.origin {
+            let base = self.changes.relations.get(origin).and_then(|delta| delta.base.as_ref());
+            let (Some(BaseRelation::Table(base)), Some(Current::Table { version, location })) = (base, onto) else {
+                return Err(Error::internal(format!("table {origin} is gone")));
+            };
+            table::check_rebase(&name.name, base, &version, state)?;
+            from = (origin == name).then(|| location.clone());
+            if state.is_unchanged() {
+                if from.is_none() {
+                    attempt.move_pointer(name, from, location);
+                }
+                return Ok(());
+            }
+            head = Some(version);
+        }
+        let work = work.entry(name.clone()).or_insert_with(|| TableWork::new(self.txn_id));
+        let next = work.next_version(&self.shared, state, head.as_deref(), number).await?;
+        attempt.move_pointer(name, from, next.version.metadata_location().to_owned());
+        attempt.objects.extend(next.objects);
+        attempt.garbage.extend(next.garbage);
+        attempt.versions.push(next.version);
+        Ok(())
     }
 
     /// What is there now of the relation the transaction changes, if it is still the same one.
@@ -233,11 +291,6 @@ impl Commit {
                         "Table \"{}\" was dropped and made again by another transaction.",
                         name.name
                     )));
-                }
-                if let Some(RelationState::Table(state)) = &delta.now
-                    && !state.is_new
-                {
-                    table::check_rebase(&name.name, base, &version, state)?;
                 }
                 Ok(Some(Current::Table {
                     version,
@@ -275,7 +328,7 @@ impl Commit {
             _ => None,
         };
         if let Some(Current::Table { .. }) = current {
-            attempt.drop_relation(&self.shared, name, current);
+            self.leave(attempt, name, current);
         }
         let old = previous.as_ref().map(|(_, stored)| &stored.metadata);
         let now_ms = Utc::now().timestamp_millis();
@@ -411,13 +464,12 @@ impl Attempt {
         });
     }
 
-    fn move_pointer(&mut self, name: &TableName, kind: RelationKind, from: Option<String>, to: &TableVersion) {
-        let to = Some(to.metadata_location().to_owned());
+    fn move_pointer(&mut self, name: &TableName, from: Option<String>, to: String) {
         self.pointers.push(PointerChange {
             name: name.clone(),
-            kind,
+            kind: RelationKind::Table,
             from,
-            to,
+            to: Some(to),
         });
     }
 }

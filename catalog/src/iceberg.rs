@@ -4,6 +4,7 @@
 //! they get one in memory, and the bytes go through our own durable store.
 
 mod definition;
+mod evolve;
 mod manifest;
 mod metadata;
 mod types;
@@ -18,7 +19,7 @@ pub(crate) use definition::create_metadata;
 pub(crate) use manifest::{
     Encoded, ManifestFile, merge_manifest, read_list, read_manifest, write_list, write_manifest,
 };
-pub(crate) use metadata::{CommentChange, Metadata, NewSnapshot, SnapshotTotals};
+pub(crate) use metadata::{Metadata, NewSnapshot, SnapshotTotals};
 pub(crate) use view::{ViewMetadata, read_view, write_view};
 
 /// Runs a decoder of the crate on bytes that anybody may have written. Its Avro and JSON decoders are not proved free

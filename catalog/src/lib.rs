@@ -16,6 +16,7 @@
 //! An outcome that is not known is looked up, never guessed. `commit.rs` lists the rules and where each is tested.
 //! This crate knows no SQL text of users, no Parquet bytes and no DataFusion.
 
+mod alter;
 mod catalog;
 mod commit;
 mod database;
@@ -38,6 +39,7 @@ mod txn;
 mod types;
 mod value;
 
+pub use alter::{TableChange, is_widening};
 pub use catalog::Catalog;
 pub use error::{Error, ErrorKind, Result};
 pub use file::{ColumnStatistics, DataFile};

@@ -12,11 +12,12 @@ use chrono::Utc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::alter::TableChange;
 use crate::commit::{self, Commit};
 use crate::database::Pointer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::DataFile;
-use crate::iceberg::{CommentChange, create_metadata, write_view};
+use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
 use crate::shared::{Shared, data_directory};
@@ -218,8 +219,9 @@ impl Transaction {
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = TableDelta {
             version,
-            is_new: true,
-            comments: Vec::new(),
+            origin: None,
+            changes: Vec::new(),
+            rows_checked: false,
             added: Vec::new(),
         };
         self.set_state(&name, Some(RelationState::Table(delta)));
@@ -266,26 +268,11 @@ impl Transaction {
                     "comments on columns of views are not supported",
                 ));
             }
-            let View {
-                name,
-                sql,
-                columns,
-                search_path,
-                ..
-            } = View::clone(&view);
-            return self
-                .put_view(ViewDefinition {
-                    name,
-                    sql,
-                    columns,
-                    search_path,
-                    comment,
-                })
-                .await;
+            let definition = definition_of(&view, name.clone());
+            return self.put_view(ViewDefinition { comment, ..definition }).await;
         }
         let table = self.table(name).await?;
-        table.version().metadata().check_writable()?;
-        let column = match column {
+        let field_id = match column {
             None => None,
             Some(column) => {
                 let found = table.schema().column(column);
@@ -296,17 +283,67 @@ impl Transaction {
                 )
             }
         };
-        let change = CommentChange { column, comment };
+        self.alter_table(name, &[TableChange::SetComment { field_id, comment }], false)
+            .await
+    }
+
+    /// ALTER TABLE: changes of a table's definition, in order. Later statements of the transaction see them.
+    ///
+    /// `rows_checked` says that the caller looked at the table's rows to see that they allow the changes (that none is
+    /// NULL, for example): the commit then fails with `Conflict` when another transaction changed rows meanwhile. Changes
+    /// of columns and layout fail so, too, when another transaction made such changes first.
+    pub async fn alter_table(&mut self, name: &TableName, changes: &[TableChange], rows_checked: bool) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let table = self.table(name).await?;
+        table.version().metadata().check_writable()?;
+        let (metadata, _) = table.version().metadata().next(None, changes, None)?;
+        let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = self.table_delta(name, table.version().clone())?;
-        let (metadata, _) = delta
-            .version
-            .metadata()
-            .next(None, std::slice::from_ref(&change), None)?;
-        delta.version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
-        if !delta.is_new {
-            delta.comments.push(change);
+        delta.version = version;
+        if delta.origin.is_some() {
+            delta.changes.extend_from_slice(changes);
+            delta.rows_checked |= rows_checked;
         }
         Ok(())
+    }
+
+    /// Gives a table or view another name, also in another schema. Its files stay where they are.
+    pub async fn rename(&mut self, from: &TableName, to: &TableName) -> Result<()> {
+        self.check_new_relation(to)?;
+        let snapshot = self.snapshot();
+        if snapshot.relation(to).is_some() {
+            return Err(Error::duplicate_relation(&to.name));
+        }
+        if let Some(view) = snapshot.view(from).await? {
+            let definition = definition_of(&view, to.clone());
+            self.drop_relation(from).await?;
+            return self.put_view(definition).await;
+        }
+        let version = self.table(from).await?.version().clone();
+        self.note_base(to).await?;
+        let moved = self.table_delta(from, version)?.clone();
+        self.set_state(from, None);
+        self.set_state(to, Some(RelationState::Table(moved)));
+        Ok(())
+    }
+
+    /// ALTER SCHEMA … RENAME: everything in it moves to a schema of another name.
+    pub async fn rename_schema(&mut self, database: &str, from: &str, to: &str) -> Result<()> {
+        let snapshot = self.snapshot();
+        if !snapshot.has_schema(database, from) {
+            return Err(Error::undefined_schema(from));
+        }
+        self.create_schema(database, to).await?;
+        for (name, _) in snapshot.relations(database, from) {
+            let (old, new) = (
+                TableName::new(database, from, &name),
+                TableName::new(database, to, &name),
+            );
+            self.rename(&old, &new).await?;
+        }
+        self.drop_schema(database, from, false).await
     }
 
     /// Says where a writer puts data files of a table, after noting in the catalog database that it is about to.
@@ -492,8 +529,9 @@ impl Transaction {
             base: Some(BaseRelation::Table(version.clone())),
             now: Some(RelationState::Table(TableDelta {
                 version,
-                is_new: false,
-                comments: Vec::new(),
+                origin: Some(name.clone()),
+                changes: Vec::new(),
+                rows_checked: false,
                 added: Vec::new(),
             })),
         };
@@ -559,6 +597,24 @@ impl Transaction {
             })),
         );
         Ok(())
+    }
+}
+
+/// What would make the view again, under a name.
+fn definition_of(view: &View, name: TableName) -> ViewDefinition {
+    let View {
+        sql,
+        columns,
+        search_path,
+        comment,
+        ..
+    } = view.clone();
+    ViewDefinition {
+        name,
+        sql,
+        columns,
+        search_path,
+        comment,
     }
 }
 

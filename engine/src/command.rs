@@ -1,5 +1,6 @@
 //! Statements that do something, one kind a file.
 
+pub(crate) mod alter;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod describe;

@@ -10,8 +10,8 @@ use staffa_planner::{
 };
 
 use crate::cancel::StatementGuard;
-use crate::command::{copy, create, describe, drop, insert};
-use crate::outcome::{CommandTag, Outcome};
+use crate::command::{alter, copy, create, describe, drop, insert};
+use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
 
@@ -114,6 +114,22 @@ impl Session {
             }
             Plan::DropDatabase { name, if_exists } => {
                 drop::drop_database(self, name, *if_exists).await?;
+                done(tag)
+            }
+            Plan::AlterTable { table, actions } => {
+                alter::alter_table(self, table, actions, &guard).await?;
+                done(tag)
+            }
+            Plan::RenameRelation { from, to } => {
+                self.transaction().await?.rename(from, to).await?;
+                done(tag)
+            }
+            Plan::RenameSchema { database, from, to } => {
+                self.transaction().await?.rename_schema(database, from, to).await?;
+                done(tag)
+            }
+            Plan::Skipped { notice } => {
+                self.notices.push(Notice::notice("00000", notice.clone()));
                 done(tag)
             }
             Plan::Comment { table, column, text } => {
@@ -236,7 +252,7 @@ impl Session {
         self.settings_epoch += 1;
         if local && self.status() == crate::TransactionStatus::Idle {
             let message = "SET LOCAL can only be used in transaction blocks";
-            self.notices.push(crate::outcome::Notice::warning("25P01", message));
+            self.notices.push(Notice::warning("25P01", message));
             return Ok(());
         }
         self.settings.set(name, value, local)

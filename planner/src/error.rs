@@ -41,6 +41,7 @@ pub enum ErrorKind {
     InvalidObjectDefinition,
     InvalidParameterValue,
     InvalidName,
+    ReservedName,
     DatatypeMismatch,
     CannotCoerce,
     IndeterminateDatatype,

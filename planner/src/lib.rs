@@ -50,6 +50,7 @@ pub use plan::plan;
 pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
+pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::{
     DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan, SavepointAction,
     TransactionModes,

@@ -4,6 +4,7 @@
 //! forms and exact ones, so it is read here from the tokens (`parse/utility.rs`, `parse/create.rs`): what is not
 //! known is an error, never skipped. What is known but not supported parses, and is refused when it is planned.
 
+mod alter;
 mod ast;
 mod create;
 mod cursor;
@@ -12,7 +13,10 @@ mod limits;
 mod tokens;
 mod utility;
 
-pub(crate) use self::ast::{Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, PartitionTerm};
+pub(crate) use self::ast::{
+    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, NewName,
+    PartitionTerm, SortTerm,
+};
 use self::cursor::Cursor;
 use self::dialect::Postgres;
 use self::tokens::Lexed;
@@ -119,6 +123,9 @@ impl ParsedStatement {
                 kind: DropKind::Schema, ..
             } => "DROP SCHEMA",
             Ast::DropDatabase { .. } => "DROP DATABASE",
+            Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
+            Ast::RenameRelation { .. } => "ALTER VIEW",
+            Ast::RenameSchema { .. } => "ALTER SCHEMA",
             Ast::Comment { .. } => "COMMENT",
             Ast::Copy { .. } => "COPY",
             Ast::Set { .. } | Ast::SetTransaction { .. } => "SET",
@@ -160,6 +167,9 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::CreateDatabase { .. }
         | Ast::Drop { .. }
         | Ast::DropDatabase { .. }
+        | Ast::AlterTable(_)
+        | Ast::RenameRelation { .. }
+        | Ast::RenameSchema { .. }
         | Ast::Comment { .. } => StatementClass::Ddl,
         Ast::Explain(explain) if explain.analyze => class_of(&explain.statement),
         Ast::Explain(_) => StatementClass::Query,

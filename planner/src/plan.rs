@@ -6,7 +6,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::parse::{Ast, ParsedStatement};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, copy, ddl, dml, explain, prepare, query, set, transaction};
+use crate::statement::{Plan, alter, copy, ddl, dml, explain, prepare, query, set, transaction};
 
 /// Resolves a statement against the context's snapshot.
 ///
@@ -38,6 +38,14 @@ pub(crate) fn of_ast<'a>(
                 if_exists,
                 cascade,
             } => ddl::drop(scope, *kind, names, *if_exists, *cascade),
+            Ast::AlterTable(asked) => alter::alter_table(scope, asked),
+            Ast::RenameRelation {
+                view,
+                name,
+                if_exists,
+                to,
+            } => alter::rename_relation(scope, *view, name, *if_exists, to),
+            Ast::RenameSchema { name, to } => alter::rename_schema(context, name, to),
             Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
             Ast::Comment { object, column, text } => ddl::comment(scope, object, *column, text.clone()).await,
             Ast::Copy {

@@ -11,7 +11,9 @@ use staffa_catalog::{SqlType, Table, TableDefinition, TableName};
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
 use crate::parse::ParsedStatement;
+use crate::statement::alter::AlterAction;
 
+pub(crate) mod alter;
 pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
@@ -82,6 +84,17 @@ pub enum Plan {
     CreateDatabase { name: String, if_not_exists: bool },
     /// `DROP DATABASE`
     DropDatabase { name: String, if_exists: bool },
+    /// `ALTER TABLE` but for its name: the actions are resolved when they run, each after the one before.
+    AlterTable {
+        table: TableName,
+        actions: Vec<AlterAction>,
+    },
+    /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
+    RenameRelation { from: TableName, to: TableName },
+    /// `ALTER SCHEMA … RENAME TO`
+    RenameSchema { database: String, from: String, to: String },
+    /// `IF EXISTS` of something that does not: a notice.
+    Skipped { notice: String },
     /// `COMMENT ON TABLE t | COLUMN t.c IS '…' | NULL`
     Comment {
         table: TableName,

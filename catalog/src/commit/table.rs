@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rand::Rng;
 use uuid::Uuid;
 
+use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
 use crate::file::DataFile;
@@ -98,7 +99,7 @@ impl TableWork {
         let (next, expired) = match (from, adds_snapshot) {
             // A new table without rows is stored as it was made.
             (None, false) => (current.clone(), Vec::new()),
-            _ => current.next(from, &delta.comments, snapshot)?,
+            _ => current.next(from, &delta.changes, snapshot)?,
         };
         check_step(current, &next, adds_snapshot)?;
 
@@ -239,10 +240,18 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
     }
     let (base, head) = (base.metadata(), head.metadata());
     head.check_writable()?;
+    let changed = |what: String| Err(Error::conflict(format!("Table \"{name}\" was altered: {what}.")));
+    if delta.changes.iter().any(TableChange::is_structural) && !head.has_structure_of(base) {
+        return changed("its columns or its layout are others now".to_owned());
+    }
+    if delta.rows_checked && head.snapshot_id() != base.snapshot_id() {
+        return Err(Error::conflict(format!(
+            "Rows of table \"{name}\" were changed after they had been checked."
+        )));
+    }
     if delta.added.is_empty() {
         return Ok(());
     }
-    let changed = |what: String| Err(Error::conflict(format!("Table \"{name}\" was altered: {what}.")));
     let known: BTreeSet<i32> = base.required_columns().into_iter().map(|(id, _)| id).collect();
     if let Some((_, column)) = head.required_columns().into_iter().find(|(id, _)| !known.contains(id)) {
         return changed(format!("column \"{column}\" must not be null now"));

@@ -32,8 +32,8 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
         fields.push(Arc::new(field));
     }
     let schema = Schema::builder().with_fields(fields).build().map_err(refused)?;
-    let spec = partition_spec(definition, &schema)?;
-    let order = sort_order(definition, &schema)?;
+    let spec = partition_spec(&definition.partition_by, &schema)?;
+    let order = sort_order(&definition.sorted_by, &schema)?;
 
     let mut properties = HashMap::new();
     properties.insert(PREVIOUS_VERSIONS_MAX_KEY.to_owned(), PREVIOUS_VERSIONS_MAX.to_owned());
@@ -91,11 +91,13 @@ fn check_column_names(definition: &TableDefinition) -> Result<()> {
     Ok(())
 }
 
-fn partition_spec(definition: &TableDefinition, schema: &Schema) -> Result<UnboundPartitionSpec> {
+/// A partition spec from column and transform of each field.
+pub(super) fn partition_spec(terms: &[(String, Transform)], schema: &Schema) -> Result<UnboundPartitionSpec> {
     let mut builder = UnboundPartitionSpec::builder();
-    let mut names: HashSet<String> = definition.columns.iter().map(|column| column.name.clone()).collect();
+    let fields = schema.as_struct().fields();
+    let mut names: HashSet<String> = fields.iter().map(|field| field.name.clone()).collect();
     let mut used = HashSet::new();
-    for (column, transform) in &definition.partition_by {
+    for (column, transform) in terms {
         let field = top_level_field(schema, column)?;
         if matches!(transform, Transform::Bucket(0) | Transform::Truncate(0)) {
             return Err(Error::invalid(format!(
@@ -109,11 +111,7 @@ fn partition_spec(definition: &TableDefinition, schema: &Schema) -> Result<Unbou
         if iceberg.result_type(&field.field_type).is_err() {
             return Err(Error::invalid(format!(
                 "cannot partition by {transform} of column \"{column}\" of type {}",
-                definition
-                    .columns
-                    .iter()
-                    .find(|c| c.name == *column)
-                    .map_or("?".to_owned(), |c| c.ty.to_string())
+                field.field_type
             )));
         }
         if !used.insert((field.id, transform_family(*transform))) {
@@ -132,9 +130,10 @@ fn partition_spec(definition: &TableDefinition, schema: &Schema) -> Result<Unbou
     Ok(builder.build())
 }
 
-fn sort_order(definition: &TableDefinition, schema: &Schema) -> Result<SortOrder> {
-    let mut fields = Vec::with_capacity(definition.sorted_by.len());
-    for (column, descending, nulls_first) in &definition.sorted_by {
+/// A sort order from column, descending and nulls first of each key.
+pub(super) fn sort_order(keys: &[(String, bool, bool)], schema: &Schema) -> Result<SortOrder> {
+    let mut fields = Vec::with_capacity(keys.len());
+    for (column, descending, nulls_first) in keys {
         let field = top_level_field(schema, column)?;
         if !field.field_type.is_primitive() {
             return Err(Error::invalid(format!(
@@ -159,6 +158,7 @@ fn sort_order(definition: &TableDefinition, schema: &Schema) -> Result<SortOrder
     if fields.is_empty() {
         return Ok(SortOrder::unsorted_order());
     }
+    // The metadata's builder gives the order its id.
     SortOrder::builder()
         .with_order_id(1)
         .with_fields(fields)
@@ -238,6 +238,6 @@ fn transform_to_iceberg(transform: Transform) -> IcebergTransform {
 }
 
 /// The crate refused a definition that passed our own checks.
-fn refused(error: ::iceberg::Error) -> Error {
+pub(super) fn refused(error: ::iceberg::Error) -> Error {
     Error::invalid("table definition is not valid").with_detail(error.message().to_owned())
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, NullOrder, Operation, Schema, Snapshot, SortDirection, SortField as IcebergSortField,
-    Summary, TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
+    FormatVersion, MAIN_BRANCH, NullOrder, Operation, Snapshot, SortDirection, SortField as IcebergSortField, Summary,
+    TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
 };
 use uuid::Uuid;
 
-use super::definition::{is_uuid, uuid_partition};
+use super::definition::{is_uuid, refused, uuid_partition};
 use super::types::{COLUMN_TYPES, parse_overrides, to_columns};
 use super::{corrupt, decode, encode_failed};
+use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{PartitionField, PartitionSpec, SortField, TableSchema, Transform};
 
@@ -21,13 +22,6 @@ pub(super) const COMMENT_KEY: &str = "comment";
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     pub(super) inner: Arc<TableMetadata>,
-}
-
-/// A comment on the table (no column) or on a top-level column; `None` removes it.
-#[derive(Clone, Debug)]
-pub(crate) struct CommentChange {
-    pub(crate) column: Option<i32>,
-    pub(crate) comment: Option<String>,
 }
 
 /// What a commit adds to a table's history.
@@ -90,6 +84,17 @@ impl Metadata {
 
     pub(crate) fn last_column_id(&self) -> i32 {
         self.inner.last_column_id()
+    }
+
+    /// Whether columns, partitioning and order are the other's: ids that changes of both give out are the same then.
+    pub(crate) fn has_structure_of(&self, other: &Metadata) -> bool {
+        let (a, b) = (&self.inner, &other.inner);
+        a.current_schema_id() == b.current_schema_id()
+            && a.last_column_id() == b.last_column_id()
+            && a.default_partition_spec_id() == b.default_partition_spec_id()
+            && a.last_partition_id() == b.last_partition_id()
+            && a.default_sort_order_id() == b.default_sort_order_id()
+            && a.properties().get(COLUMN_TYPES) == b.properties().get(COLUMN_TYPES)
     }
 
     pub(crate) fn parent_snapshot_id(&self) -> Option<i64> {
@@ -239,74 +244,33 @@ impl Metadata {
         Ok(())
     }
 
-    /// The next version: comments first, then the snapshot. `location` is the file this version is stored in, `None` if
+    /// The next version: changes of the definition first, then the snapshot. `location` is the file this version is stored in, `None` if
     /// it never was stored. Also gives the metadata files that fell off the new version's log.
     pub(crate) fn next(
         &self,
         location: Option<&str>,
-        comments: &[CommentChange],
+        changes: &[TableChange],
         snapshot: Option<NewSnapshot>,
     ) -> Result<(Metadata, Vec<String>)> {
-        let failed = |error| encode_failed("table metadata", error);
-        let mut builder = TableMetadata::clone(&self.inner).into_builder(location.map(str::to_owned));
-        builder = self.apply_table_comment(builder, comments).map_err(failed)?;
-        if let Some(schema) = self.commented_schema(comments)? {
-            builder = builder.add_current_schema(schema).map_err(failed)?;
+        let clone = TableMetadata::clone(&self.inner);
+        let builder = self.apply(clone.into_builder(location.map(str::to_owned)), changes)?;
+        let Some(snapshot) = snapshot else {
+            return built(builder);
+        };
+        if changes.is_empty() {
+            return self.built_with(builder, snapshot);
         }
-        if let Some(snapshot) = snapshot {
-            builder = builder
-                .set_branch_snapshot(self.snapshot(snapshot), MAIN_BRANCH)
-                .map_err(failed)?;
-        }
-        let result = builder.build().map_err(failed)?;
-        let expired = result
-            .expired_metadata_logs
-            .into_iter()
-            .map(|entry| entry.metadata_file)
-            .collect();
-        Ok((
-            Metadata {
-                inner: Arc::new(result.metadata),
-            },
-            expired,
-        ))
+        // The snapshot's schema is the one the changes made, so that one must be there first.
+        let (defined, mut expired) = built(builder)?;
+        let builder = TableMetadata::clone(&defined.inner).into_builder(None);
+        let (next, more) = defined.built_with(builder, snapshot)?;
+        expired.extend(more);
+        Ok((next, expired))
     }
 
-    fn apply_table_comment(
-        &self,
-        builder: TableMetadataBuilder,
-        comments: &[CommentChange],
-    ) -> ::iceberg::Result<TableMetadataBuilder> {
-        match comments.iter().rfind(|change| change.column.is_none()) {
-            None => Ok(builder),
-            Some(CommentChange {
-                comment: Some(text), ..
-            }) => builder.set_properties(HashMap::from([(COMMENT_KEY.to_owned(), text.clone())])),
-            Some(_) => builder.remove_properties(&[COMMENT_KEY.to_owned()]),
-        }
-    }
-
-    /// The current schema with column comments changed; `None` when no comment is for a column.
-    fn commented_schema(&self, comments: &[CommentChange]) -> Result<Option<Schema>> {
-        if comments.iter().all(|change| change.column.is_none()) {
-            return Ok(None);
-        }
-        let current = self.inner.current_schema();
-        let mut fields = current.as_struct().fields().to_vec();
-        for change in comments {
-            let Some(id) = change.column else { continue };
-            let field = fields
-                .iter_mut()
-                .find(|field| field.id == id)
-                .ok_or_else(|| Error::conflict("a column was dropped by another transaction"))?;
-            Arc::make_mut(field).doc = change.comment.clone();
-        }
-        let schema = Schema::builder()
-            .with_fields(fields)
-            .with_identifier_field_ids(current.identifier_field_ids())
-            .build()
-            .map_err(|error| encode_failed("a schema", error))?;
-        Ok(Some(schema))
+    fn built_with(&self, builder: TableMetadataBuilder, snapshot: NewSnapshot) -> Result<(Metadata, Vec<String>)> {
+        let builder = builder.set_branch_snapshot(self.snapshot(snapshot), MAIN_BRANCH);
+        built(builder.map_err(|error| encode_failed("table metadata", error))?)
     }
 
     fn snapshot(&self, new: NewSnapshot) -> Snapshot {
@@ -321,6 +285,14 @@ impl Metadata {
             .with_schema_id(self.inner.current_schema_id())
             .build()
     }
+}
+
+/// The metadata, and the metadata files that fell off its log.
+fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
+    let result = builder.build().map_err(refused)?;
+    let expired = result.expired_metadata_logs.into_iter();
+    let inner = Arc::new(result.metadata);
+    Ok((Metadata { inner }, expired.map(|entry| entry.metadata_file).collect()))
 }
 
 /// The summary of an append. Totals go on from the parent's; one the parent lacks stays unknown.

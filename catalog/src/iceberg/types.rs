@@ -24,6 +24,11 @@ pub(super) type Overrides = BTreeMap<i32, SqlType>;
 pub(super) struct FieldIdCounter(i32);
 
 impl FieldIdCounter {
+    /// Goes on after the highest id in use.
+    pub(super) fn after(last: i32) -> Self {
+        FieldIdCounter(last)
+    }
+
     pub(super) fn next(&mut self) -> i32 {
         self.0 += 1;
         self.0
@@ -178,7 +183,12 @@ pub(super) fn to_columns(schema: &Schema, overrides: &Overrides) -> Result<Table
     })
 }
 
-fn from_iceberg(column: &str, id: i32, ty: &Type, overrides: &Overrides) -> Result<(SqlType, Vec<FieldIds>)> {
+pub(super) fn from_iceberg(
+    column: &str,
+    id: i32,
+    ty: &Type,
+    overrides: &Overrides,
+) -> Result<(SqlType, Vec<FieldIds>)> {
     match ty {
         Type::Primitive(primitive) => {
             let fits = |ty: &&SqlType| leaf_to_iceberg(column, ty).is_ok_and(|stored| stored == *primitive);

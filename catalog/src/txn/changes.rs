@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::alter::TableChange;
 use crate::file::DataFile;
-use crate::iceberg::CommentChange;
 use crate::name::TableName;
 use crate::schema::ViewDefinition;
 use crate::table::TableVersion;
@@ -46,11 +46,22 @@ pub(crate) enum RelationState {
 /// A table a transaction has made or changed.
 #[derive(Clone, Debug)]
 pub(crate) struct TableDelta {
-    /// The version the transaction sees: its own for a new table, else the base's with its comments.
+    /// The version the transaction sees: its own for a new table, else the base's with the changes.
     pub(crate) version: Arc<TableVersion>,
-    pub(crate) is_new: bool,
-    pub(crate) comments: Vec<CommentChange>,
+    /// The name the table has in the base; `None` for a new table.
+    pub(crate) origin: Option<TableName>,
+    /// Changes of the definition of a table that is not new.
+    pub(crate) changes: Vec<TableChange>,
+    /// Whether one of them was allowed after a look at the rows: then others must not have changed rows meanwhile.
+    pub(crate) rows_checked: bool,
     pub(crate) added: Vec<Arc<DataFile>>,
+}
+
+impl TableDelta {
+    /// Whether at most its name is another.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.origin.is_some() && self.changes.is_empty() && self.added.is_empty()
+    }
 }
 
 /// A view a transaction has made or replaced.

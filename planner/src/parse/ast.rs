@@ -1,6 +1,6 @@
 //! The syntax trees of statements. Names are as written; folding to lower case happens when they are resolved.
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Ident, Insert, ObjectName, Query, TableConstraint};
+use datafusion::sql::sqlparser::ast::{ColumnDef, DataType, Expr, Ident, Insert, ObjectName, Query, TableConstraint};
 
 use super::ParsedStatement;
 use crate::explain::ExplainFormat;
@@ -24,6 +24,18 @@ pub(crate) enum Ast {
         names: Vec<ObjectName>,
         if_exists: bool,
         cascade: bool,
+    },
+    AlterTable(Box<AlterTableAst>),
+    /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
+    RenameRelation {
+        view: bool,
+        name: ObjectName,
+        if_exists: bool,
+        to: NewName,
+    },
+    RenameSchema {
+        name: ObjectName,
+        to: Ident,
     },
     DropDatabase {
         name: Ident,
@@ -73,7 +85,7 @@ pub(crate) enum Ast {
     },
     Prepare {
         name: Ident,
-        types: Vec<datafusion::sql::sqlparser::ast::DataType>,
+        types: Vec<DataType>,
         statement: Box<ParsedStatement>,
     },
     Execute {
@@ -133,6 +145,62 @@ pub(crate) struct SortTerm {
     pub column: Ident,
     pub descending: bool,
     pub nulls_first: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct AlterTableAst {
+    pub name: ObjectName,
+    pub if_exists: bool,
+    pub actions: Vec<AlterAst>,
+}
+
+/// One action of ALTER TABLE. A path is a column, or a field of a struct inside it.
+#[derive(Clone, Debug)]
+pub(crate) enum AlterAst {
+    AddColumn {
+        /// The struct that gets a field; empty: the table itself.
+        parent: Vec<Ident>,
+        column: Box<ColumnDef>,
+        if_not_exists: bool,
+    },
+    DropColumn {
+        path: Vec<Ident>,
+        if_exists: bool,
+    },
+    RenameColumn {
+        path: Vec<Ident>,
+        name: Ident,
+    },
+    SetType {
+        path: Vec<Ident>,
+        ty: DataType,
+        /// `USING` or `COLLATE`
+        rewrites: bool,
+    },
+    SetDefault {
+        path: Vec<Ident>,
+        default: Option<Expr>,
+    },
+    SetNotNull {
+        path: Vec<Ident>,
+        not_null: bool,
+    },
+    AddConstraint(Box<TableConstraint>),
+    DropConstraint {
+        name: Ident,
+        if_exists: bool,
+    },
+    SetProperties(Vec<(String, String)>),
+    ResetProperties(Vec<String>),
+    SetPartitioning(Vec<PartitionTerm>),
+    SetSorting(Vec<SortTerm>),
+}
+
+/// Where a relation goes.
+#[derive(Clone, Debug)]
+pub(crate) enum NewName {
+    Name(Ident),
+    Schema(Ident),
 }
 
 #[derive(Clone, Debug)]

@@ -280,7 +280,16 @@ fn once(cursor: &Cursor<'_>, first: bool, clause: &str) -> Result<()> {
     )
 }
 
-fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> Result<Vec<T>> {
+/// `(item, …)` or `()`
+pub(super) fn list_or_empty<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> Result<Vec<T>> {
+    if cursor.peek_at(1) == Some(&Token::RParen) && cursor.take_token(&Token::LParen) {
+        cursor.expect_token(&Token::RParen)?;
+        return Ok(Vec::new());
+    }
+    list(cursor, item)
+}
+
+pub(super) fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> Result<Vec<T>> {
     cursor.expect_token(&Token::LParen)?;
     let mut items = vec![item(cursor)?];
     while cursor.take_token(&Token::Comma) {
@@ -291,7 +300,7 @@ fn list<T>(cursor: &mut Cursor<'_>, item: fn(&mut Cursor<'_>) -> Result<T>) -> R
 }
 
 /// `column`, `month(column)`, `bucket(16, column)`; the number may also come last, as Spark writes it.
-fn partition_term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
+pub(super) fn partition_term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
     let name = cursor.identifier()?;
     if !cursor.take_token(&Token::LParen) {
         return Ok(PartitionTerm {
@@ -330,7 +339,7 @@ fn unsigned(cursor: &mut Cursor<'_>) -> Result<u32> {
     }
 }
 
-fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
+pub(super) fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
     let column: Ident = cursor.identifier()?;
     let descending = !cursor.take_word("asc") && cursor.take_word("desc");
     let nulls_first = if cursor.take_words(&["nulls", "first"]) {
@@ -347,12 +356,18 @@ fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
     })
 }
 
-/// `name = value` of a WITH list.
-fn property(cursor: &mut Cursor<'_>) -> Result<(String, String)> {
+/// The name of a table property, dotted or quoted.
+pub(super) fn property_name(cursor: &mut Cursor<'_>) -> Result<String> {
     let mut name = cursor.identifier()?.value;
     while cursor.take_token(&Token::Period) {
         name = format!("{name}.{}", cursor.identifier()?.value);
     }
+    Ok(name)
+}
+
+/// `name = value` of a WITH list.
+pub(super) fn property(cursor: &mut Cursor<'_>) -> Result<(String, String)> {
+    let name = property_name(cursor)?;
     cursor.expect_token(&Token::Eq)?;
     let value = match cursor.peek() {
         Some(Token::Number(digits, false)) => {

@@ -195,6 +195,24 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// Tokens up to a comma outside of parentheses, or to the end, parsed by sqlparser, which must use all of them.
+    pub(super) fn until_comma<T>(&mut self, read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+        let mut depth = 0usize;
+        let mut end = self.at;
+        while end < self.end {
+            match self.lexed.tokens[end].token {
+                Token::LParen | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+                Token::Comma if depth == 0 => break,
+                _ => {}
+            }
+            end += 1;
+        }
+        let value = self.delegate(self.at, end, read)?;
+        self.at = end;
+        Ok(value)
+    }
+
     /// A query up to the end of the statement, together with its text.
     pub(super) fn query(&mut self) -> Result<(Box<Query>, String)> {
         let start = self.at;

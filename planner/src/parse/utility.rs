@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
-use super::{create, parse_one};
+use super::{alter, create, parse_one};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::{DiscardTarget, IsolationLevel, SavepointAction, TransactionModes};
@@ -34,6 +34,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
     cursor.next();
     match word.as_str() {
         "create" => create::create(cursor),
+        "alter" => alter::alter(cursor),
         "drop" => drop(cursor),
         "comment" => comment(cursor),
         "copy" => copy(cursor),
@@ -105,6 +106,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 const KNOWN: &[&str] = &[
+    "alter",
     "create",
     "drop",
     "comment",
@@ -136,7 +138,6 @@ fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static st
         "delete" => ("DELETE", "DELETE"),
         "merge" => ("MERGE", "MERGE"),
         "truncate" => ("TRUNCATE TABLE", "TRUNCATE"),
-        "alter" => ("ALTER", "ALTER"),
         "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
         "fetch" => ("FETCH", "FETCH"),
         "move" => ("MOVE", "MOVE"),

@@ -7,7 +7,7 @@ use staffa_catalog::{ColumnDefinition, RelationKind, SqlType, TableDefinition, T
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{CreateTableAst, CreateViewAst, DropKind, PartitionTerm};
+use crate::parse::{CreateTableAst, CreateViewAst, DropKind, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::Plan;
 use crate::statement::query::{self, Scope};
@@ -58,7 +58,7 @@ pub(crate) async fn create_table(
     check_columns(&columns)?;
     let definition = TableDefinition {
         partition_by: partitions(&create.partition_by, &columns)?,
-        sorted_by: sort(create, &columns)?,
+        sorted_by: sort(&create.sorted_by, &columns)?,
         name,
         columns,
         comment: create.comment.clone(),
@@ -104,7 +104,7 @@ fn columns(defined: &[ColumnDef]) -> Result<Vec<ColumnDefinition>> {
     defined.iter().map(column).collect()
 }
 
-fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
+pub(super) fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
     let mut column = ColumnDefinition {
         name: fold(&defined.name),
         ty: sql_type_of_ast(&defined.data_type)?,
@@ -131,7 +131,7 @@ fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
     Ok(column)
 }
 
-fn constraint_unsupported(text: &str) -> Error {
+pub(super) fn constraint_unsupported(text: &str) -> Error {
     let upper = text.to_uppercase();
     let what = ["PRIMARY KEY", "UNIQUE", "FOREIGN KEY", "REFERENCES", "CHECK", "EXCLUDE"]
         .into_iter()
@@ -160,7 +160,7 @@ fn check_columns(columns: &[ColumnDefinition]) -> Result<()> {
 }
 
 /// Table properties: dotted names as Iceberg has them; the catalog's own are not to be set.
-fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
+pub(super) fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     let mut properties = BTreeMap::new();
     for (name, value) in given {
         if !name.contains('.') || name.starts_with("staffa.") {
@@ -178,7 +178,7 @@ fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     Ok(properties)
 }
 
-fn partitions(terms: &[PartitionTerm], columns: &[ColumnDefinition]) -> Result<Vec<(String, Transform)>> {
+pub(super) fn partitions(terms: &[PartitionTerm], columns: &[ColumnDefinition]) -> Result<Vec<(String, Transform)>> {
     terms.iter().map(|term| partition(term, columns)).collect()
 }
 
@@ -255,9 +255,8 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
     Ok((column.name.clone(), transform))
 }
 
-fn sort(create: &CreateTableAst, columns: &[ColumnDefinition]) -> Result<Vec<(String, bool, bool)>> {
-    create
-        .sorted_by
+pub(super) fn sort(terms: &[SortTerm], columns: &[ColumnDefinition]) -> Result<Vec<(String, bool, bool)>> {
+    terms
         .iter()
         .map(|term| {
             let column = named(&term.column, columns, "sort key")?;
@@ -332,16 +331,21 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
 
 pub(crate) fn create_schema(context: &PlanContext, name: &ObjectName, if_not_exists: bool) -> Result<Plan> {
     let (database, schema) = schema_name(context, name)?;
-    if schema.starts_with("pg_") || schema == "information_schema" {
-        let message = format!("unacceptable schema name \"{schema}\"");
-        return Err(Error::new(ErrorKind::InvalidName, message)
-            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
-    }
+    check_schema_name(&schema)?;
     Ok(Plan::CreateSchema {
         database,
         schema,
         if_not_exists,
     })
+}
+
+pub(super) fn check_schema_name(schema: &str) -> Result<()> {
+    if schema.starts_with("pg_") || schema == "information_schema" {
+        let message = format!("unacceptable schema name \"{schema}\"");
+        return Err(Error::new(ErrorKind::ReservedName, message)
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
+    Ok(())
 }
 
 pub(crate) fn create_database(name: &Ident) -> Result<Plan> {
@@ -466,7 +470,7 @@ pub(crate) async fn comment(
     })
 }
 
-fn schema_name(context: &PlanContext, name: &ObjectName) -> Result<(String, String)> {
+pub(super) fn schema_name(context: &PlanContext, name: &ObjectName) -> Result<(String, String)> {
     match parts(name)?.as_slice() {
         [schema] => Ok((context.database.clone(), schema.clone())),
         [database, schema] => Ok((database.clone(), schema.clone())),

@@ -197,7 +197,7 @@ async fn what_would_be_ignored_is_refused() {
         "delete from t",
         "truncate t",
         "merge into t using t as u on t.a = u.a when matched then delete",
-        "alter table t add column z int",
+        "alter table t owner to x",
         "declare c cursor for select 1",
         "fetch 10 from c",
         "lock table t",

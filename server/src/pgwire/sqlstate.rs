@@ -45,6 +45,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::InsufficientPrivilege => "42501",
         ErrorKind::SyntaxError => "42601",
         ErrorKind::InvalidName => "42602",
+        ErrorKind::ReservedName => "42939",
         ErrorKind::DuplicateColumn => "42701",
         ErrorKind::AmbiguousColumn => "42702",
         ErrorKind::UndefinedColumn => "42703",

@@ -1,0 +1,362 @@
+//! The next definition of a table: changes put on its metadata, all at once.
+//!
+//! Changes are made in order on a draft. Field ids are given out above the highest the table ever had, so the same
+//! changes on the same definition always give the same ids: a commit that is tried again relies on it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ::iceberg::spec::{
+    ListType, NestedField, NestedFieldRef, Schema, SortOrder, StructType, TableMetadataBuilder,
+    Transform as IcebergTransform, Type, UnboundPartitionSpec,
+};
+
+use super::definition::{partition_spec, refused, sort_order};
+use super::metadata::{COMMENT_KEY, Metadata};
+use super::types::{
+    COLUMN_TYPES, FieldIdCounter, Overrides, collect_overrides, from_iceberg, parse_overrides, print_overrides,
+    to_iceberg,
+};
+use crate::alter::{TableChange, is_widening};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::ColumnDefinition;
+use crate::types::SqlType;
+
+/// A definition on its way to be changed.
+struct Draft<'a> {
+    base: &'a Metadata,
+    fields: Vec<NestedFieldRef>,
+    ids: FieldIdCounter,
+    overrides: Overrides,
+    set: HashMap<String, String>,
+    removed: Vec<String>,
+    partitioning: Option<UnboundPartitionSpec>,
+    sorting: Option<SortOrder>,
+}
+
+impl Metadata {
+    /// Puts the changes into a builder that begins from this metadata.
+    pub(super) fn apply(
+        &self,
+        mut builder: TableMetadataBuilder,
+        changes: &[TableChange],
+    ) -> Result<TableMetadataBuilder> {
+        if changes.is_empty() {
+            return Ok(builder);
+        }
+        let draft = Draft::new(self, changes)?;
+        if draft.fields != self.inner.current_schema().as_struct().fields() {
+            builder = builder.add_current_schema(draft.schema()?).map_err(refused)?;
+        }
+        if let Some(spec) = draft.partitioning {
+            builder = builder.add_default_partition_spec(spec).map_err(refused)?;
+        }
+        if let Some(order) = draft.sorting {
+            let last_added = -1;
+            builder = builder.add_sort_order(order).map_err(refused)?;
+            builder = builder.set_default_sort_order(last_added).map_err(refused)?;
+        }
+        if !draft.set.is_empty() {
+            builder = builder.set_properties(draft.set).map_err(refused)?;
+        }
+        if !draft.removed.is_empty() {
+            builder = builder.remove_properties(&draft.removed).map_err(refused)?;
+        }
+        Ok(builder)
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn new(base: &'a Metadata, changes: &[TableChange]) -> Result<Self> {
+        let properties = base.inner.properties();
+        let mut draft = Draft {
+            base,
+            fields: base.inner.current_schema().as_struct().fields().to_vec(),
+            ids: FieldIdCounter::after(base.last_column_id()),
+            overrides: parse_overrides(base.location(), properties.get(COLUMN_TYPES))?,
+            set: HashMap::new(),
+            removed: Vec::new(),
+            partitioning: None,
+            sorting: None,
+        };
+        let overrides = draft.overrides.clone();
+        for change in changes {
+            draft.change(change)?;
+        }
+        if draft.overrides != overrides {
+            match print_overrides(&draft.overrides)? {
+                Some(text) => draft.set_property(COLUMN_TYPES, text),
+                None => draft.remove_property(COLUMN_TYPES),
+            }
+        }
+        Ok(draft)
+    }
+
+    fn change(&mut self, change: &TableChange) -> Result<()> {
+        match change {
+            TableChange::AddColumn { parent, column } => self.add(*parent, column),
+            TableChange::DropColumn { field_id } => self.drop(*field_id),
+            TableChange::RenameColumn { field_id, name } => self.rename(*field_id, name),
+            TableChange::SetType { field_id, ty } => self.set_type(*field_id, ty),
+            TableChange::SetNullable { field_id, nullable } => self.edit(*field_id, |fields, index| {
+                Arc::make_mut(&mut fields[index]).required = !nullable;
+                Ok(())
+            }),
+            TableChange::SetComment {
+                field_id: Some(id),
+                comment,
+            } => self.edit(*id, |fields, index| {
+                Arc::make_mut(&mut fields[index]).doc = comment.clone();
+                Ok(())
+            }),
+            TableChange::SetComment {
+                field_id: None,
+                comment,
+            } => {
+                match comment {
+                    Some(text) => self.set_property(COMMENT_KEY, text.clone()),
+                    None => self.remove_property(COMMENT_KEY),
+                }
+                Ok(())
+            }
+            TableChange::SetProperties { set, removed } => {
+                for name in set.keys().chain(removed) {
+                    if name.starts_with("staffa.") {
+                        return Err(Error::invalid(format!("table property \"{name}\" is reserved")));
+                    }
+                }
+                set.iter()
+                    .for_each(|(name, value)| self.set_property(name, value.clone()));
+                removed.iter().for_each(|name| self.remove_property(name));
+                Ok(())
+            }
+            TableChange::SetPartitioning(terms) => {
+                self.partitioning = Some(partition_spec(terms, &self.schema()?)?);
+                Ok(())
+            }
+            TableChange::SetSortOrder(keys) => {
+                self.sorting = Some(sort_order(keys, &self.schema()?)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, parent: Option<i32>, column: &ColumnDefinition) -> Result<()> {
+        if column.name.is_empty() {
+            return Err(Error::invalid("zero-length column name"));
+        }
+        let id = self.ids.next();
+        let ty = to_iceberg(&column.name, &column.ty, &mut self.ids)?;
+        collect_overrides(id, &ty, &column.ty, &mut self.overrides);
+        let mut field = NestedField::new(id, &column.name, ty, !column.nullable);
+        field.doc = column.comment.clone();
+        let field = Arc::new(field);
+        let Some(parent) = parent else {
+            if self.fields.iter().any(|other| other.name == column.name) {
+                return Err(exists(&column.name));
+            }
+            self.fields.push(field);
+            return Ok(());
+        };
+        self.edit(parent, |fields, index| {
+            let stored = Arc::make_mut(&mut fields[index]);
+            let mut inner = struct_fields(&stored.field_type).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!("column \"{}\" is not a struct", stored.name),
+                )
+            })?;
+            if inner.iter().any(|other| other.name == column.name) {
+                return Err(exists(&column.name));
+            }
+            inner.push(field.clone());
+            *stored.field_type = with_struct_fields(&stored.field_type, inner);
+            Ok(())
+        })
+    }
+
+    fn drop(&mut self, field_id: i32) -> Result<()> {
+        self.check_free(field_id, "drop")?;
+        self.edit(field_id, |fields, index| {
+            if fields.len() == 1 {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("cannot drop \"{}\": it is the only column", fields[index].name),
+                ));
+            }
+            fields.remove(index);
+            Ok(())
+        })
+    }
+
+    fn rename(&mut self, field_id: i32, name: &str) -> Result<()> {
+        if name.is_empty() {
+            return Err(Error::invalid("zero-length column name"));
+        }
+        self.edit(field_id, |fields, index| {
+            if fields.iter().any(|other| other.name == name) {
+                return Err(exists(name));
+            }
+            name.clone_into(&mut Arc::make_mut(&mut fields[index]).name);
+            Ok(())
+        })
+    }
+
+    fn set_type(&mut self, field_id: i32, ty: &SqlType) -> Result<()> {
+        let (mut stored, mut name) = (None, String::new());
+        self.edit(field_id, |fields, index| {
+            stored = Some((*fields[index].field_type).clone());
+            fields[index].name.clone_into(&mut name);
+            Ok(())
+        })?;
+        let stored = stored.ok_or_else(|| Error::internal("a column without a type"))?;
+        let (now, _) = from_iceberg(&name, field_id, &stored, &self.overrides)?;
+        if now == *ty {
+            return Ok(());
+        }
+        if !is_widening(&now, ty) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("changing column \"{name}\" from type {now} to {ty} is not supported"),
+            )
+            .with_detail("Files are not rewritten, so a type can only become a wider one of its family.")
+            .with_hint(
+                "Add a column of the new type, fill it, drop the old one and rename; or use CREATE TABLE … AS.",
+            ));
+        }
+        let wider = to_iceberg(&name, ty, &mut FieldIdCounter::default())?;
+        if wider != stored {
+            self.check_free(field_id, "change the type of")?;
+        }
+        self.overrides.remove(&field_id);
+        collect_overrides(field_id, &wider, ty, &mut self.overrides);
+        self.edit(field_id, |fields, index| {
+            Arc::make_mut(&mut fields[index]).field_type = Box::new(wider.clone());
+            Ok(())
+        })
+    }
+
+    /// Refuses what would leave files whose partition values nobody can read, or an order nobody can follow.
+    fn check_free(&self, field_id: i32, verb: &str) -> Result<()> {
+        let metadata = &self.base.inner;
+        let name = metadata
+            .current_schema()
+            .field_by_id(field_id)
+            .map_or("?", |field| &field.name);
+        let in_the_way = |what: &str, hint: &str| {
+            let message = format!("cannot {verb} column \"{name}\" because the table {what} it");
+            Err(Error::new(ErrorKind::DependentObjects, message).with_hint(hint))
+        };
+        let below = self.ids_below(field_id);
+        let sources = metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+        let mut live = sources.filter(|field| field.transform != IcebergTransform::Void);
+        if live.any(|field| below.contains(&field.source_id)) {
+            return in_the_way(
+                "is or was partitioned by",
+                "Files written under a partition spec need its columns. Copy the table with CREATE TABLE … AS.",
+            );
+        }
+        let order = self.sorting.as_ref().unwrap_or(metadata.default_sort_order());
+        if verb == "drop" && order.fields.iter().any(|field| below.contains(&field.source_id)) {
+            return in_the_way(
+                "is sorted by",
+                "Change the order first: ALTER TABLE … SET SORTED BY (…).",
+            );
+        }
+        Ok(())
+    }
+
+    /// The field and all fields inside it.
+    fn ids_below(&self, field_id: i32) -> Vec<i32> {
+        fn walk(field: &NestedField, ids: &mut Vec<i32>) {
+            ids.push(field.id);
+            match &*field.field_type {
+                Type::Struct(inner) => inner.fields().iter().for_each(|field| walk(field, ids)),
+                Type::List(list) => walk(&list.element_field, ids),
+                _ => {}
+            }
+        }
+        let mut ids = Vec::new();
+        if let Some(field) = self.base.inner.current_schema().field_by_id(field_id) {
+            walk(field, &mut ids);
+        }
+        ids
+    }
+
+    fn set_property(&mut self, name: &str, value: String) {
+        self.removed.retain(|removed| removed != name);
+        self.set.insert(name.to_owned(), value);
+    }
+
+    fn remove_property(&mut self, name: &str) {
+        self.set.remove(name);
+        if !self.removed.iter().any(|removed| removed == name) {
+            self.removed.push(name.to_owned());
+        }
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        let identifiers = self.base.inner.current_schema().identifier_field_ids();
+        Schema::builder()
+            .with_fields(self.fields.clone())
+            .with_identifier_field_ids(identifiers)
+            .build()
+            .map_err(refused)
+    }
+
+    fn edit(
+        &mut self,
+        field_id: i32,
+        mut edit: impl FnMut(&mut Vec<NestedFieldRef>, usize) -> Result<()>,
+    ) -> Result<()> {
+        match edit_fields(&mut self.fields, field_id, &mut edit)? {
+            true => Ok(()),
+            false => Err(Error::conflict("A column was dropped by another transaction.")),
+        }
+    }
+}
+
+type Edit<'e> = &'e mut dyn FnMut(&mut Vec<NestedFieldRef>, usize) -> Result<()>;
+
+/// Runs `edit` on the list of fields that has the field, with its place in it; `false` when no list has it.
+fn edit_fields(fields: &mut Vec<NestedFieldRef>, field_id: i32, edit: Edit<'_>) -> Result<bool> {
+    if let Some(index) = fields.iter().position(|field| field.id == field_id) {
+        edit(fields, index)?;
+        return Ok(true);
+    }
+    for field in fields {
+        let Some(mut inner) = struct_fields(&field.field_type) else {
+            continue;
+        };
+        if edit_fields(&mut inner, field_id, edit)? {
+            let field = Arc::make_mut(field);
+            *field.field_type = with_struct_fields(&field.field_type, inner);
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The fields of a struct, or of the structs in a list.
+fn struct_fields(ty: &Type) -> Option<Vec<NestedFieldRef>> {
+    match ty {
+        Type::Struct(inner) => Some(inner.fields().to_vec()),
+        Type::List(list) => struct_fields(&list.element_field.field_type),
+        _ => None,
+    }
+}
+
+fn with_struct_fields(ty: &Type, fields: Vec<NestedFieldRef>) -> Type {
+    match ty {
+        Type::List(list) => {
+            let mut element = NestedField::clone(&list.element_field);
+            *element.field_type = with_struct_fields(&element.field_type, fields);
+            Type::List(ListType::new(Arc::new(element)))
+        }
+        _ => Type::Struct(StructType::new(fields)),
+    }
+}
+
+fn exists(name: &str) -> Error {
+    Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" already exists"))
+}
