@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod alter_tests;
+mod deletes;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -155,7 +156,7 @@ impl Commit {
         let mut kept = BTreeSet::new();
         for delta in self.changes.relations.values() {
             if let Some(RelationState::Table(delta)) = &delta.now {
-                kept.extend(delta.added.iter().map(|file| file.location.clone()));
+                kept.extend(delta.files.added.iter().map(|file| file.location.clone()));
             }
         }
         let mut strays = Vec::new();

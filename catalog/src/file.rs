@@ -1,4 +1,10 @@
-//! A data file as the catalog knows it: where, how big, which partition, and what its columns hold.
+//! The files of a table as the catalog knows them: where, how big, which partition, what the columns of a data file hold,
+//! and which of its rows are deleted.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
 
 use crate::value::Value;
 
@@ -58,5 +64,114 @@ impl DataFile {
             + self.columns.capacity() * size_of::<ColumnStatistics>()
             + self.split_offsets.capacity() * size_of::<i64>()
             + values.flatten().map(Value::heap_bytes).sum::<usize>()
+    }
+}
+
+/// A data file of one version of a table, with what says that some of its rows are deleted.
+#[derive(Clone, Debug)]
+pub struct LiveFile {
+    /// The file.
+    pub data: Arc<DataFile>,
+    /// When it was added, in the table's own count. A file of the reader's open transaction is newer than any other.
+    pub sequence_number: i64,
+    /// The committed delete files that may name rows of it.
+    pub deletes: Vec<Arc<DeleteFile>>,
+    /// Rows of it that the reader's open transaction has deleted.
+    pub own_deletes: Option<Arc<RoaringTreemap>>,
+}
+
+impl Deref for LiveFile {
+    type Target = DataFile;
+
+    fn deref(&self) -> &DataFile {
+        &self.data
+    }
+}
+
+impl LiveFile {
+    pub(crate) fn whole(data: Arc<DataFile>, sequence_number: i64) -> LiveFile {
+        LiveFile {
+            data,
+            sequence_number,
+            deletes: Vec::new(),
+            own_deletes: None,
+        }
+    }
+
+    /// Whether a row of it may be deleted.
+    pub fn has_deletes(&self) -> bool {
+        !self.deletes.is_empty() || self.own_deletes.is_some()
+    }
+
+    /// Rows that are deleted, as far as metadata says: exact when each is named once, as in files we write.
+    pub fn deleted_count(&self) -> u64 {
+        let named = self.deletes.iter().map(|file| match file.content {
+            DeleteContent::Positions { data_file: None } | DeleteContent::Equality { .. } => 0,
+            _ => file.row_count,
+        });
+        let own = self.own_deletes.as_ref().map_or(0, |rows| rows.len());
+        named.sum::<u64>().saturating_add(own).min(self.data.row_count)
+    }
+}
+
+/// One immutable file that says which rows are deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeleteFile {
+    /// Full location.
+    pub location: String,
+    /// Length of the file.
+    pub size_bytes: u64,
+    /// Rows of the file; for a deletion vector the rows it deletes.
+    pub row_count: u64,
+    /// The partition spec `partition` belongs to.
+    pub spec_id: i32,
+    /// The partition of the data files it is about.
+    pub partition: Vec<Option<Value>>,
+    /// When it was added, in the table's own count.
+    pub sequence_number: i64,
+    /// What it says.
+    pub content: DeleteContent,
+}
+
+/// How a delete file names rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeleteContent {
+    /// A Parquet file of pairs: location of a data file, position of a row in it.
+    Positions {
+        /// The one data file all of them are in; `None`: any of the partition.
+        data_file: Option<String>,
+    },
+    /// A deletion vector: part of a Puffin file.
+    Vector {
+        /// The data file it is about.
+        data_file: String,
+        /// Where it begins.
+        offset: u64,
+        /// Its length.
+        length: u64,
+    },
+    /// A Parquet file: every row of an older data file that equals one of its rows in these columns.
+    Equality {
+        /// The columns.
+        field_ids: Vec<i32>,
+    },
+}
+
+impl DeleteFile {
+    /// The one data file it is about, if it is about one.
+    pub fn data_file(&self) -> Option<&str> {
+        match &self.content {
+            DeleteContent::Positions { data_file } => data_file.as_deref(),
+            DeleteContent::Vector { data_file, .. } => Some(data_file),
+            DeleteContent::Equality { .. } => None,
+        }
+    }
+
+    /// Bytes this value really holds.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<DeleteFile>()
+            + self.location.capacity()
+            + self.data_file().map_or(0, str::len)
+            + self.partition.capacity() * size_of::<Option<Value>>()
     }
 }

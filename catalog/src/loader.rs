@@ -7,8 +7,7 @@ use std::sync::Arc;
 use moka::future::Cache;
 
 use crate::error::{Error, Result};
-use crate::file::DataFile;
-use crate::iceberg::{ManifestFile, Metadata, ViewMetadata, decode, read_manifest, read_view};
+use crate::iceberg::{ManifestContent, ManifestFile, Metadata, ViewMetadata, decode, read_manifest, read_view};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::schema::View;
@@ -16,7 +15,7 @@ use crate::table::TableVersion;
 
 /// Parsed metadata of tables and views, with the file lists that hang on them.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
-/// Data files of parsed manifests.
+/// Files of parsed manifests.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 
 /// A stored view and the metadata its next version is made from.
@@ -26,14 +25,12 @@ pub(crate) struct StoredView {
     pub(crate) metadata: ViewMetadata,
 }
 
-type Files = Arc<Vec<Arc<DataFile>>>;
-
 /// The object store with the caches in front of it.
 pub(crate) struct Loader {
     objects: Arc<dyn Objects>,
     tables: Cache<String, Arc<TableVersion>>,
     views: Cache<String, Arc<StoredView>>,
-    manifests: Cache<String, Files>,
+    manifests: Cache<String, Arc<ManifestContent>>,
 }
 
 impl fmt::Debug for Loader {
@@ -57,8 +54,8 @@ impl Loader {
             views: Cache::builder().max_capacity(1000).build(),
             manifests: Cache::builder()
                 .max_capacity(MANIFEST_BYTES_MAX)
-                .weigher(|location: &String, files: &Files| {
-                    saturated(location.len() + files.iter().map(|file| file.heap_bytes()).sum::<usize>())
+                .weigher(|location: &String, content: &Arc<ManifestContent>| {
+                    saturated(location.len() + content.heap_bytes())
                 })
                 .build(),
         }
@@ -111,16 +108,16 @@ impl Loader {
         }))
     }
 
-    /// The live data files of a manifest.
-    pub(crate) async fn manifest(&self, manifest: &ManifestFile) -> Result<Files> {
+    /// The live files of a manifest.
+    pub(crate) async fn manifest(&self, manifest: &ManifestFile) -> Result<Arc<ManifestContent>> {
         shared(self.manifests.try_get_with_by_ref(manifest.location(), async {
             let bytes = self.objects.get(manifest.location()).await?;
             let manifest = manifest.clone();
             // Decoding takes tens of microseconds a file: too long for a thread that serves connections.
-            let files = tokio::task::spawn_blocking(move || read_manifest(&manifest, &bytes))
+            let content = tokio::task::spawn_blocking(move || read_manifest(&manifest, &bytes))
                 .await
                 .map_err(|error| Error::internal("decoding a manifest was stopped").with_source(error))??;
-            Ok(Arc::new(files))
+            Ok(Arc::new(content))
         }))
         .await
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use roaring::RoaringTreemap;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,6 +24,12 @@ pub trait Objects: Send + Sync + fmt::Debug {
 
     /// The locations of all objects below `prefix`, a directory, recursively; an absent directory is empty.
     async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// The bytes of a file of position deletes that names these rows of one data file.
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes>;
+
+    /// The rows of one data file that a file of position deletes names.
+    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap>;
 }
 
 /// Objects in memory: the test double, held to the same trait text.
@@ -75,5 +82,22 @@ impl Objects for MemoryObjects {
             .filter(|location| location.starts_with(&directory))
             .cloned()
             .collect())
+    }
+
+    /// Not Parquet: the location, a line feed, and the rows as roaring-rs writes them.
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes> {
+        let mut bytes = format!("{data_file}\n").into_bytes();
+        rows.serialize_into(&mut bytes)
+            .map_err(|error| Error::internal("cannot encode rows").with_source(error))?;
+        Ok(bytes.into())
+    }
+
+    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
+        let header = format!("{data_file}\n");
+        match bytes.strip_prefix(header.as_bytes()) {
+            None => Ok(RoaringTreemap::new()),
+            Some(rows) => RoaringTreemap::deserialize_from(rows)
+                .map_err(|error| Error::new(ErrorKind::Corrupt, "rows cannot be read").with_source(error)),
+        }
     }
 }

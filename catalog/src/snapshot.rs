@@ -12,6 +12,7 @@ use crate::loader::Loader;
 use crate::name::TableName;
 use crate::schema::View;
 use crate::table::Table;
+use crate::txn::FileChanges;
 
 /// What a name in a schema stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,7 +143,12 @@ impl CatalogSnapshot {
             return Ok(Some(table));
         }
         let version = self.loader.table_version(&pointer.location).await?;
-        let table = Arc::new(Table::new(name.clone(), version, Vec::new(), self.loader.clone()));
+        let table = Arc::new(Table::new(
+            name.clone(),
+            version,
+            FileChanges::default(),
+            self.loader.clone(),
+        ));
         Ok(Some(state.tables.lock().entry(name.clone()).or_insert(table).clone()))
     }
 

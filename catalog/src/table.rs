@@ -7,12 +7,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::deletes::with_deletes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::DataFile;
+use crate::file::LiveFile;
 use crate::iceberg::{ManifestFile, Metadata, read_list};
 use crate::loader::Loader;
 use crate::name::TableName;
-use crate::schema::{PartitionSpec, SortField, TableSchema};
+use crate::schema::{PartitionSpec, SortField, TableSchema, Transform};
+use crate::txn::FileChanges;
 
 /// How many manifests of one table are read at once.
 const MANIFEST_READS_MAX: usize = 8;
@@ -24,20 +26,15 @@ const FILE_BYTES_GUESS: usize = 16;
 pub struct Table {
     name: TableName,
     version: Arc<TableVersion>,
-    /// Files of the reader's own transaction.
-    pending: Vec<Arc<DataFile>>,
+    /// What the reader's own transaction did to the rows.
+    pending: FileChanges,
     loader: Arc<Loader>,
     /// Committed and pending files together.
-    all_files: OnceCell<Arc<Vec<Arc<DataFile>>>>,
+    all_files: OnceCell<Arc<Vec<Arc<LiveFile>>>>,
 }
 
 impl Table {
-    pub(crate) fn new(
-        name: TableName,
-        version: Arc<TableVersion>,
-        pending: Vec<Arc<DataFile>>,
-        loader: Arc<Loader>,
-    ) -> Table {
+    pub(crate) fn new(name: TableName, version: Arc<TableVersion>, pending: FileChanges, loader: Arc<Loader>) -> Table {
         Table {
             name,
             version,
@@ -108,23 +105,24 @@ impl Table {
 
     /// The number of rows, when the metadata says it exactly.
     pub fn row_count(&self) -> Option<u64> {
-        let pending: u64 = self.pending.iter().map(|file| file.row_count).sum();
+        if self.pending.has_deletes() {
+            return None;
+        }
+        let pending: u64 = self.pending.added.iter().map(|file| file.row_count).sum();
         Some(self.version.metadata.row_count()? + pending)
     }
 
     /// The live data files, those of the open transaction last.
     ///
-    /// Fails with `Unsupported` for a table with row-level deletes or with files that are not Parquet.
-    pub async fn files(&self) -> Result<Arc<Vec<Arc<DataFile>>>> {
-        let committed = self.version.files(&self.loader, &self.name).await?;
+    /// Fails with `Unsupported` for a table with files that are not Parquet.
+    pub async fn files(&self) -> Result<Arc<Vec<Arc<LiveFile>>>> {
+        let committed = self.version.files(&self.loader).await?;
         if self.pending.is_empty() {
             return Ok(committed);
         }
-        let all = self.all_files.get_or_init(|| async move {
-            let mut files = committed.to_vec();
-            files.extend(self.pending.iter().cloned());
-            Arc::new(files)
-        });
+        let all = self
+            .all_files
+            .get_or_init(|| async move { Arc::new(self.pending.over(&committed)) });
         Ok(all.await.clone())
     }
 }
@@ -142,7 +140,7 @@ pub(crate) struct TableVersion {
     sort_order: (i32, Vec<SortField>),
     properties: BTreeMap<String, String>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
-    files: OnceCell<Arc<Vec<Arc<DataFile>>>>,
+    files: OnceCell<Arc<Vec<Arc<LiveFile>>>>,
 }
 
 impl TableVersion {
@@ -215,10 +213,10 @@ impl TableVersion {
         read.await.cloned()
     }
 
-    async fn files(&self, loader: &Arc<Loader>, name: &TableName) -> Result<Arc<Vec<Arc<DataFile>>>> {
+    /// The live data files with the deletes of their rows.
+    pub(crate) async fn files(&self, loader: &Arc<Loader>) -> Result<Arc<Vec<Arc<LiveFile>>>> {
         let read = self.files.get_or_try_init(|| async {
             let manifests = self.manifests(loader).await?;
-            check_no_deletes(&manifests, name)?;
             let reads: Vec<_> = manifests
                 .iter()
                 .filter(|part| part.has_live_files())
@@ -228,25 +226,12 @@ impl TableVersion {
                 })
                 .collect();
             let parts: Vec<_> = stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;
-            let mut files = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-            parts.iter().for_each(|part| files.extend(part.iter().cloned()));
-            Ok::<_, Error>(Arc::new(files))
+            let unpartitioned = |spec_id| {
+                let spec = self.partition_specs.get(&spec_id);
+                spec.is_some_and(|spec| spec.fields.iter().all(|field| field.transform == Transform::Void))
+            };
+            Ok::<_, Error>(Arc::new(with_deletes(&parts, unpartitioned)))
         });
         read.await.cloned()
     }
-}
-
-/// Ignoring a delete file would bring deleted rows back.
-fn check_no_deletes(manifests: &[ManifestFile], name: &TableName) -> Result<()> {
-    if manifests.iter().any(|part| !part.is_data() && part.has_live_files()) {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "table \"{}\" has row-level deletes, which are not supported yet",
-                name.name
-            ),
-        )
-        .with_hint("Rewrite the table's data files (compaction) in the engine that deleted the rows."));
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use roaring::RoaringTreemap;
 use tempfile::TempDir;
 
 use crate::catalog::Catalog;
@@ -224,6 +225,14 @@ impl Objects for RecordingObjects {
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         self.inner.list(prefix).await
     }
+
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes> {
+        self.inner.encode_deletes(data_file, rows)
+    }
+
+    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
+        self.inner.decode_deletes(bytes, data_file).await
+    }
 }
 
 /// Local files, without the fsyncs of a real store.
@@ -264,5 +273,13 @@ impl Objects for LocalObjects {
         };
         let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         Ok(files.map(|path| format!("file://{}", path.display())).collect())
+    }
+
+    fn encode_deletes(&self, _: &str, _: &RoaringTreemap) -> Result<Bytes> {
+        Err(Error::internal("no Parquet here"))
+    }
+
+    async fn decode_deletes(&self, _: Bytes, _: &str) -> Result<RoaringTreemap> {
+        Err(Error::internal("no Parquet here"))
     }
 }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use parking_lot::Mutex;
+use roaring::RoaringTreemap;
 use uuid::Uuid;
 
 use crate::alter::TableChange;
 use crate::commit::{self, Commit};
 use crate::database::Pointer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::DataFile;
+use crate::file::{DataFile, LiveFile};
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
@@ -25,7 +26,9 @@ use crate::snapshot::{CatalogSnapshot, OwnRelation, RelationKind};
 use crate::table::{Table, TableVersion};
 
 use changes::set_existence;
-pub(crate) use changes::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
+pub(crate) use changes::{
+    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, TableDelta, ViewDelta,
+};
 
 /// The schema every new database has.
 const FIRST_SCHEMA: &str = "public";
@@ -222,7 +225,7 @@ impl Transaction {
             origin: None,
             changes: Vec::new(),
             rows_checked: false,
-            added: Vec::new(),
+            files: FileChanges::default(),
         };
         self.set_state(&name, Some(RelationState::Table(delta)));
         self.table(&name).await
@@ -380,7 +383,27 @@ impl Transaction {
         };
         files.iter().try_for_each(|file| check_file(file, &version))?;
         let delta = self.table_delta(name, version)?;
-        delta.added.extend(files.into_iter().map(Arc::new));
+        delta.files.added.extend(files.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// Deletes rows of files of a table, which are as [`Table::files`] of this transaction's state gives them. Every row
+    /// must still have been there. A file that has no row left is better given to [`Transaction::remove_files`].
+    pub async fn delete_rows(&mut self, name: &TableName, rows: Vec<(Arc<LiveFile>, RoaringTreemap)>) -> Result<()> {
+        let changes = self.file_changes(name).await?;
+        for (file, rows) in rows.iter().filter(|(_, rows)| !rows.is_empty()) {
+            changes.delete_rows(file, rows);
+        }
+        Ok(())
+    }
+
+    /// Deletes all rows that are left in files of a table, which are as [`Table::files`] of this transaction's state
+    /// gives them.
+    pub async fn remove_files(&mut self, name: &TableName, files: &[Arc<LiveFile>]) -> Result<()> {
+        let changes = self.file_changes(name).await?;
+        files.iter().for_each(|file| changes.remove(file));
+        // Those of this transaction have no place any more.
+        self.may_have_strays = true;
         Ok(())
     }
 
@@ -457,8 +480,8 @@ impl Transaction {
             let kind = match &delta.now {
                 None => None,
                 Some(RelationState::Table(delta)) => {
-                    let (version, added) = (delta.version.clone(), delta.added.clone());
-                    let table = Table::new(name.clone(), version, added, self.shared.loader.clone());
+                    let (version, files) = (delta.version.clone(), delta.files.clone());
+                    let table = Table::new(name.clone(), version, files, self.shared.loader.clone());
                     own.insert(name.clone(), OwnRelation::Table(Arc::new(table)));
                     Some(RelationKind::Table)
                 }
@@ -523,6 +546,19 @@ impl Transaction {
         }
     }
 
+    /// What this transaction does to the rows of a table that it may write to.
+    async fn file_changes(&mut self, name: &TableName) -> Result<&mut FileChanges> {
+        let version = match self.changes.relations.get(name) {
+            Some(RelationDelta {
+                now: Some(RelationState::Table(delta)),
+                ..
+            }) => delta.version.clone(),
+            _ => self.table(name).await?.version().clone(),
+        };
+        version.metadata().check_writable()?;
+        Ok(&mut self.table_delta(name, version)?.files)
+    }
+
     /// The delta of a table, begun on its base's `version` if there is none.
     fn table_delta(&mut self, name: &TableName, version: Arc<TableVersion>) -> Result<&mut TableDelta> {
         let fresh = || RelationDelta {
@@ -532,7 +568,7 @@ impl Transaction {
                 origin: Some(name.clone()),
                 changes: Vec::new(),
                 rows_checked: false,
-                added: Vec::new(),
+                files: FileChanges::default(),
             })),
         };
         let delta = self.change().relations.entry(name.clone()).or_insert_with(fresh);

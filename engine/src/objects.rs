@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use roaring::RoaringTreemap;
 use staffa_catalog::{Error as CatalogError, ErrorKind as CatalogErrorKind, Objects};
 use staffa_storage::{Error as StorageError, ErrorKind as StorageErrorKind, Stores};
 
@@ -31,6 +32,20 @@ impl Objects for StoreObjects {
             Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(Vec::new()),
             result => result.map_err(catalog_error),
         }
+    }
+
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes, CatalogError> {
+        staffa_storage::encode_position_deletes(data_file, rows).map_err(catalog_error)
+    }
+
+    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap, CatalogError> {
+        let data_file = data_file.to_owned();
+        let decode = move || staffa_storage::decode_position_deletes(bytes, &data_file);
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        let decoded = decoded.map_err(|error| {
+            CatalogError::new(CatalogErrorKind::Internal, "decoding a delete file was stopped").with_source(error)
+        })?;
+        decoded.map_err(catalog_error)
     }
 }
 

@@ -9,7 +9,7 @@ mod statistics;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, Result as DataFusionResult, Statistics};
@@ -18,20 +18,30 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use staffa_catalog::{DataFile, Table};
-use staffa_storage::{FileDescription, ParquetScan, ScanFile, ScanOptions, ScanRequest};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use staffa_catalog::{DeleteContent, DeleteFile, LiveFile, Table};
+use staffa_storage::{FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scan_report::{ScanReport, ScanReports};
 use crate::types::table_arrow_schema;
 
+/// Names of the columns of a row's address. No statement can write them: no text has this character.
+pub(crate) const ADDRESS_FILE: &str = "\u{1}file";
+pub(crate) const ADDRESS_POSITION: &str = "\u{1}position";
+
+/// How many delete files are read at once.
+const DELETE_READS_MAX: usize = 16;
+
 /// One version of a table, with its files.
 #[derive(Debug)]
 pub(crate) struct StaffaTable {
     table: Arc<Table>,
     schema: SchemaRef,
-    files: Arc<Vec<Arc<DataFile>>>,
+    files: Arc<Vec<Arc<LiveFile>>>,
+    /// Whether rows come with their addresses: the target of UPDATE, DELETE and MERGE.
+    addressed: bool,
     scan: Arc<ParquetScan>,
     reports: ScanReports,
 }
@@ -39,9 +49,27 @@ pub(crate) struct StaffaTable {
 impl StaffaTable {
     /// Loads the table's file list.
     pub(crate) async fn open(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
+        Self::load(context, table, false).await
+    }
+
+    /// The same with two more columns that say where each row lies: the file's number in the list, and the position in it.
+    pub(crate) async fn open_addressed(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
+        Self::load(context, table, true).await
+    }
+
+    async fn load(context: &PlanContext, table: Arc<Table>, addressed: bool) -> Result<Self> {
         let files = table.files().await?;
-        let schema = table_arrow_schema(table.schema(), &context.time_zone);
+        let mut schema = table_arrow_schema(table.schema(), &context.time_zone);
+        if addressed {
+            let address = [
+                Field::new(ADDRESS_FILE, DataType::Int32, false),
+                Field::new(ADDRESS_POSITION, DataType::Int64, false),
+            ];
+            let fields = schema.fields().iter().cloned().chain(address.map(Arc::new));
+            schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        }
         Ok(Self {
+            addressed,
             table,
             schema,
             files,
@@ -54,14 +82,39 @@ impl StaffaTable {
         &self.table
     }
 
-    fn scan_file(&self, file: &DataFile) -> ScanFile {
-        ScanFile {
-            location: file.location.clone(),
-            size_bytes: file.size_bytes,
-            row_count: file.row_count,
-            statistics: Some(Arc::new(statistics::of_file(&self.table, &self.schema, file))),
-            constants: statistics::constants(&self.table, &self.schema, file),
+    /// Every file of the version, in the order of the files' numbers.
+    pub(crate) fn files(&self) -> &Arc<Vec<Arc<LiveFile>>> {
+        &self.files
+    }
+
+    /// The table's own columns.
+    fn table_schema(&self) -> SchemaRef {
+        if !self.addressed {
+            return Arc::clone(&self.schema);
         }
+        let own = self.table.schema().columns.len();
+        Arc::new(Schema::new(self.schema.fields()[..own].to_vec()))
+    }
+
+    async fn scan_files(&self, files: &[Arc<LiveFile>], schema: &SchemaRef) -> Result<Vec<ScanFile>> {
+        let numbers: HashMap<&str, usize> = match self.addressed {
+            true => {
+                let files = self.files.iter().enumerate();
+                files.map(|(number, file)| (file.location.as_str(), number)).collect()
+            }
+            false => HashMap::new(),
+        };
+        let reads: Vec<_> = files
+            .iter()
+            .map(|file| {
+                let number = numbers.get(file.location.as_str()).copied().unwrap_or(0);
+                async move {
+                    let number = i32::try_from(number).map_err(|_| Error::internal("a table of 2^31 files"))?;
+                    scan_file(&self.scan, &self.table, schema, file, number).await
+                }
+            })
+            .collect();
+        stream::iter(reads).buffered(DELETE_READS_MAX).try_collect().await
     }
 }
 
@@ -98,7 +151,8 @@ impl TableProvider for StaffaTable {
             }
             None => None,
         };
-        let pruned = prune::prune(&self.table, &self.schema, &self.files, predicate.as_ref())?;
+        let table_schema = self.table_schema();
+        let pruned = prune::prune(&self.table, &table_schema, &self.files, predicate.as_ref())?;
         self.reports.push(ScanReport {
             table: self.table.name().clone(),
             files_total: self.files.len(),
@@ -119,11 +173,15 @@ impl TableProvider for StaffaTable {
         }
         let parquet = &state.config_options().execution.parquet;
         let request = ScanRequest {
-            table_schema: Arc::clone(&self.schema),
-            files: pruned.files.iter().map(|file| self.scan_file(file)).collect(),
+            files: self.scan_files(&pruned.files, &table_schema).await?,
+            table_schema,
             projection: projection.cloned(),
             predicate,
             limit,
+            address: self.addressed.then(|| RowAddress {
+                file: ADDRESS_FILE.to_owned(),
+                position: ADDRESS_POSITION.to_owned(),
+            }),
             target_partitions: state.config().target_partitions(),
             output_ordering: Vec::new(),
             options: ScanOptions {
@@ -132,6 +190,54 @@ impl TableProvider for StaffaTable {
             },
         };
         self.scan.plan(request).map_err(|error| Error::from(error).into())
+    }
+}
+
+/// A file as storage reads it: without the rows that are deleted.
+pub(crate) async fn scan_file(
+    scan: &ParquetScan,
+    table: &Table,
+    schema: &SchemaRef,
+    file: &LiveFile,
+    number: i32,
+) -> Result<ScanFile> {
+    let mut scanned = ScanFile {
+        location: file.location.clone(),
+        size_bytes: file.size_bytes,
+        row_count: file.row_count,
+        statistics: Some(Arc::new(statistics::of_file(table, schema, file))),
+        constants: statistics::constants(table, schema, file),
+        deleted: None,
+        number,
+    };
+    let deletes: Vec<RowDeletes> = file.deletes.iter().map(|delete| row_deletes(delete)).collect();
+    scanned.deleted = match (deletes.is_empty(), &file.own_deletes) {
+        (true, own) => own.clone(),
+        (false, None) => Some(scan.deleted_rows(schema, &scanned, &deletes).await?),
+        (false, Some(own)) => {
+            let known = scan.deleted_rows(schema, &scanned, &deletes).await?;
+            Some(Arc::new(&*known | &**own))
+        }
+    };
+    Ok(scanned)
+}
+
+/// The catalog's delete file in storage's words.
+fn row_deletes(delete: &DeleteFile) -> RowDeletes {
+    let location = delete.location.clone();
+    match &delete.content {
+        DeleteContent::Positions { .. } => RowDeletes::Positions { location },
+        DeleteContent::Vector { offset, length, .. } => RowDeletes::Vector {
+            location,
+            offset: *offset,
+            length: *length,
+        },
+        DeleteContent::Equality { field_ids } => RowDeletes::Equality {
+            location,
+            size_bytes: delete.size_bytes,
+            row_count: delete.row_count,
+            field_ids: field_ids.clone(),
+        },
     }
 }
 

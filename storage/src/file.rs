@@ -96,6 +96,8 @@ impl ParquetScan {
             row_count: file.row_count,
             statistics: Some(Arc::clone(&file.statistics)),
             constants: HashMap::new(),
+            deleted: None,
+            number: 0,
         };
         let request = ScanRequest {
             table_schema: Arc::clone(&file.schema),
@@ -103,6 +105,7 @@ impl ParquetScan {
             projection,
             predicate,
             limit,
+            address: None,
             target_partitions,
             output_ordering: Vec::new(),
             options,

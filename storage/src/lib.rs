@@ -8,13 +8,15 @@
 //!
 //! Read path: [`ParquetScan::plan`] turns a list of [`ScanFile`]s into one operator for DataFusion. Footers and page
 //! indexes are parsed once and kept ([`ParquetScan`]); column chunks of remote files are kept as bytes; columns are
-//! matched by Iceberg field id, so a renamed, reordered or widened column reads right. A cache of *decoded* chunks will
+//! matched by Iceberg field id, so a renamed, reordered or widened column reads right. Rows that delete files name
+//! ([`ParquetScan::deleted_rows`]) are skipped by position, whatever kind of file names them. A cache of *decoded* chunks will
 //! stand between the reader factory (`source/reader.rs`) and the decoder; nothing else has to change for it.
 //!
 //! Every location goes through [`Stores::resolve`], which refuses what lies outside the allow-list after symlinks are
 //! resolved. There is no other way to a file in this crate.
 
 mod convert;
+mod deletes;
 mod error;
 mod fetch;
 mod file;
@@ -25,10 +27,11 @@ mod source;
 mod transform;
 mod writer;
 
+pub use deletes::{RowDeletes, decode_position_deletes, encode_position_deletes};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{FileDescription, parquet_schema};
 pub use object::{S3Options, Secret, StoreOptions, Stores};
-pub use source::{CacheCounters, ParquetScan, ScanFile, ScanOptions, ScanRequest};
+pub use source::{CacheCounters, ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest};
 pub use transform::Transform;
 pub use writer::{ColumnBounds, FileWriter, WriteOptions, WriteSpec, WrittenFile};
 

@@ -157,6 +157,13 @@ impl Stores {
         read.await.map_err(|e| Error::from(e).at(location))
     }
 
+    /// Some bytes of an object.
+    pub(crate) async fn get_range(&self, location: &str, range: std::ops::Range<u64>) -> Result<Bytes> {
+        let (_, store, path) = self.resolve(location)?;
+        let read = store.get_range(&path, range).await;
+        read.map_err(|e| Error::from(e).at(location))
+    }
+
     /// Stores an object, replacing one of that name. Durable when it returns; never visible in part.
     ///
     /// # Errors

@@ -8,21 +8,25 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::DateTime;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::table_schema::TableSchema;
+use datafusion::datasource::table_schema::{TableSchema, TableSchemaBuilder};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
+use parquet::arrow::RowNumber;
+use roaring::RoaringTreemap;
 
+use crate::deletes::{DeleteCache, live_rows};
 use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
 use crate::footer::Footers;
@@ -47,6 +51,34 @@ pub struct ScanFile {
     pub statistics: Option<Arc<Statistics>>,
     /// By field id: the one value a column has in this file, whether stored in it or not (identity partition values).
     pub constants: HashMap<i32, ScalarValue>,
+    /// Positions of rows that are not to be given.
+    pub deleted: Option<Arc<RoaringTreemap>>,
+    /// The number of the file in the rows' addresses.
+    pub number: i32,
+}
+
+impl ScanFile {
+    /// The rows a scan gives.
+    fn live_count(&self) -> u64 {
+        // Foreign delete files may name rows that the data file never had.
+        let deleted = self
+            .deleted
+            .as_ref()
+            .map_or(0, |rows| match self.row_count.checked_sub(1) {
+                Some(last) => rows.rank(last),
+                None => 0,
+            });
+        self.row_count - deleted
+    }
+}
+
+/// Names of two columns that say where a row lies. No column of the table has one of these names.
+#[derive(Debug, Clone)]
+pub struct RowAddress {
+    /// `Int32`: [`ScanFile::number`].
+    pub file: String,
+    /// `Int64`: the position of the row in the file, from 0.
+    pub position: String,
 }
 
 /// How a scan reads.
@@ -72,6 +104,8 @@ pub struct ScanRequest {
     pub predicate: Option<Arc<dyn PhysicalExpr>>,
     /// Rows beyond this many need not be given.
     pub limit: Option<usize>,
+    /// Two more columns, after those of the table.
+    pub address: Option<RowAddress>,
     /// Tasks to share the files between.
     pub target_partitions: usize,
     /// Orders that the rows of every file follow. Kept for the output only where the files' bounds allow it.
@@ -99,6 +133,7 @@ pub struct CacheCounters {
 pub struct ParquetScan {
     stores: Stores,
     caches: Arc<Caches>,
+    deletes: DeleteCache,
 }
 
 impl Debug for ParquetScan {
@@ -120,6 +155,7 @@ impl ParquetScan {
                 footers: Footers::new(),
                 ranges,
             }),
+            deletes: DeleteCache::new(),
         }
     }
 
@@ -151,16 +187,22 @@ impl ParquetScan {
         &self.caches.footers
     }
 
+    pub(crate) fn deletes(&self) -> &DeleteCache {
+        &self.deletes
+    }
+
     pub(crate) fn plan_version(&self, request: ScanRequest, version: Option<&str>) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = &request.table_schema;
-        let place = |file: &ScanFile| self.place(file, schema, version);
+        let table = table_schema(&request);
+        let schema = table.table_schema();
+        let addressed = request.address.is_some();
+        let place = |file: &ScanFile| self.place(file, schema, version, addressed);
         let files = request.files.iter().map(place).collect::<Result<Vec<_>>>()?;
         let partitions = request.target_partitions.max(1);
         let (groups, ordering) = group(files, schema, &request.output_ordering, partitions);
         let statistics = total_statistics(&groups, schema)?;
 
         let reader = Arc::new(ReaderFactory::new(Arc::clone(&self.caches)));
-        let mut source = ParquetSource::new(TableSchema::from(Arc::clone(schema)))
+        let mut source = ParquetSource::new(table.clone())
             .with_parquet_file_reader_factory(reader)
             .with_pushdown_filters(request.options.pushdown_filters)
             .with_reorder_filters(request.options.reorder_filters)
@@ -180,7 +222,13 @@ impl ParquetScan {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    fn place(&self, file: &ScanFile, schema: &Schema, version: Option<&str>) -> Result<PartitionedFile> {
+    fn place(
+        &self,
+        file: &ScanFile,
+        schema: &Schema,
+        version: Option<&str>,
+        addressed: bool,
+    ) -> Result<PartitionedFile> {
         let (_, store, path) = self.stores.resolve(&file.location)?;
         let local = !file.location.contains("://") || file.location.starts_with("file:");
         let key = file_key(&file.location, version);
@@ -201,6 +249,13 @@ impl ParquetScan {
         };
         let mut partitioned = PartitionedFile::new_from_meta(meta).with_extension(placed);
         partitioned.statistics = Some(Arc::new(file_statistics(file, schema)));
+        if addressed {
+            partitioned.partition_values = vec![ScalarValue::Int32(Some(file.number))];
+        }
+        if let Some(deleted) = &file.deleted {
+            let selection = live_rows(deleted, file.row_count);
+            partitioned = partitioned.with_extension(ParquetRowSelection::new(selection));
+        }
         Ok(partitioned)
     }
 }
@@ -213,9 +268,21 @@ pub(crate) fn file_key(location: &str, version: Option<&str>) -> Arc<str> {
     }
 }
 
+/// The columns of the scan: the table's, and if they are asked for, those of a row's address.
+fn table_schema(request: &ScanRequest) -> TableSchema {
+    let Some(address) = &request.address else {
+        return TableSchema::from(Arc::clone(&request.table_schema));
+    };
+    let position = Field::new(&address.position, DataType::Int64, false).with_extension_type(RowNumber);
+    TableSchemaBuilder::new(Arc::clone(&request.table_schema))
+        .with_table_partition_cols(vec![Arc::new(Field::new(&address.file, DataType::Int32, false))])
+        .with_virtual_columns(vec![Arc::new(position)])
+        .build()
+}
+
 /// The file's statistics with its constants as exact bounds, which is how the opener learns of them.
 fn file_statistics(file: &ScanFile, schema: &Schema) -> Statistics {
-    let rows = usize::try_from(file.row_count).unwrap_or(usize::MAX);
+    let rows = usize::try_from(file.live_count()).unwrap_or(usize::MAX);
     let mut statistics = match &file.statistics {
         Some(known) => Statistics::clone(known),
         None => Statistics::new_unknown(schema),

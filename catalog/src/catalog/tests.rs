@@ -441,7 +441,7 @@ async fn partitions_and_bounds_come_back_from_the_manifest() {
     expected.columns[2].upper = Some(Value::String(format!("{}c", "b".repeat(15))));
     expected.columns[2].bounds_exact = false;
     expected.columns[6].lower = None;
-    assert_eq!(*files[0], expected);
+    assert_eq!(*files[0].data, expected);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The next version of one table: its manifests, manifest list and metadata, in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,16 +9,18 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rand::Rng;
 use uuid::Uuid;
 
+use super::deletes::RowDeletes;
 use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
-use crate::file::DataFile;
+use crate::file::{DataFile, DeleteFile};
 use crate::garbage::OLD_METADATA_KEPT_MS;
 use crate::iceberg::{
-    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotTotals, merge_manifest, write_list, write_manifest,
+    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, rewrite_manifest,
+    write_delete_manifest, write_list, write_manifest,
 };
 use crate::invariants::check_step;
-use crate::shared::{Shared, spread};
+use crate::shared::{Shared, data_directory, spread};
 use crate::table::TableVersion;
 use crate::txn::TableDelta;
 
@@ -77,14 +79,36 @@ impl TableWork {
             Some(version) => version.manifests(&shared.loader).await?.to_vec(),
             None => Vec::new(),
         };
-        let snapshot = match delta.added.is_empty() {
+        let snapshot = match delta.files.is_empty() {
             true => None,
             false => {
                 while current.has_snapshot(self.snapshot_id) {
                     self.snapshot_id = rand::rng().random_range(1..=(i64::MAX >> 1));
                     self.added.clear();
                 }
-                let new = self.added_manifests(current, &delta.added, &mut objects).await?;
+                let mut changes = SnapshotChanges::default();
+                for file in &delta.files.added {
+                    changes.added.add(file.row_count, file.size_bytes);
+                }
+                let mut new = self.added_manifests(current, &delta.files.added, &mut objects).await?;
+                if delta.files.has_deletes() {
+                    let prefix = format!(
+                        "{}/{}-d{attempt}-",
+                        data_directory(current.location(), self.txn_id),
+                        self.txn_id
+                    );
+                    let head = match onto {
+                        Some(version) => version.files(&shared.loader).await?,
+                        None => Arc::default(),
+                    };
+                    let deletes = RowDeletes::settle(shared, &delta.files, &head, &prefix).await?;
+                    deletes.count(&mut changes);
+                    new.extend(self.delete_manifests(current, &deletes.added, &mut objects).await?);
+                    manifests = self
+                        .without(shared, current, manifests, &deletes.removed, &mut objects)
+                        .await?;
+                    objects.extend(deletes.objects);
+                }
                 let old = self.merged(shared, current, manifests, &mut objects).await?;
                 let (table, id, txn_id) = (current.location(), self.snapshot_id, self.txn_id);
                 let list = format!("{table}/metadata/snap-{id}-{attempt}-{txn_id}.avro");
@@ -92,7 +116,7 @@ impl TableWork {
                 let (listed, encoded) = write_list(current, id, &all, list.clone()).await?;
                 manifests = listed;
                 objects.push(encoded);
-                Some(new_snapshot(current, id, list, &delta.added))
+                Some(new_snapshot(current, id, list, changes))
             }
         };
         let adds_snapshot = snapshot.is_some();
@@ -144,6 +168,61 @@ impl TableWork {
         Ok(self.added.values().cloned().collect())
     }
 
+    /// The manifests of new delete files. Their entries inherit what depends on the head, but the files do not: an
+    /// attempt has its own.
+    async fn delete_manifests(
+        &mut self,
+        current: &Metadata,
+        files: &[DeleteFile],
+        objects: &mut Vec<Encoded>,
+    ) -> Result<Vec<ManifestFile>> {
+        let mut by_spec: BTreeMap<i32, Vec<DeleteFile>> = BTreeMap::new();
+        for file in files {
+            by_spec.entry(file.spec_id).or_default().push(file.clone());
+        }
+        let mut manifests = Vec::with_capacity(by_spec.len());
+        for (spec_id, files) in by_spec {
+            let location = self.manifest_path(current.location());
+            let (manifest, encoded) =
+                write_delete_manifest(current, spec_id, self.snapshot_id, &files, location).await?;
+            manifests.push(manifest);
+            objects.push(encoded);
+        }
+        Ok(manifests)
+    }
+
+    /// The manifests with the files at `removed` marked as deleted. Those that list none of them stay as they are; those
+    /// that listed nothing alive before are left out.
+    async fn without(
+        &mut self,
+        shared: &Shared,
+        current: &Metadata,
+        manifests: Vec<ManifestFile>,
+        removed: &HashSet<String>,
+        objects: &mut Vec<Encoded>,
+    ) -> Result<Vec<ManifestFile>> {
+        let mut kept = Vec::with_capacity(manifests.len());
+        for manifest in manifests {
+            if !manifest.has_live_files() {
+                continue;
+            }
+            let content = shared.loader.manifest(&manifest).await?;
+            let names_one = content.data.iter().any(|file| removed.contains(&file.location))
+                || content.deletes.iter().any(|file| removed.contains(&file.location));
+            if !names_one {
+                kept.push(manifest);
+                continue;
+            }
+            let bytes = shared.loader.objects().get(manifest.location()).await?;
+            let location = self.manifest_path(current.location());
+            let (rewritten, encoded) =
+                rewrite_manifest(current, self.snapshot_id, &manifest, &bytes, removed, location).await?;
+            kept.push(rewritten);
+            objects.push(encoded);
+        }
+        Ok(kept)
+    }
+
     /// The table's manifests, small ones merged when there are too many.
     async fn merged(
         &mut self,
@@ -152,16 +231,21 @@ impl TableWork {
         manifests: Vec<ManifestFile>,
         objects: &mut Vec<Encoded>,
     ) -> Result<Vec<ManifestFile>> {
-        let mut small: BTreeMap<i32, Vec<ManifestFile>> = BTreeMap::new();
+        let mut small: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
         let mut kept = Vec::new();
         for manifest in manifests {
-            match manifest.is_data() && manifest.length_bytes() < MANIFEST_BYTES_MAX {
-                true => small.entry(manifest.spec_id()).or_default().push(manifest),
+            // What this commit has rewritten is not stored yet.
+            let is_new = objects.iter().any(|object| object.location == manifest.location());
+            match !is_new && manifest.length_bytes() < MANIFEST_BYTES_MAX {
+                true => small
+                    .entry((!manifest.is_data(), manifest.spec_id()))
+                    .or_default()
+                    .push(manifest),
                 false => kept.push(manifest),
             }
         }
         let mut all = Vec::new();
-        for (spec_id, group) in small {
+        for ((_, spec_id), group) in small {
             if group.len() <= SMALL_MANIFESTS_MAX {
                 all.extend(group);
                 continue;
@@ -201,17 +285,13 @@ impl TableWork {
     }
 }
 
-fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, files: &[Arc<DataFile>]) -> NewSnapshot {
+fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, changes: SnapshotChanges) -> NewSnapshot {
     NewSnapshot {
         id,
         manifest_list,
         // Clocks of servers differ; a table's history never goes back.
         timestamp_ms: Utc::now().timestamp_millis().max(current.last_updated_ms() + 1),
-        added: SnapshotTotals {
-            files: files.len() as u64,
-            rows: files.iter().map(|file| file.row_count).sum(),
-            bytes: files.iter().map(|file| file.size_bytes).sum(),
-        },
+        changes,
     }
 }
 
@@ -249,7 +329,7 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
             "Rows of table \"{name}\" were changed after they had been checked."
         )));
     }
-    if delta.added.is_empty() {
+    if delta.files.added.is_empty() {
         return Ok(());
     }
     let known: BTreeSet<i32> = base.required_columns().into_iter().map(|(id, _)| id).collect();
@@ -257,7 +337,7 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
         return changed(format!("column \"{column}\" must not be null now"));
     }
     let specs = head.partition_specs()?;
-    for file in &delta.added {
+    for file in &delta.files.added {
         if !specs.contains_key(&file.spec_id) {
             return changed(format!("partition spec {} is gone", file.spec_id));
         }

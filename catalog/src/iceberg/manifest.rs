@@ -2,7 +2,7 @@
 //!
 //! Spec sections "Manifests", "Manifest Lists" and, for bounds, "Binary single-value serialization".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ::iceberg::io::FileIO;
@@ -18,7 +18,7 @@ use super::metadata::Metadata;
 use super::value::{datum, is_a_number, may_be_truncated, truncate_lower, truncate_upper, value};
 use super::{corrupt, decode, encode_failed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{ColumnStatistics, DataFile};
+use crate::file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile};
 use crate::value::Value;
 
 /// An object that is ready to be stored.
@@ -56,6 +56,25 @@ impl ManifestFile {
     }
 }
 
+/// The live files of one manifest.
+#[derive(Debug, Default)]
+pub(crate) struct ManifestContent {
+    /// Data files; which of their rows are deleted is not known here.
+    pub(crate) data: Vec<Arc<LiveFile>>,
+    pub(crate) deletes: Vec<Arc<DeleteFile>>,
+}
+
+impl ManifestContent {
+    /// Bytes this value really holds.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let data = self
+            .data
+            .iter()
+            .map(|file| size_of::<LiveFile>() + file.data.heap_bytes());
+        data.chain(self.deletes.iter().map(|file| file.heap_bytes())).sum()
+    }
+}
+
 /// Encodes the manifest that adds `files`, all of one partition spec, to the table.
 pub(crate) async fn write_manifest(
     metadata: &Metadata,
@@ -69,7 +88,7 @@ pub(crate) async fn write_manifest(
     let partition_type = spec
         .partition_type(schema)
         .map_err(|error| encode_failed("a manifest", error))?;
-    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id)?;
+    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id, true)?;
     for file in files {
         let file = to_iceberg(file, schema, &partition_type)?;
         // The sequence number is inherited from the manifest list, so a retry can use the manifest again.
@@ -81,7 +100,50 @@ pub(crate) async fn write_manifest(
     memory.finish(location).await
 }
 
-/// Encodes one manifest with the live entries of several of the same partition spec.
+/// Encodes the manifest that adds delete files, all of one partition spec and each about one data file.
+pub(crate) async fn write_delete_manifest(
+    metadata: &Metadata,
+    spec_id: i32,
+    snapshot_id: i64,
+    files: &[DeleteFile],
+    location: String,
+) -> Result<(ManifestFile, Encoded)> {
+    let spec = spec(metadata, spec_id)?;
+    let schema = metadata.inner.current_schema();
+    let partition_type = spec
+        .partition_type(schema)
+        .map_err(|error| encode_failed("a manifest", error))?;
+    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id, false)?;
+    for file in files {
+        let file = position_deletes(file, &partition_type)?;
+        memory
+            .writer
+            .add_file(file, -1)
+            .map_err(|error| encode_failed("a manifest", error))?;
+    }
+    memory.finish(location).await
+}
+
+/// Encodes a manifest again with the files at `removed` marked as deleted by the new snapshot.
+pub(crate) async fn rewrite_manifest(
+    metadata: &Metadata,
+    snapshot_id: i64,
+    part: &ManifestFile,
+    bytes: &Bytes,
+    removed: &HashSet<String>,
+    location: String,
+) -> Result<(ManifestFile, Encoded)> {
+    let spec = spec(metadata, part.spec_id())?;
+    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id, part.is_data())?;
+    for entry in parse(part, bytes)? {
+        if entry.is_alive() {
+            memory.keep(part, &entry, removed.contains(entry.data_file.file_path()))?;
+        }
+    }
+    memory.finish(location).await
+}
+
+/// Encodes one manifest with the live entries of several of the same partition spec and content.
 pub(crate) async fn merge_manifest(
     metadata: &Metadata,
     spec_id: i32,
@@ -89,20 +151,13 @@ pub(crate) async fn merge_manifest(
     parts: &[(ManifestFile, Bytes)],
     location: String,
 ) -> Result<(ManifestFile, Encoded)> {
-    let mut memory = MemoryManifest::new(metadata, &*spec(metadata, spec_id)?, snapshot_id)?;
+    let is_data = parts.iter().all(|(part, _)| part.is_data());
+    let mut memory = MemoryManifest::new(metadata, &*spec(metadata, spec_id)?, snapshot_id, is_data)?;
     for (part, bytes) in parts {
         for entry in parse(part, bytes)? {
-            if !entry.is_alive() {
-                continue;
+            if entry.is_alive() {
+                memory.keep(part, &entry, false)?;
             }
-            let missing = || corrupt(part.location(), "an entry has no sequence number or snapshot");
-            let number = inherited(&entry, entry.sequence_number, part).ok_or_else(missing)?;
-            let file_number = inherited(&entry, entry.file_sequence_number, part).ok_or_else(missing)?;
-            let added_by = entry.snapshot_id.unwrap_or(part.0.added_snapshot_id);
-            memory
-                .writer
-                .add_existing_file(entry.data_file.clone(), added_by, number, Some(file_number))
-                .map_err(|error| encode_failed("a manifest", error))?;
         }
     }
     memory.finish(location).await
@@ -149,8 +204,8 @@ pub(crate) fn read_list(metadata: &Metadata, location: &str, bytes: &[u8]) -> Re
     })
 }
 
-/// Reads the live data files of a manifest.
-pub(crate) fn read_manifest(manifest: &ManifestFile, bytes: &[u8]) -> Result<Vec<Arc<DataFile>>> {
+/// Reads the live files of a manifest.
+pub(crate) fn read_manifest(manifest: &ManifestFile, bytes: &[u8]) -> Result<ManifestContent> {
     let location = manifest.location();
     decode(location, || {
         let parsed = Manifest::parse_avro(bytes).map_err(|error| corrupt(location, error))?;
@@ -164,10 +219,20 @@ pub(crate) fn read_manifest(manifest: &ManifestFile, bytes: &[u8]) -> Result<Vec
             .iter()
             .map(|field| field.transform == Transform::Day)
             .collect();
-        let alive = entries.iter().filter(|entry| entry.is_alive());
-        alive
-            .map(|entry| from_iceberg(entry, manifest.spec_id(), &partition_type, &days, location).map(Arc::new))
-            .collect()
+        let mut content = ManifestContent::default();
+        for entry in entries.iter().filter(|entry| entry.is_alive()) {
+            let number = inherited(entry, entry.sequence_number, manifest)
+                .ok_or_else(|| corrupt(location, "an entry has no sequence number"))?;
+            let partition = partition(entry, &partition_type, &days, location)?;
+            if manifest.is_data() {
+                let file = from_iceberg(entry, manifest.spec_id(), partition, location)?;
+                content.data.push(Arc::new(LiveFile::whole(Arc::new(file), number)));
+            } else {
+                let file = deletes_from_iceberg(entry, manifest.spec_id(), partition, number, location)?;
+                content.deletes.push(Arc::new(file));
+            }
+        }
+        Ok(content)
     })
 }
 
@@ -196,7 +261,12 @@ struct MemoryManifest {
 }
 
 impl MemoryManifest {
-    fn new(metadata: &Metadata, spec: &::iceberg::spec::PartitionSpec, snapshot_id: i64) -> Result<Self> {
+    fn new(
+        metadata: &Metadata,
+        spec: &::iceberg::spec::PartitionSpec,
+        snapshot_id: i64,
+        is_data: bool,
+    ) -> Result<Self> {
         let memory = FileIO::new_with_memory();
         let output = memory
             .new_output(MEMORY_PATH)
@@ -205,8 +275,25 @@ impl MemoryManifest {
         let builder = ManifestWriterBuilder::new(output, Some(snapshot_id), schema, spec.clone());
         Ok(MemoryManifest {
             memory,
-            writer: builder.build_v2_data(),
+            writer: match is_data {
+                true => builder.build_v2_data(),
+                false => builder.build_v2_deletes(),
+            },
         })
+    }
+
+    /// Takes over a live entry of an older manifest: it stays as it is, or is deleted by the new snapshot.
+    fn keep(&mut self, part: &ManifestFile, entry: &ManifestEntry, is_removed: bool) -> Result<()> {
+        let missing = || corrupt(part.location(), "an entry has no sequence number or snapshot");
+        let number = inherited(entry, entry.sequence_number, part).ok_or_else(missing)?;
+        let file_number = inherited(entry, entry.file_sequence_number, part).ok_or_else(missing)?;
+        let added_by = entry.snapshot_id.unwrap_or(part.0.added_snapshot_id);
+        let file = entry.data_file.clone();
+        let kept = match is_removed {
+            true => self.writer.add_delete_file(file, number, Some(file_number)),
+            false => self.writer.add_existing_file(file, added_by, number, Some(file_number)),
+        };
+        kept.map_err(|error| encode_failed("a manifest", error))
     }
 
     async fn finish(self, location: String) -> Result<(ManifestFile, Encoded)> {
@@ -228,18 +315,17 @@ async fn read_back(memory: &FileIO) -> Result<Bytes> {
         .map_err(failed)
 }
 
-fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> Result<IcebergDataFile> {
+fn partition_struct(location: &str, values: &[Option<Value>], partition_type: &StructType) -> Result<Struct> {
     let fields = partition_type.fields();
-    if fields.len() != file.partition.len() {
+    if fields.len() != values.len() {
         return Err(Error::internal(format!(
-            "file \"{}\" has {} partition values, its spec {}",
-            file.location,
-            file.partition.len(),
+            "file \"{location}\" has {} partition values, its spec {}",
+            values.len(),
             fields.len()
         )));
     }
     let mut partition = Vec::with_capacity(fields.len());
-    for (field, value) in fields.iter().zip(&file.partition) {
+    for (field, value) in fields.iter().zip(values) {
         let literal = match (value, field.field_type.as_primitive_type()) {
             (None, _) => None,
             (Some(value), Some(ty)) => Some(Literal::Primitive(datum(value, ty)?.literal().clone())),
@@ -247,7 +333,45 @@ fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> 
         };
         partition.push(literal);
     }
+    Ok(Struct::from_iter(partition))
+}
 
+/// Field ids of the two columns of a file of position deletes.
+const DELETED_FILE_ID: i32 = 2_147_483_546;
+const DELETED_POSITION_ID: i32 = 2_147_483_545;
+
+/// A file of position deletes about one data file. Some readers find that only by the bounds of the path, so these are
+/// never cut.
+fn position_deletes(file: &DeleteFile, partition_type: &StructType) -> Result<IcebergDataFile> {
+    let DeleteContent::Positions {
+        data_file: Some(data_file),
+    } = &file.content
+    else {
+        return Err(Error::internal("only position deletes of one data file are written"));
+    };
+    let path = HashMap::from([(DELETED_FILE_ID, Datum::string(data_file))]);
+    let counts = |count: u64| HashMap::from([(DELETED_FILE_ID, count), (DELETED_POSITION_ID, count)]);
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::PositionDeletes)
+        .file_path(file.location.clone())
+        .file_format(DataFileFormat::Parquet)
+        .partition(partition_struct(&file.location, &file.partition, partition_type)?)
+        .record_count(file.row_count)
+        .file_size_in_bytes(file.size_bytes)
+        .value_counts(counts(file.row_count))
+        .null_value_counts(counts(0))
+        .lower_bounds(path.clone())
+        .upper_bounds(path)
+        .referenced_data_file(Some(data_file.clone()))
+        .partition_spec_id(file.spec_id);
+    builder
+        .build()
+        .map_err(|error| Error::internal("cannot encode a delete file").with_detail(error.to_string()))
+}
+
+fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> Result<IcebergDataFile> {
+    let partition = partition_struct(&file.location, &file.partition, partition_type)?;
     let mut sizes = HashMap::new();
     let mut values = HashMap::new();
     let mut nulls = HashMap::new();
@@ -284,7 +408,7 @@ fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> 
         .content(DataContentType::Data)
         .file_path(file.location.clone())
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::from_iter(partition))
+        .partition(partition)
         .record_count(file.row_count)
         .file_size_in_bytes(file.size_bytes)
         .column_sizes(sizes)
@@ -306,8 +430,7 @@ fn to_iceberg(file: &DataFile, schema: &Schema, partition_type: &StructType) -> 
 fn from_iceberg(
     entry: &ManifestEntry,
     spec_id: i32,
-    partition_type: &StructType,
-    days: &[bool],
+    partition: Vec<Option<Value>>,
     manifest: &str,
 ) -> Result<DataFile> {
     let file = entry.data_file();
@@ -323,6 +446,97 @@ fn from_iceberg(
             ),
         ));
     }
+    Ok(DataFile {
+        location: file.file_path().to_owned(),
+        size_bytes: file.file_size_in_bytes(),
+        row_count: file.record_count(),
+        spec_id,
+        partition,
+        columns: column_statistics(file),
+        sort_order_id: file.sort_order_id(),
+        split_offsets: file.split_offsets().unwrap_or_default().to_vec(),
+    })
+}
+
+fn deletes_from_iceberg(
+    entry: &ManifestEntry,
+    spec_id: i32,
+    partition: Vec<Option<Value>>,
+    sequence_number: i64,
+    manifest: &str,
+) -> Result<DeleteFile> {
+    let file = entry.data_file();
+    let content = match (file.content_type(), file.file_format()) {
+        (DataContentType::Data, _) => {
+            return Err(corrupt(manifest, "a manifest of delete files lists a data file"));
+        }
+        (DataContentType::PositionDeletes, DataFileFormat::Puffin) => {
+            let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+            let place = (number(file.content_offset()), number(file.content_size_in_bytes()));
+            let (Some(data_file), (Some(offset), Some(length))) = (file.referenced_data_file(), place) else {
+                return Err(corrupt(
+                    manifest,
+                    "a deletion vector without its place or its data file",
+                ));
+            };
+            DeleteContent::Vector {
+                data_file,
+                offset,
+                length,
+            }
+        }
+        (DataContentType::PositionDeletes, DataFileFormat::Parquet) => DeleteContent::Positions {
+            data_file: file.referenced_data_file().or_else(|| only_path(file)),
+        },
+        (DataContentType::EqualityDeletes, DataFileFormat::Parquet) => DeleteContent::Equality {
+            field_ids: match file.equality_ids() {
+                Some(ids) if !ids.is_empty() => ids,
+                _ => return Err(corrupt(manifest, "an equality delete file without columns")),
+            },
+        },
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "delete file \"{}\" is not a Parquet file, which is not supported",
+                    file.file_path()
+                ),
+            ));
+        }
+    };
+    Ok(DeleteFile {
+        location: file.file_path().to_owned(),
+        size_bytes: file.file_size_in_bytes(),
+        row_count: file.record_count(),
+        spec_id,
+        partition,
+        sequence_number,
+        content,
+    })
+}
+
+/// The path all position deletes of a file have, if its bounds say there is only one.
+fn only_path(file: &IcebergDataFile) -> Option<String> {
+    let (lower, upper) = (
+        file.lower_bounds().get(&DELETED_FILE_ID)?,
+        file.upper_bounds().get(&DELETED_FILE_ID)?,
+    );
+    match (
+        value(lower.data_type(), lower.literal()),
+        value(upper.data_type(), upper.literal()),
+    ) {
+        (Some(Value::String(lower)), Some(Value::String(upper))) if lower == upper => Some(lower),
+        _ => None,
+    }
+}
+
+fn partition(
+    entry: &ManifestEntry,
+    partition_type: &StructType,
+    days: &[bool],
+    manifest: &str,
+) -> Result<Vec<Option<Value>>> {
+    let file = entry.data_file();
     if file.partition().fields().len() != partition_type.fields().len() {
         return Err(corrupt(manifest, "a partition tuple does not fit its spec"));
     }
@@ -345,16 +559,7 @@ fn from_iceberg(
             other => other,
         });
     }
-    Ok(DataFile {
-        location: file.file_path().to_owned(),
-        size_bytes: file.file_size_in_bytes(),
-        row_count: file.record_count(),
-        spec_id,
-        partition,
-        columns: column_statistics(file),
-        sort_order_id: file.sort_order_id(),
-        split_offsets: file.split_offsets().unwrap_or_default().to_vec(),
-    })
+    Ok(partition)
 }
 
 /// The statistics of the columns whose values and nulls were counted; without both counts nothing safe can be said.

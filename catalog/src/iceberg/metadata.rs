@@ -29,16 +29,33 @@ pub(crate) struct NewSnapshot {
     pub(crate) id: i64,
     pub(crate) manifest_list: String,
     pub(crate) timestamp_ms: i64,
-    /// What this commit added.
-    pub(crate) added: SnapshotTotals,
+    pub(crate) changes: SnapshotChanges,
 }
 
-/// Files, rows and bytes.
+/// What a commit added and took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotChanges {
+    pub(crate) added: SnapshotTotals,
+    pub(crate) removed: SnapshotTotals,
+    /// Files of position deletes, with the rows they name.
+    pub(crate) added_deletes: SnapshotTotals,
+    pub(crate) removed_deletes: SnapshotTotals,
+}
+
+/// Files, with the sums of their rows and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotTotals {
     pub(crate) files: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+}
+
+impl SnapshotTotals {
+    pub(crate) fn add(&mut self, rows: u64, bytes: u64) {
+        self.files += 1;
+        self.rows += rows;
+        self.bytes += bytes;
+    }
 }
 
 impl Metadata {
@@ -281,7 +298,7 @@ impl Metadata {
             .with_sequence_number(self.inner.next_sequence_number())
             .with_timestamp_ms(new.timestamp_ms)
             .with_manifest_list(new.manifest_list)
-            .with_summary(append_summary(parent.map(|snapshot| snapshot.summary()), new.added))
+            .with_summary(summary(parent.map(|snapshot| snapshot.summary()), new.changes))
             .with_schema_id(self.inner.current_schema_id())
             .build()
     }
@@ -295,24 +312,50 @@ fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
     Ok((Metadata { inner }, expired.map(|entry| entry.metadata_file).collect()))
 }
 
-/// The summary of an append. Totals go on from the parent's; one the parent lacks stays unknown.
-fn append_summary(parent: Option<&Summary>, added: SnapshotTotals) -> Summary {
+/// The summary of a snapshot. Totals go on from the parent's; one the parent lacks stays unknown.
+fn summary(parent: Option<&Summary>, changes: SnapshotChanges) -> Summary {
+    let SnapshotChanges {
+        added,
+        removed,
+        added_deletes,
+        removed_deletes,
+    } = changes;
     let mut properties = HashMap::from([
-        ("added-data-files".to_owned(), added.files.to_string()),
-        ("added-records".to_owned(), added.rows.to_string()),
-        ("added-files-size".to_owned(), added.bytes.to_string()),
         ("engine-name".to_owned(), "staffa".to_owned()),
         ("engine-version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("added-data-files".to_owned(), added.files.to_string()),
+        ("added-records".to_owned(), added.rows.to_string()),
+        (
+            "added-files-size".to_owned(),
+            (added.bytes + added_deletes.bytes).to_string(),
+        ),
     ]);
-    let totals = [
-        ("total-data-files", added.files),
-        ("total-records", added.rows),
-        ("total-files-size", added.bytes),
-        ("total-delete-files", 0),
-        ("total-position-deletes", 0),
-        ("total-equality-deletes", 0),
+    let optional = [
+        ("deleted-data-files", removed.files),
+        ("deleted-records", removed.rows),
+        ("removed-files-size", removed.bytes + removed_deletes.bytes),
+        ("added-delete-files", added_deletes.files),
+        ("added-position-delete-files", added_deletes.files),
+        ("added-position-deletes", added_deletes.rows),
+        ("removed-delete-files", removed_deletes.files),
+        ("removed-position-delete-files", removed_deletes.files),
+        ("removed-position-deletes", removed_deletes.rows),
     ];
-    for (key, more) in totals {
+    let there = optional.into_iter().filter(|(_, number)| *number > 0);
+    properties.extend(there.map(|(key, number)| (key.to_owned(), number.to_string())));
+    let totals = [
+        ("total-data-files", added.files, removed.files),
+        ("total-records", added.rows, removed.rows),
+        (
+            "total-files-size",
+            added.bytes + added_deletes.bytes,
+            removed.bytes + removed_deletes.bytes,
+        ),
+        ("total-delete-files", added_deletes.files, removed_deletes.files),
+        ("total-position-deletes", added_deletes.rows, removed_deletes.rows),
+        ("total-equality-deletes", 0, 0),
+    ];
+    for (key, more, less) in totals {
         let before = match parent {
             None => Some(0),
             Some(parent) => parent
@@ -320,12 +363,18 @@ fn append_summary(parent: Option<&Summary>, added: SnapshotTotals) -> Summary {
                 .get(key)
                 .and_then(|text| text.parse::<u64>().ok()),
         };
-        if let Some(total) = before.and_then(|before| before.checked_add(more)) {
+        let after = before.and_then(|before| before.checked_add(more)?.checked_sub(less));
+        if let Some(total) = after {
             properties.insert(key.to_owned(), total.to_string());
         }
     }
+    let takes_away = removed.files > 0 || added_deletes.files > 0;
     Summary {
-        operation: Operation::Append,
+        operation: match (added.files > 0, takes_away) {
+            (_, false) => Operation::Append,
+            (false, true) => Operation::Delete,
+            (true, true) => Operation::Overwrite,
+        },
         additional_properties: properties,
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
 use uuid::Uuid;
 
 use crate::alter::TableChange;
-use crate::file::DataFile;
+use crate::file::{DataFile, LiveFile};
 use crate::name::TableName;
 use crate::schema::ViewDefinition;
 use crate::table::TableVersion;
@@ -54,13 +55,89 @@ pub(crate) struct TableDelta {
     pub(crate) changes: Vec<TableChange>,
     /// Whether one of them was allowed after a look at the rows: then others must not have changed rows meanwhile.
     pub(crate) rows_checked: bool,
+    pub(crate) files: FileChanges,
+}
+
+/// What a transaction did to the rows of one table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileChanges {
     pub(crate) added: Vec<Arc<DataFile>>,
+    /// Committed files whose rows are all deleted, as they were when that was done; by location.
+    pub(crate) removed: BTreeMap<String, Arc<LiveFile>>,
+    /// Rows deleted in files that stay, committed ones and own ones; by location.
+    pub(crate) deleted: BTreeMap<String, DeletedRows>,
+}
+
+/// Rows a transaction deleted in one file. Every one of them was there before.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletedRows {
+    /// The file as it was when the first of them was deleted.
+    pub(crate) file: Arc<LiveFile>,
+    pub(crate) rows: Arc<RoaringTreemap>,
+}
+
+impl FileChanges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && !self.has_deletes()
+    }
+
+    pub(crate) fn has_deletes(&self) -> bool {
+        !self.removed.is_empty() || !self.deleted.is_empty()
+    }
+
+    fn is_own(&self, location: &str) -> bool {
+        self.added.iter().any(|file| file.location == location)
+    }
+
+    /// The files a reader of the transaction sees when these are the committed ones.
+    pub(crate) fn over(&self, committed: &[Arc<LiveFile>]) -> Vec<Arc<LiveFile>> {
+        let kept = committed
+            .iter()
+            .filter(|file| !self.removed.contains_key(&file.location))
+            .cloned();
+        let own = self
+            .added
+            .iter()
+            .map(|file| Arc::new(LiveFile::whole(file.clone(), i64::MAX)));
+        kept.chain(own)
+            .map(|file| match self.deleted.get(&file.location) {
+                None => file,
+                Some(deleted) => Arc::new(LiveFile {
+                    own_deletes: Some(deleted.rows.clone()),
+                    ..LiveFile::clone(&file)
+                }),
+            })
+            .collect()
+    }
+
+    /// Deletes rows that were there, of a file as a reader of the transaction sees it.
+    pub(crate) fn delete_rows(&mut self, file: &Arc<LiveFile>, rows: &RoaringTreemap) {
+        let deleted = self
+            .deleted
+            .entry(file.location.clone())
+            .or_insert_with(|| DeletedRows {
+                file: file.clone(),
+                rows: Arc::default(),
+            });
+        *Arc::make_mut(&mut deleted.rows) |= rows;
+    }
+
+    /// Deletes all rows that are left of a file.
+    pub(crate) fn remove(&mut self, file: &Arc<LiveFile>) {
+        self.deleted.remove(&file.location);
+        match self.is_own(&file.location) {
+            true => self.added.retain(|added| added.location != file.location),
+            false => {
+                self.removed.insert(file.location.clone(), file.clone());
+            }
+        }
+    }
 }
 
 impl TableDelta {
     /// Whether at most its name is another.
     pub(crate) fn is_unchanged(&self) -> bool {
-        self.origin.is_some() && self.changes.is_empty() && self.added.is_empty()
+        self.origin.is_some() && self.changes.is_empty() && self.files.is_empty()
     }
 }
 

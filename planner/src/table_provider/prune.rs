@@ -16,7 +16,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{ColumnStatistics, DataFile, PartitionField, Table, Transform, Value};
+use staffa_catalog::{ColumnStatistics, DataFile, LiveFile, PartitionField, Table, Transform, Value};
 
 use super::positions_by_id;
 use super::statistics::may_hold_nan;
@@ -26,7 +26,7 @@ use crate::write::storage_transform;
 
 /// The files that are left, and how many each kind of knowledge took away.
 pub(super) struct Pruned {
-    pub files: Vec<Arc<DataFile>>,
+    pub files: Vec<Arc<LiveFile>>,
     pub by_partition: usize,
     pub by_statistics: usize,
 }
@@ -34,7 +34,7 @@ pub(super) struct Pruned {
 pub(super) fn prune(
     table: &Table,
     schema: &SchemaRef,
-    files: &[Arc<DataFile>],
+    files: &[Arc<LiveFile>],
     predicate: Option<&Arc<dyn PhysicalExpr>>,
 ) -> Result<Pruned> {
     let all = || Pruned {
@@ -85,7 +85,7 @@ pub(super) fn prune(
 struct Files<'a> {
     table: &'a Table,
     schema: &'a SchemaRef,
-    files: &'a [Arc<DataFile>],
+    files: &'a [Arc<LiveFile>],
     positions: HashMap<i32, usize>,
     /// Whether bounds and null counts of columns are looked at, or partition values only.
     use_bounds: bool,

@@ -1,7 +1,7 @@
 //! What the catalog knows of a file, as DataFusion's statistics.
 //!
-//! Row and null counts are exact: there are no row-level deletes. A bound is exact only when it is a value of the column;
-//! DataFusion answers `min()` and `max()` from exact ones. NaN is larger than every number in SQL and outside the bounds
+//! Row and null counts are exact in a file without row-level deletes. A bound is exact only when it is a value of the
+//! column, and no row-level delete can have taken that away; DataFusion answers `min()` and `max()` from exact ones. NaN is larger than every number in SQL and outside the bounds
 //! of Iceberg, so a float column has an upper bound only where it is known to hold no NaN.
 
 use std::collections::HashMap;
@@ -10,13 +10,13 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{DataFile, Table, Transform};
+use staffa_catalog::{DataFile, LiveFile, Table, Transform};
 
 use super::positions_by_id;
 use crate::literal::scalar_of_value;
 
 /// Statistics of one file, in the order of the table's columns.
-pub(super) fn of_file(table: &Table, schema: &Schema, file: &DataFile) -> Statistics {
+pub(super) fn of_file(table: &Table, schema: &Schema, file: &LiveFile) -> Statistics {
     let mut statistics = Statistics::new_unknown(schema);
     statistics.num_rows = Precision::Exact(to_usize(file.row_count));
     statistics.total_byte_size = Precision::Inexact(to_usize(file.size_bytes));
@@ -47,15 +47,22 @@ pub(super) fn of_file(table: &Table, schema: &Schema, file: &DataFile) -> Statis
             column.min_value = column.min_value.clone().to_inexact();
         }
     }
+    if file.has_deletes() {
+        statistics = statistics.to_inexact();
+        statistics.num_rows = Precision::Inexact(to_usize(file.row_count - file.deleted_count()));
+    }
     statistics
 }
 
 /// Statistics of all files together.
-pub(super) fn of_files(table: &Table, schema: &Schema, files: &[std::sync::Arc<DataFile>]) -> Statistics {
+pub(super) fn of_files(table: &Table, schema: &Schema, files: &[std::sync::Arc<LiveFile>]) -> Statistics {
     let mut total = Statistics::new_unknown(schema);
-    let rows: u64 = files.iter().map(|file| file.row_count).sum();
+    let rows: u64 = files.iter().map(|file| file.row_count - file.deleted_count()).sum();
     let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
-    total.num_rows = Precision::Exact(to_usize(rows));
+    total.num_rows = match files.iter().any(|file| file.has_deletes()) {
+        true => Precision::Inexact(to_usize(rows)),
+        false => Precision::Exact(to_usize(rows)),
+    };
     total.total_byte_size = Precision::Inexact(to_usize(bytes));
     let mut columns: Option<Vec<ColumnStatistics>> = None;
     for file in files {

@@ -96,6 +96,7 @@ impl Fixture {
             projection: None,
             predicate: None,
             limit: None,
+            address: None,
             target_partitions: 2,
             output_ordering: Vec::new(),
             options: ScanOptions::default(),
@@ -113,6 +114,8 @@ impl Fixture {
             row_count: file.row_count,
             statistics: Some(Arc::new(statistics)),
             constants: HashMap::new(),
+            deleted: None,
+            number: 0,
         }
     }
 }
@@ -383,4 +386,97 @@ async fn a_users_own_file_is_read_anew_when_it_changes() {
     }
     let outside = crate::parquet_schema(f.scan.stores(), "/etc/passwd").await.unwrap_err();
     assert_eq!(outside.kind(), ErrorKind::Forbidden);
+}
+
+#[tokio::test]
+async fn deleted_rows_are_skipped_whatever_else_is_pruned() {
+    let f = fixture();
+    let files = [f.write(0, 25_000).await, f.write(100_000, 5_000).await];
+    for (deleted, pushdown) in [(1, false), (7, false), (7, true), (25_000, true), (2, true)] {
+        let is_deleted = |position: u64| position % deleted == 0 || (9_990..10_010).contains(&position);
+        for (op, bound) in [
+            (None, 0),
+            (Some(Operator::Gt), 12_345),
+            (Some(Operator::Lt), 9_995),
+            (Some(Operator::GtEq), 104_000),
+        ] {
+            let mut request = f.request(&files);
+            for (number, file) in request.files.iter_mut().enumerate() {
+                let rows: RoaringTreemap = (0..file.row_count).filter(|row| is_deleted(*row)).collect();
+                file.deleted = Some(Arc::new(rows));
+                file.number = number as i32 + 5;
+            }
+            request.address = Some(RowAddress {
+                file: "f".to_owned(),
+                position: "p".to_owned(),
+            });
+            request.options.pushdown_filters = pushdown;
+            request.projection = Some(vec![5, 0, 4]);
+            request.predicate = op.and_then(|op| compare("id", 0, op, ScalarValue::Int64(Some(bound))));
+            let plan = f.scan.plan(request).unwrap();
+            let passes = |id: i64| match op {
+                None => true,
+                Some(Operator::Gt) => id > bound,
+                Some(Operator::Lt) => id < bound,
+                _ => id >= bound,
+            };
+            let mut expected: Vec<(i32, i64, i64)> = Vec::new();
+            for (number, start, rows) in [(5, 0, 25_000), (6, 100_000, 5_000)] {
+                let live = (0..rows).filter(|position| !is_deleted(*position as u64) && passes(start + position));
+                expected.extend(live.map(|position| (number, position, start + position)));
+            }
+            let known = StatisticsContext::new()
+                .compute(plan.as_ref(), &StatisticsArgs::new())
+                .unwrap();
+            if op.is_none() {
+                assert_eq!(known.num_rows, Precision::Exact(expected.len()));
+            }
+            let rows = run(&plan).await;
+            let positions = rows.column(0).as_primitive::<Int64Type>();
+            let ids = rows.column(1).as_primitive::<Int64Type>();
+            let numbers = rows.column(2).as_primitive::<arrow::datatypes::Int32Type>();
+            let mut given: Vec<(i32, i64, i64)> = (0..rows.num_rows())
+                .map(|row| (numbers.value(row), positions.value(row), ids.value(row)))
+                .filter(|(_, _, id)| passes(*id))
+                .collect();
+            given.sort();
+            assert!(
+                given == expected,
+                "{deleted} {op:?} {pushdown}: {} for {}",
+                given.len(),
+                expected.len()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn equality_deletes_become_positions() {
+    let f = fixture();
+    let file = f.write(0, 3_000).await;
+    // Rows 10, 500 and 2,999 are there, the other is not; x is NaN in row 1,000.
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![10, 500, 70_000, 2_999, 1_000])),
+        Arc::new(Float64Array::from(vec![10.0, 500.0, 1.0, 2_999.0, f64::NAN])),
+    ];
+    let schema = Arc::new(Schema::new(vec![f.schema.field(0).clone(), f.schema.field(2).clone()]));
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
+    writer.write(&RecordBatch::try_new(schema, columns).unwrap()).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let location = format!("{}/deletes.parquet", f.base);
+    let size_bytes = bytes.len() as u64;
+    f.scan.stores().put(&location, bytes.into()).await.unwrap();
+    let delete = |field_ids: Vec<i32>| crate::RowDeletes::Equality {
+        location: location.clone(),
+        size_bytes,
+        row_count: 5,
+        field_ids,
+    };
+    let file = f.scan_file(&file);
+    let rows = f
+        .scan
+        .deleted_rows(&f.schema, &file, &[delete(vec![1, 3])])
+        .await
+        .unwrap();
+    assert_eq!(rows.iter().collect::<Vec<_>>(), [10, 500, 1_000, 2_999]);
 }
