@@ -1,6 +1,7 @@
 //! Statements that do something, one kind a file.
 
 pub(crate) mod alter;
+pub(crate) mod change;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod describe;

@@ -33,6 +33,7 @@ mod cpu;
 mod information_schema;
 mod objects;
 mod outcome;
+mod rerun;
 mod run;
 mod session;
 mod settings;

@@ -10,7 +10,7 @@ use staffa_planner::{
 };
 
 use crate::cancel::StatementGuard;
-use crate::command::{alter, copy, create, describe, drop, insert};
+use crate::command::{alter, change, copy, create, describe, drop, insert};
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
@@ -28,8 +28,12 @@ impl Session {
             // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
             return Box::pin(self.run(&inner, arguments.clone())).await;
         }
-        self.dispatch(&plan, parameters, prepared.statement().tag(), guard)
-            .await
+        let repeatable = self.transactions.ran.start(prepared, &parameters);
+        let outcome = self
+            .dispatch(&plan, parameters, prepared.statement().tag(), guard)
+            .await;
+        self.transactions.ran.end(repeatable, &outcome);
+        outcome
     }
 
     async fn dispatch(
@@ -48,6 +52,10 @@ impl Session {
             Plan::Insert(insert) => {
                 let rows = insert::insert(self, insert, &parameters, &guard).await?;
                 Ok(Outcome::Done(CommandTag::counted("INSERT 0", rows)))
+            }
+            Plan::Change(asked) => {
+                let rows = change::change(self, asked, &parameters, &guard).await?;
+                Ok(Outcome::Done(CommandTag::counted(tag, rows)))
             }
             Plan::CreateTableAs {
                 definition,

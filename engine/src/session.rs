@@ -110,6 +110,11 @@ impl Prepared {
         self.columns.as_deref()
     }
 
+    /// The types its client declared for its parameters.
+    pub(crate) fn declared(&self) -> &[Option<SqlType>] {
+        &self.declared
+    }
+
     /// Its text and syntax.
     pub fn statement(&self) -> &ParsedStatement {
         &self.statement

@@ -19,6 +19,7 @@ use staffa_catalog::{CatalogSnapshot, Transaction};
 use staffa_planner::{Error, ErrorKind, ParsedStatement, Result, StatementClass, TransactionClass, TransactionModes};
 
 use crate::outcome::{CommandTag, Notice, TransactionStatus};
+use crate::rerun::Ran;
 use crate::session::Session;
 use crate::settings::Settings;
 
@@ -32,6 +33,8 @@ pub(crate) struct Transactions {
     open: Option<Open>,
     /// The settings to go back to on ROLLBACK, as they were when the transaction began.
     saved: Option<Settings>,
+    /// For implicit transactions.
+    pub(crate) ran: Ran,
     /// Oldest first. A name may be there twice: the newer one hides the other.
     savepoints: Vec<Savepoint>,
 }
@@ -108,13 +111,14 @@ impl Session {
         if self.transactions.block == Block::None {
             self.transactions.block = Block::Implicit;
             self.transactions.saved = Some(self.settings.clone());
+            self.transactions.ran = Ran::Nothing;
         }
     }
 
     /// Commits the implicit transaction; does nothing inside a block.
     pub async fn end_implicit(&mut self) -> Result<()> {
         match self.transactions.block {
-            Block::Implicit => self.commit_open().await,
+            Block::Implicit => self.commit_implicit().await,
             _ => Ok(()),
         }
     }
@@ -374,7 +378,7 @@ impl Session {
     }
 
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.
-    async fn commit_open(&mut self) -> Result<()> {
+    pub(crate) async fn commit_open(&mut self) -> Result<()> {
         let open = self.transactions.open.take();
         self.transactions.block = Block::None;
         self.transactions.savepoints.clear();

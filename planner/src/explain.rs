@@ -82,6 +82,9 @@ pub fn explain(
     match target {
         ExplainTarget::Query(_) => {}
         ExplainTarget::Insert(insert) => tree = Node::above("Insert", &insert.table.name().to_string(), tree),
+        ExplainTarget::Change(change) => {
+            tree = Node::above(change.kind.name(), &change.table.name().to_string(), tree);
+        }
         ExplainTarget::CreateTableAs { definition, .. } => {
             tree = Node::above("Create Table", &definition.name.to_string(), tree);
         }

@@ -23,6 +23,7 @@ mod physical;
 mod plan;
 mod resolve;
 mod rewrite;
+mod row_changes;
 mod rules;
 mod scan_report;
 mod settings;
@@ -47,12 +48,14 @@ pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use physical::physical;
 pub use plan::plan;
+pub use row_changes::RowChanges;
 pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::{
-    DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan, SavepointAction,
-    TransactionModes,
+    ChangeKind, ChangePlan, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan,
+    SavepointAction, TransactionModes,
 };
-pub use write::{RowRules, check_row_rules, data_file, write_plan, write_spec};
+pub use table_provider::live_row_count;
+pub use write::{RowRules, change_plan, check_row_rules, data_file, write_plan, write_spec};

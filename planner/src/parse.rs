@@ -10,12 +10,13 @@ mod create;
 mod cursor;
 mod dialect;
 mod limits;
+mod merge;
 mod tokens;
 mod utility;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, NewName,
-    PartitionTerm, SortTerm,
+    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, MergeAction,
+    MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, SortTerm,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
@@ -108,6 +109,9 @@ impl ParsedStatement {
         match &self.ast {
             Ast::Query(_) => "SELECT",
             Ast::Insert(_) => "INSERT 0",
+            Ast::Update(_) => "UPDATE",
+            Ast::Delete(_) => "DELETE",
+            Ast::Merge(_) => "MERGE",
             Ast::CreateTable(create) if create.query.is_some() => "SELECT",
             Ast::CreateTable(_) => "CREATE TABLE",
             Ast::CreateView(_) => "CREATE VIEW",
@@ -158,7 +162,7 @@ impl ParsedStatement {
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(_) => StatementClass::Query,
-        Ast::Insert(_) => StatementClass::Write,
+        Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) => StatementClass::Write,
         Ast::Copy { from: true, .. } => StatementClass::Write,
         Ast::Copy { .. } => StatementClass::Query,
         Ast::CreateTable(_)

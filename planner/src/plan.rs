@@ -6,7 +6,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::parse::{Ast, ParsedStatement};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, alter, copy, ddl, dml, explain, prepare, query, set, transaction};
+use crate::statement::{Plan, alter, change, copy, ddl, dml, explain, merge, prepare, query, set, transaction};
 
 /// Resolves a statement against the context's snapshot.
 ///
@@ -28,6 +28,9 @@ pub(crate) fn of_ast<'a>(
         match ast {
             Ast::Query(body) => Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?)),
             Ast::Insert(insert) => Ok(Plan::Insert(dml::insert(scope, insert, declared).await?)),
+            Ast::Update(update) => Ok(Plan::Change(change::update(scope, update, declared).await?)),
+            Ast::Delete(delete) => Ok(Plan::Change(change::delete(scope, delete, declared).await?)),
+            Ast::Merge(merge) => Ok(Plan::Change(merge::merge(scope, merge, declared).await?)),
             Ast::CreateTable(create) => ddl::create_table(scope, create, declared).await,
             Ast::CreateView(create) => ddl::create_view(scope, create).await,
             Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),

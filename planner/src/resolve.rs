@@ -21,6 +21,7 @@ use staffa_catalog::{RelationKind, Table, TableName, View};
 pub(crate) use self::provider::Provider;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::statement::change::TARGET;
 use crate::statement::query::{self, Scope};
 use crate::table_provider::{StaffaTable, open_file};
 
@@ -181,6 +182,11 @@ pub(crate) fn load<'a>(
 
 async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn TableSource>>> {
     let context = scope.context;
+    if let (Some(target), [part]) = (&scope.target, name.0.as_slice())
+        && part.as_ident().is_some_and(|ident| ident.value == TARGET)
+    {
+        return Ok(Some(Arc::clone(target)));
+    }
     if let [part] = name.0.as_slice()
         && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style == Some('\''))
     {
@@ -238,6 +244,7 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         context: &context,
         text: &view.sql,
         views,
+        target: None,
     };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{SqlType, Table, TableDefinition, TableName};
+use staffa_catalog::{LiveFile, SqlType, Table, TableDefinition, TableName};
 
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
@@ -14,10 +14,12 @@ use crate::parse::ParsedStatement;
 use crate::statement::alter::AlterAction;
 
 pub(crate) mod alter;
+pub(crate) mod change;
 pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
+pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod set;
@@ -35,6 +37,8 @@ pub enum Plan {
     },
     /// `INSERT`
     Insert(InsertPlan),
+    /// `UPDATE`, `DELETE`, `MERGE`
+    Change(ChangePlan),
     /// `CREATE TABLE … AS`
     CreateTableAs {
         definition: TableDefinition,
@@ -177,11 +181,52 @@ pub struct InsertPlan {
     pub source: QueryPlan,
 }
 
+/// `UPDATE`, `DELETE`, `MERGE`: rows of a table that go, and rows that come.
+#[derive(Clone, Debug)]
+pub struct ChangePlan {
+    pub kind: ChangeKind,
+    /// All rows go, and `source` need not run.
+    pub everything: bool,
+    pub table: Arc<Table>,
+    /// The files of the table, in the order of the numbers in the rows' addresses.
+    pub files: Arc<Vec<Arc<LiveFile>>>,
+    /// Addresses of rows, for MERGE what to do with each, and except for DELETE the new row in the order and types of the
+    /// table's columns.
+    pub source: QueryPlan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Update,
+    Delete,
+    Merge,
+}
+
+impl ChangeKind {
+    /// The columns of a change's source before the new row.
+    pub(crate) fn leading_columns(self) -> usize {
+        match self {
+            ChangeKind::Update | ChangeKind::Delete => 2,
+            ChangeKind::Merge => 3,
+        }
+    }
+
+    /// As EXPLAIN shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ChangeKind::Update => "Update",
+            ChangeKind::Delete => "Delete",
+            ChangeKind::Merge => "Merge",
+        }
+    }
+}
+
 /// What `EXPLAIN` explains.
 #[derive(Clone, Debug)]
 pub enum ExplainTarget {
     Query(Box<QueryPlan>),
     Insert(Box<InsertPlan>),
+    Change(Box<ChangePlan>),
     CreateTableAs {
         definition: Box<TableDefinition>,
         source: Box<QueryPlan>,
@@ -260,9 +305,11 @@ impl Plan {
                 &query.parameters
             }
             Plan::Insert(insert) => &insert.source.parameters,
+            Plan::Change(change) => &change.source.parameters,
             Plan::Explain { target, .. } => match target {
                 ExplainTarget::Query(query) => &query.parameters,
                 ExplainTarget::Insert(insert) => &insert.source.parameters,
+                ExplainTarget::Change(change) => &change.source.parameters,
                 ExplainTarget::CreateTableAs { source, .. } => &source.parameters,
             },
             _ => &[],

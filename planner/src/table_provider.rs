@@ -222,6 +222,15 @@ pub(crate) async fn scan_file(
     Ok(scanned)
 }
 
+/// The rows of a file that are not deleted.
+pub async fn live_row_count(context: &PlanContext, table: &Table, file: &LiveFile) -> Result<u64> {
+    if !file.has_deletes() {
+        return Ok(file.row_count);
+    }
+    let schema = table_arrow_schema(table.schema(), &context.time_zone);
+    Ok(scan_file(&context.scan, table, &schema, file, 0).await?.live_count())
+}
+
 /// The catalog's delete file in storage's words.
 fn row_deletes(delete: &DeleteFile) -> RowDeletes {
     let location = delete.location.clone();

@@ -20,6 +20,8 @@ use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::literal::value_of_scalar;
 use crate::physical::physical;
+use crate::row_changes::{RowChanges, RowChangesExec};
+use crate::statement::{ChangeKind, ChangePlan};
 use crate::types::table_arrow_schema;
 
 /// The checks a table makes on its rows: NOT NULL, lengths, digits.
@@ -88,6 +90,28 @@ pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan)
         });
     let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
     sorted(table, physical(context, plan).await?)
+}
+
+/// The operators of an UPDATE, DELETE or MERGE: those of the new rows for a writer, and where they note the rows that go.
+///
+/// `plan` is the plan's source after `bind`.
+pub async fn change_plan(
+    context: &PlanContext,
+    change: &ChangePlan,
+    plan: LogicalPlan,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<RowChanges>)> {
+    let changes = Arc::new(RowChanges::default());
+    let rules = match change.kind {
+        ChangeKind::Delete => None,
+        ChangeKind::Update | ChangeKind::Merge => Some(RowRules::new(&change.table)),
+    };
+    let rows = physical(context, plan).await?;
+    let noted = Arc::new(RowChangesExec::new(rows, change.kind, rules, Arc::clone(&changes))?);
+    let plan = match change.kind {
+        ChangeKind::Delete => noted,
+        ChangeKind::Update | ChangeKind::Merge => sorted(&change.table, noted)?,
+    };
+    Ok((plan, changes))
 }
 
 fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

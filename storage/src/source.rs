@@ -59,7 +59,7 @@ pub struct ScanFile {
 
 impl ScanFile {
     /// The rows a scan gives.
-    fn live_count(&self) -> u64 {
+    pub fn live_count(&self) -> u64 {
         // Foreign delete files may name rows that the data file never had.
         let deleted = self
             .deleted

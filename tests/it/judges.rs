@@ -3,7 +3,7 @@
 use crate::support::{Server, python};
 
 /// Tables with every type, every transform, several commits, and names that need quoting.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 20] = [
     "create table plain (i int, t text)",
     "insert into plain select i, 'row ' || i::text from generate_series(1, 1000) as g(i)",
     "insert into plain values (null, null), (-1, '')",
@@ -23,6 +23,13 @@ const TABLES: [&str; 14] = [
     "insert into parted values (-1, null, null, null, null), (-2, '1950-06-01 01:02:03', '1950-06-01', -350, 'ü€𝄞x')",
     "create table by_value (y date, h timestamp, b text) partition by (year(y), hour(h), b)",
     "insert into by_value values ('1969-12-31', '1969-12-31 23:30:00', 'a/b=c %'), ('2024-05-05', '2024-05-05 05:05:05', ''), (null, null, null)",
+    "create table changed (id int not null, grp int, name text, at timestamp) partition by (truncate(10, grp)) sorted by (id)",
+    "insert into changed select i, i % 40, 'n' || i, to_timestamp(1704067200 + i * 3600)::timestamp from generate_series(1, 2000) as g(i)",
+    "delete from changed where id % 7 = 0 or grp between 20 and 29",
+    "update changed set name = name || '!', grp = grp + 5, at = null where id % 11 = 0",
+    "merge into changed using (select i, 'm' || i as m from generate_series(1990, 2010) as g(i)) s on s.i = changed.id \
+     when matched and s.i % 2 = 0 then delete when matched then update set name = s.m when not matched then insert values (s.i, 1, s.m)",
+    "delete from changed where id in (1, 2, 3)",
     "create table \"Odd Näme\" as select 1 as \"Col A\", 'x' as \"select\"",
 ];
 
@@ -40,6 +47,55 @@ fn pyiceberg_and_duckdb_read_every_table() {
         &["--data", &data, "--url", &server.url("staffa"), "--duckdb"],
     );
     println!("{text}");
-    assert!(text.contains("6 tables"), "{text}");
+    assert!(text.contains("7 tables"), "{text}");
+    server.assert_well();
+}
+
+/// Rows that another engine deleted are gone, whichever way it says so, and deletes of ours come on top.
+#[test]
+fn deletes_of_other_engines_are_read() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    for table in ["by_position", "by_value"] {
+        for sql in [
+            format!("create table {table} (day date, id int, t text) partition by (day)"),
+            format!(
+                "insert into {table} select date '2024-01-01' + i % 2, i, 't' || i from generate_series(0, 9) as g(i)"
+            ),
+            format!(
+                "insert into {table} select date '2024-01-01' + i % 2, i, 't' || i from generate_series(10, 19) as g(i)"
+            ),
+            format!("insert into {table} values ('2024-01-02', null, 'null')"),
+        ] {
+            let reply = wire.simple(&sql);
+            assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
+        }
+    }
+    let data = server.data().to_str().unwrap().to_owned();
+    python("judges/write_deletes.py", &["--data", &data]);
+    for (table, left) in [("by_position", "19|180|1"), ("by_value", "19|185|0")] {
+        let counted = format!("select count(*) || '|' || sum(id) || '|' || min(id) from {table}");
+        assert_eq!(wire.simple(&counted).value(), left, "{table}");
+    }
+    for sql in [
+        "insert into by_value values ('2024-01-02', 5, 'newer than the delete')",
+        "delete from by_value where id = 7",
+        "delete from by_position where id in (12, 13)",
+        "update by_position set t = 'again' where id = 14",
+    ] {
+        let reply = wire.simple(sql);
+        assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
+    }
+    for (table, left) in [("by_position", "17|155|1"), ("by_value", "19|183|0")] {
+        let counted = format!("select count(*) || '|' || sum(id) || '|' || min(id) from {table}");
+        assert_eq!(wire.simple(&counted).value(), left, "{table}");
+    }
+    // pyiceberg cannot read equality deletes.
+    assert!(wire.simple("drop table by_value").error.is_none());
+    let text = python(
+        "judges/read_tables.py",
+        &["--data", &data, "--url", &server.url("staffa"), "--duckdb"],
+    );
+    assert!(text.contains("1 tables"), "{text}");
     server.assert_well();
 }

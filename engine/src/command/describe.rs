@@ -24,6 +24,7 @@ pub(crate) async fn explain(
     let source: &QueryPlan = match target {
         ExplainTarget::Query(query) => query,
         ExplainTarget::Insert(insert) => &insert.source,
+        ExplainTarget::Change(change) => &change.source,
         ExplainTarget::CreateTableAs { source, .. } => source,
     };
     if options.analyze && !matches!(target, ExplainTarget::Query(_)) {

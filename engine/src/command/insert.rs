@@ -80,10 +80,7 @@ impl Writing {
     pub(crate) async fn finish(mut self, session: &mut Session, guard: &StatementGuard) -> Result<u64> {
         let written = guard.run(&mut self.task).await?;
         let rows = written.iter().map(|file| file.row_count).sum();
-        let files: Vec<DataFile> = written
-            .into_iter()
-            .map(|file| data_file(&self.table, file))
-            .collect::<Result<_>>()?;
+        let files = as_data_files(&self.table, written)?;
         session.transaction().await?.append(self.table.name(), files)?;
         Ok(rows)
     }
@@ -97,8 +94,13 @@ impl Writing {
     }
 }
 
+/// Written files as the catalog lists them.
+pub(crate) fn as_data_files(table: &Table, written: Vec<WrittenFile>) -> Result<Vec<DataFile>> {
+    written.into_iter().map(|file| data_file(table, file)).collect()
+}
+
 /// Runs all partitions of the plan at once, each into its own files.
-async fn write_all(
+pub(crate) async fn write_all(
     cpu: &CpuRuntime,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,

@@ -1,6 +1,9 @@
 //! The syntax trees of statements. Names are as written; folding to lower case happens when they are resolved.
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, DataType, Expr, Ident, Insert, ObjectName, Query, TableConstraint};
+use datafusion::sql::sqlparser::ast::{
+    Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, TableConstraint, TableFactor,
+    Update,
+};
 
 use super::ParsedStatement;
 use crate::explain::ExplainFormat;
@@ -10,6 +13,9 @@ use crate::statement::{DiscardTarget, SavepointAction, TransactionModes};
 pub(crate) enum Ast {
     Query(Box<Query>),
     Insert(Box<Insert>),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    Merge(Box<MergeAst>),
     CreateTable(Box<CreateTableAst>),
     CreateView(Box<CreateViewAst>),
     CreateSchema {
@@ -113,6 +119,41 @@ pub(crate) enum DropKind {
     Table,
     View,
     Schema,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MergeAst {
+    pub target: TableFactor,
+    pub source: TableFactor,
+    pub on: Expr,
+    pub clauses: Vec<MergeClause>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MergeClause {
+    pub rows: MergeRows,
+    pub condition: Option<Expr>,
+    pub action: MergeAction,
+}
+
+/// Which rows of the join a clause is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MergeRows {
+    Matched,
+    NotMatchedByTarget,
+    NotMatchedBySource,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum MergeAction {
+    Nothing,
+    Delete,
+    Update(Vec<Assignment>),
+    /// `None`: `DEFAULT VALUES`.
+    Insert {
+        columns: Vec<ObjectName>,
+        values: Option<Vec<Expr>>,
+    },
 }
 
 #[derive(Clone, Debug)]

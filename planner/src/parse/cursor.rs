@@ -176,6 +176,44 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// Tokens up to the next such word outside parentheses and CASE, or to the end, parsed by sqlparser.
+    pub(super) fn until<T>(
+        &mut self,
+        word: &str,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let end = self.index_of(word);
+        let value = self.delegate(self.at, end, read)?;
+        self.at = end;
+        Ok(value)
+    }
+
+    fn index_of(&self, word: &str) -> usize {
+        let mut depth = 0usize;
+        for ahead in 0..self.end - self.at {
+            match self.peek_at(ahead) {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth = depth.saturating_sub(1),
+                _ if self.is_word_at(ahead, "case") => depth += 1,
+                _ if self.is_word_at(ahead, "end") => depth = depth.saturating_sub(1),
+                _ if depth == 0 && self.is_word_at(ahead, word) => return self.at + ahead,
+                _ => {}
+            }
+        }
+        self.end
+    }
+
+    /// Whether these words stand next to each other anywhere before the end.
+    pub(super) fn has_words(&self, words: &[&str]) -> bool {
+        let ahead = 0..self.end - self.at;
+        ahead.into_iter().any(|start| {
+            words
+                .iter()
+                .enumerate()
+                .all(|(index, word)| self.is_word_at(start + index, word))
+        })
+    }
+
     /// The tokens inside the parentheses that open here, the parentheses included, parsed by sqlparser.
     pub(super) fn parentheses<T>(&mut self, read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
         let end = self.closing()?;

@@ -69,7 +69,13 @@ fn classes_and_tags() {
         ("unlisten *", Utility, "UNLISTEN"),
         ("explain analyze insert into t values (1)", Write, "EXPLAIN"),
         ("explain (analyze, format json) select 1", Query, "EXPLAIN"),
-        ("update t set a = 1", Utility, "UPDATE"),
+        ("update t set a = 1", Write, "UPDATE"),
+        ("delete from t", Write, "DELETE"),
+        (
+            "merge into t using u on true when matched then do nothing",
+            Write,
+            "MERGE",
+        ),
         ("deallocate all", Utility, "DEALLOCATE ALL"),
     ] {
         let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
+use super::merge::merge;
 use super::{alter, create, parse_one};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
@@ -22,8 +23,12 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         }
         return query(cursor);
     }
-    if word == "insert" {
-        return insert(cursor);
+    match word.as_str() {
+        "insert" => return insert(cursor),
+        "update" => return update(cursor),
+        "delete" => return delete(cursor),
+        "merge" => return merge(cursor),
+        _ => {}
     }
     if let Some((tag, what)) = refused(&word, cursor) {
         return Ok(unsupported(cursor, what, tag));
@@ -134,9 +139,6 @@ const KNOWN: &[&str] = &[
 /// Statements PostgreSQL has and Staffa has not: tag and name.
 fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
     Some(match word {
-        "update" => ("UPDATE", "UPDATE"),
-        "delete" => ("DELETE", "DELETE"),
-        "merge" => ("MERGE", "MERGE"),
         "truncate" => ("TRUNCATE TABLE", "TRUNCATE"),
         "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
         "fetch" => ("FETCH", "FETCH"),
@@ -197,6 +199,31 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let statement = cursor.rest(|parser| parser.parse_statement())?;
     match statement {
         Statement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+/// `WHERE CURRENT OF` needs a cursor, which sqlparser knows as little as we do.
+fn names_a_cursor(cursor: &Cursor<'_>) -> bool {
+    cursor.has_words(&["where", "current", "of"])
+}
+
+fn update(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if names_a_cursor(cursor) {
+        return Ok(unsupported(cursor, "WHERE CURRENT OF", "UPDATE"));
+    }
+    match cursor.rest(|parser| parser.parse_statement())? {
+        Statement::Update(update) => Ok(Ast::Update(Box::new(update))),
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn delete(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if names_a_cursor(cursor) {
+        return Ok(unsupported(cursor, "WHERE CURRENT OF", "DELETE"));
+    }
+    match cursor.rest(|parser| parser.parse_statement())? {
+        Statement::Delete(delete) => Ok(Ast::Delete(Box::new(delete))),
         _ => Err(cursor.unexpected()),
     }
 }

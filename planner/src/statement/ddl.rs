@@ -290,6 +290,7 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         context: scope.context,
         text: scope.text,
         views: vec![name.clone()],
+        target: None,
     };
     let query = query::plan(&inner, &create.query, &[]).await?;
     if !query.parameters.is_empty() {

@@ -225,7 +225,7 @@ pub(crate) fn as_stored(
 }
 
 /// Columns that are a literal in the query's own select list: `'2024-01-01'` there has no type yet.
-fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
+pub(super) fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
     fn is_literal(expression: &Expr) -> bool {
         match expression {
             Expr::Literal(..) => true,
@@ -240,7 +240,12 @@ fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
 }
 
 /// PostgreSQL casts on assignment only between types that belong together.
-fn check_assignable(name: &str, ty: &SqlType, actual: &arrow::datatypes::Field, untyped: bool) -> Result<()> {
+pub(super) fn check_assignable(
+    name: &str,
+    ty: &SqlType,
+    actual: &arrow::datatypes::Field,
+    untyped: bool,
+) -> Result<()> {
     if actual.data_type() == &DataType::Null {
         return Ok(());
     }

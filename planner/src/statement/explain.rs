@@ -21,6 +21,7 @@ pub(crate) async fn explain(scope: &Scope<'_>, asked: &ExplainAst, declared: &[O
     let target = match of_ast(scope, &asked.statement, declared).await? {
         Plan::Query(query) => ExplainTarget::Query(Box::new(query)),
         Plan::Insert(insert) => ExplainTarget::Insert(Box::new(insert)),
+        Plan::Change(change) => ExplainTarget::Change(Box::new(change)),
         Plan::CreateTableAs { definition, source, .. } => ExplainTarget::CreateTableAs {
             definition: Box::new(definition),
             source: Box::new(source),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use datafusion::common::{Column, DataFusionError};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use staffa_catalog::{SqlType, TableName};
@@ -27,6 +27,8 @@ pub(crate) struct Scope<'a> {
     pub text: &'a str,
     /// The views being expanded, outermost first.
     pub views: Vec<TableName>,
+    /// What [`TARGET`](crate::statement::change::TARGET) names.
+    pub target: Option<Arc<dyn TableSource>>,
 }
 
 impl<'a> Scope<'a> {
@@ -35,6 +37,7 @@ impl<'a> Scope<'a> {
             context,
             text,
             views: Vec::new(),
+            target: None,
         }
     }
 }

@@ -1,0 +1,118 @@
+//! UPDATE, DELETE and MERGE: which rows go and which come, both told to the transaction at the end.
+
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use roaring::RoaringTreemap;
+use staffa_catalog::{LiveFile, Table};
+use staffa_planner::{ChangeKind, ChangePlan, Error, Result, bind, change_plan, live_row_count, write_spec};
+
+use crate::cancel::StatementGuard;
+use crate::command::insert::{as_data_files, write_all};
+use crate::cpu::CpuRuntime;
+use crate::session::Session;
+
+/// Runs the statement; gives the number of rows it inserted, updated and deleted.
+pub(crate) async fn change(
+    session: &mut Session,
+    change: &ChangePlan,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<u64> {
+    if change.everything {
+        return remove_everything(session, change, guard).await;
+    }
+    let name = change.table.name();
+    let logical = bind(&change.source, parameters)?;
+    let prefix = match change.kind {
+        ChangeKind::Delete => None,
+        ChangeKind::Update | ChangeKind::Merge => {
+            Some(session.transaction().await?.begin_write(name).await?.data_prefix)
+        }
+    };
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let task_context = context.session.task_ctx();
+    let (planned, planning) = (change.clone(), context.clone());
+    let work = async move { change_plan(&planning, &planned, logical).await };
+    let (plan, changes) = guard.run(session.warehouse.planning().run(work)).await?;
+
+    let cpu = session.warehouse.cpu().clone();
+    let written = match prefix {
+        None => {
+            let spawner = cpu.clone();
+            let task = cpu.spawn(async move { drain_all(&spawner, plan, task_context).await });
+            guard.run(task).await?;
+            Vec::new()
+        }
+        Some(prefix) => {
+            let options = session.warehouse.write_options().clone();
+            let spec = Arc::new(write_spec(&change.table, &prefix, options)?);
+            let (spawner, counter) = (cpu.clone(), session.file_counter());
+            let stores = session.warehouse.stores().clone();
+            let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec, counter).await });
+            guard.run(task).await?
+        }
+    };
+
+    let (gone, rows) = changes.take();
+    let mut whole: Vec<Arc<LiveFile>> = Vec::new();
+    let mut partly: Vec<(Arc<LiveFile>, RoaringTreemap)> = Vec::new();
+    for (number, positions) in gone {
+        let file = usize::try_from(number).ok().and_then(|number| change.files.get(number));
+        let file = Arc::clone(file.ok_or_else(|| Error::internal("a row of an unknown file"))?);
+        let live = guard.run(live_row_count(&context, &change.table, &file)).await?;
+        match positions.len() == live {
+            true => whole.push(file),
+            false => partly.push((file, positions)),
+        }
+    }
+    let files = as_data_files(&change.table, written)?;
+    let transaction = session.transaction().await?;
+    transaction.remove_files(name, &whole).await?;
+    transaction.delete_rows(name, partly).await?;
+    transaction.append(name, files)?;
+    Ok(rows)
+}
+
+/// DELETE without a condition reads no row.
+async fn remove_everything(session: &mut Session, change: &ChangePlan, guard: &StatementGuard) -> Result<u64> {
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let (table, files): (Arc<Table>, _) = (Arc::clone(&change.table), Arc::clone(&change.files));
+    let count = async move {
+        let mut rows = 0;
+        for file in files.iter() {
+            rows += live_row_count(&context, &table, file).await?;
+        }
+        Ok(rows)
+    };
+    let rows = guard.run(session.warehouse.planning().run(count)).await?;
+    let transaction = session.transaction().await?;
+    transaction.remove_files(change.table.name(), &change.files).await?;
+    Ok(rows)
+}
+
+/// Runs all partitions of a plan that gives no rows.
+async fn drain_all(cpu: &CpuRuntime, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<()> {
+    let mut partitions: FuturesUnordered<_> = (0..plan.properties().output_partitioning().partition_count())
+        .map(|partition| {
+            let (plan, context) = (Arc::clone(&plan), Arc::clone(&context));
+            cpu.spawn(async move {
+                let mut rows = plan.execute(partition, context)?;
+                while let Some(batch) = rows.next().await {
+                    batch?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    while let Some(done) = partitions.next().await {
+        done?;
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The operator under the writer of UPDATE, DELETE and MERGE: it notes which rows of the table go, by address, and lets
+//! the new rows through.
+//!
+//! ```text
+//! UPDATE, DELETE   file, position, new row          each address once: a row that several others match is changed once
+//! MERGE            file, position, action, new row  an address twice is an error
+//! ```
+//!
+//! All partitions share one note. It is complete when all of them have ended.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int8Type, Int32Type, Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use roaring::RoaringTreemap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::statement::ChangeKind;
+use crate::write::{RowRules, check_row_rules};
+
+/// What MERGE does with a row.
+pub(crate) mod action {
+    pub(crate) const NOTHING: i8 = 0;
+    pub(crate) const INSERT: i8 = 1;
+    pub(crate) const UPDATE: i8 = 2;
+    pub(crate) const DELETE: i8 = 3;
+}
+
+/// What a running UPDATE, DELETE or MERGE has done so far.
+#[derive(Debug, Default)]
+pub struct RowChanges {
+    done: Mutex<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    gone: BTreeMap<i32, RoaringTreemap>,
+    rows: u64,
+}
+
+impl RowChanges {
+    /// The rows that go, by the number of their file, and how many rows the statement touched.
+    pub fn take(&self) -> (BTreeMap<i32, RoaringTreemap>, u64) {
+        let Done { gone, rows } = std::mem::take(&mut *self.done.lock());
+        (gone, rows)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct RowChangesExec {
+    input: Arc<dyn ExecutionPlan>,
+    kind: ChangeKind,
+    /// The checks of new rows: of those that stay only.
+    rules: Option<RowRules>,
+    changes: Arc<RowChanges>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl RowChangesExec {
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        kind: ChangeKind,
+        rules: Option<RowRules>,
+        changes: Arc<RowChanges>,
+    ) -> Result<Self> {
+        let fields = input.schema();
+        let row: Vec<usize> = (kind.leading_columns()..fields.fields().len()).collect();
+        let schema = Arc::new(fields.project(&row)?);
+        let partitions = input.output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            input,
+            kind,
+            rules,
+            changes,
+            schema,
+            properties: Arc::new(properties),
+        })
+    }
+}
+
+impl DisplayAs for RowChangesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowChangesExec")
+    }
+}
+
+impl ExecutionPlan for RowChangesExec {
+    fn name(&self) -> &str {
+        "RowChangesExec"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(
+                input,
+                self.kind,
+                self.rules.clone(),
+                Arc::clone(&self.changes),
+            )?)),
+            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let (kind, rules) = (self.kind, self.rules.clone());
+        let (changes, schema) = (Arc::clone(&self.changes), Arc::clone(&self.schema));
+        let rows = input.map(move |batch| {
+            let batch = batch?;
+            let kept = match kind {
+                ChangeKind::Merge => merge(&changes, &batch)?,
+                ChangeKind::Update | ChangeKind::Delete => claim(&changes, &batch, kind)?,
+            };
+            let row: Vec<usize> = (kind.leading_columns()..batch.num_columns()).collect();
+            let batch = batch.project(&row)?.with_schema(Arc::clone(&schema))?;
+            let batch = filter_record_batch(&batch, &kept)?;
+            match &rules {
+                Some(rules) => Ok(check_row_rules(rules, &batch)?),
+                None => Ok(batch),
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}
+
+/// The addresses of a batch: a negative file number never occurs, and no address is null but in MERGE.
+fn addresses(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<(i32, u64)>> {
+    let wrong = || Error::internal("rows without addresses");
+    let files = batch
+        .column(0)
+        .as_primitive_opt::<Int32Type>()
+        .ok_or_else(wrong)?
+        .clone();
+    let positions = batch
+        .column(1)
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(wrong)?
+        .clone();
+    Ok(move |row| match files.is_null(row) || positions.is_null(row) {
+        true => None,
+        false => Some((files.value(row), u64::try_from(positions.value(row)).ok()?)),
+    })
+}
+
+/// Notes rows that go. Of an update the rows that were not noted before are kept, of a delete none.
+fn claim(changes: &RowChanges, batch: &RecordBatch, kind: ChangeKind) -> Result<BooleanArray> {
+    let address = addresses(batch)?;
+    let mut done = changes.done.lock();
+    let mut kept = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        let (file, position) = address(row).ok_or_else(|| Error::internal("a row without an address"))?;
+        let is_new = done.gone.entry(file).or_default().insert(position);
+        done.rows += u64::from(is_new);
+        kept.push(is_new && kind == ChangeKind::Update);
+    }
+    Ok(BooleanArray::from(kept))
+}
+
+/// Does what the action of each row says; keeps those that are inserted or updated.
+fn merge(changes: &RowChanges, batch: &RecordBatch) -> Result<BooleanArray> {
+    let address = addresses(batch)?;
+    let actions = batch
+        .column(2)
+        .as_primitive_opt::<Int8Type>()
+        .ok_or_else(|| Error::internal("rows without actions"))?;
+    let mut done = changes.done.lock();
+    let mut kept = Vec::with_capacity(batch.num_rows());
+    for (row, action) in actions.iter().enumerate() {
+        let action = action.unwrap_or(action::NOTHING);
+        if matches!(action, action::UPDATE | action::DELETE) {
+            let (file, position) = address(row).ok_or_else(|| Error::internal("a row without an address"))?;
+            if !done.gone.entry(file).or_default().insert(position) {
+                let message = "MERGE command cannot affect row a second time";
+                return Err(Error::new(ErrorKind::CardinalityViolation, message)
+                    .with_hint("Ensure that not more than one source row matches any one target row."));
+            }
+        }
+        done.rows += u64::from(action != action::NOTHING);
+        kept.push(matches!(action, action::INSERT | action::UPDATE));
+    }
+    Ok(BooleanArray::from(kept))
+}

@@ -1,0 +1,494 @@
+//! `DELETE` and `UPDATE`: a query that gives, for each row that changes, its address and what becomes of it.
+//!
+//! ```text
+//! delete from t using u where …         select t.file, t.position from t, u where …
+//! update t set b = e from u where …     select t.file, t.position, t.a, cast(e as type of b) as b from t, u where …
+//! ```
+//!
+//! The target is read under a name no text can hold, so that the same table in a subquery is read as always.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Cast, Expr as Logical, LogicalPlan, LogicalPlanBuilder};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+};
+use staffa_catalog::{LiveFile, SqlType, Table};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::{Ast, parse_one};
+use crate::resolve::{self, fold};
+use crate::rewrite::parameter_index;
+use crate::statement::dml::{check_assignable, literal_columns};
+use crate::statement::query::{self, Scope};
+use crate::statement::{ChangeKind, ChangePlan, QueryPlan};
+use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
+use crate::types::arrow_field;
+
+/// The name the target of a statement is read under.
+pub(crate) const TARGET: &str = "\u{1}target";
+
+pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
+    refuse_returning(delete.returning.is_some())?;
+    let from = match &delete.from {
+        FromTable::WithFromKeyword(from) if delete.tables.is_empty() => from,
+        _ => return Err(not_postgres()),
+    };
+    if !delete.order_by.is_empty() || delete.limit.is_some() || delete.output.is_some() {
+        return Err(not_postgres());
+    }
+    let target = Target::open(scope, one_table(from)?, "delete from").await?;
+    let mut select = target.query(target.address(), delete.using.clone().unwrap_or_default())?;
+    body(&mut select)?.selection.clone_from(&delete.selection);
+    let source = target.plan(scope, select, "DELETE", declared).await?;
+    refuse_computed(&source.logical, "DELETE")?;
+    Ok(ChangePlan {
+        kind: ChangeKind::Delete,
+        everything: delete.using.is_none() && delete.selection.is_none(),
+        table: target.table,
+        files: target.files,
+        source,
+    })
+}
+
+pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
+    refuse_returning(update.returning.is_some())?;
+    if !update.order_by.is_empty() || update.limit.is_some() || update.output.is_some() || update.or.is_some() {
+        return Err(not_postgres());
+    }
+    let from = match &update.from {
+        None => Vec::new(),
+        Some(UpdateTableFromKind::AfterSet(from)) => from.clone(),
+        Some(UpdateTableFromKind::BeforeSet(_)) => return Err(not_postgres()),
+    };
+    let target = Target::open(scope, one_table(std::slice::from_ref(&update.table))?, "update").await?;
+    let assigned = assignments(scope, &target.table, &update.assignments)?;
+    let declared = declared_by_targets(&target.table, &assigned, declared);
+    let mut items = target.address();
+    items.extend(target.columns());
+    let first = items.len();
+    items.extend(
+        assigned
+            .iter()
+            .enumerate()
+            .map(|(number, (_, value))| computed(number, value.clone())),
+    );
+    let mut select = target.query(items, from)?;
+    body(&mut select)?.selection.clone_from(&update.selection);
+    let source = target.plan(scope, select, "UPDATE", &declared).await?;
+    refuse_computed(&source.logical, "UPDATE")?;
+
+    let given = source.logical.schema().columns();
+    let literal = literal_columns(&source.logical);
+    let mut projected: Vec<Logical> = given[..2].iter().cloned().map(Logical::Column).collect();
+    for (index, column) in target.table.schema().columns.iter().enumerate() {
+        let value = match assigned.iter().position(|(target, _)| *target == index) {
+            None => Logical::Column(given[2 + index].clone()),
+            Some(number) => {
+                let untyped = literal.get(first + number).copied().unwrap_or(false);
+                cast_to_column(
+                    scope.context,
+                    &target.table,
+                    index,
+                    &source.logical,
+                    first + number,
+                    untyped,
+                )?
+            }
+        };
+        projected.push(value.alias(&column.name));
+    }
+    Ok(ChangePlan {
+        kind: ChangeKind::Update,
+        everything: false,
+        source: projected_plan(scope.context, source, projected)?,
+        table: target.table,
+        files: target.files,
+    })
+}
+
+/// What a statement changes.
+pub(super) struct Target {
+    pub(super) table: Arc<Table>,
+    pub(super) files: Arc<Vec<Arc<LiveFile>>>,
+    provider: Arc<StaffaTable>,
+    /// What the statement calls it.
+    pub(super) alias: Ident,
+    /// Its name as written, when it has parts and no alias: columns may be written with all of them.
+    qualified: Option<Vec<String>>,
+}
+
+impl Target {
+    pub(super) async fn open(scope: &Scope<'_>, factor: &TableFactor, verb: &str) -> Result<Target> {
+        let TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            with_hints,
+            version: None,
+            with_ordinality: false,
+            partitions,
+            json_path: None,
+            sample: None,
+            index_hints,
+        } = factor
+        else {
+            return Err(not_postgres());
+        };
+        if !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+            return Err(not_postgres());
+        }
+        let table = resolve::table(scope.context, name, scope.text)
+            .await
+            .map_err(|error| match error.kind() {
+                ErrorKind::WrongObjectType => Error::new(
+                    ErrorKind::ObjectNotInPrerequisiteState,
+                    format!("cannot {verb} view \"{}\"", resolve::shown(name)),
+                )
+                .with_detail("Views are not updatable."),
+                _ => error,
+            })?;
+        let provider = Arc::new(StaffaTable::open_addressed(scope.context, Arc::clone(&table)).await?);
+        let (alias, qualified) = match alias {
+            Some(TableAlias {
+                name: alias, columns, ..
+            }) if columns.is_empty() => (alias.clone(), None),
+            Some(_) => return Err(not_postgres()),
+            None => match name.0.last().and_then(ObjectNamePart::as_ident) {
+                Some(last) if name.0.len() > 1 => (last.clone(), Some(resolve::parts(name)?)),
+                Some(last) => (last.clone(), None),
+                None => return Err(not_postgres()),
+            },
+        };
+        Ok(Target {
+            table,
+            files: Arc::clone(provider.files()),
+            provider,
+            alias,
+            qualified,
+        })
+    }
+
+    fn column(&self, name: &str) -> Expr {
+        Expr::CompoundIdentifier(vec![self.alias.clone(), Ident::with_quote('"', name)])
+    }
+
+    /// The two columns that say where a row lies.
+    pub(super) fn address(&self) -> Vec<SelectItem> {
+        [ADDRESS_FILE, ADDRESS_POSITION]
+            .map(|name| SelectItem::UnnamedExpr(self.column(name)))
+            .into()
+    }
+
+    pub(super) fn position(&self) -> Expr {
+        self.column(ADDRESS_POSITION)
+    }
+
+    /// The table's own columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = SelectItem> {
+        let columns = &self.table.schema().columns;
+        columns
+            .iter()
+            .map(|column| SelectItem::UnnamedExpr(self.column(&column.name)))
+    }
+
+    /// The target as a relation of FROM.
+    pub(super) fn relation(&self) -> Result<TableFactor> {
+        let mut query = template()?;
+        let mut factor = body(&mut query)?.from.remove(0).relation;
+        if let TableFactor::Table { name, alias, .. } = &mut factor {
+            *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', TARGET))]);
+            *alias = Some(TableAlias {
+                explicit: true,
+                name: self.alias.clone(),
+                columns: Vec::new(),
+                at: None,
+            });
+        }
+        Ok(factor)
+    }
+
+    /// `SELECT items FROM target, from…`
+    fn query(&self, items: Vec<SelectItem>, from: Vec<TableWithJoins>) -> Result<Query> {
+        let mut query = template()?;
+        let relation = self.relation()?;
+        let select = body(&mut query)?;
+        select.projection = items;
+        select.from = vec![TableWithJoins {
+            relation,
+            joins: Vec::new(),
+        }];
+        select.from.extend(from);
+        Ok(query)
+    }
+
+    pub(super) async fn plan(
+        &self,
+        scope: &Scope<'_>,
+        mut query: Query,
+        statement: &str,
+        declared: &[Option<SqlType>],
+    ) -> Result<QueryPlan> {
+        if let Some(qualified) = &self.qualified {
+            let _ = query.visit(&mut Unqualify(qualified, &self.alias));
+        }
+        let scope = Scope {
+            context: scope.context,
+            text: scope.text,
+            views: scope.views.clone(),
+            target: Some(provider_as_source(Arc::clone(&self.provider) as _)),
+        };
+        query::plan(&scope, &query, declared).await.map_err(|error| {
+            // The address is the first column that an aggregate beside it leaves without a group.
+            let address = format!("\"{}.{ADDRESS_FILE}\"", fold(&self.alias));
+            match error.kind() {
+                ErrorKind::GroupingError if error.message().contains(&address) => aggregates(statement),
+                _ => error,
+            }
+        })
+    }
+}
+
+/// `s.t.a` of the target `s.t` is `t.a`.
+struct Unqualify<'a>(&'a [String], &'a Ident);
+
+impl VisitorMut for Unqualify<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expression
+            && parts.len() == self.0.len() + 1
+            && parts.iter().map(fold).zip(self.0).all(|(part, name)| part == *name)
+        {
+            let mut alias = self.1.clone();
+            alias.span = parts[0].span;
+            parts.splice(..self.0.len(), [alias]);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A column of a value that the statement computes.
+pub(super) fn computed(number: usize, value: Expr) -> SelectItem {
+    SelectItem::ExprWithAlias {
+        expr: value,
+        alias: Ident::with_quote('"', format!("\u{1}{number}")),
+    }
+}
+
+/// Targets by position in the table, each with its value: `(a, b) = (1, 2)` taken apart.
+pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]) -> Result<Vec<(usize, Expr)>> {
+    let mut all: Vec<(usize, Expr)> = Vec::new();
+    let mut add = |name: &ObjectName, value: Expr| {
+        let index = target_column(scope, table, name)?;
+        if all.iter().any(|(known, _)| *known == index) {
+            let column = &table.schema().columns[index].name;
+            let message = format!("multiple assignments to same column \"{column}\"");
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+        all.push((index, default_value(value)));
+        Ok(())
+    };
+    for assignment in given {
+        match &assignment.target {
+            AssignmentTarget::ColumnName(name) => add(name, assignment.value.clone())?,
+            AssignmentTarget::Tuple(names) => {
+                let values = row_values(&assignment.value, names.len())?;
+                for (name, value) in names.iter().zip(values) {
+                    add(name, value)?;
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+pub(super) fn target_column(scope: &Scope<'_>, table: &Table, name: &ObjectName) -> Result<usize> {
+    let parts = resolve::parts(name)?;
+    let column = parts.first().map(String::as_str).unwrap_or_default();
+    let found = table.schema().columns.iter().position(|known| known.name == column);
+    let located = |error: Error| match resolve::name_position(name, scope.text) {
+        Some(position) => error.with_position(position),
+        None => error,
+    };
+    match (found, parts.len()) {
+        (Some(index), 1) => Ok(index),
+        (Some(_), _) => Err(Error::unsupported("assigning to a part of a column is not supported")),
+        (None, _) => {
+            let message = format!(
+                "column \"{column}\" of relation \"{}\" does not exist",
+                table.name().name
+            );
+            Err(located(Error::new(ErrorKind::UndefinedColumn, message)))
+        }
+    }
+}
+
+/// The values of a row: of `(1, 2)`, `ROW(1, 2)`, or of a subquery, which then is asked once for each column.
+fn row_values(value: &Expr, count: usize) -> Result<Vec<Expr>> {
+    let values = match value {
+        Expr::Tuple(values) => values.clone(),
+        Expr::Nested(inner) if count == 1 => vec![(**inner).clone()],
+        Expr::Function(function) if resolve::shown(&function.name) == "row" => {
+            return Err(
+                Error::unsupported("ROW(…) in SET is not supported").with_hint("Write the values in parentheses.")
+            );
+        }
+        Expr::Subquery(query) => {
+            let items = match query.body.as_ref() {
+                SetExpr::Select(select) if select.distinct.is_none() => &select.projection,
+                _ => {
+                    return Err(Error::unsupported(
+                        "assigning several columns from this kind of subquery is not supported",
+                    ));
+                }
+            };
+            let of_one = |item: &SelectItem| match item {
+                SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => {
+                    let mut query = (**query).clone();
+                    body(&mut query)?.projection = vec![item.clone()];
+                    Ok(Expr::Subquery(Box::new(query)))
+                }
+                _ => Err(Error::unsupported(
+                    "* in a subquery that is assigned to several columns is not supported",
+                )),
+            };
+            items.iter().map(of_one).collect::<Result<Vec<_>>>()?
+        }
+        _ => {
+            let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+            return Err(Error::unsupported(message));
+        }
+    };
+    if values.len() != count {
+        return Err(Error::new(
+            ErrorKind::SyntaxError,
+            "number of columns does not match number of values",
+        ));
+    }
+    Ok(values)
+}
+
+/// `DEFAULT` is NULL: columns have no other default.
+pub(super) fn default_value(value: Expr) -> Expr {
+    match &value {
+        Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") => {
+            Expr::Value(datafusion::sql::sqlparser::ast::Value::Null.into())
+        }
+        _ => value,
+    }
+}
+
+/// A `$n` that stands alone gets its column's type.
+pub(super) fn declared_by_targets(
+    table: &Table,
+    assigned: &[(usize, Expr)],
+    declared: &[Option<SqlType>],
+) -> Vec<Option<SqlType>> {
+    let mut types = declared.to_vec();
+    for (target, value) in assigned {
+        let Some(index) = parameter_index(value).filter(|index| *index < crate::rewrite::PARAMETERS_MAX) else {
+            continue;
+        };
+        if types.len() <= index {
+            types.resize(index + 1, None);
+        }
+        if matches!(types[index], None | Some(SqlType::Unknown)) {
+            types[index] = Some(match &table.schema().columns[*target].ty {
+                SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
+                other => other.clone(),
+            });
+        }
+    }
+    types
+}
+
+/// A value of the source as one of a column of the table.
+pub(super) fn cast_to_column(
+    context: &PlanContext,
+    table: &Table,
+    index: usize,
+    source: &LogicalPlan,
+    from: usize,
+    untyped: bool,
+) -> Result<Logical> {
+    let column = &table.schema().columns[index];
+    check_assignable(&column.name, &column.ty, source.schema().field(from), untyped)?;
+    let field = Arc::new(arrow_field(&column.name, &column.ty, true, &context.time_zone));
+    let value = Logical::Column(source.schema().columns()[from].clone());
+    Ok(Logical::Cast(Cast::new_from_field(Box::new(value), field)))
+}
+
+/// NULL in a column's type.
+pub(super) fn null_of_column(context: &PlanContext, table: &Table, index: usize) -> Result<Logical> {
+    let column = &table.schema().columns[index];
+    let field = arrow_field(&column.name, &column.ty, true, &context.time_zone);
+    Ok(Logical::Literal(ScalarValue::try_new_null(field.data_type())?, None))
+}
+
+pub(super) fn projected_plan(context: &PlanContext, source: QueryPlan, projected: Vec<Logical>) -> Result<QueryPlan> {
+    let plan = LogicalPlanBuilder::from(source.logical).project(projected)?.build()?;
+    Ok(QueryPlan {
+        logical: crate::rules::analyse(context, plan)?,
+        parameters: source.parameters,
+        columns: Vec::new(),
+    })
+}
+
+fn aggregates(statement: &str) -> Error {
+    let message = format!("aggregate functions are not allowed in {statement}");
+    Error::new(ErrorKind::GroupingError, message)
+}
+
+/// What a value of the statement may not contain, told by what the query became.
+pub(super) fn refuse_computed(plan: &LogicalPlan, statement: &str) -> Result<()> {
+    let LogicalPlan::Projection(projection) = plan else {
+        return Ok(());
+    };
+    let refused = |kind: ErrorKind, what: &str| Err(Error::new(kind, format!("{what} are not allowed in {statement}")));
+    match projection.input.as_ref() {
+        LogicalPlan::Aggregate(_) => Err(aggregates(statement)),
+        LogicalPlan::Window(_) => refused(ErrorKind::WindowingError, "window functions"),
+        LogicalPlan::Unnest(_) => refused(ErrorKind::FeatureNotSupported, "set-returning functions"),
+        _ => Ok(()),
+    }
+}
+
+/// A query with one table in FROM, to be filled in.
+pub(super) fn template() -> Result<Query> {
+    match parse_one("select 1 from x", 0)?.ast {
+        Ast::Query(query) => Ok(*query),
+        _ => Err(Error::internal("a query was parsed as something else")),
+    }
+}
+
+pub(super) fn body(query: &mut Query) -> Result<&mut Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        _ => Err(Error::internal("not a SELECT")),
+    }
+}
+
+fn one_table(from: &[TableWithJoins]) -> Result<&TableFactor> {
+    match from {
+        [one] if one.joins.is_empty() => Ok(&one.relation),
+        _ => Err(not_postgres()),
+    }
+}
+
+fn refuse_returning(present: bool) -> Result<()> {
+    match present {
+        true => Err(Error::unsupported("RETURNING is not supported")),
+        false => Ok(()),
+    }
+}
+
+/// Forms of other databases that sqlparser takes.
+pub(super) fn not_postgres() -> Error {
+    Error::new(ErrorKind::SyntaxError, "the target of the statement must be one table")
+}

@@ -1,0 +1,304 @@
+//! `MERGE`: a join of the source and the target whose rows say which clause is theirs, if any.
+//!
+//! ```text
+//! select t.file, t.position,
+//!        case when t.position is not null and … then 0 when t.position is null and … then 1 end as clause,
+//!        t.a, t.b,                                 -- the target's row
+//!        case clause when 0 then e0 end, …         -- the values of the clauses, computed for their rows alone
+//! from s left join t on …
+//! ```
+//!
+//! Above it each column becomes `case clause when 0 then cast(e0 as type of a) when 1 then … end`.
+
+use datafusion::logical_expr::{Case, Expr as Logical};
+use datafusion::prelude::lit;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Ident, Join, JoinConstraint, JoinOperator, SelectItem, TableAlias, TableFactor,
+    TableWithJoins, Value,
+};
+use staffa_catalog::SqlType;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::{MergeAction, MergeAst, MergeClause, MergeRows};
+use crate::row_changes::action;
+use crate::statement::change::{
+    Target, assignments, body, cast_to_column, computed, declared_by_targets, default_value, not_postgres,
+    null_of_column, projected_plan, refuse_computed, target_column, template,
+};
+use crate::statement::dml::literal_columns;
+use crate::statement::query::Scope;
+use crate::statement::{ChangeKind, ChangePlan};
+
+/// A column of the source that is there when the source has a row.
+const THERE: &str = "\u{1}there";
+
+pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
+    check_reachable(&merge.clauses)?;
+    let target = Target::open(scope, &merge.target, "merge into").await?;
+    let mut clauses = Vec::with_capacity(merge.clauses.len());
+    for clause in &merge.clauses {
+        clauses.push(Clause::new(scope, &target, clause)?);
+    }
+    let assigned: Vec<(usize, Expr)> = clauses.iter().flat_map(|clause| clause.values.clone()).collect();
+    let declared = declared_by_targets(&target.table, &assigned, declared);
+
+    let by_source = merge
+        .clauses
+        .iter()
+        .any(|clause| clause.rows == MergeRows::NotMatchedBySource);
+    let (source, there) = source(&merge.source, by_source)?;
+    let which = clause_of(&merge.clauses, target.position(), there);
+    let mut items = target.address();
+    items.push(computed(0, which.clone()));
+    items.extend(target.columns());
+    let first = items.len();
+    let mut number = 0;
+    for (index, clause) in clauses.iter().enumerate() {
+        for (_, value) in &clause.values {
+            number += 1;
+            items.push(computed(number, guarded(&which, index, value.clone())));
+        }
+    }
+    let mut select = template()?;
+    let relation = TableWithJoins {
+        relation: source,
+        joins: vec![Join {
+            relation: target.relation()?,
+            global: false,
+            join_operator: join(&merge.clauses, merge.on.clone()),
+        }],
+    };
+    let query = body(&mut select)?;
+    query.projection = items;
+    query.from = vec![relation];
+    let source = target.plan(scope, select, "MERGE", &declared).await?;
+    refuse_computed(&source.logical, "MERGE")?;
+
+    let given = source.logical.schema().columns();
+    let literal = literal_columns(&source.logical);
+    let clause = || Box::new(Logical::Column(given[2].clone()));
+    let columns = &target.table.schema().columns;
+    let mut projected: Vec<Logical> = given[..2].iter().cloned().map(Logical::Column).collect();
+    let mut of_actions = Vec::new();
+    let mut of_columns: Vec<Vec<(Box<Logical>, Box<Logical>)>> = vec![Vec::new(); columns.len()];
+    let mut next = first;
+    for (index, known) in clauses.iter().enumerate() {
+        let when = || Box::new(lit(index as i32));
+        of_actions.push((when(), Box::new(lit(known.action))));
+        let from = next;
+        next += known.values.len();
+        if !matches!(known.action, action::INSERT | action::UPDATE) {
+            continue;
+        }
+        for (column, whens) in of_columns.iter_mut().enumerate() {
+            let value = match known.values.iter().position(|(target, _)| *target == column) {
+                Some(number) => {
+                    let untyped = literal.get(from + number).copied().unwrap_or(false);
+                    let at = from + number;
+                    cast_to_column(scope.context, &target.table, column, &source.logical, at, untyped)?
+                }
+                None if known.action == action::UPDATE => Logical::Column(given[3 + column].clone()),
+                None => null_of_column(scope.context, &target.table, column)?,
+            };
+            whens.push((when(), Box::new(value)));
+        }
+    }
+    let nothing = Some(Box::new(lit(action::NOTHING)));
+    projected.push(Logical::Case(Case::new(Some(clause()), of_actions, nothing)).alias("\u{1}action"));
+    for (index, whens) in of_columns.into_iter().enumerate() {
+        let null = null_of_column(scope.context, &target.table, index)?;
+        let value = match whens.is_empty() {
+            true => null,
+            false => Logical::Case(Case::new(Some(clause()), whens, Some(Box::new(null)))),
+        };
+        projected.push(value.alias(&columns[index].name));
+    }
+    Ok(ChangePlan {
+        kind: ChangeKind::Merge,
+        everything: false,
+        source: projected_plan(scope.context, source, projected)?,
+        table: target.table,
+        files: target.files,
+    })
+}
+
+/// A clause with its values by target column.
+struct Clause {
+    action: i8,
+    values: Vec<(usize, Expr)>,
+}
+
+impl Clause {
+    fn new(scope: &Scope<'_>, target: &Target, clause: &MergeClause) -> Result<Clause> {
+        let (action, values) = match &clause.action {
+            MergeAction::Nothing => (action::NOTHING, Vec::new()),
+            MergeAction::Delete => (action::DELETE, Vec::new()),
+            MergeAction::Update(given) => (action::UPDATE, assignments(scope, &target.table, given)?),
+            MergeAction::Insert { columns, values } => {
+                let mut targets = Vec::new();
+                for name in columns {
+                    let index = target_column(scope, &target.table, name)?;
+                    if targets.contains(&index) {
+                        let message = format!("column \"{name}\" specified more than once");
+                        return Err(Error::new(ErrorKind::DuplicateColumn, message));
+                    }
+                    targets.push(index);
+                }
+                if columns.is_empty() {
+                    targets = (0..target.table.schema().columns.len()).collect();
+                }
+                let values = values.clone().unwrap_or_default();
+                let wrong = |what: &str| Err(Error::new(ErrorKind::SyntaxError, format!("INSERT has more {what}")));
+                if values.len() > targets.len() {
+                    return wrong("expressions than target columns");
+                }
+                if values.len() < targets.len() && !columns.is_empty() {
+                    return wrong("target columns than expressions");
+                }
+                let values = values.into_iter().map(default_value);
+                (action::INSERT, targets.into_iter().zip(values).collect())
+            }
+        };
+        Ok(Clause { action, values })
+    }
+}
+
+fn check_reachable(clauses: &[MergeClause]) -> Result<()> {
+    for (index, clause) in clauses.iter().enumerate() {
+        let mut before = clauses[..index].iter();
+        if before.any(|before| before.rows == clause.rows && before.condition.is_none()) {
+            let message = "unreachable WHEN clause specified after unconditional WHEN clause";
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+    }
+    Ok(())
+}
+
+/// The source as a relation; with `marked`, also what is true where it has a row.
+fn source(given: &TableFactor, marked: bool) -> Result<(TableFactor, Option<Expr>)> {
+    match given {
+        TableFactor::Table { args: None, .. } | TableFactor::Derived { lateral: false, .. } => {}
+        _ => return Err(Error::unsupported("this kind of source of MERGE is not supported")),
+    }
+    if !marked {
+        return Ok((given.clone(), None));
+    }
+    let alias = match given {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            alias.name.clone()
+        }
+        TableFactor::Table { name, .. } => match name.0.last().and_then(|part| part.as_ident()) {
+            Some(last) => last.clone(),
+            None => return Err(not_postgres()),
+        },
+        _ => {
+            return Err(Error::new(
+                ErrorKind::SyntaxError,
+                "subquery in FROM must have an alias",
+            ));
+        }
+    };
+    let mut query = template()?;
+    let select = body(&mut query)?;
+    let all = SelectItem::Wildcard(Default::default());
+    let there = SelectItem::ExprWithAlias {
+        expr: Expr::Value(Value::Boolean(true).into()),
+        alias: Ident::with_quote('"', THERE),
+    };
+    select.projection = vec![all, there];
+    select.from = vec![TableWithJoins {
+        relation: given.clone(),
+        joins: Vec::new(),
+    }];
+    let marked = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: Some(TableAlias {
+            explicit: true,
+            name: alias.clone(),
+            columns: Vec::new(),
+            at: None,
+        }),
+        sample: None,
+    };
+    let there = Expr::CompoundIdentifier(vec![alias, Ident::with_quote('"', THERE)]);
+    Ok((marked, Some(there)))
+}
+
+/// Only the rows that a clause can want.
+fn join(clauses: &[MergeClause], on: Expr) -> JoinOperator {
+    let wants = |rows: MergeRows| clauses.iter().any(|clause| clause.rows == rows);
+    let on = JoinConstraint::On(on);
+    match (
+        wants(MergeRows::NotMatchedByTarget),
+        wants(MergeRows::NotMatchedBySource),
+    ) {
+        (false, false) => JoinOperator::Inner(on),
+        (true, false) => JoinOperator::LeftOuter(on),
+        (false, true) => JoinOperator::RightOuter(on),
+        (true, true) => JoinOperator::FullOuter(on),
+    }
+}
+
+/// The number of the first clause that wants the row; NULL when none does.
+fn clause_of(clauses: &[MergeClause], position: Expr, there: Option<Expr>) -> Expr {
+    let is_there = |side: Expr| Expr::IsNotNull(Box::new(side));
+    let is_not = |side: Expr| Expr::IsNull(Box::new(side));
+    let and = |left: Expr, right: Expr| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    };
+    let conditions = clauses.iter().enumerate().map(|(index, clause)| {
+        let rows = match (clause.rows, there.clone()) {
+            (MergeRows::Matched, Some(there)) => and(is_there(position.clone()), is_there(there)),
+            (MergeRows::Matched, None) => is_there(position.clone()),
+            (MergeRows::NotMatchedByTarget, _) => is_not(position.clone()),
+            (MergeRows::NotMatchedBySource, there) => is_not(there.unwrap_or_else(|| position.clone())),
+        };
+        CaseWhen {
+            condition: match &clause.condition {
+                Some(condition) => and(rows, Expr::Nested(Box::new(condition.clone()))),
+                None => rows,
+            },
+            result: number(index),
+        }
+    });
+    case(None, conditions.collect())
+}
+
+/// A value that is computed for the rows of its clause alone: `1 / b` must not fail for others. A literal cannot fail, and
+/// must stay one to have no type yet.
+fn guarded(which: &Expr, clause: usize, value: Expr) -> Expr {
+    if matches!(value, Expr::Value(_)) {
+        return value;
+    }
+    case(
+        Some(which.clone()),
+        vec![CaseWhen {
+            condition: number(clause),
+            result: value,
+        }],
+    )
+}
+
+fn number(number: usize) -> Expr {
+    Expr::Cast {
+        kind: datafusion::sql::sqlparser::ast::CastKind::DoubleColon,
+        expr: Box::new(Expr::Value(Value::Number(number.to_string(), false).into())),
+        data_type: datafusion::sql::sqlparser::ast::DataType::Int(None),
+        array: false,
+        format: None,
+    }
+}
+
+fn case(operand: Option<Expr>, conditions: Vec<CaseWhen>) -> Expr {
+    let token = || datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty();
+    Expr::Case {
+        case_token: token(),
+        end_token: token(),
+        operand: operand.map(Box::new),
+        conditions,
+        else_result: None,
+    }
+}
