@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::rule::{ColumnDefault, Constraint};
 use crate::schema::{ColumnDefinition, Transform};
 use crate::types::SqlType;
 
@@ -53,6 +54,15 @@ pub enum TableChange {
         /// The comment.
         comment: Option<String>,
     },
+    /// `SET DEFAULT`, `DROP DEFAULT` of a top-level column. For rows written from now on.
+    SetDefault {
+        /// The column.
+        field_id: i32,
+        /// The new default.
+        default: Option<ColumnDefault>,
+    },
+    /// All CHECK constraints and keys the table has from now on.
+    SetConstraints(Vec<Constraint>),
     /// Table properties set, and others removed. The catalog's own (`staffa.…`) are refused.
     SetProperties {
         /// New values.
@@ -75,6 +85,8 @@ impl TableChange {
             | TableChange::RenameColumn { .. }
             | TableChange::SetType { .. }
             | TableChange::SetNullable { .. }
+            | TableChange::SetDefault { .. }
+            | TableChange::SetConstraints(_)
             | TableChange::SetPartitioning(_)
             | TableChange::SetSortOrder(_) => true,
             TableChange::SetComment { .. } | TableChange::SetProperties { .. } => false,

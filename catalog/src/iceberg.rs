@@ -30,7 +30,7 @@ pub(crate) fn decode<T>(location: &str, decoder: impl FnOnce() -> Result<T>) -> 
         .unwrap_or_else(|_| Err(corrupt(location, "the decoder stopped at an unexpected value")))
 }
 
-fn corrupt(location: &str, detail: impl std::fmt::Display) -> Error {
+pub(crate) fn corrupt(location: &str, detail: impl std::fmt::Display) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!("table metadata in \"{location}\" cannot be read"),

@@ -30,6 +30,7 @@ mod journal;
 mod loader;
 mod name;
 mod objects;
+mod rule;
 mod schema;
 mod shared;
 mod snapshot;
@@ -47,6 +48,7 @@ pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile};
 pub use garbage::DeadObject;
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
+pub use rule::{ColumnDefault, Constraint, ConstraintKind};
 pub use schema::{
     Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,
     Transform, View, ViewDefinition,

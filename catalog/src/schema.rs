@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::name::TableName;
+use crate::rule::{ColumnDefault, Constraint};
 use crate::types::SqlType;
 
 /// One version of a table's columns.
@@ -42,6 +43,8 @@ pub struct Column {
     pub nullable: bool,
     /// `COMMENT ON COLUMN`
     pub comment: Option<String>,
+    /// What it gets when a statement gives it no value; `None`: NULL.
+    pub default: Option<ColumnDefault>,
     /// The field ids below this column: for an array one entry, its element; for a struct one entry a field, in the
     /// order of the type; else none.
     pub children: Vec<FieldIds>,
@@ -137,6 +140,8 @@ pub struct TableDefinition {
     pub partition_by: Vec<(String, Transform)>,
     /// Column, descending, nulls first.
     pub sorted_by: Vec<(String, bool, bool)>,
+    /// CHECK constraints and keys.
+    pub constraints: Vec<Constraint>,
     /// `COMMENT ON TABLE`
     pub comment: Option<String>,
     /// Table properties; keys beginning with `staffa.` are the catalog's own.
@@ -156,6 +161,8 @@ pub struct ColumnDefinition {
     pub nullable: bool,
     /// `COMMENT ON COLUMN`
     pub comment: Option<String>,
+    /// What it gets when a statement gives it no value; `None`: NULL.
+    pub default: Option<ColumnDefault>,
 }
 
 /// What CREATE VIEW gives.

@@ -13,6 +13,7 @@ use crate::file::LiveFile;
 use crate::iceberg::{ManifestFile, Metadata, read_list};
 use crate::loader::Loader;
 use crate::name::TableName;
+use crate::rule::Constraint;
 use crate::schema::{PartitionSpec, SortField, TableSchema, Transform};
 use crate::txn::FileChanges;
 
@@ -93,6 +94,11 @@ impl Table {
         &self.version.properties
     }
 
+    /// The CHECK constraints and keys.
+    pub fn constraints(&self) -> &[Constraint] {
+        &self.version.constraints
+    }
+
     /// `COMMENT ON TABLE`
     pub fn comment(&self) -> Option<&str> {
         self.version.metadata.comment()
@@ -139,6 +145,7 @@ pub(crate) struct TableVersion {
     default_spec: PartitionSpec,
     sort_order: (i32, Vec<SortField>),
     properties: BTreeMap<String, String>,
+    constraints: Vec<Constraint>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     files: OnceCell<Arc<Vec<Arc<LiveFile>>>>,
 }
@@ -159,6 +166,7 @@ impl TableVersion {
         Ok(TableVersion {
             sort_order: metadata.sort_order(),
             properties: metadata.properties(),
+            constraints: metadata.constraints(&metadata_location)?,
             metadata_location,
             metadata,
             json_bytes,

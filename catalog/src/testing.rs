@@ -115,6 +115,7 @@ pub(crate) fn column(name: &str, ty: SqlType) -> ColumnDefinition {
         ty,
         nullable: true,
         comment: None,
+        default: None,
     }
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn definition(table: &str) -> TableDefinition {
         ],
         partition_by: Vec::new(),
         sorted_by: Vec::new(),
+        constraints: Vec::new(),
         comment: None,
         properties: BTreeMap::new(),
         location: None,

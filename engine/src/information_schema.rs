@@ -14,7 +14,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use staffa_catalog::{CatalogSnapshot, RelationKind, SqlType, TableName};
+use staffa_catalog::{CatalogSnapshot, ColumnDefault, RelationKind, SqlType, TableName};
 use staffa_planner::{Error, Result, SystemTables};
 
 /// The relations, for one statement.
@@ -180,13 +180,19 @@ impl Rows {
     }
 
     async fn columns_of(&self, name: &TableName, kind: RelationKind) -> Result<Vec<Vec<Cell>>> {
-        let columns: Vec<(String, SqlType, bool)> = match kind {
+        let columns: Vec<(String, SqlType, bool, Cell)> = match kind {
             RelationKind::Table => match self.snapshot.table(name).await? {
                 Some(table) => {
                     let columns = &table.schema().columns;
                     columns
                         .iter()
-                        .map(|column| (column.name.clone(), column.ty.clone(), column.nullable))
+                        .map(|column| {
+                            let default = match &column.default {
+                                Some(ColumnDefault::Expression(text)) => text.as_str().into(),
+                                _ => Cell::Null,
+                            };
+                            (column.name.clone(), column.ty.clone(), column.nullable, default)
+                        })
                         .collect()
                 }
                 None => Vec::new(),
@@ -195,17 +201,17 @@ impl Rows {
                 Some(view) => view
                     .columns
                     .iter()
-                    .map(|(name, ty)| (name.clone(), ty.clone(), true))
+                    .map(|(name, ty)| (name.clone(), ty.clone(), true, Cell::Null))
                     .collect(),
                 None => Vec::new(),
             },
         };
-        let row = |(index, (name, ty, nullable)): (usize, &(String, SqlType, bool))| {
+        let row = |(index, (name, ty, nullable, default)): (usize, &(String, SqlType, bool, Cell))| {
             let (length, precision, scale) = modifiers(ty);
             vec![
                 name.as_str().into(),
                 i32::try_from(index + 1).map_or(Cell::Null, Cell::Number),
-                Cell::Null,
+                default.clone(),
                 if *nullable { "YES" } else { "NO" }.into(),
                 type_name(ty).as_str().into(),
                 length,

@@ -28,6 +28,7 @@ mod rules;
 mod scan_report;
 mod settings;
 mod statement;
+mod stored;
 mod table_provider;
 mod type_planner;
 pub mod types;
@@ -53,6 +54,7 @@ pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, RowCheck};
+pub use statement::dml::with_defaults;
 pub use statement::{
     ChangeKind, ChangePlan, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan,
     SavepointAction, TransactionModes,

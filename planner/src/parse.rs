@@ -15,8 +15,8 @@ mod tokens;
 mod utility;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, MergeAction,
-    MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, SortTerm,
+    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, LikeAst,
+    MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, SortTerm,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;

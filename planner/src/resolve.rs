@@ -154,7 +154,7 @@ fn candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<TableName>>
 /// The relations of a query, loaded.
 #[derive(Default)]
 pub(crate) struct Relations {
-    pub(super) sources: HashMap<TableReference, Arc<dyn TableSource>>,
+    pub(crate) sources: HashMap<TableReference, Arc<dyn TableSource>>,
 }
 
 /// Loads every relation the query names, views planned down to their tables.

@@ -15,10 +15,12 @@ use crate::statement::alter::AlterAction;
 
 pub(crate) mod alter;
 pub(crate) mod change;
+mod constraint;
 pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
+mod like;
 pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod query;

@@ -251,6 +251,7 @@ mod tests {
             ty: SqlType::Array(Box::new(SqlType::Struct(vec![("x".into(), SqlType::Integer)]))),
             nullable: true,
             comment: None,
+            default: None,
             children: vec![FieldIds {
                 id: 8,
                 children: vec![FieldIds {

@@ -125,6 +125,7 @@ async fn pyiceberg_agrees() {
         ],
         partition_by: vec![("at".into(), Transform::Day)],
         sorted_by: vec![("id".into(), false, false)],
+        constraints: Vec::new(),
         comment: Some("what happened".into()),
         properties: Default::default(),
         location: None,

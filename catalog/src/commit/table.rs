@@ -332,6 +332,9 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
     if delta.files.added.is_empty() {
         return Ok(());
     }
+    if !head.has_constraints_of(base) {
+        return changed("its constraints are others now".to_owned());
+    }
     let known: BTreeSet<i32> = base.required_columns().into_iter().map(|(id, _)| id).collect();
     if let Some((_, column)) = head.required_columns().into_iter().find(|(id, _)| !known.contains(id)) {
         return changed(format!("column \"{column}\" must not be null now"));

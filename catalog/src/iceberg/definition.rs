@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::metadata::{COMMENT_KEY, Metadata};
 use super::types::{COLUMN_TYPES, FieldIdCounter, Overrides, collect_overrides, print_overrides, to_iceberg};
 use crate::error::{Error, ErrorKind, Result};
+use crate::rule::{CONSTRAINTS_KEY, DEFAULTS_KEY, print_constraints, print_defaults};
 use crate::schema::{TableDefinition, Transform};
 
 /// How many superseded metadata files a table of ours remembers; older ones become garbage.
@@ -62,17 +63,25 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
     {
         collect_overrides(field.id, &field.field_type, &column.ty, &mut overrides);
     }
-    let metadata = match print_overrides(&overrides)? {
-        None => metadata,
-        Some(text) => {
-            metadata
-                .into_builder(None)
-                .set_properties(HashMap::from([(COLUMN_TYPES.to_owned(), text)]))
-                .and_then(TableMetadataBuilder::build)
-                .map_err(refused)?
-                .metadata
-        }
-    };
+    let fields = metadata.current_schema().as_struct().fields().iter();
+    let defaults = fields
+        .zip(&definition.columns)
+        .filter_map(|(field, column)| Some((field.id, column.default.clone()?)))
+        .collect();
+    let rules = [
+        (COLUMN_TYPES, print_overrides(&overrides)?),
+        (DEFAULTS_KEY, print_defaults(&defaults)?),
+        (CONSTRAINTS_KEY, print_constraints(&definition.constraints)?),
+    ];
+    let rules = rules
+        .into_iter()
+        .filter_map(|(key, text)| Some((key.to_owned(), text?)));
+    let metadata = metadata
+        .into_builder(None)
+        .set_properties(rules.collect())
+        .and_then(TableMetadataBuilder::build)
+        .map_err(refused)?
+        .metadata;
     Ok(Metadata {
         inner: Arc::new(metadata),
     })

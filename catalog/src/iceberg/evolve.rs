@@ -3,7 +3,7 @@
 //! Changes are made in order on a draft. Field ids are given out above the highest the table ever had, so the same
 //! changes on the same definition always give the same ids: a commit that is tried again relies on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
@@ -19,6 +19,7 @@ use super::types::{
 };
 use crate::alter::{TableChange, is_widening};
 use crate::error::{Error, ErrorKind, Result};
+use crate::rule::{CONSTRAINTS_KEY, ColumnDefault, DEFAULTS_KEY, parse_defaults, print_constraints, print_defaults};
 use crate::schema::ColumnDefinition;
 use crate::types::SqlType;
 
@@ -28,6 +29,7 @@ struct Draft<'a> {
     fields: Vec<NestedFieldRef>,
     ids: FieldIdCounter,
     overrides: Overrides,
+    defaults: BTreeMap<i32, ColumnDefault>,
     set: HashMap<String, String>,
     removed: Vec<String>,
     partitioning: Option<UnboundPartitionSpec>,
@@ -74,20 +76,21 @@ impl<'a> Draft<'a> {
             fields: base.inner.current_schema().as_struct().fields().to_vec(),
             ids: FieldIdCounter::after(base.last_column_id()),
             overrides: parse_overrides(base.location(), properties.get(COLUMN_TYPES))?,
+            defaults: parse_defaults(base.location(), properties.get(DEFAULTS_KEY))?,
             set: HashMap::new(),
             removed: Vec::new(),
             partitioning: None,
             sorting: None,
         };
-        let overrides = draft.overrides.clone();
+        let (overrides, defaults) = (draft.overrides.clone(), draft.defaults.clone());
         for change in changes {
             draft.change(change)?;
         }
         if draft.overrides != overrides {
-            match print_overrides(&draft.overrides)? {
-                Some(text) => draft.set_property(COLUMN_TYPES, text),
-                None => draft.remove_property(COLUMN_TYPES),
-            }
+            draft.put_property(COLUMN_TYPES, print_overrides(&draft.overrides)?);
+        }
+        if draft.defaults != defaults {
+            draft.put_property(DEFAULTS_KEY, print_defaults(&draft.defaults)?);
         }
         Ok(draft)
     }
@@ -113,10 +116,18 @@ impl<'a> Draft<'a> {
                 field_id: None,
                 comment,
             } => {
-                match comment {
-                    Some(text) => self.set_property(COMMENT_KEY, text.clone()),
-                    None => self.remove_property(COMMENT_KEY),
-                }
+                self.put_property(COMMENT_KEY, comment.clone());
+                Ok(())
+            }
+            TableChange::SetDefault { field_id, default } => {
+                match default {
+                    Some(default) => self.defaults.insert(*field_id, default.clone()),
+                    None => self.defaults.remove(field_id),
+                };
+                Ok(())
+            }
+            TableChange::SetConstraints(constraints) => {
+                self.put_property(CONSTRAINTS_KEY, print_constraints(constraints)?);
                 Ok(())
             }
             TableChange::SetProperties { set, removed } => {
@@ -150,6 +161,9 @@ impl<'a> Draft<'a> {
         collect_overrides(id, &ty, &column.ty, &mut self.overrides);
         let mut field = NestedField::new(id, &column.name, ty, !column.nullable);
         field.doc = column.comment.clone();
+        if let Some(default) = &column.default {
+            self.defaults.insert(id, default.clone());
+        }
         let field = Arc::new(field);
         let Some(parent) = parent else {
             if self.fields.iter().any(|other| other.name == column.name) {
@@ -177,6 +191,7 @@ impl<'a> Draft<'a> {
 
     fn drop(&mut self, field_id: i32) -> Result<()> {
         self.check_free(field_id, "drop")?;
+        self.defaults.remove(&field_id);
         self.edit(field_id, |fields, index| {
             if fields.len() == 1 {
                 return Err(Error::new(
@@ -281,6 +296,13 @@ impl<'a> Draft<'a> {
             walk(field, &mut ids);
         }
         ids
+    }
+
+    fn put_property(&mut self, name: &str, value: Option<String>) {
+        match value {
+            Some(value) => self.set_property(name, value),
+            None => self.remove_property(name),
+        }
     }
 
     fn set_property(&mut self, name: &str, value: String) {

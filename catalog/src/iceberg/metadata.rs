@@ -14,6 +14,7 @@ use super::types::{COLUMN_TYPES, parse_overrides, to_columns};
 use super::{corrupt, decode, encode_failed};
 use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rule::{CONSTRAINTS_KEY, Constraint, DEFAULTS_KEY, parse_constraints, parse_defaults};
 use crate::schema::{PartitionField, PartitionSpec, SortField, TableSchema, Transform};
 
 pub(super) const COMMENT_KEY: &str = "comment";
@@ -103,6 +104,11 @@ impl Metadata {
         self.inner.last_column_id()
     }
 
+    /// Whether CHECK constraints and keys are the other's.
+    pub(crate) fn has_constraints_of(&self, other: &Metadata) -> bool {
+        self.inner.properties().get(CONSTRAINTS_KEY) == other.inner.properties().get(CONSTRAINTS_KEY)
+    }
+
     /// Whether columns, partitioning and order are the other's: ids that changes of both give out are the same then.
     pub(crate) fn has_structure_of(&self, other: &Metadata) -> bool {
         let (a, b) = (&self.inner, &other.inner);
@@ -111,7 +117,9 @@ impl Metadata {
             && a.default_partition_spec_id() == b.default_partition_spec_id()
             && a.last_partition_id() == b.last_partition_id()
             && a.default_sort_order_id() == b.default_sort_order_id()
-            && a.properties().get(COLUMN_TYPES) == b.properties().get(COLUMN_TYPES)
+            && [COLUMN_TYPES, DEFAULTS_KEY, CONSTRAINTS_KEY]
+                .iter()
+                .all(|key| a.properties().get(*key) == b.properties().get(*key))
     }
 
     pub(crate) fn parent_snapshot_id(&self) -> Option<i64> {
@@ -127,7 +135,8 @@ impl Metadata {
     /// The current columns.
     pub(crate) fn schema(&self, location: &str) -> Result<TableSchema> {
         let overrides = parse_overrides(location, self.inner.properties().get(COLUMN_TYPES))?;
-        to_columns(self.inner.current_schema(), &overrides)
+        let defaults = parse_defaults(location, self.inner.properties().get(DEFAULTS_KEY))?;
+        to_columns(self.inner.current_schema(), &overrides, &defaults)
     }
 
     /// Whether a leaf or column with this id is in the current schema.
@@ -143,6 +152,11 @@ impl Metadata {
             .filter(|field| field.required)
             .map(|field| (field.id, field.name.clone()))
             .collect()
+    }
+
+    /// The table's CHECK constraints and keys.
+    pub(crate) fn constraints(&self, location: &str) -> Result<Vec<Constraint>> {
+        parse_constraints(location, self.inner.properties().get(CONSTRAINTS_KEY))
     }
 
     /// All partition specs by id.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ::iceberg::spec::{ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::rule::ColumnDefault;
 use crate::schema::{Column, FieldIds, TableSchema};
 use crate::types::SqlType;
 
@@ -161,7 +162,11 @@ pub(super) fn collect_overrides(id: i32, stored: &Type, ty: &SqlType, overrides:
 }
 
 /// The columns of an Iceberg schema.
-pub(super) fn to_columns(schema: &Schema, overrides: &Overrides) -> Result<TableSchema> {
+pub(super) fn to_columns(
+    schema: &Schema,
+    overrides: &Overrides,
+    defaults: &BTreeMap<i32, ColumnDefault>,
+) -> Result<TableSchema> {
     let column = |field: &NestedFieldRef| {
         if field.initial_default.is_some() {
             return Err(unsupported(&field.name, "an initial default value"));
@@ -173,6 +178,7 @@ pub(super) fn to_columns(schema: &Schema, overrides: &Overrides) -> Result<Table
             ty,
             nullable: !field.required,
             comment: field.doc.clone(),
+            default: defaults.get(&field.id).cloned(),
             children,
         })
     };

@@ -187,7 +187,7 @@ pub(crate) fn read_view(name: &TableName, location: &str, bytes: &[u8]) -> Resul
             .with_detail(format!("Its SQL dialects: {}.", dialects.join(", "))));
         };
         let overrides = parse_overrides(location, metadata.properties.get(COLUMN_TYPES))?;
-        let columns = to_columns(schema, &overrides)?.columns;
+        let columns = to_columns(schema, &overrides, &Default::default())?.columns;
         let search_path = match metadata.properties.get(SEARCH_PATH) {
             Some(text) => serde_json::from_str(text).map_err(|error| corrupt(location, error))?,
             None => version.default_namespace.clone(),

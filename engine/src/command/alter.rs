@@ -3,6 +3,8 @@
 //! Every action sees the table as the action before left it. When one fails, the whole statement is undone with its
 //! transaction or savepoint, as after any error.
 
+use std::sync::Arc;
+
 use staffa_catalog::{TableName, quote_identifier};
 use staffa_planner::{AlterAction, Error, ErrorKind, Plan, Result, RowCheck};
 
@@ -22,12 +24,13 @@ pub(crate) async fn alter_table(
             let message = format!("relation \"{}\" does not exist", name.name);
             Error::new(ErrorKind::UndefinedTable, message)
         })?;
-        let step = action.step(&table)?;
+        let context = session.context(Arc::clone(&snapshot));
+        let step = action.step(&context, &table)?;
         if let Some(notice) = step.notice {
             session.notices.push(Notice::notice("00000", notice));
         }
-        let checked = step.check.is_some();
-        if let Some(check) = step.check {
+        let checked = !step.checks.is_empty();
+        for check in step.checks {
             check_rows(session, name, check, guard).await?;
         }
         session

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
@@ -16,7 +16,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use staffa_catalog::Table;
-use staffa_planner::{CopyOptions, Error, Plan, Result, SqlType, types};
+use staffa_planner::{CopyOptions, Error, Plan, Result, SqlType, types, with_defaults};
 use tokio::sync::mpsc;
 
 use crate::cancel::StatementGuard;
@@ -36,7 +36,11 @@ pub(crate) async fn copy_in(
     options: &CopyOptions,
     guard: StatementGuard,
 ) -> Result<CopyIn> {
-    let target = table_schema(table, session);
+    let target = Arc::new(
+        table_schema(table, session)
+            .project(columns)
+            .map_err(|error| Error::internal(error.to_string()))?,
+    );
     let incoming: Vec<(String, SqlType)> = columns
         .iter()
         .map(|&index| {
@@ -46,11 +50,13 @@ pub(crate) async fn copy_in(
         .collect();
     let reader = CopyReader::new(&table.name().name, &incoming, options, &session.format_settings()?)?;
     let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-    let columns = columns.to_vec();
     let count = columns.len();
     let schema = Arc::clone(&target);
-    let batches = parsed(reader, receiver).map(move |batch| place(&batch?, &columns, &schema));
+    let batches = parsed(reader, receiver).map(move |batch| typed(&batch?, &schema));
     let rows = one_time_scan(target, batches)?;
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let rows = with_defaults(&context, table, columns, rows)?;
     let writing = Writing::start(session, table.name(), rows, &guard).await?;
     Ok(CopyIn {
         columns: count,
@@ -107,13 +113,16 @@ impl Session {
         };
         let prepared = self.prepare(statement, &[]).await?;
         let guard = self.start_statement()?;
-        let Plan::CopyIn { table, .. } = &*self.plan_of(&prepared).await? else {
+        let Plan::CopyIn { table, columns, .. } = &*self.plan_of(&prepared).await? else {
             return Err(mismatch("not the name of a table"));
         };
-        let schema = table_schema(table, self);
-        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let schema = table_schema(table, self).project(columns);
+        let schema = Arc::new(schema.map_err(|error| Error::internal(error.to_string()))?);
         let target = Arc::clone(&schema);
-        let rows = one_time_scan(schema, batches.map(move |batch| place(&batch?, &all, &target)))?;
+        let rows = one_time_scan(schema, batches.map(move |batch| typed(&batch?, &target)))?;
+        let snapshot = self.transactions_snapshot().await?;
+        let context = self.context(snapshot);
+        let rows = with_defaults(&context, table, columns, rows)?;
         let writing = Writing::start(self, table.name(), rows, &guard).await?;
         writing.finish(self, &guard).await
     }
@@ -147,21 +156,21 @@ fn parsed(reader: CopyReader, chunks: mpsc::Receiver<Chunk>) -> impl Stream<Item
     .flat_map(futures::stream::iter)
 }
 
-/// A batch's columns at their places in the table, cast to its types; columns that are not there are null.
-fn place(batch: &RecordBatch, positions: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.num_columns() != positions.len() {
-        let message = format!("{} columns were given for {}", batch.num_columns(), positions.len());
+/// A batch's columns cast to the types of the table's.
+fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.num_columns() != schema.fields().len() {
+        let message = format!(
+            "{} columns were given for {}",
+            batch.num_columns(),
+            schema.fields().len()
+        );
         return Err(mismatch(message));
     }
     let arrays = schema
         .fields()
         .iter()
-        .enumerate()
-        .map(|(index, field)| -> Result<ArrayRef> {
-            let Some(source) = positions.iter().position(|&position| position == index) else {
-                return Ok(new_null_array(field.data_type(), batch.num_rows()));
-            };
-            let array = batch.column(source);
+        .zip(batch.columns())
+        .map(|(field, array)| -> Result<ArrayRef> {
             if array.data_type() == field.data_type() {
                 return Ok(Arc::clone(array));
             }

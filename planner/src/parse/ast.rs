@@ -164,12 +164,21 @@ pub(crate) struct CreateTableAst {
     /// Names alone, as CREATE TABLE AS may give.
     pub column_names: Vec<Ident>,
     pub constraints: Vec<TableConstraint>,
+    pub like: Option<LikeAst>,
     pub partition_by: Vec<PartitionTerm>,
     pub sorted_by: Vec<SortTerm>,
     pub comment: Option<String>,
     pub properties: Vec<(String, String)>,
     pub query: Option<Box<Query>>,
     pub with_data: bool,
+}
+
+/// `LIKE table INCLUDING … EXCLUDING …`
+#[derive(Clone, Debug)]
+pub(crate) struct LikeAst {
+    pub name: ObjectName,
+    /// In their order: whether to include, and what.
+    pub options: Vec<(bool, &'static str)>,
 }
 
 /// `column`, `day(column)`, `bucket(16, column)`.

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{Ast, CreateTableAst, CreateViewAst, PartitionTerm, SortTerm, ViewColumn};
+use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
 use crate::error::{Error, ErrorKind, Result};
@@ -180,6 +180,7 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
         columns: Vec::new(),
         column_names: Vec::new(),
         constraints: Vec::new(),
+        like: None,
         partition_by: Vec::new(),
         sorted_by: Vec::new(),
         comment: None,
@@ -192,7 +193,13 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
     if cursor.peek() == Some(&Token::LParen) {
         if cursor.is_word_at(1, "like") {
-            return Ok(unsupported(cursor, "CREATE TABLE … (LIKE …)", TAG));
+            cursor.expect_token(&Token::LParen)?;
+            create.like = Some(like(cursor)?);
+            if cursor.peek() == Some(&Token::Comma) {
+                return Ok(unsupported(cursor, "LIKE together with columns or another LIKE", TAG));
+            }
+            cursor.expect_token(&Token::RParen)?;
+            return table_clauses(cursor, create);
         }
         let bare_names = matches!(cursor.peek_at(1), Some(Token::Word(_)))
             && matches!(cursor.peek_at(2), Some(Token::Comma | Token::RParen));
@@ -205,6 +212,41 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
             (create.columns, create.constraints) = cursor.parentheses(|parser| parser.parse_columns())?;
         }
     }
+    table_clauses(cursor, create)
+}
+
+/// `LIKE table [INCLUDING | EXCLUDING what] …`
+fn like(cursor: &mut Cursor<'_>) -> Result<LikeAst> {
+    const KINDS: &[&str] = &[
+        "all",
+        "comments",
+        "compression",
+        "constraints",
+        "defaults",
+        "generated",
+        "identity",
+        "indexes",
+        "statistics",
+        "storage",
+    ];
+    cursor.expect_word("like")?;
+    let name = cursor.object_name()?;
+    let mut options = Vec::new();
+    loop {
+        let including = cursor.take_word("including");
+        if !including && !cursor.take_word("excluding") {
+            return Ok(LikeAst { name, options });
+        }
+        match KINDS.iter().find(|kind| cursor.take_word(kind)) {
+            Some(kind) => options.push((including, *kind)),
+            None => return Err(cursor.unexpected()),
+        }
+    }
+}
+
+/// What follows the columns.
+fn table_clauses(cursor: &mut Cursor<'_>, mut create: CreateTableAst) -> Result<Ast> {
+    const TAG: &str = "CREATE TABLE";
     loop {
         if cursor.take_words(&["partition", "by"]) || cursor.take_words(&["partitioned", "by"]) {
             if cursor.is_word("range") || cursor.is_word("list") || cursor.is_word("hash") {
@@ -242,7 +284,7 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return Ok(unsupported(cursor, format!("{what} in CREATE TABLE"), TAG));
         }
     }
-    if cursor.take_word("as") {
+    if create.like.is_none() && cursor.take_word("as") {
         if cursor.is_word("execute") {
             return Ok(unsupported(cursor, "CREATE TABLE AS EXECUTE", TAG));
         }

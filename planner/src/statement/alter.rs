@@ -5,15 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use staffa_catalog::{Column, ColumnDefinition, FieldIds, RelationKind, SqlType, Table, TableChange, TableName};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, TableConstraint};
+use staffa_catalog::{
+    Column, ColumnDefault, ColumnDefinition, ConstraintKind, FieldIds, RelationKind, SqlType, Table, TableChange,
+    TableName,
+};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{AlterAst, AlterTableAst, NewName};
 use crate::resolve::{self, fold, shown};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, ddl};
+use crate::statement::{Plan, constraint, ddl};
+use crate::stored;
 use crate::type_planner::sql_type_of_ast;
 
 /// One action of `ALTER TABLE`.
@@ -24,7 +28,7 @@ pub struct AlterAction(AlterAst);
 #[derive(Debug, Default)]
 pub struct AlterStep {
     pub changes: Vec<TableChange>,
-    pub check: Option<RowCheck>,
+    pub checks: Vec<RowCheck>,
     /// Told when `IF EXISTS` or `IF NOT EXISTS` had nothing to do.
     pub notice: Option<String>,
 }
@@ -40,12 +44,43 @@ pub struct RowCheck {
 pub(crate) fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Result<Plan> {
     match resolve::existing(scope.context, &alter.name)? {
         Some((table, RelationKind::Table)) => Ok(Plan::AlterTable {
+            actions: split(&alter.actions, &table.name)?,
             table,
-            actions: alter.actions.iter().cloned().map(AlterAction).collect(),
         }),
         Some((full, RelationKind::View)) => Err(wrong_type(&full, "table")),
         None => missing(scope, &alter.name, alter.if_exists),
     }
+}
+
+/// A column's constraints become actions of their own, after it is there.
+fn split(actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
+    let mut all = Vec::with_capacity(actions.len());
+    for action in actions {
+        all.push(AlterAction(action.clone()));
+        if let AlterAst::AddColumn {
+            parent,
+            column,
+            if_not_exists,
+        } = action
+        {
+            let (_, constraints) = constraint::column(column, relation)?;
+            if !parent.is_empty() && !constraints.is_empty() {
+                return Err(Error::unsupported(
+                    "constraints on a field of a struct are not supported",
+                ));
+            }
+            if *if_not_exists && !constraints.is_empty() {
+                let message = "constraints in ADD COLUMN IF NOT EXISTS are not supported";
+                return Err(Error::unsupported(message).with_hint("Add them with ADD CONSTRAINT."));
+            }
+            all.extend(
+                constraints
+                    .into_iter()
+                    .map(|c| AlterAction(AlterAst::AddConstraint(Box::new(c)))),
+            );
+        }
+    }
+    Ok(all)
 }
 
 pub(crate) fn rename_relation(
@@ -109,15 +144,21 @@ impl AlterAction {
     ///
     /// # Errors
     /// A column that is not there or is there already; a definition that is wrong; a form that is not supported.
-    pub fn step(&self, table: &Table) -> Result<AlterStep> {
+    pub fn step(&self, context: &PlanContext, table: &Table) -> Result<AlterStep> {
         match &self.0 {
             AlterAst::AddColumn {
                 parent,
                 column,
                 if_not_exists,
-            } => add_column(table, parent, ddl::column(column)?, *if_not_exists),
+            } => add_column(
+                context,
+                table,
+                parent,
+                constraint::column(column, &table.name().name)?.0,
+                *if_not_exists,
+            ),
             AlterAst::DropColumn { path, if_exists } => match find(table, path) {
-                Some(found) => Ok(changed(TableChange::DropColumn { field_id: found.id })),
+                Some(found) => drop_column(table, path, &found),
                 None if *if_exists => {
                     let error = undefined(table, path);
                     Ok(AlterStep {
@@ -137,10 +178,7 @@ impl AlterAction {
                 if found.siblings.contains(&name) {
                     return Err(duplicate(table, &name));
                 }
-                Ok(changed(TableChange::RenameColumn {
-                    field_id: found.id,
-                    name,
-                }))
+                rename_column(table, path, &found, name)
             }
             AlterAst::SetType { path, ty, rewrites } => {
                 let found = find(table, path).ok_or_else(|| undefined(table, path))?;
@@ -175,9 +213,25 @@ impl AlterAction {
                 let keys = ddl::sort(terms, &definitions(table))?;
                 Ok(changed(TableChange::SetSortOrder(keys)))
             }
-            AlterAst::SetDefault { .. } => Err(Error::unsupported("DEFAULT is not supported")),
-            AlterAst::AddConstraint(constraint) => Err(ddl::constraint_unsupported(&constraint.to_string())),
-            AlterAst::DropConstraint { .. } => Err(Error::unsupported("DROP CONSTRAINT is not supported")),
+            AlterAst::SetDefault { path, default } => set_default(context, table, path, default.as_ref()),
+            AlterAst::AddConstraint(given) => add_constraint(context, table, given),
+            AlterAst::DropConstraint { name, if_exists } => match constraint::without(table.constraints(), name) {
+                Some(kept) => Ok(changed(TableChange::SetConstraints(kept))),
+                None => {
+                    let message = format!(
+                        "constraint \"{}\" of relation \"{}\" does not exist",
+                        fold(name),
+                        table.name().name
+                    );
+                    if !if_exists {
+                        return Err(Error::new(ErrorKind::UndefinedObject, message));
+                    }
+                    Ok(AlterStep {
+                        notice: Some(format!("{message}, skipping")),
+                        ..AlterStep::default()
+                    })
+                }
+            },
         }
     }
 }
@@ -189,13 +243,20 @@ fn changed(change: TableChange) -> AlterStep {
     }
 }
 
-fn add_column(table: &Table, parent: &[Ident], column: ColumnDefinition, if_not_exists: bool) -> Result<AlterStep> {
+fn add_column(
+    context: &PlanContext,
+    table: &Table,
+    parent: &[Ident],
+    column: ColumnDefinition,
+    if_not_exists: bool,
+) -> Result<AlterStep> {
     let (parent, siblings) = match parent {
         [] => (None, names_of(&table.schema().columns)),
         path => {
             let found = find(table, path).ok_or_else(|| undefined(table, path))?;
-            if !column.nullable {
-                return Err(Error::unsupported("NOT NULL for a field of a struct is not supported"));
+            if !column.nullable || column.default.is_some() {
+                let message = "NOT NULL and DEFAULT for a field of a struct are not supported";
+                return Err(Error::unsupported(message));
             }
             (Some(found.id), found.fields)
         }
@@ -210,13 +271,169 @@ fn add_column(table: &Table, parent: &[Ident], column: ColumnDefinition, if_not_
             ..AlterStep::default()
         });
     }
-    let check = (!column.nullable).then(|| RowCheck {
-        condition: None,
-        error: null_values(table, &column.name),
-    });
+    let mut columns = definitions(table);
+    columns.push(column.clone());
+    constraint::check_values(context, table.name(), &columns)?;
+    let null = |default: &ColumnDefault| matches!(default, ColumnDefault::Expression(text) if text.eq_ignore_ascii_case("null"));
+    let check = match &column.default {
+        Some(default) if !null(default) => Some(RowCheck {
+            condition: None,
+            error: Error::unsupported("adding a column with a DEFAULT to a table that has rows is not supported")
+                .with_detail("Iceberg's format version 2 has no place for the value of the rows that are there.")
+                .with_hint("Add the column without, and set the DEFAULT for new rows with ALTER COLUMN … SET DEFAULT."),
+        }),
+        _ => (!column.nullable).then(|| RowCheck {
+            condition: None,
+            error: null_values(table, &column.name),
+        }),
+    };
     Ok(AlterStep {
         changes: vec![TableChange::AddColumn { parent, column }],
-        check,
+        checks: Vec::from_iter(check),
+        notice: None,
+    })
+}
+
+/// Constraints about a column go with it; a value that is computed from it stands in the way.
+fn drop_column(table: &Table, path: &[Ident], found: &Found) -> Result<AlterStep> {
+    let mut changes = vec![TableChange::DropColumn { field_id: found.id }];
+    if let [ident] = path {
+        let name = fold(ident);
+        if let Some(other) = computed_from(table, &name)? {
+            let relation = &table.name().name;
+            let message = format!("cannot drop column {name} of table {relation} because other objects depend on it");
+            return Err(Error::new(ErrorKind::DependentObjects, message)
+                .with_detail(format!(
+                    "column {other} of table {relation} depends on column {name} of table {relation}"
+                ))
+                .with_hint("Drop the generated column first."));
+        }
+        let kept = constraint::without_column(table.constraints(), &name);
+        if kept.len() < table.constraints().len() {
+            changes.push(TableChange::SetConstraints(kept));
+        }
+    }
+    Ok(AlterStep {
+        changes,
+        ..AlterStep::default()
+    })
+}
+
+/// The first generated column whose value uses this one.
+fn computed_from(table: &Table, name: &str) -> Result<Option<String>> {
+    for column in &table.schema().columns {
+        if let Some(ColumnDefault::Generated(text)) = &column.default
+            && column.name != name
+            && !stored::columns_named(&stored::syntax(text)?, &[name.to_owned()]).is_empty()
+        {
+            return Ok(Some(column.name.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Expressions that name the column name it by its new name.
+fn rename_column(table: &Table, path: &[Ident], found: &Found, name: String) -> Result<AlterStep> {
+    let mut changes = Vec::new();
+    if let [ident] = path {
+        let old = fold(ident);
+        for column in &table.schema().columns {
+            if let Some(ColumnDefault::Generated(text)) = &column.default {
+                let text = stored::with_column_renamed(text, &old, &name)?;
+                changes.push(TableChange::SetDefault {
+                    field_id: column.field_id,
+                    default: Some(ColumnDefault::Generated(text)),
+                });
+            }
+        }
+        let constraints = constraint::with_column_renamed(table.constraints(), &old, &name)?;
+        if constraints != table.constraints() {
+            changes.push(TableChange::SetConstraints(constraints));
+        }
+    }
+    changes.push(TableChange::RenameColumn {
+        field_id: found.id,
+        name,
+    });
+    Ok(AlterStep {
+        changes,
+        ..AlterStep::default()
+    })
+}
+
+fn set_default(context: &PlanContext, table: &Table, path: &[Ident], default: Option<&Expr>) -> Result<AlterStep> {
+    let found = find(table, path).ok_or_else(|| undefined(table, path))?;
+    let column = table
+        .schema()
+        .column_by_id(found.id)
+        .ok_or_else(|| Error::unsupported("DEFAULT for a field of a struct is not supported"))?;
+    if let Some(ColumnDefault::Generated(_)) = column.default {
+        let message = format!(
+            "column \"{}\" of relation \"{}\" is a generated column",
+            column.name,
+            table.name().name
+        );
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    let default = default.map(Expr::to_string);
+    if let Some(text) = &default {
+        stored::default_value(context, &column.name, &column.ty, text)?;
+    }
+    Ok(changed(TableChange::SetDefault {
+        field_id: found.id,
+        default: default.map(ColumnDefault::Expression),
+    }))
+}
+
+fn add_constraint(context: &PlanContext, table: &Table, given: &TableConstraint) -> Result<AlterStep> {
+    let mut columns = definitions(table);
+    let mut constraints = table.constraints().to_vec();
+    constraint::add(
+        context,
+        table.name(),
+        &mut columns,
+        &mut constraints,
+        std::slice::from_ref(given),
+    )?;
+    let Some(added) = constraints.last() else {
+        return Err(Error::internal("a constraint was not added"));
+    };
+    let mut changes = Vec::new();
+    let relation = &table.name().name;
+    let checks = match &added.kind {
+        ConstraintKind::Check { expression, .. } => vec![RowCheck {
+            condition: Some(format!("not ({expression})")),
+            error: Error::new(
+                ErrorKind::CheckViolation,
+                format!(
+                    "check constraint \"{}\" of relation \"{relation}\" is violated by some row",
+                    added.name
+                ),
+            ),
+        }],
+        ConstraintKind::PrimaryKey { columns: key } => {
+            let newly: Vec<&Column> = table
+                .schema()
+                .columns
+                .iter()
+                .filter(|column| column.nullable && key.contains(&column.name))
+                .collect();
+            changes.extend(newly.iter().map(|column| TableChange::SetNullable {
+                field_id: column.field_id,
+                nullable: false,
+            }));
+            let nulls = |column: &&Column| RowCheck {
+                condition: Some(format!("{} is null", staffa_catalog::quote_identifier(&column.name))),
+                error: null_values(table, &column.name),
+            };
+            newly.iter().map(nulls).collect()
+        }
+        ConstraintKind::Unique { .. } | ConstraintKind::ForeignKey { .. } => Vec::new(),
+    };
+    changes.push(TableChange::SetConstraints(constraints));
+    Ok(AlterStep {
+        changes,
+        checks,
         notice: None,
     })
 }
@@ -232,10 +449,10 @@ fn set_not_null(table: &Table, path: &[Ident], not_null: bool) -> Result<AlterSt
             field_id: found.id,
             nullable: !not_null,
         }],
-        check: not_null.then(|| RowCheck {
+        checks: Vec::from_iter(not_null.then(|| RowCheck {
             condition: Some(format!("{} is null", staffa_catalog::quote_identifier(&name))),
             error: null_values(table, &name),
-        }),
+        })),
         notice: None,
     })
 }
@@ -299,6 +516,7 @@ fn definitions(table: &Table) -> Vec<ColumnDefinition> {
             ty: column.ty.clone(),
             nullable: column.nullable,
             comment: None,
+            default: column.default.clone(),
         })
         .collect()
 }

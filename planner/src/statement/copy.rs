@@ -1,7 +1,7 @@
 //! `COPY`: its table or query, and its options checked as PostgreSQL checks them.
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
-use staffa_catalog::Table;
+use staffa_catalog::{ColumnDefault, Table};
 
 use crate::copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,23 @@ pub(crate) async fn copy(
             let table = resolve::table(scope.context, name, scope.text)
                 .await
                 .map_err(|error| cannot_copy_into(error, name))?;
-            let columns = positions(&table, columns)?;
+            let is_generated = |index: &usize| {
+                matches!(
+                    table.schema().columns[*index].default,
+                    Some(ColumnDefault::Generated(_))
+                )
+            };
+            let listed = !columns.is_empty();
+            let mut columns = positions(&table, columns)?;
+            if let Some(index) = columns.iter().find(|index| listed && is_generated(index)) {
+                let message = format!(
+                    "column \"{}\" is a generated column",
+                    table.schema().columns[*index].name
+                );
+                return Err(Error::new(ErrorKind::InvalidColumnReference, message)
+                    .with_detail("Generated columns cannot be used in COPY."));
+            }
+            columns.retain(|index| !is_generated(index));
             let names: Vec<&str> = columns
                 .iter()
                 .map(|index| table.schema().columns[*index].name.as_str())

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use staffa_catalog::{ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{CreateTableAst, CreateViewAst, DropKind, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
-use crate::statement::Plan;
 use crate::statement::query::{self, Scope};
-use crate::type_planner::sql_type_of_ast;
+use crate::statement::{Plan, constraint, like};
 
 /// PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1600;
@@ -22,12 +21,34 @@ pub(crate) async fn create_table(
     declared: &[Option<SqlType>],
 ) -> Result<Plan> {
     let name = resolve::creatable(scope.context, &create.name)?;
-    if let Some(constraint) = create.constraints.first() {
-        return Err(constraint_unsupported(&constraint.to_string()));
+    if let Some(like) = &create.like {
+        let mut definition = like::definition(scope, &name, like).await?;
+        if !create.partition_by.is_empty() {
+            definition.partition_by = partitions(&create.partition_by, &definition.columns)?;
+        }
+        if !create.sorted_by.is_empty() {
+            definition.sorted_by = sort(&create.sorted_by, &definition.columns)?;
+        }
+        definition.comment.clone_from(&create.comment);
+        definition.properties.extend(properties(&create.properties)?);
+        return Ok(Plan::CreateTable {
+            definition,
+            if_not_exists: create.if_not_exists,
+        });
     }
     let properties = properties(&create.properties)?;
-    let (columns, source) = match &create.query {
-        None => (columns(&create.columns)?, None),
+    let mut given = Vec::new();
+    let (mut columns, source) = match &create.query {
+        None => {
+            let mut columns = Vec::with_capacity(create.columns.len());
+            for defined in &create.columns {
+                let (column, constraints) = constraint::column(defined, &name.name)?;
+                columns.push(column);
+                given.extend(constraints);
+            }
+            given.extend_from_slice(&create.constraints);
+            (columns, None)
+        }
         Some(body) => {
             if !create.columns.is_empty() {
                 let message = "CREATE TABLE AS takes column names, not column definitions";
@@ -50,17 +71,22 @@ pub(crate) async fn create_table(
                     ty: storable(&column.ty),
                     nullable: true,
                     comment: None,
+                    default: None,
                 })
                 .collect();
             (columns, Some(source))
         }
     };
     check_columns(&columns)?;
+    let mut constraints = Vec::new();
+    constraint::add(scope.context, &name, &mut columns, &mut constraints, &given)?;
+    constraint::check_values(scope.context, &name, &columns)?;
     let definition = TableDefinition {
         partition_by: partitions(&create.partition_by, &columns)?,
         sorted_by: sort(&create.sorted_by, &columns)?,
         name,
         columns,
+        constraints,
         comment: create.comment.clone(),
         properties,
         location: None,
@@ -98,47 +124,6 @@ fn storable(ty: &SqlType) -> SqlType {
         }
         other => other.clone(),
     }
-}
-
-fn columns(defined: &[ColumnDef]) -> Result<Vec<ColumnDefinition>> {
-    defined.iter().map(column).collect()
-}
-
-pub(super) fn column(defined: &ColumnDef) -> Result<ColumnDefinition> {
-    let mut column = ColumnDefinition {
-        name: fold(&defined.name),
-        ty: sql_type_of_ast(&defined.data_type)?,
-        nullable: true,
-        comment: None,
-    };
-    for option in &defined.options {
-        match &option.option {
-            ColumnOption::Null => {}
-            ColumnOption::NotNull => column.nullable = false,
-            ColumnOption::Comment(text) => column.comment = Some(text.clone()),
-            ColumnOption::Default(_) => return Err(Error::unsupported("DEFAULT is not supported")),
-            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
-                return Err(Error::unsupported("GENERATED columns are not supported"));
-            }
-            ColumnOption::Collation(collation) => {
-                return Err(Error::unsupported(format!(
-                    "COLLATE {collation} in CREATE TABLE is not supported"
-                )));
-            }
-            other => return Err(constraint_unsupported(&other.to_string())),
-        }
-    }
-    Ok(column)
-}
-
-pub(super) fn constraint_unsupported(text: &str) -> Error {
-    let upper = text.to_uppercase();
-    let what = ["PRIMARY KEY", "UNIQUE", "FOREIGN KEY", "REFERENCES", "CHECK", "EXCLUDE"]
-        .into_iter()
-        .find(|what| upper.contains(what))
-        .unwrap_or("this constraint");
-    Error::unsupported(format!("{what} is not supported in CREATE TABLE"))
-        .with_hint("NOT NULL is the constraint that is enforced.")
 }
 
 fn check_columns(columns: &[ColumnDefinition]) -> Result<()> {

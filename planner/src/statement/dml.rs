@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Ident, Insert, Query, SetExpr, TableObject};
-use staffa_catalog::{SqlType, Table};
+use datafusion::sql::sqlparser::ast::{self, Ident, Insert, Query, SetExpr, TableObject};
+use staffa_catalog::{Column, ColumnDefault, SqlType, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +18,7 @@ use crate::rewrite::parameter_index;
 use crate::statement::copy::positions;
 use crate::statement::query::{self, Scope};
 use crate::statement::{InsertPlan, QueryPlan};
+use crate::stored;
 use crate::types::{arrow_field, sql_type};
 
 pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Option<SqlType>]) -> Result<InsertPlan> {
@@ -39,8 +39,17 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
     let Some(body) = &insert.source else {
-        return Err(Error::unsupported("INSERT … DEFAULT VALUES is not supported"));
+        let source = LogicalPlanBuilder::empty(true).build()?;
+        return Ok(InsertPlan {
+            source: QueryPlan {
+                logical: with_defaults(scope.context, &table, &[], source)?,
+                parameters: Vec::new(),
+                columns: Vec::new(),
+            },
+            table,
+        });
     };
+    let body = &with_default_values(&table, &targets, body)?;
     let declared = declared_by_columns(&table, &targets, body, declared);
     let source = query::plan(scope, body, &declared).await?;
     let source = assigned(
@@ -52,6 +61,75 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
         is_values(body),
     )?;
     Ok(InsertPlan { table, source })
+}
+
+/// The table's columns from a plan of some of them, in their types: the others get their defaults.
+pub fn with_defaults(
+    context: &PlanContext,
+    table: &Table,
+    positions: &[usize],
+    rows: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let given = rows.schema().columns();
+    let columns = table.schema().columns.iter().enumerate();
+    let values = columns.map(|(index, column)| {
+        let value = match positions.iter().position(|position| *position == index) {
+            Some(source) => Expr::Column(given[source].clone()),
+            None => stored::missing_value(context, column)?,
+        };
+        Ok(value.alias(&column.name))
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
+    let plan = LogicalPlanBuilder::from(rows).project(values)?.build()?;
+    Ok(crate::rules::analyse(context, plan)?)
+}
+
+/// VALUES with every DEFAULT replaced by what it stands for; a generated column takes nothing else.
+fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result<Query> {
+    let mut body = body.clone();
+    let columns = &table.schema().columns;
+    let SetExpr::Values(values) = body.body.as_mut() else {
+        return Ok(body);
+    };
+    for row in &mut values.rows {
+        if row.content.len() > targets.len() {
+            return Err(too_many_expressions());
+        }
+        for (value, target) in row.content.iter_mut().zip(targets) {
+            let is_default = matches!(value, ast::Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+            if is_default {
+                *value = default_syntax(&columns[*target])?;
+            } else {
+                check_may_be_given(&columns[*target])?;
+            }
+        }
+    }
+    Ok(body)
+}
+
+fn too_many_expressions() -> Error {
+    Error::new(
+        ErrorKind::SyntaxError,
+        "INSERT has more expressions than target columns",
+    )
+}
+
+fn check_may_be_given(column: &Column) -> Result<()> {
+    if !matches!(column.default, Some(ColumnDefault::Generated(_))) {
+        return Ok(());
+    }
+    let name = &column.name;
+    let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+    Err(Error::new(ErrorKind::GeneratedAlways, message)
+        .with_detail(format!("Column \"{name}\" is a generated column.")))
+}
+
+fn default_syntax(column: &Column) -> Result<ast::Expr> {
+    match &column.default {
+        Some(ColumnDefault::Expression(text)) => stored::syntax(text),
+        _ => stored::syntax("null"),
+    }
 }
 
 fn refuse(insert: &Insert) -> Result<()> {
@@ -161,16 +239,18 @@ fn assigned(
 ) -> Result<QueryPlan> {
     let given = source.logical.schema().columns();
     if given.len() > targets.len() {
-        return Err(Error::new(
-            ErrorKind::SyntaxError,
-            "INSERT has more expressions than target columns",
-        ));
+        return Err(too_many_expressions());
     }
     if given.len() < targets.len() && !all_columns {
         return Err(Error::new(
             ErrorKind::SyntaxError,
             "INSERT has more target columns than expressions",
         ));
+    }
+    if !values {
+        for target in targets.iter().take(given.len()) {
+            check_may_be_given(&table.schema().columns[*target])?;
+        }
     }
     let by_target: HashMap<usize, usize> = targets
         .iter()
@@ -183,7 +263,7 @@ fn assigned(
     for (index, column) in table.schema().columns.iter().enumerate() {
         let field = Arc::new(arrow_field(&column.name, &column.ty, true, &context.time_zone));
         let expression = match by_target.get(&index) {
-            None => Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None),
+            None => stored::missing_value(context, column)?,
             Some(from) => {
                 let actual = source.logical.schema().field(*from);
                 let untyped = values || literal.get(*from).copied().unwrap_or(false);
@@ -240,7 +320,7 @@ pub(super) fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
 }
 
 /// PostgreSQL casts on assignment only between types that belong together.
-pub(super) fn check_assignable(
+pub(crate) fn check_assignable(
     name: &str,
     ty: &SqlType,
     actual: &arrow::datatypes::Field,

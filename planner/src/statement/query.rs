@@ -12,7 +12,7 @@ use staffa_catalog::{SqlType, TableName};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::padded;
-use crate::resolve::{Provider, load};
+use crate::resolve::{Provider, Relations, load};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
@@ -105,6 +105,16 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
         outcome => outcome,
     };
     outcome.map_err(|error| located(Error::from_planning(error, scope.text), &query, scope.text))
+}
+
+/// A query over given relations only, analysed.
+pub(crate) fn over(scope: &Scope<'_>, query: &Query, relations: Relations) -> Result<LogicalPlan> {
+    let mut query = query.clone();
+    rewrite::query(scope.context, &mut query, false)?;
+    let provider = Provider::new(scope.context, relations);
+    let failed = |error| Error::from_planning(error, scope.text);
+    let plan = to_plan(scope.context, &provider, query, &[]).map_err(failed)?;
+    rules::analyse(scope.context, plan).map_err(failed)
 }
 
 fn to_plan(

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 const SHOWN_CHARACTERS_MAX: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ColumnCheck {
+pub(crate) struct ColumnCheck {
     relation: Arc<str>,
     column: String,
     ty: SqlType,
@@ -27,7 +27,7 @@ pub(super) struct ColumnCheck {
 }
 
 impl ColumnCheck {
-    pub(super) fn new(relation: &Arc<str>, column: &Column) -> Self {
+    pub(crate) fn new(relation: &Arc<str>, column: &Column) -> Self {
         Self {
             relation: Arc::clone(relation),
             column: column.name.clone(),
@@ -38,7 +38,7 @@ impl ColumnCheck {
     }
 
     /// Whether any value of the column's Arrow type could be wrong.
-    pub(super) fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         !self.nullable || matches!(self.ty, SqlType::Varchar(Some(_)) | SqlType::Char(_))
     }
 
@@ -109,7 +109,8 @@ fn adjusted(text: &str, length: usize, trim: bool) -> Option<&str> {
     Some(if trim { kept.trim_end_matches(' ') } else { kept })
 }
 
-fn shown(batch: &RecordBatch, row: usize) -> String {
+/// A row as the detail of an error shows it.
+pub(crate) fn shown(batch: &RecordBatch, row: usize) -> String {
     let options = FormatOptions::default().with_null("null");
     let values: Vec<String> = batch
         .columns()
@@ -174,6 +175,7 @@ mod tests {
             ty,
             nullable,
             comment: None,
+            default: None,
             children: Vec::new(),
         };
         ColumnCheck::new(&"t".into(), &column)

@@ -346,6 +346,37 @@ fn extended_queries() {
 }
 
 #[test]
+fn copy_keeps_the_rules_of_the_table() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    let table = "create table d (id int default 7, b text default 'x', twice int generated always as (id * 2) stored,
+                 check (id < 100))";
+    assert_eq!(wire.simple(table).code(), "");
+    let mut copy_in = |sql: &str, data: &[u8]| {
+        wire.send(&query(sql));
+        if let Some(first) = wire.message()
+            && first.tag == b'G'
+        {
+            wire.send(&[frame(b'd', data), frame(b'c', b"")].concat());
+            return reply(wire.until_ready());
+        }
+        reply(wire.until_ready())
+    };
+    assert_eq!(copy_in("copy d (b) from stdin", b"one\n").tags, ["COPY 1"]);
+    assert_eq!(copy_in("copy d from stdin", b"5\tfive\n").tags, ["COPY 1"]);
+    assert_eq!(copy_in("copy d (id) from stdin", b"100\n").code(), "23514");
+    // An error in place of the invitation to send data.
+    assert!(copy_in("copy d (twice) from stdin", b"").tags.is_empty());
+    let rows = wire.simple("select * from d order by id").text();
+    let rows: Vec<String> = rows
+        .into_iter()
+        .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|"))
+        .collect();
+    assert_eq!(rows, ["5|five|10", "7|one|14"]);
+    server.assert_well();
+}
+
+#[test]
 fn copy_in_both_protocols() {
     let mut server = Server::start();
     let mut wire = server.connect();

@@ -1,0 +1,323 @@
+//! Expressions a table keeps as SQL text: defaults, generated columns, CHECK constraints.
+//!
+//! They are planned anew at every write, over the columns of the row, so they mean what their text means now.
+
+mod constraint;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Column as DataFusionColumn, DFSchema, TableReference};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Volatility};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Ident, Query, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
+use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quote_identifier};
+
+use self::constraint::ConstraintCheck;
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::{Ast, parse_one};
+use crate::resolve::{Relations, fold};
+use crate::statement::dml::check_assignable;
+use crate::statement::query::{self, Scope};
+use crate::types::arrow_field;
+use crate::write::ColumnCheck;
+
+/// What a stored expression is for; its name in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Default,
+    Generated,
+    Check,
+}
+
+impl Role {
+    fn singular(self) -> &'static str {
+        match self {
+            Role::Default => "DEFAULT expression",
+            Role::Generated => "column generation expression",
+            Role::Check => "check constraint",
+        }
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Role::Default => "DEFAULT expressions",
+            Role::Generated => "column generation expressions",
+            Role::Check => "check constraints",
+        }
+    }
+}
+
+/// The value of a column in a row that gives it none, in the column's type. A generated column is null until
+/// [`with_generated`] fills it.
+pub(crate) fn missing_value(context: &PlanContext, column: &Column) -> Result<Expr> {
+    match &column.default {
+        Some(ColumnDefault::Expression(text)) => default_value(context, &column.name, &column.ty, text),
+        Some(ColumnDefault::Generated(_)) | None => {
+            let field = arrow_field(&column.name, &column.ty, true, &context.time_zone);
+            Ok(Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None))
+        }
+    }
+}
+
+/// A DEFAULT expression, cast to its column's type.
+pub(crate) fn default_value(context: &PlanContext, column: &str, ty: &SqlType, text: &str) -> Result<Expr> {
+    let expression = plan(context, Role::Default, text, "", &[])?;
+    assigned(context, Role::Default, column, ty, expression, &DFSchema::empty())
+}
+
+/// A condition or a generated value over the columns of a row, which are found by their names alone.
+fn over_row(context: &PlanContext, role: Role, text: &str, relation: &str, columns: &[Column]) -> Result<Expr> {
+    let columns: Vec<_> = columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
+    plan(context, role, text, relation, &columns)
+}
+
+/// The expression cast to its column's type, as an assignment casts.
+pub(crate) fn assigned(
+    context: &PlanContext,
+    role: Role,
+    column: &str,
+    ty: &SqlType,
+    expression: Expr,
+    schema: &DFSchema,
+) -> Result<Expr> {
+    let (_, actual) = expression.to_field(schema)?;
+    let untyped = matches!(expression, Expr::Literal(..));
+    check_assignable(column, ty, &actual, untyped).map_err(|error| {
+        let message = error.message().replace(
+            "but expression",
+            match role {
+                Role::Default => "but default expression",
+                _ => "but expression",
+            },
+        );
+        Error::new(error.kind(), message).with_hint("You will need to rewrite or cast the expression.")
+    })?;
+    let field = Arc::new(arrow_field(column, ty, true, &context.time_zone));
+    Ok(Expr::Cast(Cast::new_from_field(Box::new(expression), field)))
+}
+
+/// Plans a text over columns of a relation; with no columns, over nothing.
+pub(crate) fn plan(
+    context: &PlanContext,
+    role: Role,
+    text: &str,
+    relation: &str,
+    columns: &[(String, SqlType)],
+) -> Result<Expr> {
+    let from = match columns {
+        [] => String::new(),
+        _ => format!(" from {}", quote_identifier(relation)),
+    };
+    let sql = format!("select ({text}){from}");
+    // A position would count from the start of a text the user has not sent.
+    let told = |error: Error| {
+        let kind = error.kind();
+        if role == Role::Default && kind == ErrorKind::UndefinedColumn {
+            return Error::unsupported("cannot use column reference in DEFAULT expression");
+        }
+        let told = Error::new(kind, error.message());
+        match error.hint() {
+            Some(hint) => told.with_hint(hint),
+            None => told,
+        }
+    };
+    let body = body_of(&sql).map_err(told)?;
+    if has_subquery(&body) {
+        let message = format!("cannot use subquery in {}", role.singular());
+        return Err(Error::unsupported(message));
+    }
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, ty)| arrow_field(name, ty, true, &context.time_zone))
+        .collect();
+    let mut relations = Relations::default();
+    relations.sources.insert(
+        TableReference::bare(relation),
+        provider_as_source(Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))),
+    );
+    let scope = Scope::new(context, &sql);
+    let logical = query::over(&scope, &body, relations).map_err(told)?;
+    let not_allowed = |kind, what: &str| {
+        let message = format!("{what} functions are not allowed in {}", role.plural());
+        Err(Error::new(kind, message))
+    };
+    let LogicalPlan::Projection(projection) = logical else {
+        return not_allowed(ErrorKind::FeatureNotSupported, "set-returning");
+    };
+    match projection.input.as_ref() {
+        LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) => {}
+        LogicalPlan::Aggregate(_) => return not_allowed(ErrorKind::GroupingError, "aggregate"),
+        LogicalPlan::Window(_) => return not_allowed(ErrorKind::WindowingError, "window"),
+        _ => return not_allowed(ErrorKind::FeatureNotSupported, "set-returning"),
+    }
+    let Some(expression) = projection.expr.first() else {
+        return Err(Error::internal("an expression without a value"));
+    };
+    unqualified(expression.clone().unalias_nested().data)
+}
+
+/// Columns by their names alone: the row has one of each.
+fn unqualified(expression: Expr) -> Result<Expr> {
+    let bare = expression.transform(|expression| match expression {
+        Expr::Column(column) if column.relation.is_some() => Ok(Transformed::yes(Expr::Column(
+            DataFusionColumn::new_unqualified(column.name),
+        ))),
+        other => Ok(Transformed::no(other)),
+    });
+    Ok(bare.data()?)
+}
+
+fn body_of(sql: &str) -> Result<Query> {
+    match parse_one(sql, 0)?.ast {
+        Ast::Query(body) => Ok(*body),
+        _ => Err(Error::internal("an expression that is a statement")),
+    }
+}
+
+/// The syntax tree of a stored expression.
+pub(crate) fn syntax(text: &str) -> Result<ast::Expr> {
+    let body = body_of(&format!("select ({text})"))?;
+    match *body.body {
+        SetExpr::Select(select) => match select.projection.into_iter().next() {
+            Some(SelectItem::UnnamedExpr(expression)) => Ok(expression),
+            _ => Err(Error::internal("an expression with a name")),
+        },
+        _ => Err(Error::internal("an expression that is a set operation")),
+    }
+}
+
+/// Whether its value depends on more than its columns: the clock, a setting, chance.
+pub(crate) fn depends_on_session(expression: &Expr) -> bool {
+    let found = expression.exists(|expression| match expression {
+        Expr::ScalarFunction(call) => Ok(call.func.signature().volatility != Volatility::Immutable),
+        _ => Ok(false),
+    });
+    found.unwrap_or(true)
+}
+
+fn has_subquery(body: &Query) -> bool {
+    struct Subqueries(usize);
+    impl Visitor for Subqueries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = Subqueries(0);
+    let _ = body.visit(&mut found);
+    found.0 > 1
+}
+
+/// Which of the columns an expression names, in their order.
+pub(crate) fn columns_named(expression: &ast::Expr, columns: &[String]) -> Vec<String> {
+    struct Names(Vec<String>);
+    impl Visitor for Names {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+            match expression {
+                ast::Expr::Identifier(ident) => self.0.push(fold(ident)),
+                ast::Expr::CompoundIdentifier(parts) => self.0.extend(parts.iter().map(fold)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(Vec::new());
+    let _ = expression.visit(&mut names);
+    columns
+        .iter()
+        .filter(|column| names.0.contains(column))
+        .cloned()
+        .collect()
+}
+
+/// The text of an expression after a column was renamed.
+pub(crate) fn with_column_renamed(text: &str, from: &str, to: &str) -> Result<String> {
+    struct Rename<'a> {
+        from: &'a str,
+        to: Ident,
+    }
+    impl VisitorMut for Rename<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+            match expression {
+                ast::Expr::Identifier(ident) if fold(ident) == self.from => *ident = self.to.clone(),
+                ast::Expr::CompoundIdentifier(parts) => {
+                    // `c.field` or `table.c`
+                    for part in parts.iter_mut().take(2).filter(|part| fold(part) == self.from) {
+                        *part = self.to.clone();
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut expression = syntax(text)?;
+    let to = Ident::with_quote('"', to);
+    let _ = VisitMut::visit(&mut expression, &mut Rename { from, to });
+    Ok(match expression {
+        ast::Expr::Nested(inner) => inner.to_string(),
+        other => other.to_string(),
+    })
+}
+
+/// A plan of a table's rows with its generated columns filled in.
+pub(crate) fn with_generated(context: &PlanContext, table: &Table, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = &table.schema().columns;
+    let is_generated = |column: &Column| matches!(column.default, Some(ColumnDefault::Generated(_)));
+    if !columns.iter().any(is_generated) {
+        return Ok(rows);
+    }
+    let schema = Arc::clone(rows.schema());
+    let values = columns.iter().map(|column| match &column.default {
+        Some(ColumnDefault::Generated(text)) => {
+            let value = over_row(context, Role::Generated, text, &table.name().name, columns)?;
+            let value = assigned(context, Role::Generated, &column.name, &column.ty, value, &schema)?;
+            let check = ColumnCheck::new(&table.name().name.as_str().into(), column);
+            let value = match check.is_needed() {
+                true => ScalarUDF::from(check).call(vec![value]),
+                false => value,
+            };
+            Ok(value.alias(&column.name))
+        }
+        _ => Ok(Expr::Column(DataFusionColumn::new_unqualified(&column.name))),
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
+}
+
+/// A plan of a table's rows that fails at a row which breaks a CHECK constraint.
+pub(crate) fn with_checks(context: &PlanContext, table: &Table, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = &table.schema().columns;
+    let mut checks: Vec<_> = table
+        .constraints()
+        .iter()
+        .filter_map(|constraint| match &constraint.kind {
+            ConstraintKind::Check { expression, .. } => Some((&constraint.name, expression)),
+            _ => None,
+        })
+        .collect();
+    let Some(first) = columns.first().filter(|_| !checks.is_empty()) else {
+        return Ok(rows);
+    };
+    // PostgreSQL checks them in the order of their names.
+    checks.sort();
+    let bare = |column: &Column| Expr::Column(DataFusionColumn::new_unqualified(&column.name));
+    let mut checked = bare(first);
+    for (name, text) in checks {
+        let condition = over_row(context, Role::Check, text, &table.name().name, columns)?;
+        let check = ConstraintCheck::new(&table.name().name, name);
+        let arguments = [checked, condition].into_iter().chain(columns.iter().map(bare));
+        checked = ScalarUDF::from(check).call(arguments.collect());
+    }
+    let values = std::iter::once(checked.alias(&first.name)).chain(columns.iter().skip(1).map(bare));
+    Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
+}

@@ -1,0 +1,95 @@
+//! The check of one CHECK constraint, as a function DataFusion can run in a projection.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::write::shown_row;
+
+/// `staffa_constraint(value, condition, columns …)` is the value, or an error where the condition is false.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ConstraintCheck {
+    relation: String,
+    constraint: String,
+    signature: Signature,
+}
+
+impl ConstraintCheck {
+    pub(super) fn new(relation: &str, constraint: &str) -> Self {
+        Self {
+            relation: relation.to_owned(),
+            constraint: constraint.to_owned(),
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+
+    /// As in PostgreSQL, a condition that is null is not broken.
+    fn check(&self, condition: &dyn Array, row: impl Fn(usize) -> Option<String>) -> Result<()> {
+        if condition.data_type() == &DataType::Null {
+            return Ok(());
+        }
+        let Some(holds) = condition.as_boolean_opt() else {
+            return Err(Error::internal("a CHECK constraint that is no condition"));
+        };
+        let Some(broken) = (0..holds.len()).find(|index| holds.is_valid(*index) && !holds.value(*index)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "new row for relation \"{}\" violates check constraint \"{}\"",
+            self.relation, self.constraint
+        );
+        let error = Error::new(ErrorKind::CheckViolation, message);
+        Err(match row(broken) {
+            Some(row) => error.with_detail(format!("Failing row contains ({row}).")),
+            None => error,
+        })
+    }
+}
+
+impl ScalarUDFImpl for ConstraintCheck {
+    fn name(&self) -> &str {
+        "staffa_constraint"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        types.first().cloned().ok_or_else(|| nothing().into())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        args.arg_fields.first().cloned().ok_or_else(|| nothing().into())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let mut arrays = args.args.into_iter().map(|argument| argument.into_array(rows));
+        let (Some(value), Some(condition)) = (arrays.next(), arrays.next()) else {
+            return Err(nothing().into());
+        };
+        let (value, condition) = (value?, condition?);
+        let columns = arrays.collect::<DataFusionResult<Vec<_>>>()?;
+        self.check(condition.as_ref(), |row| {
+            let fields: Vec<_> = columns
+                .iter()
+                .map(|column| Field::new("", column.data_type().clone(), true))
+                .collect();
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.clone()).ok()?;
+            Some(shown_row(&batch, row))
+        })?;
+        Ok(ColumnarValue::Array(value))
+    }
+}
+
+fn nothing() -> Error {
+    Error::internal("a check of nothing")
+}
