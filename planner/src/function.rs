@@ -4,9 +4,17 @@
 //! is resolved, so that its type is right, and again just before the plan is optimised (`with_session_facts`), so that a
 //! prepared plan sees the facts of the execution.
 
+mod arithmetic;
 mod cast;
+mod datetime;
+mod format;
+mod math;
+mod native;
+mod ordered;
+mod rounding;
 mod session;
 mod sleep;
+mod string;
 mod text;
 mod text_cast;
 mod type_of;
@@ -21,7 +29,11 @@ use datafusion::logical_expr::async_udf::AsyncScalarUDF;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 
+pub(crate) use self::arithmetic::{checked, is_checked, negated};
 pub(crate) use self::cast::{to_integer, to_integer_target};
+use self::datetime::extract::Extract;
+pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
+use self::datetime::{calendar, span};
 pub(crate) use self::session::SessionFacts;
 use self::session::SessionFunction;
 pub(crate) use self::text::padded;
@@ -31,13 +43,29 @@ use crate::error::Result;
 
 /// Puts the functions of every session into the state. Those of DataFusion with the same name are replaced.
 pub(crate) fn register(state: &mut SessionState) {
-    let functions: Vec<Arc<ScalarUDF>> = vec![
+    let mut functions: Vec<Arc<ScalarUDF>> = vec![
         Arc::new(ScalarUDF::from(text::Limited::varchar())),
         Arc::new(ScalarUDF::from(text::Limited::char())),
         Arc::new(ScalarUDF::from(type_of::TypeOf::new())),
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(AsyncScalarUDF::new(Arc::new(sleep::Sleep::new())).into_scalar_udf()),
+        Arc::new(ScalarUDF::from(Extract::new(true))),
+        Arc::new(ScalarUDF::from(Extract::new(false))),
     ];
+    let families = [
+        calendar::FUNCTIONS,
+        span::FUNCTIONS,
+        math::FUNCTIONS,
+        format::FUNCTIONS,
+        string::FUNCTIONS,
+    ];
+    functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
+    functions.extend(rounding::functions().map(Arc::new));
+    for aggregate in ordered::functions() {
+        let name = aggregate.name().to_string();
+        let registered = state.register_udaf(Arc::new(aggregate));
+        debug_assert!(registered.is_ok(), "a session state takes every aggregate, {name} too");
+    }
     for function in functions {
         let name = function.name().to_string();
         let registered = state.register_udf(function);
@@ -45,8 +73,41 @@ pub(crate) fn register(state: &mut SessionState) {
     }
 }
 
+/// `extract(field from value)`
+pub(crate) fn extract(args: Vec<Expr>) -> Expr {
+    Extract::call(args)
+}
+
+/// How long an interval is, for comparisons.
+pub(crate) fn interval_length(interval: Expr) -> Expr {
+    span::LENGTH.call(vec![interval])
+}
+
+/// `interval * factor`
+pub(crate) fn interval_times(interval: Expr, factor: Expr) -> Expr {
+    span::TIMES.call(vec![interval, factor])
+}
+
+/// `interval / divisor`
+pub(crate) fn interval_over(interval: Expr, divisor: Expr) -> Expr {
+    span::OVER.call(vec![interval, divisor])
+}
+
+/// `timestamp - timestamp`
+pub(crate) fn timestamp_difference(left: Expr, right: Expr) -> Expr {
+    span::DIFFERENCE.call(vec![left, right])
+}
+
+/// `date + time`
+pub(crate) fn date_at_time(date: Expr, time: Expr) -> Expr {
+    calendar::DATE_TIME.call(vec![date, time])
+}
+
 /// The function of this name that answers from the session's facts, if there is one.
 pub(crate) fn session_function(name: &str, facts: &Arc<SessionFacts>) -> Option<Arc<ScalarUDF>> {
+    if let Some(function) = datetime::zones::zone_function(name, facts.time_zone()) {
+        return Some(Arc::new(function));
+    }
     SessionFunction::named(name, facts).map(|function| Arc::new(ScalarUDF::from(function)))
 }
 

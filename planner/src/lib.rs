@@ -18,6 +18,7 @@ mod error;
 mod explain;
 mod function;
 mod literal;
+mod operators;
 mod parse;
 mod physical;
 mod plan;

@@ -1,6 +1,8 @@
 //! The syntax tree of a query, made ready for DataFusion: what it would ignore is refused, what it names otherwise is
 //! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
 
+mod forms;
+mod literals;
 mod names;
 mod refuse;
 
@@ -14,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use staffa_catalog::SqlType;
 
+pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -198,6 +201,13 @@ impl VisitorMut for Rewriter<'_> {
                 let name = ident.value.to_lowercase();
                 if KEYWORD_FUNCTIONS.contains(&name.as_str()) {
                     *expression = call(&name, Vec::new());
+                } else if let Some(time) = forms::local_time(&name) {
+                    *expression = time;
+                }
+            }
+            Expr::Interval(interval) => {
+                if let Err(error) = forms::plain_interval(interval) {
+                    return ControlFlow::Break(error);
                 }
             }
             Expr::Cast { expr, data_type, .. } => {
@@ -216,11 +226,49 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        literals::query(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        literals::select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        literals::table_factor(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        literals::wrap(expression);
         match expression {
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let (timestamp, time_zone) = (taken(timestamp), taken(time_zone));
+                *expression = call("timezone", vec![time_zone, timestamp]);
+            }
+            Expr::Function(function) => match forms::function(function) {
+                Ok(Some(other)) => *expression = other,
+                Ok(None) => {}
+                Err(error) => return ControlFlow::Break(error),
+            },
+            Expr::UnaryOp { op, expr } => {
+                if let Some(name) = forms::unary(*op) {
+                    *expression = call(name, vec![taken(expr)]);
+                }
+            }
             Expr::Collate { expr, .. } => {
                 let inner = std::mem::replace(expr.as_mut(), Expr::Value(Value::Null.into()));
                 *expression = inner;
+            }
+            Expr::Cast { expr, data_type, .. } if forms::is_exact_float(expr, data_type) => {
+                // By way of numeric, `1e15::float8` would lose its last digit.
+                if let Expr::Value(value) = expr.as_mut()
+                    && let Value::Number(digits, _) = &value.value
+                {
+                    value.value = Value::SingleQuotedString(digits.clone());
+                }
             }
             // `x::varchar(3)` cuts and `x::char(3)` pads, which no Arrow cast does.
             Expr::Cast { data_type, .. } => {
@@ -243,6 +291,11 @@ impl VisitorMut for Rewriter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The expression, with NULL left in its place.
+fn taken(expression: &mut Expr) -> Expr {
+    std::mem::replace(expression, Expr::Value(Value::Null.into()))
 }
 
 /// Functions that are called without parentheses.

@@ -1,24 +1,62 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
-//! Order: sums of dates and intervals first, because their types decide what is coerced; then DataFusion's analyzer, whose
-//! type coercion puts casts in; then ours, which makes all casts PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
+//! Order: sums of dates and intervals first, because their types decide what is coerced; operators DataFusion has no
+//! coercion for next; then DataFusion's analyzer, whose type coercion puts casts in; then ours, which makes all casts and
+//! all arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
 
+mod arithmetic;
 mod casts;
 mod characters;
 mod dates;
+mod intervals;
+mod literals;
 
-use datafusion::common::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::context::PlanContext;
 
 /// Settles the types of a plan.
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let state = &context.session;
+    let plan = literals::fold(plan)?;
     let plan = dates::keep_time(plan)?;
-    let plan = state
-        .analyzer()
-        .execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let plan = intervals::by_length(context, plan)?;
+    let coerced = |plan| {
+        let options = state.config_options();
+        state.analyzer().execute_and_check(plan, options, |_, _| {})
+    };
+    // Only coercion tells which sums are of bigint; as numerics they may need other casts above them.
+    let sums = arithmetic::widen_sums(coerced(plan)?)?;
+    let plan = if sums.transformed {
+        coerced(sums.data)?
+    } else {
+        sums.data
+    };
     let plan = casts::as_postgres(context, plan)?;
+    let plan = arithmetic::check(plan)?;
     characters::trim_literals(plan)
+}
+
+/// Rewrites every expression of one node, innermost first, with the schema its columns come from. Names stay.
+fn map_expressions(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> DataFusionResult<Transformed<Expr>>,
+) -> DataFusionResult<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&source);
+    }
+    let names = NamePreserver::new(&plan);
+    let transformed = plan.map_expressions(|expression| {
+        let name = names.save(&expression);
+        let rewritten = expression.transform_up(|inner| rewrite(inner, &schema))?;
+        Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
+    })?;
+    // A node above one that changed must learn of the new type, too; the others come out as they were.
+    transformed.map_data(LogicalPlan::recompute_schema)
 }

@@ -143,6 +143,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
     let [name] = parts.as_slice() else {
         return Err(undefined(&parts.join(".")));
     };
+    if name == crate::rewrite::LITERAL_TYPE {
+        return Ok(SqlType::Integer);
+    }
     let number = |index: usize| modifiers.get(index).and_then(|text| text.trim().parse::<u64>().ok());
     let length = number(0).map(|length| CharacterLength::IntegerLength { length, unit: None });
     Ok(match name.as_str() {

@@ -15,10 +15,10 @@ use chrono::Utc;
 use crate::error::{Error, ErrorKind, Result};
 
 mod array;
-mod datetime;
+pub(crate) mod datetime;
 mod decode;
 mod encode;
-mod interval;
+pub(crate) mod interval;
 mod json;
 mod number;
 mod numeric;

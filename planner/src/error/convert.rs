@@ -283,6 +283,12 @@ fn by_wording(message: &str) -> Error {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Error::new(ErrorKind::DivisionByZero, "division by zero");
     }
+    // DataFusion keeps only the words of an error of coercion: ours says which function there is not.
+    if let Some((_, ours)) = line.split_once("user-defined coercion failed with: External error: function ")
+        && let Some(name) = ours.strip_suffix(" does not exist")
+    {
+        return undefined_function(name);
+    }
     if let Some(name) = between(line, "Invalid function '", "'") {
         return undefined_function(&name);
     }
@@ -306,6 +312,12 @@ fn by_wording(message: &str) -> Error {
         || has("could not be resolved from available columns")
     {
         return grouping(line);
+    }
+    if has("field position must not be zero") {
+        return Error::new(ErrorKind::InvalidParameterValue, "field position must not be zero");
+    }
+    if has("negative count not allowed") || has("negative substring length not allowed") {
+        return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
     }
     if let Some((what, value)) = cannot_cast(line) {
         let message = format!("invalid input syntax for type {}: \"{value}\"", sql_name(&what));

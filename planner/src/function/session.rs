@@ -59,6 +59,10 @@ impl SessionFacts {
             statement_time: context.statement_time.timestamp_micros(),
         }
     }
+
+    pub(super) fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

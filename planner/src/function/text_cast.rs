@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef};
 use bytes::BytesMut;
 use datafusion::common::Result as DataFusionResult;
@@ -125,12 +125,23 @@ impl TextCast {
         // Only the zone's label can differ: the instant is the same.
         if values.data_type() == &wanted {
             Ok(values)
+        } else if values.data_type().equals_datatype(&wanted) {
+            // An array's element field says that it is a uuid; the values are the same.
+            let relabelled = values.to_data().into_builder().data_type(wanted).build()?;
+            Ok(arrow::array::make_array(relabelled))
         } else {
             Ok(arrow::compute::cast(&values, &wanted)?)
         }
     }
 
     fn printed(&self, values: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
+        // The wire says `t`, a cast says `true`.
+        if let Some(values) = values.as_boolean_opt() {
+            let words = values
+                .iter()
+                .map(|value| value.map(|value| if value { "true" } else { "false" }));
+            return Ok(Arc::new(words.collect::<StringViewArray>()));
+        }
         let encoder = ColumnEncoder::new(field, &sql_type(field), Format::Text, &self.casts.settings)?;
         let column = encoder.column(values)?;
         let mut builder = StringViewBuilder::with_capacity(values.len());

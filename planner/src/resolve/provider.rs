@@ -19,6 +19,7 @@ use super::Relations;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, undefined_function};
 use crate::function::{SessionFacts, session_function, session_function_names};
+use crate::operators::PostgresOperators;
 use crate::type_planner::PostgresTypes;
 
 /// Loaded relations, the session's functions, and our types.
@@ -27,11 +28,16 @@ pub(crate) struct Provider<'a> {
     relations: Relations,
     types: Arc<PostgresTypes>,
     facts: Arc<SessionFacts>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(context: &'a PlanContext, relations: Relations) -> Self {
+        // PostgreSQL's operators come first: what they leave alone is DataFusion's.
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators::new(&context.time_zone))];
+        planners.extend(context.session.expr_planners().iter().cloned());
         Self {
+            planners,
             state: &context.session,
             relations,
             types: Arc::new(PostgresTypes::new(&context.time_zone)),
@@ -79,7 +85,7 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.planners
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

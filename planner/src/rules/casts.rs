@@ -5,6 +5,7 @@
 //! | `cast(1.5 as integer)` | cut it to 1 | `staffa_integer(1.5)`, which rounds to 2 |
 //! | `cast('2024-1-5' as date)` | refuse it | `staffa_from_text('2024-1-5')`, the codec of the wire and of COPY |
 //! | `cast(date as timestamp(ns))` | overflow after 2262 | `cast(date as timestamp(µs))` |
+//! | `cast(tz as timestamp)` | keep the time of UTC | `to_local_timestamp(tz)`, by the session's clock |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
 //!
 //! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
@@ -13,39 +14,20 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use staffa_catalog::SqlType;
 
+use super::map_expressions;
 use crate::context::PlanContext;
-use crate::function::{TextCasts, to_integer, to_integer_target};
+use crate::function::{TextCasts, crosses_zone, local_cast, to_integer, to_integer_target};
 use crate::types::sql_type;
 
 pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let texts = Arc::new(TextCasts::of(context)?);
-    plan.transform_up_with_subqueries(|plan| node(plan, &texts)).data()
-}
-
-fn node(plan: LogicalPlan, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        schema.merge(&source);
-    }
-    let names = NamePreserver::new(&plan);
-    let transformed = plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|inner| cast(inner, &schema, texts))?;
-        Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
-    })?;
-    if transformed.transformed {
-        transformed.map_data(LogicalPlan::recompute_schema)
-    } else {
-        Ok(transformed)
-    }
+    plan.transform_up_with_subqueries(|plan| map_expressions(plan, |inner, schema| cast(inner, schema, &texts)))
+        .data()
 }
 
 fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<Expr>> {
@@ -67,6 +49,9 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
     }
     if to_integer_target(from.data_type(), field.data_type()) {
         return Ok(Transformed::yes(to_integer(*expr, field.data_type().clone())));
+    }
+    if crosses_zone(from.data_type(), field.data_type()) {
+        return Ok(Transformed::yes(local_cast(*expr, field.data_type().clone())));
     }
     if reads_text(&from, &field) {
         return Ok(Transformed::yes(texts.from_text(*expr, sql_type(&field))));

@@ -10,25 +10,26 @@ mod zone;
 pub(super) use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
 pub(super) use print::{write_clock, write_date, write_time, write_timestamp, write_timestamptz};
 pub use zone::Zone;
+pub(crate) use zone::abbreviation;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
+pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-pub(super) const DATE_INFINITY: i32 = i32::MAX;
-pub(super) const DATE_NEG_INFINITY: i32 = i32::MIN;
-pub(super) const TIMESTAMP_INFINITY: i64 = i64::MAX;
-pub(super) const TIMESTAMP_NEG_INFINITY: i64 = i64::MIN;
+pub(crate) const DATE_INFINITY: i32 = i32::MAX;
+pub(crate) const DATE_NEG_INFINITY: i32 = i32::MIN;
+pub(crate) const TIMESTAMP_INFINITY: i64 = i64::MAX;
+pub(crate) const TIMESTAMP_NEG_INFINITY: i64 = i64::MIN;
 
 /// Days from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const POSTGRES_EPOCH_DAYS: i32 = 10_957;
 const POSTGRES_EPOCH_MICROS: i64 = POSTGRES_EPOCH_DAYS as i64 * MICROS_PER_DAY;
 
 /// The first day PostgreSQL has: Julian day 0, 4714-11-24 BC.
-const DAYS_MIN: i64 = -2_440_588;
+pub(crate) const DAYS_MIN: i64 = -2_440_588;
 /// The last day PostgreSQL has: 5874897-12-31.
-const DAYS_MAX: i64 = 2_145_042_905;
+pub(crate) const DAYS_MAX: i64 = 2_145_042_905;
 
 /// The value `date_send` writes.
 pub(super) fn date_to_wire(days: i32) -> i32 {
@@ -74,7 +75,7 @@ pub(super) fn time_from_wire(micros: i64) -> Result<i64> {
 }
 
 /// Days from 1970-01-01 of a date; year 0 is 1 BC. (Howard Hinnant, "chrono-compatible low-level date algorithms".)
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -85,7 +86,7 @@ fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 }
 
 /// Year (0 is 1 BC), month and day of a number of days from 1970-01-01.
-fn civil_from_days(days: i64) -> (i64, u32, u32) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -97,7 +98,7 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-fn days_in_month(year: i64, month: u32) -> u32 {
+pub(crate) fn days_in_month(year: i64, month: u32) -> u32 {
     match month {
         2 if year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0) => 29,
         2 => 28,

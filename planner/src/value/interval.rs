@@ -76,7 +76,7 @@ pub(super) fn parse_binary(bytes: &[u8]) -> Result<IntervalMonthDayNano> {
 }
 
 /// What subtracting two timestamps yields: whole days, and the rest as time.
-pub(super) fn from_micros(micros: i64) -> IntervalMonthDayNano {
+pub(crate) fn from_micros(micros: i64) -> IntervalMonthDayNano {
     // Days of an i64 of microseconds fit into 32 bits.
     IntervalMonthDayNano {
         months: 0,
@@ -85,12 +85,12 @@ pub(super) fn from_micros(micros: i64) -> IntervalMonthDayNano {
     }
 }
 
-fn out_of_range() -> Error {
+pub(crate) fn out_of_range() -> Error {
     Error::new(ErrorKind::DatetimeOverflow, "interval out of range")
 }
 
 /// Reads an interval: PostgreSQL's words, SQL's `1-2 3 04:05:06`, ISO 8601's `P1Y2M3DT4H`.
-pub(super) fn parse(text: &[u8]) -> Result<IntervalMonthDayNano> {
+pub(crate) fn parse(text: &[u8]) -> Result<IntervalMonthDayNano> {
     let trimmed = trim(text);
     let read = match trimmed.first() {
         Some(b'P' | b'p') => iso(&trimmed[1..]),

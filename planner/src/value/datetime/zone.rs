@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::offset::{LocalResult, Offset, TimeZone};
 use chrono::{DateTime, NaiveDateTime};
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
 use super::{MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month};
 
@@ -48,12 +48,12 @@ impl Zone {
     }
 
     /// A zone this many seconds east of Greenwich.
-    pub(super) fn fixed(seconds: i32) -> Self {
+    pub(crate) fn fixed(seconds: i32) -> Self {
         Zone(Kind::Fixed(seconds))
     }
 
     /// Seconds to add to a moment (microseconds since 1970 UTC) for this zone's clock.
-    pub(super) fn offset_at(&self, micros: i64) -> i32 {
+    pub(crate) fn offset_at(&self, micros: i64) -> i32 {
         match self.0 {
             Kind::Fixed(seconds) => seconds,
             Kind::Named(Tz::UTC) => 0,
@@ -64,9 +64,20 @@ impl Zone {
         }
     }
 
+    /// The zone's name at a moment: `CET`, `CEST`, or an offset where it has no letters.
+    pub(crate) fn abbreviation_at(&self, micros: i64) -> String {
+        match self.0 {
+            Kind::Fixed(_) => self.to_string(),
+            Kind::Named(zone) => zone
+                .offset_from_utc_datetime(&naive(micros.div_euclid(MICROS_PER_SECOND)))
+                .abbreviation()
+                .map_or_else(|| self.to_string(), str::to_string),
+        }
+    }
+
     /// As [`Zone::offset_at`] for what the zone's clock shows. A time the clock skipped counts by the offset before the
     /// jump, one it showed twice by the offset after it, as PostgreSQL does.
-    pub(super) fn offset_at_local(&self, micros: i64) -> i32 {
+    pub(crate) fn offset_at_local(&self, micros: i64) -> i32 {
         let zone = match self.0 {
             Kind::Fixed(seconds) => return seconds,
             Kind::Named(Tz::UTC) => return 0,
@@ -160,7 +171,7 @@ pub(super) fn parse_offset(text: &[u8]) -> Option<i32> {
 }
 
 /// Seconds east of an abbreviation in lower case, from PostgreSQL's default list.
-pub(super) fn abbreviation(word: &str) -> Option<i32> {
+pub(crate) fn abbreviation(word: &str) -> Option<i32> {
     ABBREVIATIONS
         .binary_search_by_key(&word, |entry| entry.0)
         .ok()

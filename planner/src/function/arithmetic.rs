@@ -1,0 +1,264 @@
+//! `+ - * / %` and unary minus that refuse what does not fit, as PostgreSQL does, where Arrow would wrap around or yield
+//! infinity. Rule `rules/arithmetic.rs` puts them in place of DataFusion's operators.
+//!
+//! Whole columns go through Arrow's checked kernels; floats through its plain ones, and the result is looked over.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
+use arrow::error::ArrowError;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+
+use crate::error::{Error, ErrorKind};
+
+/// `left op right` for two operands of one of these types.
+pub(crate) fn checked(op: Operator, left: Expr, right: Expr) -> Option<Expr> {
+    let op = match op {
+        Operator::Plus => Op::Add,
+        Operator::Minus => Op::Subtract,
+        Operator::Multiply => Op::Multiply,
+        Operator::Divide => Op::Divide,
+        Operator::Modulo => Op::Modulo,
+        _ => return None,
+    };
+    Some(call(op, vec![left, right]))
+}
+
+/// `-operand`
+pub(crate) fn negated(operand: Expr) -> Expr {
+    call(Op::Negate, vec![operand])
+}
+
+/// The types whose arithmetic needs a check.
+pub(crate) fn is_checked(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64
+    )
+}
+
+fn call(op: Op, args: Vec<Expr>) -> Expr {
+    let signature = Signature::any(args.len(), Volatility::Immutable);
+    let func = Arc::new(ScalarUDF::from(Arithmetic { op, signature }));
+    Expr::ScalarFunction(ScalarFunction { func, args })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Op {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Negate,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Arithmetic {
+    op: Op,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Arithmetic {
+    fn name(&self) -> &str {
+        match self.op {
+            Op::Add => "add",
+            Op::Subtract => "subtract",
+            Op::Multiply => "multiply",
+            Op::Divide => "divide",
+            Op::Modulo => "modulo",
+            Op::Negate => "negate",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        match types.first() {
+            Some(first) => Ok(first.clone()),
+            None => Err(Error::internal("an operator has operands").into()),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let ty = args.return_field.data_type().clone();
+        let outcome = match (self.op, args.args.as_slice()) {
+            (Op::Negate, [ColumnarValue::Scalar(value)]) => value.arithmetic_negate().map(ColumnarValue::Scalar),
+            (Op::Negate, [ColumnarValue::Array(array)]) => {
+                numeric::neg(array).map(ColumnarValue::Array).map_err(Into::into)
+            }
+            (op, [left, right]) => apply(left, right, |left, right| kernel(op, &ty, left, right)),
+            _ => return Err(Error::internal("an operator has one or two operands").into()),
+        };
+        outcome.map_err(|error| match error.find_root() {
+            datafusion::common::DataFusionError::ArrowError(inner, _)
+                if matches!(inner.as_ref(), ArrowError::ArithmeticOverflow(_)) =>
+            {
+                out_of_range(&ty).into()
+            }
+            _ => error,
+        })
+    }
+}
+
+fn kernel(op: Op, ty: &DataType, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let float = matches!(ty, DataType::Float32 | DataType::Float64);
+    if float && matches!(op, Op::Divide | Op::Modulo) && has_zero(left, right) {
+        return Err(ArrowError::DivideByZero);
+    }
+    let result = match op {
+        Op::Add => numeric::add(left, right),
+        Op::Subtract => numeric::sub(left, right),
+        Op::Multiply => numeric::mul(left, right),
+        Op::Divide => numeric::div(left, right),
+        Op::Modulo => match numeric::rem(left, right) {
+            // The smallest number % -1 is 0; only its quotient does not fit.
+            Err(ArrowError::ArithmeticOverflow(_)) => remainder(ty, left, right),
+            other => other,
+        },
+        Op::Negate => Err(ArrowError::ComputeError("unary minus has one operand".to_string())),
+    }?;
+    match ty {
+        DataType::Float32 => check_floats::<Float32Type>(op, left, right, &result)?,
+        DataType::Float64 => check_floats::<Float64Type>(op, left, right, &result)?,
+        _ => {}
+    }
+    Ok(result)
+}
+
+/// Row by row, for columns with a pair whose quotient does not fit.
+fn remainder(ty: &DataType, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    fn rows<T: ArrowPrimitiveType>(
+        left: &dyn Datum,
+        right: &dyn Datum,
+        rest: impl Fn(T::Native, T::Native) -> T::Native,
+    ) -> ArrayRef {
+        let pairs = Pairs::<T>::of(left, right);
+        let result: PrimitiveArray<T> = (0..pairs.len)
+            .map(|row| pairs.at(row).map(|(left, right)| rest(left, right)))
+            .collect();
+        Arc::new(result)
+    }
+    match ty {
+        DataType::Int16 => Ok(rows::<Int16Type>(left, right, i16::wrapping_rem)),
+        DataType::Int32 => Ok(rows::<Int32Type>(left, right, i32::wrapping_rem)),
+        DataType::Int64 => Ok(rows::<Int64Type>(left, right, i64::wrapping_rem)),
+        other => Err(ArrowError::ComputeError(format!("remainder of {other}"))),
+    }
+}
+
+/// Two operands row by row; an operand of one value stands for every row.
+struct Pairs<'a, T: ArrowPrimitiveType> {
+    left: &'a PrimitiveArray<T>,
+    right: &'a PrimitiveArray<T>,
+    left_scalar: bool,
+    right_scalar: bool,
+    len: usize,
+}
+
+impl<'a, T: ArrowPrimitiveType> Pairs<'a, T> {
+    fn of(left: &'a dyn Datum, right: &'a dyn Datum) -> Self {
+        let ((left, left_scalar), (right, right_scalar)) = (left.get(), right.get());
+        Self {
+            left: left.as_primitive(),
+            right: right.as_primitive(),
+            left_scalar,
+            right_scalar,
+            len: if left_scalar { right.len() } else { left.len() },
+        }
+    }
+
+    fn at(&self, row: usize) -> Option<(T::Native, T::Native)> {
+        let left = if self.left_scalar { 0 } else { row };
+        let right = if self.right_scalar { 0 } else { row };
+        (self.left.is_valid(left) && self.right.is_valid(right))
+            .then(|| (self.left.value(left), self.right.value(right)))
+    }
+}
+
+/// Whether a float is divided by zero in a row where neither side is NULL. (NaN / 0 is NaN.)
+fn has_zero(left: &dyn Datum, right: &dyn Datum) -> bool {
+    fn found<T: ArrowPrimitiveType>(left: &dyn Datum, right: &dyn Datum) -> bool
+    where
+        T::Native: Into<f64> + PartialEq + Default,
+    {
+        let zero = T::Native::default();
+        // The common case first, without a branch per row.
+        let divisors = right.get().0.as_primitive::<T>();
+        if !divisors
+            .values()
+            .iter()
+            .fold(false, |any, value| any | (*value == zero))
+        {
+            return false;
+        }
+        let pairs = Pairs::<T>::of(left, right);
+        (0..pairs.len).any(|row| {
+            pairs
+                .at(row)
+                .is_some_and(|(left, right)| right == zero && !left.into().is_nan())
+        })
+    }
+    match right.get().0.data_type() {
+        DataType::Float32 => found::<Float32Type>(left, right),
+        _ => found::<Float64Type>(left, right),
+    }
+}
+
+/// An infinity that comes of finite numbers is an overflow, a zero that comes of others than zero an underflow.
+fn check_floats<T: ArrowPrimitiveType>(
+    op: Op,
+    left: &dyn Datum,
+    right: &dyn Datum,
+    result: &ArrayRef,
+) -> Result<(), ArrowError>
+where
+    T::Native: Into<f64> + Copy,
+{
+    let values = result.as_primitive::<T>();
+    let scales = matches!(op, Op::Multiply | Op::Divide);
+    let suspect = values.values().iter().fold(false, |any, value| {
+        let value: f64 = (*value).into();
+        any | value.is_infinite() | (scales & (value == 0.0))
+    });
+    if !suspect {
+        return Ok(());
+    }
+    let pairs = Pairs::<T>::of(left, right);
+    for row in 0..values.len() {
+        let Some((left, right)) = pairs.at(row) else { continue };
+        let (left, right, value): (f64, f64, f64) = (left.into(), right.into(), values.value(row).into());
+        if value.is_infinite() && left.is_finite() && right.is_finite() {
+            return Err(external("value out of range: overflow"));
+        }
+        let from_zero = left == 0.0 || op == Op::Multiply && right == 0.0 || right.is_infinite();
+        if scales && value == 0.0 && !from_zero {
+            return Err(external("value out of range: underflow"));
+        }
+    }
+    Ok(())
+}
+
+fn external(message: &str) -> ArrowError {
+    ArrowError::ExternalError(Box::new(Error::new(ErrorKind::NumericOutOfRange, message)))
+}
+
+/// `integer out of range`
+pub(super) fn out_of_range(ty: &DataType) -> Error {
+    let name = match ty {
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        _ => "value",
+    };
+    Error::new(ErrorKind::NumericOutOfRange, format!("{name} out of range"))
+}

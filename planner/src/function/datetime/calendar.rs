@@ -1,0 +1,220 @@
+//! `age`, `make_timestamp`, `isfinite`, and `date + time`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, PrimitiveBuilder};
+use arrow::datatypes::{
+    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
+
+use super::span::is_moment;
+use super::{
+    DATE, INTERVAL, Moments, TIME, TIMESTAMP, in_range, interval, is_infinite, is_integer, is_interval, time_at,
+    timestamp_like,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::native::{Columns, Resolved, Shape};
+use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month};
+
+pub(in crate::function) const FUNCTIONS: &[Shape] = &[
+    Shape::new("age", two_moments, age),
+    Shape::new("make_timestamp", six_parts, make_timestamp),
+    Shape::new("isfinite", finite_types, is_finite),
+    DATE_TIME,
+];
+
+/// `date + time`
+pub(in crate::function) const DATE_TIME: Shape = Shape::new(
+    "date_at_time",
+    |types| match types {
+        [date, time] if date == &DATE && time == &TIME => Some((vec![DATE, TIME], TIMESTAMP)),
+        _ => None,
+    },
+    date_at_time,
+);
+
+fn two_moments(types: &[DataType]) -> Resolved {
+    match types {
+        [left, right] if is_moment(left) && is_moment(right) => {
+            let zoned = [left, right]
+                .into_iter()
+                .find(|ty| matches!(ty, DataType::Timestamp(_, Some(_))));
+            let ty = zoned.and_then(timestamp_like).unwrap_or(TIMESTAMP);
+            Some((vec![ty.clone(), ty], INTERVAL))
+        }
+        _ => None,
+    }
+}
+
+fn age(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let (left, right) = (Moments::of(&columns.arrays[0])?, Moments::of(&columns.arrays[1])?);
+    let mut builder = PrimitiveBuilder::<IntervalMonthDayNanoType>::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let (left, right) = (left.local(columns.at(0, row)).0, right.local(columns.at(1, row)).0);
+        if is_infinite(left) || is_infinite(right) {
+            return Err(crate::value::interval::out_of_range());
+        }
+        builder.append_value(between(left, right)?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Field by field, as one counts on fingers: `timestamp_age` of PostgreSQL's timestamp.c.
+fn between(left: i64, right: i64) -> Result<IntervalMonthDayNano> {
+    let fields = |micros: i64| {
+        let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
+        (
+            year,
+            i64::from(month),
+            i64::from(day),
+            micros.rem_euclid(MICROS_PER_DAY),
+        )
+    };
+    let sign = if left < right { -1 } else { 1 };
+    let (later, earlier) = if left < right { (right, left) } else { (left, right) };
+    let ((year, month, day, micros), (from_year, from_month, from_day, from_micros)) = (fields(later), fields(earlier));
+    let (mut months, mut days, mut micros) = (
+        (year - from_year) * 12 + month - from_month,
+        day - from_day,
+        micros - from_micros,
+    );
+    if micros < 0 {
+        micros += MICROS_PER_DAY;
+        days -= 1;
+    }
+    // Days are borrowed from the month the earlier time is in.
+    while days < 0 {
+        days += i64::from(days_in_month(from_year, u32::try_from(from_month).unwrap_or(1)));
+        months -= 1;
+    }
+    interval(sign * months, sign * days, sign * micros)
+}
+
+fn six_parts(types: &[DataType]) -> Resolved {
+    let [dates @ .., seconds] = types else { return None };
+    if dates.len() != 5 || !dates.iter().all(is_integer) || !(seconds.is_numeric() || seconds == &DataType::Null) {
+        return None;
+    }
+    let mut wanted = vec![DataType::Int32; 5];
+    wanted.push(DataType::Float64);
+    Some((wanted, TIMESTAMP))
+}
+
+fn make_timestamp(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut builder = PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        builder.append_value(moment_of_row(columns, row)?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Year, month, day, hour, minute and seconds of a row as a moment.
+pub(super) fn moment_of_row(columns: &Columns<'_>, row: usize) -> Result<i64> {
+    let part = |index: usize| columns.int(index, row);
+    let seconds = columns.arrays[5]
+        .as_primitive::<Float64Type>()
+        .value(columns.at(5, row));
+    moment((part(0)?, part(1)?, part(2)?), (part(3)?, part(4)?, seconds))
+}
+
+/// A moment from its fields. A negative year is before Christ.
+fn moment(date: (i64, i64, i64), time: (i64, i64, f64)) -> Result<i64> {
+    let overflow = |message: String| Error::new(ErrorKind::DatetimeOverflow, message);
+    let ((year, month, day), (hour, minute, second)) = (date, time);
+    let astronomical = if year < 0 { year + 1 } else { year };
+    let month_number = u32::try_from(month).ok().filter(|month| (1..=12).contains(month));
+    let known = |month: u32| (1..=i64::from(days_in_month(astronomical, month))).contains(&day) && year != 0;
+    let Some(month_number) = month_number.filter(|month| known(*month)) else {
+        return Err(overflow(format!(
+            "date field value out of range: {year}-{month:02}-{day:02}"
+        )));
+    };
+    let in_day = (0..24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second)
+        || hour == 24 && minute == 0 && second == 0.0;
+    if !in_day {
+        return Err(overflow(format!(
+            "time field value out of range: {hour}:{minute:02}:{second:02}"
+        )));
+    }
+    let micros = (hour * 3600 + minute * 60) * MICROS_PER_SECOND + (second * 1e6).round_ties_even() as i64;
+    let days = days_from_civil(astronomical, month_number, u32::try_from(day).unwrap_or(1));
+    let total = days
+        .checked_mul(MICROS_PER_DAY)
+        .and_then(|start| start.checked_add(micros));
+    in_range(total.ok_or_else(|| overflow("timestamp out of range".to_string()))?)
+}
+
+fn finite_types(types: &[DataType]) -> Resolved {
+    match types {
+        [ty] if ty == &DATE => Some((vec![DATE], DataType::Boolean)),
+        [ty] if is_interval(ty) => Some((vec![INTERVAL], DataType::Boolean)),
+        [ty] => timestamp_like(ty).map(|ty| (vec![ty], DataType::Boolean)),
+        _ => None,
+    }
+}
+
+fn is_finite(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let array = &columns.arrays[0];
+    let valid = |row: usize| !columns.is_null(0, row);
+    let result: BooleanArray = if array.data_type() == &INTERVAL {
+        (0..columns.rows).map(|row| valid(row).then_some(true)).collect()
+    } else {
+        let moments = Moments::of(array)?;
+        (0..columns.rows)
+            .map(|row| valid(row).then(|| !is_infinite(moments.stored(columns.at(0, row)))))
+            .collect()
+    };
+    Ok(Arc::new(result))
+}
+
+fn date_at_time(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let dates = Moments::of(&columns.arrays[0])?;
+    let mut builder = PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let day = dates.stored(columns.at(0, row));
+        let time = time_at(&columns.arrays[1], columns.at(1, row))?;
+        builder.append_value(if is_infinite(day) {
+            day
+        } else {
+            in_range(day.saturating_add(time))?
+        });
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(left: (i64, i64, i64), right: (i64, i64, i64), hours: i64) -> (i32, i32, i64) {
+        let left = moment(left, (0, 0, 0.0)).expect("a date");
+        let right = moment(right, (hours, 0, 0.0)).expect("a date");
+        let age = between(left, right).expect("small");
+        (age.months, age.days, age.nanoseconds / 3_600_000_000_000)
+    }
+
+    /// As PostgreSQL 15: `select age(timestamp '2024-03-01', timestamp '2023-01-31')`, …
+    #[test]
+    fn ages() {
+        assert_eq!(parts((2024, 3, 1), (2023, 1, 31), 0), (13, 1, 0));
+        assert_eq!(parts((2020, 2, 29), (2024, 2, 28), 12), (-47, -28, -12));
+    }
+
+    #[test]
+    fn fields_out_of_range() {
+        let error = moment((2023, 2, 29), (0, 0, 0.0)).expect_err("no such day");
+        assert_eq!(error.message(), "date field value out of range: 2023-02-29");
+    }
+}

@@ -1,0 +1,213 @@
+//! Operators and `extract` as PostgreSQL resolves them, where DataFusion has no such operator or another meaning.
+//!
+//! | text | plan |
+//! |---|---|
+//! | `u = '0000…'` with a `uuid`, `i > '1 day'` | the literal cast to the type of the other side |
+//! | `interval * number`, `interval / number` | `interval_multiply`, `interval_divide` |
+//! | `date - date` | an `integer` |
+//! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
+//! | `timestamptz > date` | the date is a midnight of the session's zone |
+//! | `a && b`, `s ^@ t` | `array_has_any`, `starts_with` |
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::functions::string::expr_fn::starts_with;
+use datafusion::functions_nested::expr_fn::array_has_any;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::function::{date_at_time, extract, interval_over, interval_times, timestamp_difference};
+use crate::types::{arrow_field, sql_type_of};
+
+#[derive(Debug)]
+pub(crate) struct PostgresOperators {
+    time_zone: String,
+}
+
+impl PostgresOperators {
+    pub(crate) fn new(time_zone: &str) -> Self {
+        Self {
+            time_zone: time_zone.to_string(),
+        }
+    }
+}
+
+impl ExprPlanner for PostgresOperators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
+        let RawBinaryExpr { op, left, right } = expr;
+        let kind = Kind::of(&op);
+        let types = match kind {
+            // Types of whole conditions are not needed, and finding them would take long.
+            Kind::Other => None,
+            _ => right.get_type(schema).ok().zip(left.get_type(schema).ok()),
+        };
+        let Some((right_type, left_type)) = types else {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        };
+        let zone = &self.time_zone;
+        let (left, right) = match kind {
+            Kind::Comparison => (
+                typed_literal(left, &right_type, zone),
+                typed_literal(right, &left_type, zone),
+            ),
+            Kind::Arithmetic => (operand(left, &right_type, zone), operand(right, &left_type, zone)),
+            _ => (left, right),
+        };
+        let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        };
+        let (left, right) = match kind {
+            Kind::Comparison => in_one_zone(left, &left_type, right, &right_type),
+            _ => (left, right),
+        };
+        if let Some(planned) = planned(&op, &left, &left_type, &right, &right_type) {
+            return Ok(PlannerResult::Planned(planned));
+        }
+        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(extract(args)))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Comparison,
+    Arithmetic,
+    /// An operator of arrays or texts that DataFusion does not know.
+    Named,
+    Other,
+}
+
+impl Kind {
+    fn of(op: &BinaryOperator) -> Self {
+        match op {
+            BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => Kind::Comparison,
+            BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo => Kind::Arithmetic,
+            BinaryOperator::PGOverlap | BinaryOperator::PGStartsWith => Kind::Named,
+            _ => Kind::Other,
+        }
+    }
+}
+
+pub(crate) fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(
+        op,
+        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom
+    )
+}
+
+/// Whether DataFusion needs help to compare a literal with values of this type.
+pub(crate) fn takes_literals(ty: &DataType) -> bool {
+    matches!(
+        ty,
+        DataType::FixedSizeBinary(16)
+            | DataType::Interval(_)
+            | DataType::List(_)
+            | DataType::Boolean
+            | DataType::Time64(_)
+            | DataType::BinaryView
+    )
+}
+
+/// A string literal compared with another type is read as a value of that type.
+pub(crate) fn typed_literal(expression: Expr, other: &DataType, zone: &str) -> Expr {
+    if takes_literals(other) && is_text_literal(&expression) {
+        return cast_to(expression, other, zone);
+    }
+    expression
+}
+
+/// The same for arithmetic: the literal takes the type of the other operand.
+fn operand(expression: Expr, other: &DataType, zone: &str) -> Expr {
+    if !is_text_literal(&expression) {
+        return expression;
+    }
+    match other {
+        DataType::Decimal128(..) => cast_to(expression, &DataType::Decimal128(38, 10), zone),
+        ty if ty.is_numeric() || ty.is_temporal() => cast_to(expression, other, zone),
+        _ => expression,
+    }
+}
+
+fn is_text_literal(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Literal(ScalarValue::Utf8(Some(_)) | ScalarValue::Utf8View(Some(_)), _)
+    )
+}
+
+fn cast_to(expression: Expr, ty: &DataType, zone: &str) -> Expr {
+    let field = Arc::new(arrow_field("", &sql_type_of(ty), true, zone));
+    Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+}
+
+/// A date or a timestamp compared with a `timestamptz` is a time of the session's zone.
+fn in_one_zone(left: Expr, left_type: &DataType, right: Expr, right_type: &DataType) -> (Expr, Expr) {
+    let zoned = |ty: &DataType| matches!(ty, DataType::Timestamp(_, Some(_)));
+    let plain = |ty: &DataType| matches!(ty, DataType::Date32 | DataType::Timestamp(_, None));
+    let cast = |expression: Expr, ty: &DataType| {
+        let field = Arc::new(Field::new("", ty.clone(), true));
+        Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+    };
+    if zoned(left_type) && plain(right_type) {
+        return (left, cast(right, left_type));
+    }
+    if zoned(right_type) && plain(left_type) {
+        return (cast(left, right_type), right);
+    }
+    (left, right)
+}
+
+/// The operators that are functions here.
+fn planned(
+    op: &BinaryOperator,
+    left: &Expr,
+    left_type: &DataType,
+    right: &Expr,
+    right_type: &DataType,
+) -> Option<Expr> {
+    let interval = |ty: &DataType| matches!(ty, DataType::Interval(_));
+    let timestamp = |ty: &DataType| matches!(ty, DataType::Timestamp(..));
+    let date = |ty: &DataType| ty == &DataType::Date32;
+    let time = |ty: &DataType| ty == &DataType::Time64(TimeUnit::Microsecond);
+    let (left, right) = (left.clone(), right.clone());
+    Some(match op {
+        BinaryOperator::Multiply if interval(left_type) && right_type.is_numeric() => interval_times(left, right),
+        BinaryOperator::Multiply if interval(right_type) && left_type.is_numeric() => interval_times(right, left),
+        BinaryOperator::Divide if interval(left_type) && right_type.is_numeric() => interval_over(left, right),
+        BinaryOperator::Minus if date(left_type) && date(right_type) => {
+            let days = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Minus, Box::new(right)));
+            let field = Arc::new(Field::new("", DataType::Int32, true));
+            Expr::Cast(Cast::new_from_field(Box::new(days), field))
+        }
+        BinaryOperator::Minus
+            if timestamp(left_type) && (timestamp(right_type) || date(right_type))
+                || date(left_type) && timestamp(right_type) =>
+        {
+            timestamp_difference(left, right)
+        }
+        BinaryOperator::Plus if date(left_type) && time(right_type) => date_at_time(left, right),
+        BinaryOperator::Plus if time(left_type) && date(right_type) => date_at_time(right, left),
+        BinaryOperator::PGOverlap if matches!((left_type, right_type), (DataType::List(_), DataType::List(_))) => {
+            array_has_any(left, right)
+        }
+        BinaryOperator::PGStartsWith => starts_with(left, right),
+        _ => return None,
+    })
+}
