@@ -66,6 +66,38 @@ struct Arithmetic {
     signature: Signature,
 }
 
+impl Arithmetic {
+    /// The operator between its operands. Chains are long: every level writing its own text would copy the ones below.
+    fn write_name(&self, args: &[Expr], out: &mut String) {
+        let sign = match self.op {
+            Op::Add => " + ",
+            Op::Subtract => " - ",
+            Op::Multiply => " * ",
+            Op::Divide => " / ",
+            Op::Modulo => " % ",
+            Op::Negate => "",
+        };
+        if self.op == Op::Negate {
+            out.push_str("(- ");
+        }
+        for (at, operand) in args.iter().enumerate() {
+            if at > 0 {
+                out.push_str(sign);
+            }
+            match operand {
+                Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<Arithmetic>() {
+                    Some(inner) => inner.write_name(&function.args, out),
+                    None => out.push_str(&operand.schema_name().to_string()),
+                },
+                other => out.push_str(&other.schema_name().to_string()),
+            }
+        }
+        if self.op == Op::Negate {
+            out.push(')');
+        }
+    }
+}
+
 impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {
         match self.op {
@@ -76,6 +108,12 @@ impl ScalarUDFImpl for Arithmetic {
             Op::Modulo => "modulo",
             Op::Negate => "negate",
         }
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        let mut name = String::new();
+        self.write_name(args, &mut name);
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {

@@ -118,7 +118,9 @@ impl Columns<'_> {
     }
 
     pub(super) fn is_null(&self, index: usize, row: usize) -> bool {
-        self.arrays[index].is_null(self.at(index, row))
+        // An array of type Null has no bits to say so.
+        let array = &self.arrays[index];
+        array.data_type() == &DataType::Null || array.is_null(self.at(index, row))
     }
 
     /// Whether any argument of the row is NULL.

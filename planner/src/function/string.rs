@@ -22,6 +22,7 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("num_nulls", any_types, |columns| count(columns, true)),
     Shape::new("num_nonnulls", any_types, |columns| count(columns, false)),
     Shape::new("bit_not", bit_not_types, bit_not),
+    Shape::new("to_hex", hex_types, to_hex),
 ];
 
 fn one_text(types: &[DataType]) -> Resolved {
@@ -205,6 +206,34 @@ fn bit_not(columns: &Columns<'_>) -> Result<ArrayRef> {
         DataType::Int64 => Arc::new(bitwise_not(array.as_primitive::<Int64Type>())?),
         _ => return Err(wrong_type(array)),
     })
+}
+
+fn hex_types(types: &[DataType]) -> Resolved {
+    match types {
+        [DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Null] => Some((vec![DataType::Int32], TEXT)),
+        [DataType::Int64 | DataType::UInt32] => Some((vec![DataType::Int64], TEXT)),
+        _ => None,
+    }
+}
+
+/// Negative numbers in the two's complement of their own width.
+fn to_hex(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut builder = StringViewBuilder::with_capacity(columns.rows);
+    match columns.arrays[0].data_type() {
+        DataType::Int32 => {
+            let values = columns.arrays[0].as_primitive::<Int32Type>();
+            values
+                .iter()
+                .for_each(|value| builder.append_option(value.map(|value| format!("{value:x}"))));
+        }
+        _ => {
+            let values = columns.arrays[0].as_primitive::<Int64Type>();
+            values
+                .iter()
+                .for_each(|value| builder.append_option(value.map(|value| format!("{value:x}"))));
+        }
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 /// Words PostgreSQL 15 quotes: all keywords but the unreserved ones, in alphabetical order (`pg_get_keywords()`).

@@ -207,7 +207,11 @@ impl ScalarUDFImpl for TextCast {
             Direction::To => self.printed(&array, field)?,
         };
         if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(match result.as_list_opt::<i32>() {
+                // Taken apart and put together again, its element field would not say any more that it is a uuid.
+                Some(list) => ScalarValue::List(Arc::new(list.clone())),
+                None => ScalarValue::try_from_array(&result, 0)?,
+            }));
         }
         Ok(ColumnarValue::Array(result))
     }

@@ -59,6 +59,7 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
             let today = call("current_date", Vec::new());
             call("age", vec![today, moment])
         }),
+        "localtimestamp" | "localtime" if matches!(function.args, FunctionArguments::None) => local_time(&name),
         // Arrays count from 1 here.
         "array_upper" => binary(function, |array, dimension| {
             cast(call("array_length", vec![array, dimension]), DataType::Int4(None))

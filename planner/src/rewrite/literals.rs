@@ -7,8 +7,8 @@
 //! window frame, intervals, arguments of functions in FROM. Those are put back.
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart,
-    OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, WindowFrameBound, WindowType,
+    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
+    ObjectNamePart, OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, WindowFrameBound, WindowType,
 };
 
 use super::forms::cast;
@@ -47,6 +47,12 @@ pub(super) fn wrap(expression: &mut Expr) {
         }
         Expr::Interval(interval) => unwrap(&mut interval.value),
         Expr::Function(function) => {
+            // DataFusion knows `count(1)` as `count(*)` by its literal.
+            if crate::resolve::shown(&function.name).eq_ignore_ascii_case("count")
+                && let FunctionArguments::List(list) = &mut function.args
+            {
+                list.args.iter_mut().for_each(argument);
+            }
             if let Some(WindowType::WindowSpec(window)) = &mut function.over
                 && let Some(frame) = &mut window.window_frame
             {
@@ -109,10 +115,12 @@ pub(super) fn select(select: &mut Select) {
 
 pub(super) fn table_factor(factor: &mut TableFactor) {
     if let TableFactor::Table { args: Some(given), .. } = factor {
-        for argument in &mut given.args {
-            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) = argument {
-                unwrap(expression);
-            }
-        }
+        given.args.iter_mut().for_each(argument);
+    }
+}
+
+fn argument(argument: &mut FunctionArg) {
+    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) = argument {
+        unwrap(expression);
     }
 }

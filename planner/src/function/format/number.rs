@@ -489,7 +489,6 @@ impl<'a> Walk<'a> {
     fn write_digit(&mut self, item: &Item, out: &mut String) {
         match self.number.get(self.at) {
             Some(b'.') => out.push('.'),
-            None if item == &Item::Point && self.format.post == 0 => out.push('.'),
             None => {}
             Some(_) if self.last_relevant.is_some_and(|last| self.at > last) && item != &Item::Zero => {}
             Some(_) if self.is_hidden_zero() => {
