@@ -46,6 +46,8 @@ pub(super) fn wrap(expression: &mut Expr) {
             *expression = cast(taken(expression), literal_type());
         }
         Expr::Interval(interval) => unwrap(&mut interval.value),
+        // DataFusion takes only plain literals there.
+        Expr::Tuple(items) => items.iter_mut().for_each(unwrap),
         Expr::Function(function) => {
             // DataFusion knows `count(1)` as `count(*)` by its literal.
             if crate::resolve::shown(&function.name).eq_ignore_ascii_case("count")
