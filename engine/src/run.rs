@@ -25,6 +25,7 @@ impl Session {
         let plan = guard.run(self.plan_of(prepared)).await?;
         if let Plan::Execute { name, arguments } = &*plan {
             let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
+            check_argument_count(name, inner.parameters().len(), arguments.len())?;
             // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
             return Box::pin(self.run(&inner, arguments.clone())).await;
         }
@@ -249,7 +250,7 @@ impl Session {
         if writes && self.settings.read_only() {
             let message = format!(
                 "cannot execute {} in a read-only transaction",
-                prepared.statement().tag()
+                prepared.statement().command()
             );
             return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
         }
@@ -306,6 +307,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn check_argument_count(name: &str, expected: usize, given: usize) -> Result<()> {
+    if given == expected {
+        return Ok(());
+    }
+    let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+    let detail = format!("Expected {expected} parameters but got {given}.");
+    Err(Error::new(ErrorKind::SyntaxError, message).with_detail(detail))
 }
 
 fn undefined_statement(name: &str) -> Error {

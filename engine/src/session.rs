@@ -82,6 +82,8 @@ pub struct Prepared {
     declared: Vec<Option<SqlType>>,
     parameters: Vec<SqlType>,
     columns: Option<Vec<OutputColumn>>,
+    /// The name in an EXECUTE.
+    executes: Option<String>,
     plan: Mutex<Option<CachedPlan>>,
 }
 
@@ -105,7 +107,8 @@ impl Prepared {
         &self.parameters
     }
 
-    /// The columns of the rows it gives; `None` when it gives none.
+    /// The columns of the rows it gives; `None` when it gives none. Those of an EXECUTE are in the statement it names: see
+    /// [`Session::source_of`].
     pub fn columns(&self) -> Option<&[OutputColumn]> {
         self.columns.as_deref()
     }
@@ -113,6 +116,11 @@ impl Prepared {
     /// The types its client declared for its parameters.
     pub(crate) fn declared(&self) -> &[Option<SqlType>] {
         &self.declared
+    }
+
+    /// Whether it gives rows of just these columns, or none if there are none.
+    pub fn gives(&self, columns: Option<&[OutputColumn]>) -> bool {
+        same_row_type(self.columns(), columns)
     }
 
     /// Its text and syntax.
@@ -225,6 +233,10 @@ impl Session {
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
             columns: plan.columns(),
+            executes: match &*plan {
+                Plan::Execute { name, .. } => Some(name.clone()),
+                _ => None,
+            },
             statement,
             declared: declared.to_vec(),
             plan: Mutex::new(version.map(|version| CachedPlan { version, plan })),
@@ -242,7 +254,7 @@ impl Session {
             return Ok(cached.plan);
         }
         let (version, plan) = self.plan(&prepared.statement, &prepared.declared).await?;
-        if !same_row_type(prepared.columns(), plan.columns().as_deref()) {
+        if !prepared.gives(plan.columns().as_deref()) {
             return Err(Error::unsupported("cached plan must not change result type"));
         }
         if let Some(version) = version {
@@ -323,6 +335,14 @@ impl Session {
     /// The prepared statement of this name.
     pub fn statement(&self, name: &str) -> Option<Arc<Prepared>> {
         self.statements.get(name).cloned()
+    }
+
+    /// The statement whose rows a prepared one gives: itself, or what an EXECUTE names, if that is there now.
+    pub fn source_of(&self, prepared: &Arc<Prepared>) -> Option<Arc<Prepared>> {
+        match &prepared.executes {
+            Some(name) => self.statement(name),
+            None => Some(Arc::clone(prepared)),
+        }
     }
 
     /// Forgets a prepared statement; a name that is not there is fine.

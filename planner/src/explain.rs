@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::statistics::StatisticsContext;
 use staffa_catalog::SqlType;
 
 use self::node::Node;
@@ -78,7 +79,7 @@ pub fn explain(
     options: &ExplainOptions,
     times: &ExplainTimes,
 ) -> Result<RecordBatch> {
-    let mut tree = Node::of(plan.as_ref(), &mut reports.all(), options);
+    let mut tree = Node::of(plan.as_ref(), &mut reports.all(), &StatisticsContext::new(), options);
     match target {
         ExplainTarget::Query(_) => {}
         ExplainTarget::Insert(insert) => tree = Node::above("Insert", &insert.table.name().to_string(), tree),

@@ -157,6 +157,22 @@ impl ParsedStatement {
             Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
         }
     }
+
+    /// What errors call it: mostly its tag.
+    pub fn command(&self) -> &'static str {
+        command_of(&self.ast).unwrap_or_else(|| self.tag())
+    }
+}
+
+/// `None`: as the tag.
+fn command_of(ast: &Ast) -> Option<&'static str> {
+    match ast {
+        Ast::Insert(_) => Some("INSERT"),
+        Ast::CreateTable(create) if create.query.is_some() => Some("CREATE TABLE AS"),
+        Ast::Copy { from: true, .. } => Some("COPY FROM"),
+        Ast::Explain(explain) if explain.analyze => command_of(&explain.statement),
+        _ => None,
+    }
 }
 
 fn class_of(ast: &Ast) -> StatementClass {

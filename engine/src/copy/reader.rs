@@ -1,7 +1,6 @@
 //! COPY FROM: bytes in chunks of any size, record batches out.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{CopyFormat, CopyHeader, CopyOptions, Error, ErrorKind, Result, SqlType};
 
@@ -78,11 +77,6 @@ impl CopyReader {
             rows,
             ended: false,
         })
-    }
-
-    /// The schema of the batches: the columns as given, all nullable.
-    pub(crate) fn schema(&self) -> SchemaRef {
-        self.rows.schema()
     }
 
     /// Takes the next bytes, cut anywhere, and gives the batches that became full.

@@ -118,10 +118,6 @@ impl Rows {
         }
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
     /// How many columns a row has.
     pub(super) fn width(&self) -> usize {
         self.columns.len()

@@ -5,6 +5,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::ExplainOptions;
 use crate::rewrite::MARKER;
@@ -32,18 +33,24 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn of(plan: &dyn ExecutionPlan, reports: &mut Vec<ScanReport>, options: &ExplainOptions) -> Self {
+    /// `reports` are the scans' that no node has taken yet; the tree below adds to the memory of `statistics`.
+    pub(super) fn of(
+        plan: &dyn ExecutionPlan,
+        reports: &mut Vec<ScanReport>,
+        statistics: &StatisticsContext,
+        options: &ExplainOptions,
+    ) -> Self {
         let scan = scan_of(plan, reports);
-        let statistics = plan.partition_statistics(None).ok();
+        let estimate = statistics.compute(plan, &StatisticsArgs::new()).ok();
         let metrics = if options.analyze { plan.metrics() } else { None };
-        let rows = statistics.as_ref().map(|statistics| statistics.num_rows);
+        let rows = estimate.as_ref().map(|estimate| estimate.num_rows);
         Self {
             name: shown_name(plan.name()).to_string(),
             relation: scan.as_ref().map(|scan| scan.table.to_string()),
             detail: detail(plan, options.verbose),
             estimated_rows: rows.and_then(|rows| rows.get_value().copied()),
             exact: rows.is_some_and(|rows| rows.is_exact() == Some(true)),
-            estimated_bytes: statistics.and_then(|statistics| statistics.total_byte_size.get_value().copied()),
+            estimated_bytes: estimate.and_then(|estimate| estimate.total_byte_size.get_value().copied()),
             actual_rows: metrics.as_ref().and_then(MetricsSet::output_rows),
             actual_nanoseconds: metrics.as_ref().and_then(MetricsSet::elapsed_compute),
             counters: metrics.as_ref().map(counters).unwrap_or_default(),
@@ -51,7 +58,7 @@ impl Node {
             children: plan
                 .children()
                 .into_iter()
-                .map(|child| Node::of(child.as_ref(), reports, options))
+                .map(|child| Node::of(child.as_ref(), reports, statistics, options))
                 .collect(),
         }
     }

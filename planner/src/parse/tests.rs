@@ -35,6 +35,19 @@ fn syntax_errors_in_postgres_words() {
 }
 
 #[test]
+fn errors_name_the_command_and_not_the_tag() {
+    for (sql, command) in [
+        ("insert into t values (1)", "INSERT"),
+        ("create table t as select 1", "CREATE TABLE AS"),
+        ("copy t from stdin", "COPY FROM"),
+        ("explain analyze insert into t values (1)", "INSERT"),
+        ("drop table t", "DROP TABLE"),
+    ] {
+        assert_eq!(parse(sql).expect(sql)[0].command(), command, "{sql}");
+    }
+}
+
+#[test]
 fn classes_and_tags() {
     use StatementClass::{Ddl, Query, Transaction, Utility, Write};
     for (sql, class, tag) in [

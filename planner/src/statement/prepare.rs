@@ -8,7 +8,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ParsedStatement;
 use crate::resolve::{Provider, Relations, fold};
 use crate::rewrite;
@@ -52,6 +52,10 @@ fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
         .project([expression.alias("value")])?
         .build()
         .map_err(located)?;
+    if let Some(parameter) = plan.get_parameter_names()?.into_iter().next() {
+        let message = format!("there is no parameter {parameter}");
+        return Err(Error::new(ErrorKind::UndefinedParameter, message));
+    }
     let plan = crate::rules::analyse(context, plan).map_err(located)?;
     let plan = crate::function::with_session_facts(context, plan)?;
     let expression = plan

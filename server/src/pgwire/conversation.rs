@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use staffa::{Session, TransactionStatus};
@@ -183,7 +183,11 @@ impl Conversation {
 
     async fn sync(&mut self) -> Step<()> {
         self.discarding = false;
-        self.session.end_implicit().await?;
+        let started = Instant::now();
+        let done = self.session.end_implicit().await;
+        // The statements have their lines already; what they wrote is committed here.
+        self.log_end("COMMIT", started, done.is_ok().then_some(0));
+        done?;
         self.ready().await
     }
 

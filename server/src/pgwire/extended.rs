@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use staffa::{
-    CommandTag, Error, ErrorKind, Format, Outcome, Prepared, ScalarValue, SqlType, TransactionStatus, decode_scalar,
-    sql_type_of_oid,
+    CommandTag, Error, ErrorKind, Format, Outcome, OutputColumn, Prepared, ScalarValue, SqlType, TransactionStatus,
+    decode_scalar, sql_type_of_oid,
 };
 
 use super::conversation::Conversation;
@@ -36,12 +36,15 @@ impl Conversation {
         match statements.pop() {
             Some(statement) => {
                 self.session.begin_implicit();
+                let started = Instant::now();
                 let offset = statement.offset;
                 let prepared = self
                     .session
                     .prepare(statement, &declared)
                     .await
                     .map_err(|error| error.shifted(offset))?;
+                // Planning can be the slow part; Execute has a line of its own.
+                self.log_end(&prepared.statement().text, started, Some(0));
                 self.session.store_statement(name, prepared)?;
             }
             None => {
@@ -56,10 +59,8 @@ impl Conversation {
     pub(crate) async fn bind(&mut self, bind: Bind) -> Step<()> {
         let statement = self.named_statement(&bind.statement)?;
         let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-        let columns = statement
-            .as_ref()
-            .and_then(|prepared| prepared.columns())
-            .map_or(0, <[_]>::len);
+        let source = self.source_of(statement.as_ref());
+        let columns = columns_of(source.as_deref()).map_or(0, <[_]>::len);
         let supplied = bind.parameters.len();
         let parameter_formats = formats(&bind.parameter_formats, supplied, || {
             let given = bind.parameter_formats.len();
@@ -90,6 +91,7 @@ impl Conversation {
             bind.portal,
             Portal {
                 statement,
+                source,
                 formats,
                 state: State::New(parameters),
             },
@@ -103,20 +105,18 @@ impl Conversation {
             Target::Statement(name) => {
                 let statement = self.named_statement(name)?;
                 let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-                let count = statement
-                    .as_ref()
-                    .and_then(|prepared| prepared.columns())
-                    .map_or(0, <[_]>::len);
-                self.refuse_rows_if_failed(statement.as_deref())?;
+                let source = self.source_of(statement.as_ref());
+                let count = columns_of(source.as_deref()).map_or(0, <[_]>::len);
+                self.refuse_rows_if_failed(source.as_deref())?;
                 reply::parameter_description(self.writer.buffer(), types)?;
                 // The formats are not known before Bind.
-                self.describe_rows(statement.as_deref(), &vec![Format::Text; count])?;
+                self.describe_rows(source.as_deref(), &vec![Format::Text; count])?;
             }
             Target::Portal(name) => {
                 let portal = self.portals.get(name)?;
-                let (statement, formats) = (portal.statement.clone(), portal.formats.clone());
-                self.refuse_rows_if_failed(statement.as_deref())?;
-                self.describe_rows(statement.as_deref(), &formats)?;
+                let (source, formats) = (portal.source.clone(), portal.formats.clone());
+                self.refuse_rows_if_failed(source.as_deref())?;
+                self.describe_rows(source.as_deref(), &formats)?;
             }
         }
         Ok(self.writer.flush_if_full().await?)
@@ -134,7 +134,7 @@ impl Conversation {
                     .as_ref()
                     .map(|end| end.as_ref().and_then(CommandTag::rows).unwrap_or(0))
                     .ok();
-                self.log_end(&prepared, started, rows);
+                self.log_end(&prepared.statement().text, started, rows);
                 // First back, then closed with the others when the transaction is over.
                 self.portals.put_back(name, portal);
                 match end? {
@@ -172,10 +172,15 @@ impl Conversation {
                 .await
                 .map_err(|error| error.shifted(offset))?;
             portal.state = match outcome {
-                Outcome::Rows(stream) if prepared.columns().is_some() => {
+                Outcome::Rows(stream) => {
+                    // What an EXECUTE names may have become another statement since Bind.
+                    let columns = Some(stream.columns());
+                    if !portal.source.as_ref().is_some_and(|source| source.gives(columns)) {
+                        return Err(Error::unsupported("cached plan must not change result type").into());
+                    }
                     State::Rows(RowSet::new(stream, &portal.formats, &self.session.format_settings()?)?)
                 }
-                outcome => return self.finish_outcome(outcome, prepared).await.map(Some),
+                outcome => return self.finish_outcome(outcome).await.map(Some),
             };
         }
         let State::Rows(rows) = &mut portal.state else {
@@ -219,8 +224,12 @@ impl Conversation {
         self.session.statement(name).map(Some).ok_or_else(undefined)
     }
 
-    fn describe_rows(&mut self, statement: Option<&Prepared>, formats: &[Format]) -> Result<(), Report> {
-        match statement.and_then(Prepared::columns) {
+    fn source_of(&self, statement: Option<&Arc<Prepared>>) -> Option<Arc<Prepared>> {
+        statement.and_then(|prepared| self.session.source_of(prepared))
+    }
+
+    fn describe_rows(&mut self, source: Option<&Prepared>, formats: &[Format]) -> Result<(), Report> {
+        match columns_of(source) {
             Some(columns) => reply::row_description(self.writer.buffer(), columns, formats),
             None => {
                 reply::no_data(self.writer.buffer());
@@ -239,9 +248,13 @@ impl Conversation {
         Ok(())
     }
 
-    fn refuse_rows_if_failed(&self, statement: Option<&Prepared>) -> Result<(), Report> {
-        self.refuse_if_failed(statement.filter(|prepared| prepared.columns().is_some()))
+    fn refuse_rows_if_failed(&self, source: Option<&Prepared>) -> Result<(), Report> {
+        self.refuse_if_failed(source.filter(|prepared| prepared.columns().is_some()))
     }
+}
+
+fn columns_of(source: Option<&Prepared>) -> Option<&[OutputColumn]> {
+    source.and_then(Prepared::columns)
 }
 
 /// `None`: the parameter's type is left to us.

@@ -15,6 +15,8 @@ const PORTALS_MAX: usize = 1_000;
 pub(crate) struct Portal {
     /// `None`: the empty statement.
     pub(crate) statement: Option<Arc<Prepared>>,
+    /// The statement whose rows it gives: for an EXECUTE another one, if it was there at Bind.
+    pub(crate) source: Option<Arc<Prepared>>,
     /// One a column of the result.
     pub(crate) formats: Vec<Format>,
     pub(crate) state: State,
@@ -113,6 +115,7 @@ mod tests {
     fn portal() -> Portal {
         Portal {
             statement: None,
+            source: None,
             formats: Vec::new(),
             state: State::Done,
         }

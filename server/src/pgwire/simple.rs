@@ -7,7 +7,7 @@ use staffa::{CommandTag, ErrorKind, Format, Outcome, Prepared};
 use super::conversation::Conversation;
 use super::portal::ends_portals;
 use super::reply;
-use super::report::{Report, Step};
+use super::report::{Failure, Report, Step};
 use super::rows::{RowSet, Sent};
 use crate::log::{StatementEnd, statement_ended};
 
@@ -33,12 +33,16 @@ impl Conversation {
                 .await
                 .map_err(|error| error.shifted(offset))?;
             let tag = self.simple_statement(&prepared).await;
-            self.log_end(&prepared, started, tag.as_ref().map(|tag| tag.rows().unwrap_or(0)).ok());
-            let tag = tag?;
             // The last statement is done when its transaction is: an error of the commit comes instead of its tag.
-            if statements.peek().is_none() {
-                self.session.end_implicit().await?;
-            }
+            let tag = match tag {
+                Ok(tag) if statements.peek().is_none() => {
+                    self.session.end_implicit().await.map(|()| tag).map_err(Failure::from)
+                }
+                tag => tag,
+            };
+            let rows = tag.as_ref().map(|tag| tag.rows().unwrap_or(0)).ok();
+            self.log_end(&prepared.statement().text, started, rows);
+            let tag = tag?;
             self.command_complete(&tag);
             // A long list of statements is answered as it goes on.
             self.writer.flush_if_full().await?;
@@ -69,38 +73,28 @@ impl Conversation {
                     Sent::Limit => unreachable!("there is no limit"),
                 }
             }
-            outcome => self.finish_outcome(outcome, prepared).await,
+            outcome => self.finish_outcome(outcome).await,
         }
     }
 
     /// The log's line when it was slow. `rows` is `None` for a statement that failed.
-    pub(crate) fn log_end(&self, prepared: &Prepared, started: Instant, rows: Option<u64>) {
+    pub(crate) fn log_end(&self, sql: &str, started: Instant, rows: Option<u64>) {
         let end = if rows.is_some() {
             StatementEnd::Finished
         } else {
             StatementEnd::Failed
         };
         let (user, database) = (self.session.user(), self.session.database());
-        statement_ended(
-            user,
-            database,
-            &prepared.statement().text,
-            started.elapsed(),
-            rows.unwrap_or(0),
-            end,
-        );
+        statement_ended(user, database, sql, started.elapsed(), rows.unwrap_or(0), end);
     }
 
     /// What both protocols do alike: everything but rows.
-    pub(crate) async fn finish_outcome(&mut self, outcome: Outcome, prepared: &Prepared) -> Step<CommandTag> {
+    pub(crate) async fn finish_outcome(&mut self, outcome: Outcome) -> Step<CommandTag> {
         match outcome {
             Outcome::Done(tag) => Ok(tag),
             Outcome::CopyIn(copy) => self.copy_in(copy).await,
             Outcome::CopyOut(copy) => self.copy_out(copy).await,
-            Outcome::Rows(_) => {
-                let text = format!("{} gave rows where none were announced", prepared.statement().tag());
-                Err(staffa::Error::internal(text).into())
-            }
+            Outcome::Rows(_) => Err(staffa::Error::internal("rows where a command was expected").into()),
         }
     }
 
