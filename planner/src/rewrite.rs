@@ -172,15 +172,12 @@ impl VisitorMut for Rewriter<'_> {
             && crate::resolve::shown(name) == "read_parquet"
             && let Some(given) = args.take()
         {
-            match given.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => {
-                    if let Value::SingleQuotedString(path) = &value.value {
-                        let ident = Ident::with_quote('\'', path.clone());
-                        *name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
-                        return ControlFlow::Continue(());
-                    }
-                }
-                _ => {}
+            if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] = given.args.as_slice()
+                && let Value::SingleQuotedString(path) = &value.value
+            {
+                let ident = Ident::with_quote('\'', path.clone());
+                *name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
+                return ControlFlow::Continue(());
             }
             let message = "read_parquet takes one argument: the location of a file, as a string literal";
             return ControlFlow::Break(Error::new(ErrorKind::InvalidParameterValue, message));
@@ -210,17 +207,13 @@ impl VisitorMut for Rewriter<'_> {
                     return ControlFlow::Break(error);
                 }
             }
-            Expr::Cast { expr, data_type, .. } => {
-                if parameter_index(expr).is_some() {
-                    match sql_type_of_ast(data_type) {
-                        Ok(ty) => {
-                            let operand = (**expr).clone();
-                            self.parameter(&operand, ty);
-                        }
-                        Err(error) => return ControlFlow::Break(error),
-                    }
+            Expr::Cast { expr, data_type, .. } if parameter_index(expr).is_some() => match sql_type_of_ast(data_type) {
+                Ok(ty) => {
+                    let operand = (**expr).clone();
+                    self.parameter(&operand, ty);
                 }
-            }
+                Err(error) => return ControlFlow::Break(error),
+            },
             _ => {}
         }
         ControlFlow::Continue(())

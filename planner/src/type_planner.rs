@@ -101,10 +101,8 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
             // PostgreSQL ignores a declared array size, and so do we.
             ArrayElemTypeDef::SquareBracket(inner, _)
             | ArrayElemTypeDef::AngleBracket(inner)
-            | ArrayElemTypeDef::Parenthesis(inner) => match sql_type_of_ast(inner)? {
-                // `int[][]` is `int[]` in PostgreSQL: arrays there have no fixed number of dimensions. Ours have.
-                nested => SqlType::Array(Box::new(nested)),
-            },
+            // `int[][]` is `int[]` in PostgreSQL: arrays there have no fixed number of dimensions. Ours have.
+            | ArrayElemTypeDef::Parenthesis(inner) => SqlType::Array(Box::new(sql_type_of_ast(inner)?)),
             ArrayElemTypeDef::None => return Err(no_support("array without an element type")),
         },
         DataType::Struct(fields, _) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use datafusion::physical_plan::metrics::Count;
 use futures::FutureExt;
 use futures::future::try_join_all;
 use moka::future::Cache;
@@ -44,13 +45,14 @@ impl RangeCache {
         }
     }
 
-    /// The bytes of the ranges, in order. `key` names the file and its version.
+    /// The bytes of the ranges, in order. `key` names the file and its version; `cached_bytes` is told how many were there.
     pub(crate) async fn get(
         &self,
         store: &Arc<dyn ObjectStore>,
         path: &Path,
         key: &Arc<str>,
         ranges: &[Range<u64>],
+        cached_bytes: &Count,
     ) -> Result<Vec<Bytes>> {
         let key_of = |range: &Range<u64>| (Arc::clone(key), range.start, range.end);
         let mut found = Vec::with_capacity(ranges.len());
@@ -66,6 +68,7 @@ impl RangeCache {
         self.hits
             .fetch_add((ranges.len() - missing.len()) as u64, Ordering::Relaxed);
         self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
+        cached_bytes.add(found.iter().flatten().map(Bytes::len).sum());
         if missing.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }

@@ -86,9 +86,10 @@ fn read(columns: &[(String, SqlType)], options: &CopyOptions, data: &[u8], piece
         batches.extend(reader.push(piece)?);
     }
     batches.extend(reader.finish()?);
-    let schema = batches
-        .first()
-        .map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    // As the reader would have made it, when there are no rows.
+    let field = |(name, ty): &(String, SqlType)| staffa_planner::types::arrow_field(name, ty, true, "UTC");
+    let empty = || Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let schema = batches.first().map_or_else(empty, RecordBatch::schema);
     Ok(concat_batches(&schema, &batches).expect("batches of one schema"))
 }
 

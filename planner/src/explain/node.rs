@@ -197,6 +197,7 @@ fn counters(metrics: &MetricsSet) -> Vec<(&'static str, usize)> {
     let mut found = Vec::new();
     for (name, shown) in [
         ("bytes_scanned", "Bytes Scanned"),
+        ("bytes_from_cache", "Bytes from Cache"),
         ("row_groups_pruned_statistics", "Row Groups Pruned"),
         ("page_index_rows_pruned", "Rows Pruned by Page Index"),
         ("pushdown_rows_pruned", "Rows Pruned by Filter"),

@@ -57,12 +57,12 @@ impl TextCasts {
     }
 
     /// The text read as a value of this type.
-    pub(crate) fn from_text(&self, expression: Expr, ty: SqlType) -> Expr {
+    pub(crate) fn read(&self, expression: Expr, ty: SqlType) -> Expr {
         self.call(expression, Direction::From(ty))
     }
 
     /// The value printed.
-    pub(crate) fn to_text(&self, expression: Expr) -> Expr {
+    pub(crate) fn print(&self, expression: Expr) -> Expr {
         self.call(expression, Direction::To)
     }
 

@@ -61,10 +61,8 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                     return too_complex();
                 }
             }
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                if depth > 1 {
-                    frames.pop();
-                }
+            Token::RParen | Token::RBracket | Token::RBrace if depth > 1 => {
+                frames.pop();
             }
             Token::Comma => frame.operators = 0,
             Token::Word(word) => match word.keyword {

@@ -331,15 +331,12 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if from && matches!(source, CopySource::Query(_)) {
         return Err(cursor.unexpected());
     }
-    let stdio = if cursor.take_word("stdin") || cursor.take_word("stdout") {
-        true
-    } else if cursor.take_word("program") {
+    let stdio = cursor.take_word("stdin") || cursor.take_word("stdout");
+    if !stdio {
+        // A file or a program: refused alike, once the statement is known to be well formed.
+        cursor.take_word("program");
         cursor.string()?;
-        false
-    } else {
-        cursor.string()?;
-        false
-    };
+    }
     let mut options = Vec::new();
     if binary {
         options.push(("format".to_string(), vec!["binary".to_string()]));

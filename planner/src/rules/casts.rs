@@ -54,10 +54,10 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
         return Ok(Transformed::yes(local_cast(*expr, field.data_type().clone())));
     }
     if reads_text(&from, &field) {
-        return Ok(Transformed::yes(texts.from_text(*expr, sql_type(&field))));
+        return Ok(Transformed::yes(texts.read(*expr, sql_type(&field))));
     }
     if prints_text(&from, &field) {
-        return Ok(Transformed::yes(texts.to_text(*expr)));
+        return Ok(Transformed::yes(texts.print(*expr)));
     }
     Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
 }

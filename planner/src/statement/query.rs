@@ -130,7 +130,7 @@ fn to_plan(
         .map(|(index, ty)| {
             let ty = ty.as_ref()?;
             Some(Arc::new(arrow_field(
-                &format!("${}", index + 1),
+                format!("${}", index + 1),
                 ty,
                 true,
                 &context.time_zone,

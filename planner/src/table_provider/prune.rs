@@ -62,7 +62,7 @@ pub(super) fn prune(
             positions: positions_by_id(table),
             use_bounds,
         };
-        Ok(pruning.prune(&statistics).map_err(Error::from)?)
+        pruning.prune(&statistics).map_err(Error::from)
     };
     let by_partitions = judge(false)?;
     let by_all = judge(true)?;

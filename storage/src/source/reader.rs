@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
@@ -69,6 +69,7 @@ impl ParquetFileReaderFactory for ReaderFactory {
         let placed = placed.ok_or_else(|| Error::internal("a file of the scan has no store"))?;
         Ok(Box::new(Reader {
             metrics: ParquetFileMetrics::new(partition_index, file.object_meta.location.as_ref(), metrics),
+            cached_bytes: MetricBuilder::new(metrics).counter("bytes_from_cache", partition_index),
             caches: Arc::clone(&self.caches),
             size_bytes: file.object_meta.size,
             placed,
@@ -78,6 +79,8 @@ impl ParquetFileReaderFactory for ReaderFactory {
 
 struct Reader {
     metrics: ParquetFileMetrics,
+    /// Of the scanned bytes, those that no request was made for.
+    cached_bytes: Count,
     caches: Arc<Caches>,
     size_bytes: u64,
     placed: Placed,
@@ -105,7 +108,7 @@ impl Reader {
             return Err(Error::corrupt(message).at(location.as_ref()));
         }
         let read = match &self.caches.ranges {
-            Some(cache) if !local => cache.get(store, path, key, ranges).await,
+            Some(cache) if !local => cache.get(store, path, key, ranges, &self.cached_bytes).await,
             _ => store.get_ranges(path, ranges).await.map_err(Error::from),
         };
         read.map_err(|e| e.at(location.as_ref()))

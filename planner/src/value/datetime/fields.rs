@@ -347,7 +347,7 @@ impl Gathered {
     fn compact_clock(&mut self, text: &[u8]) -> Result<(), Fault> {
         let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
         let (digits, fraction) = text.split_at(point);
-        if !matches!(digits.len(), 4 | 6) && !(digits.len() == 2 && self.hour_suffices)
+        if !(matches!(digits.len(), 4 | 6) || digits.len() == 2 && self.hour_suffices)
             || (point < text.len() && digits.len() != 6)
         {
             return Err(Fault::Syntax);

@@ -124,10 +124,10 @@ fn write_offset(offset: i32, out: &mut BytesMut) {
     out.extend_from_slice(if offset < 0 { b"-" } else { b"+" });
     let seconds = offset.unsigned_abs();
     write_two(seconds / 3600, out);
-    if seconds % 3600 != 0 {
+    if !seconds.is_multiple_of(3600) {
         out.extend_from_slice(b":");
         write_two(seconds / 60 % 60, out);
-        if seconds % 60 != 0 {
+        if !seconds.is_multiple_of(60) {
             out.extend_from_slice(b":");
             write_two(seconds % 60, out);
         }
