@@ -14,6 +14,7 @@ check: ## does it compile, and do the crates name only those below them
 fmt: ## format the code
 	cargo fmt --all
 
+# Not part of `test` and `.ci/run`: clippy checks all dependencies anew beside their test build, minutes on two cores.
 lint: ## formatting and clippy, warnings fatal
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings

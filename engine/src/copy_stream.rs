@@ -97,7 +97,8 @@ impl CopyIn {
 #[derive(Debug)]
 pub struct CopyOut {
     rows: RowStream,
-    writer: CopyWriter,
+    /// Boxed: the writer would make every outcome of a statement large.
+    writer: Box<CopyWriter>,
     format: Format,
     state: CopyOutState,
     count: u64,
@@ -116,7 +117,7 @@ impl CopyOut {
     pub(crate) fn new(rows: RowStream, writer: CopyWriter, format: Format) -> Self {
         Self {
             rows,
-            writer,
+            writer: Box::new(writer),
             format,
             state: CopyOutState::Header,
             count: 0,

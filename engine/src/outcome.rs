@@ -87,7 +87,7 @@ impl fmt::Display for Severity {
 }
 
 impl Notice {
-    pub(crate) fn notice(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn remark(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Notice,
             code,

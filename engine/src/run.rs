@@ -47,7 +47,11 @@ impl Session {
         let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
         match plan {
             Plan::Query(query) => self.start_query(query, &parameters, guard).await.map(Outcome::Rows),
-            Plan::Explain { target, options } => describe::explain(self, target, options, &parameters, guard)
+            Plan::Explain {
+                target,
+                options,
+                reports,
+            } => describe::explain(self, target, options, reports, &parameters, guard)
                 .await
                 .map(Outcome::Rows),
             Plan::Insert(insert) => {

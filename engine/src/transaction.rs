@@ -52,7 +52,8 @@ enum Block {
     #[default]
     None,
     Implicit,
-    Block,
+    /// From BEGIN to COMMIT.
+    Explicit,
     Failed,
 }
 
@@ -69,7 +70,7 @@ impl Transactions {
     pub(crate) fn status(&self) -> TransactionStatus {
         match self.block {
             Block::None | Block::Implicit => TransactionStatus::Idle,
-            Block::Block => TransactionStatus::InTransaction,
+            Block::Explicit => TransactionStatus::InTransaction,
             Block::Failed => TransactionStatus::Failed,
         }
     }
@@ -129,8 +130,8 @@ impl Session {
             Block::None | Block::Failed => {}
             Block::Implicit => self.abandon_transaction().await,
             // What was done before the savepoint may be wanted still.
-            Block::Block if !self.transactions.savepoints.is_empty() => self.transactions.block = Block::Failed,
-            Block::Block => {
+            Block::Explicit if !self.transactions.savepoints.is_empty() => self.transactions.block = Block::Failed,
+            Block::Explicit => {
                 let saved = self.transactions.saved.take();
                 self.abandon_transaction().await;
                 self.transactions.block = Block::Failed;
@@ -141,7 +142,7 @@ impl Session {
 
     pub(crate) fn begin_block(&mut self, words: &str, modes: TransactionModes) -> Result<CommandTag> {
         match self.transactions.block {
-            Block::Block | Block::Failed => {
+            Block::Explicit | Block::Failed => {
                 self.notices
                     .push(Notice::warning("25001", "there is already a transaction in progress"));
             }
@@ -149,7 +150,7 @@ impl Session {
                 if self.transactions.block == Block::None {
                     self.transactions.saved = Some(self.settings.clone());
                 }
-                self.transactions.block = Block::Block;
+                self.transactions.block = Block::Explicit;
                 for name in ["isolation", "read_only"] {
                     let default = self
                         .settings
@@ -167,7 +168,7 @@ impl Session {
     /// `SET TRANSACTION`: modes of this transaction only.
     pub(crate) fn set_transaction(&mut self, modes: TransactionModes) -> Result<()> {
         self.settings_epoch += 1;
-        if self.transactions.block != Block::Block {
+        if self.transactions.block != Block::Explicit {
             self.notices.push(Notice::warning(
                 "25P01",
                 "SET TRANSACTION can only be used in transaction blocks",
@@ -215,7 +216,7 @@ impl Session {
         let block = self.transactions.block;
         let modes = self.chained_modes(chain, block)?;
         let words = match block {
-            Block::Block => {
+            Block::Explicit => {
                 self.commit_open().await?;
                 "COMMIT"
             }
@@ -351,13 +352,13 @@ impl Session {
         }
         self.settings = savepoint.settings.clone();
         self.settings_epoch += 1;
-        transactions.block = Block::Block;
+        transactions.block = Block::Explicit;
         Ok(())
     }
 
     fn check_in_block(&self, statement: &str) -> Result<()> {
         match self.transactions.block {
-            Block::Block | Block::Failed => Ok(()),
+            Block::Explicit | Block::Failed => Ok(()),
             Block::None | Block::Implicit => {
                 let message = format!("{statement} can only be used in transaction blocks");
                 Err(Error::new(ErrorKind::NoActiveTransaction, message))

@@ -11,6 +11,7 @@ use staffa_catalog::{LiveFile, SqlType, Table, TableDefinition, TableName};
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
 use crate::parse::ParsedStatement;
+use crate::scan_report::ScanReports;
 use crate::statement::alter::AlterAction;
 
 pub(crate) mod alter;
@@ -36,6 +37,8 @@ pub enum Plan {
     Explain {
         target: ExplainTarget,
         options: ExplainOptions,
+        /// Where the target's scans report to: they belong to the context it was planned in, not to that of its run.
+        reports: ScanReports,
     },
     /// `INSERT`
     Insert(InsertPlan),

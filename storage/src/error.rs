@@ -63,9 +63,13 @@ impl Error {
         Self::new(ErrorKind::CorruptFile, message)
     }
 
-    /// Names the object the error is about, unless one closer to the cause did already.
+    /// Names the object the error is about, unless one closer to the cause did already. A store names objects without
+    /// itself: then the whole location says more.
     pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
-        self.path.get_or_insert_with(|| path.into());
+        let path = path.into();
+        if self.path.as_ref().is_none_or(|inner| path.ends_with(inner.as_str())) {
+            self.path = Some(path);
+        }
         self
     }
 
@@ -140,10 +144,15 @@ impl From<object_store::Error> for Error {
             _ => None,
         };
         let (kind, message) = match &error {
+            // Unlike a missing object, no caller expects this one.
+            object_store::Error::NotFound { .. } if lacks_bucket(&error) => {
+                (ErrorKind::Io, "the bucket does not exist".to_string())
+            }
             object_store::Error::NotFound { .. } => (ErrorKind::NotFound, "object does not exist".to_string()),
             object_store::Error::AlreadyExists { .. } => (ErrorKind::Io, "object already exists".to_string()),
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                (ErrorKind::Forbidden, "the object store denied access".to_string())
+                let message = "the object store denied access: its credentials are wrong or lack a right";
+                (ErrorKind::Forbidden, message.to_string())
             }
             object_store::Error::InvalidPath { .. } => (ErrorKind::Forbidden, "invalid object path".to_string()),
             object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => (
@@ -267,6 +276,14 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
         let error = next?;
         next = error.source();
         Some(error)
+    })
+}
+
+/// The words of S3 and of Google, which answer 404 for both; object_store keeps them in its text only.
+fn lacks_bucket(error: &object_store::Error) -> bool {
+    chain(error).any(|e| {
+        let text = e.to_string();
+        text.contains("<Code>NoSuchBucket</Code>") || text.contains("The specified bucket does not exist")
     })
 }
 

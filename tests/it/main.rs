@@ -9,6 +9,8 @@
 //! durability.rs   the order of fsyncs, and kill -9
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
+//! s3.rs           tables on S3: a stand-in store that also fails
+//! full_disk.rs    a file system without space
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
 //! ```
 //!
@@ -19,8 +21,10 @@ mod bad_input;
 mod cancel;
 mod clients;
 mod durability;
+mod full_disk;
 mod judges;
 mod protocol;
+mod s3;
 mod slt;
 mod support;
 mod tpch;

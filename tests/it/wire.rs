@@ -100,7 +100,7 @@ impl Wire {
     }
 
     /// Logs in without a password.
-    pub fn connect(address: SocketAddr, user: &str, database: &str) -> Result<Self, ErrorFields> {
+    pub fn connect(address: SocketAddr, user: &str, database: &str) -> Result<Self, Box<ErrorFields>> {
         Self::login(address, PROTOCOL_3_0, &[("user", user), ("database", database)]).map(|(wire, _)| wire)
     }
 
@@ -109,12 +109,12 @@ impl Wire {
         address: SocketAddr,
         version: i32,
         parameters: &[(&str, &str)],
-    ) -> Result<(Self, Vec<Message>), ErrorFields> {
+    ) -> Result<(Self, Vec<Message>), Box<ErrorFields>> {
         let mut wire = Self::open(address);
         wire.send(&startup(version, parameters));
         let messages = wire.until_ready();
         if let Some(error) = messages.iter().find(|message| message.tag == b'E') {
-            return Err(error_fields(&error.body));
+            return Err(Box::new(error_fields(&error.body)));
         }
         for message in &messages {
             match message.tag {

@@ -4,6 +4,7 @@
 //! connection that leaves the fsync to the next commit: losing them with the power costs a cleanup, never data.
 
 mod swap;
+mod writer;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,10 +15,11 @@ use async_trait::async_trait;
 use chrono::Utc;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Row, Sqlite, SqliteConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use self::writer::Writer;
 use super::lock::{self, ServerLock};
 use super::{Database, GarbageRow, Leftover, Pointer, PointerState, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,8 +50,8 @@ pub(crate) struct SqliteDatabase {
 }
 
 struct Writers {
-    durable: SqliteConnection,
-    relaxed: SqliteConnection,
+    durable: Writer,
+    relaxed: Writer,
 }
 
 impl fmt::Debug for SqliteDatabase {
@@ -91,12 +93,10 @@ impl SqliteDatabase {
             .with_detail(error.detail().unwrap_or_default().to_owned())
             .with_source(error)
         };
-        let mut durable = options(SqliteSynchronous::Full).connect().await.map_err(cannot_open)?;
+        let writer = |synchronous| Writer::connect(options(synchronous));
+        let mut durable = writer(SqliteSynchronous::Full).await.map_err(cannot_open)?;
         prepare(&mut durable, &path).await?;
-        let relaxed = options(SqliteSynchronous::Normal)
-            .connect()
-            .await
-            .map_err(cannot_open)?;
+        let relaxed = writer(SqliteSynchronous::Normal).await.map_err(cannot_open)?;
         let watch = options(SqliteSynchronous::Normal)
             .connect()
             .await
@@ -126,8 +126,8 @@ impl SqliteDatabase {
 }
 
 /// Makes or checks the tables, in one transaction: two servers may start at once.
-async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let mut txn = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+async fn prepare(writer: &mut Writer, path: &Path) -> Result<()> {
+    let mut txn = writer.begin().await?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut *txn)
         .await
@@ -263,7 +263,7 @@ impl Database for SqliteDatabase {
 
     async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()> {
         let mut writers = self.writers.lock().await;
-        let mut txn = writers.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut txn = writers.relaxed.begin().await?;
         let now_ms = Utc::now().timestamp_millis();
         sqlx::query(
             "insert into staffa_txn(txn_id, server_id, kind, base_csn, started_ms, heartbeat_ms, state)
@@ -290,7 +290,7 @@ impl Database for SqliteDatabase {
     async fn swap(&self, swap: &Swap) -> Result<SwapOutcome> {
         let mut writers = self.writers.lock().await;
         // Dropped on every path but the last: SQLite rolls back.
-        let mut txn = writers.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut txn = writers.durable.begin().await?;
         let txn_id = swap.txn_id.to_string();
 
         let taken = sqlx::query("update staffa_txn set state=1 where txn_id=?1 and state=0")
@@ -345,7 +345,7 @@ impl Database for SqliteDatabase {
     async fn abort(&self, txn_id: Uuid) -> Result<TxnOutcome> {
         let mut writers = self.writers.lock().await;
         // Through the durable connection: objects are deleted next, and after a crash nobody may commit them.
-        let mut txn = writers.durable.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut txn = writers.durable.begin().await?;
         sqlx::query("update staffa_txn set state=2 where txn_id=?1 and state=0")
             .bind(txn_id.to_string())
             .execute(&mut *txn)
@@ -360,7 +360,7 @@ impl Database for SqliteDatabase {
         let mut writers = self.writers.lock().await;
         sqlx::query("delete from staffa_txn_table where txn_id=?1")
             .bind(txn_id.to_string())
-            .execute(&mut writers.relaxed)
+            .execute(&mut writers.relaxed.connection)
             .await
             .map_err(failed)?;
         Ok(())
@@ -374,7 +374,7 @@ impl Database for SqliteDatabase {
         )
         .bind(self.server_id.to_string())
         .bind(Utc::now().timestamp_millis())
-        .execute(&mut writers.relaxed)
+        .execute(&mut writers.relaxed.connection)
         .await
         .map_err(failed)?;
         Ok(())
@@ -383,7 +383,7 @@ impl Database for SqliteDatabase {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let mut writers = self.writers.lock().await;
         let now_ms = Utc::now().timestamp_millis();
-        let mut txn = writers.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut txn = writers.relaxed.begin().await?;
         let servers: Vec<(String, Option<i64>)> = sqlx::query_as(
             "select t.server_id, max(s.heartbeat_ms)
              from (select server_id from staffa_txn union select server_id from staffa_server) t
@@ -472,7 +472,7 @@ impl Database for SqliteDatabase {
 
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         let mut writers = self.writers.lock().await;
-        let mut txn = writers.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut txn = writers.relaxed.begin().await?;
         for path in paths {
             sqlx::query("delete from staffa_gc where path=?1")
                 .bind(path)
@@ -499,7 +499,7 @@ impl Database for SqliteDatabase {
         )
         .bind(role)
         .bind(verifier)
-        .execute(&mut writers.durable)
+        .execute(&mut writers.durable.connection)
         .await
         .map_err(failed)?;
         Ok(())

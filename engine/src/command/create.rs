@@ -117,7 +117,7 @@ fn skip_existing(
                 CatalogErrorKind::DuplicateDatabase => "42P04",
                 _ => "42P07",
             };
-            session.notices.push(Notice::notice(
+            session.notices.push(Notice::remark(
                 code,
                 format!("{noun} \"{name}\" already exists, skipping"),
             ));

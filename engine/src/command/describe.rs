@@ -7,7 +7,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use staffa_planner::{
-    Error, ExplainOptions, ExplainTarget, ExplainTimes, QueryPlan, Result, bind, explain_columns, physical,
+    Error, ExplainOptions, ExplainTarget, ExplainTimes, QueryPlan, Result, ScanReports, bind, explain_columns, physical,
 };
 
 use crate::cancel::StatementGuard;
@@ -18,6 +18,7 @@ pub(crate) async fn explain(
     session: &mut Session,
     target: &ExplainTarget,
     options: &ExplainOptions,
+    reports: &ScanReports,
     parameters: &[ScalarValue],
     guard: StatementGuard,
 ) -> Result<RowStream> {
@@ -36,7 +37,8 @@ pub(crate) async fn explain(
     let started = Instant::now();
     let snapshot = session.transactions_snapshot().await?;
     let context = session.context(snapshot);
-    let reports = context.reports.clone();
+    // Of an earlier run of the same prepared statement.
+    reports.clear();
     let task_context = context.session.task_ctx();
     let logical = bind(source, parameters)?;
     let work = async move { physical(&context, logical).await };
@@ -56,7 +58,7 @@ pub(crate) async fn explain(
         guard.run(session.warehouse.cpu().run(work)).await?;
         execution = Some(started.elapsed());
     }
-    let batch = staffa_planner::explain(target, &plan, &reports, options, &ExplainTimes { planning, execution })?;
+    let batch = staffa_planner::explain(target, &plan, reports, options, &ExplainTimes { planning, execution })?;
     Ok(RowStream::ready(
         "EXPLAIN",
         explain_columns(),

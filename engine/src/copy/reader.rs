@@ -62,8 +62,12 @@ impl CopyReader {
             header: options.header,
         };
         let source = match options.format {
-            CopyFormat::Text => lines(Syntax::Text(Text::new(options.delimiter))),
-            CopyFormat::Csv => lines(Syntax::Csv(Csv::new(options.delimiter, options.quote, options.escape))),
+            CopyFormat::Text => lines(Syntax::Text(Box::new(Text::new(options.delimiter)))),
+            CopyFormat::Csv => lines(Syntax::Csv(Box::new(Csv::new(
+                options.delimiter,
+                options.quote,
+                options.escape,
+            )))),
             CopyFormat::Binary => Source::Binary {
                 header_read: false,
                 at: 0,

@@ -22,8 +22,8 @@ const BATCH_BYTES: usize = 32 << 20;
 const ROWS_DECODED_TOGETHER: usize = 256;
 #[derive(Debug)]
 pub(super) enum Syntax {
-    Text(Text),
-    Csv(Csv),
+    Text(Box<Text>),
+    Csv(Box<Csv>),
 }
 
 /// The rows of the batch being filled.

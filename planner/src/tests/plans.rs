@@ -324,7 +324,7 @@ async fn explain_shows_what_is_read() {
     fixture
         .change("insert into t values (1, '2023-05-05'), (2, '2024-05-05')")
         .await;
-    let Plan::Explain { target, options } = fixture
+    let Plan::Explain { target, options, .. } = fixture
         .plan("explain select a from t where d >= '2024-01-01'")
         .await
         .expect("a plan")
@@ -343,7 +343,7 @@ async fn explain_shows_what_is_read() {
     assert!(text.contains("Files: 1 of 2"), "{text}");
     assert!(text.contains("1 by partition"), "{text}");
     assert!(text.contains("on staffa.public.t"), "{text}");
-    let Plan::Explain { target, options } = fixture.plan("explain (format json) select 1").await.expect("a plan")
+    let Plan::Explain { target, options, .. } = fixture.plan("explain (format json) select 1").await.expect("a plan")
     else {
         panic!("an EXPLAIN");
     };

@@ -1,0 +1,247 @@
+//! Tables on S3: moto behind a proxy (`tests/s3/store.py`) that knows one access key and fails when told to.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::{Server, python_command};
+use crate::wire::{ErrorFields, Wire, frame, query};
+
+const KEY: &str = "AKIDOFTHETEST";
+const SECRET: &str = "a-secret-that-nobody-may-see";
+
+/// The store; dropping it ends it.
+struct Store {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    endpoint: String,
+}
+
+impl Store {
+    fn start() -> Self {
+        let mut child = python_command("s3/store.py")
+            .args(["--key", KEY])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let commands = child.stdin.take().unwrap();
+        let mut answers = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        let endpoint = line
+            .strip_prefix("ready ")
+            .unwrap_or_else(|| panic!("the store did not start (scripts/setup installs moto): {line:?}"));
+        Self {
+            child,
+            commands,
+            endpoint: endpoint.trim().to_owned(),
+            answers,
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        writeln!(self.commands, "{command}").unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Names of the objects that end like this.
+    fn objects(&mut self, suffix: &str) -> Vec<String> {
+        let keys = self.ask("keys");
+        keys.split_whitespace()
+            .filter(|key| key.ends_with(suffix))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Requests so far, and how many of them were made to fail.
+    fn requests(&mut self) -> (u64, u64) {
+        let stats = self.ask("stats");
+        let number = |name: &str| {
+            let word = stats.split_whitespace().find_map(|word| word.strip_prefix(name));
+            word.and_then(|word| word.strip_prefix('=')).unwrap().parse().unwrap()
+        };
+        (number("requests"), number("failed"))
+    }
+
+    /// A server with its catalog in `folder` and its tables here.
+    fn serve(&self, folder: &Path, bucket: &str, key: &str) -> Server {
+        let warehouse = format!("s3://{bucket}/some/prefix");
+        let flags = [
+            "--auth",
+            "trust",
+            "--warehouse",
+            &warehouse,
+            "--s3-endpoint",
+            &self.endpoint,
+            "--s3-allow-http",
+        ];
+        let environment = [("STAFFA_S3_ACCESS_KEY", key), ("STAFFA_S3_SECRET_KEY", SECRET)];
+        Server::start_on(folder, &flags, &environment)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn done(wire: &mut Wire, sql: &str) {
+    let reply = wire.simple(sql);
+    assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
+}
+
+fn lines(wire: &mut Wire, sql: &str) -> String {
+    let rows = wire.simple(sql).text();
+    rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// COPY FROM STDIN with these rows; its error, if any.
+fn copy_in(wire: &mut Wire, sql: &str, data: &str) -> Option<ErrorFields> {
+    wire.send(&[query(sql), frame(b'd', data.as_bytes()), frame(b'c', b"")].concat());
+    crate::wire::reply(wire.until_ready()).error
+}
+
+#[test]
+fn tables_live_on_s3() {
+    let mut store = Store::start();
+    let folder = TempDir::new().unwrap();
+    let mut server = store.serve(folder.path(), "lake", KEY);
+    let mut wire = server.connect();
+    done(
+        &mut wire,
+        "create table t (id bigint, d date, s text) partition by (month(d))",
+    );
+    done(
+        &mut wire,
+        "insert into t select i, date '2024-01-01' + i::int, 'row ' || i from generate_series(0, 364) as g(i)",
+    );
+    let rows: String = (0..100)
+        .map(|i| format!("{}\t2022-05-05\tcopied\n", 1000 + i))
+        .collect();
+    assert!(copy_in(&mut wire, "copy t from stdin", &rows).is_none());
+    let files = store.objects(".parquet");
+    assert_eq!(files.len(), 13, "{files:?}");
+    assert!(files.iter().all(|file| file.starts_with("some/prefix/")), "{files:?}");
+    let expected = "465|171380";
+    let sums = "select count(*)::text || '|' || sum(id)::text from t";
+    let check = |wire: &mut Wire| assert_eq!(wire.simple(sums).value(), expected);
+    check(&mut wire);
+
+    // One month is one file; what was fetched once is not fetched again.
+    let explain = "explain analyze select sum(id), max(s) from t where d >= '2024-03-01' and d < '2024-04-01'";
+    let first = lines(&mut wire, explain);
+    assert!(first.contains("Files: 1 of 13"), "{first}");
+    let before = store.requests().0;
+    let second = lines(&mut wire, explain);
+    assert!(second.contains("Bytes from Cache: "), "{second}");
+    assert_eq!(store.requests().0, before, "{second}");
+
+    wire.send(&query(
+        "copy (select id, s from t where d = '2022-05-05' order by id) to stdout",
+    ));
+    let copied: Vec<u8> = wire
+        .until_ready()
+        .into_iter()
+        .filter(|m| m.tag == b'd')
+        .flat_map(|m| m.body)
+        .collect();
+    assert!(copied.starts_with(b"1000\tcopied\n1001\tcopied\n"), "{copied:?}");
+    done(&mut wire, "create table u as select * from t where id < 10");
+    done(&mut wire, "begin");
+    done(&mut wire, "insert into u select * from t where id >= 1000");
+    done(&mut wire, "rollback");
+    assert_eq!(wire.simple("select count(*) from u").value(), "10");
+    assert_eq!(store.objects(".parquet").len(), 14, "a rolled back file stays");
+    drop(wire);
+
+    server.terminate(Duration::from_secs(30)).expect("the server ends");
+    let mut server = store.serve(folder.path(), "lake", KEY);
+    check(&mut server.connect());
+    server.assert_well();
+    assert!(!server.log().contains(SECRET), "the secret key is in the log");
+}
+
+#[test]
+fn a_wrong_key_and_a_missing_bucket_say_so() {
+    let store = Store::start();
+    for (bucket, key, said) in [
+        ("lake", "AKIDOFSOMEBODY", "the object store denied access"),
+        ("nowhere", KEY, "the bucket does not exist"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let mut server = store.serve(folder.path(), bucket, key);
+        let mut wire = server.connect();
+        let error = wire.simple("create table t (a int)").error.expect(said);
+        assert_eq!(error.code, "58030", "{error}");
+        let text = format!("{} {}", error.message, error.detail.unwrap_or_default());
+        assert!(
+            text.contains(said) && text.contains(&format!("s3://{bucket}/")),
+            "{text}"
+        );
+        assert_eq!(wire.simple("select * from t").code(), "42P01");
+        server.assert_well();
+        assert!(
+            !text.contains(SECRET) && !server.log().contains(SECRET),
+            "the secret key is shown"
+        );
+    }
+}
+
+/// Each statement succeeds by retries or fails as a whole; what it said stays true.
+#[test]
+fn requests_that_fail_lose_and_double_nothing() {
+    let mut store = Store::start();
+    let folder = TempDir::new().unwrap();
+    let mut server = store.serve(folder.path(), "lake", KEY);
+    let mut wire = server.connect();
+    done(&mut wire, "create table t (id bigint, part int) partition by (part)");
+    store.ask("faults 0.05");
+    let mut expected = Vec::new();
+    let mut failures = Vec::new();
+    let mut note = |ids: std::ops::Range<i64>, error: Option<ErrorFields>| match error {
+        None => expected.extend(ids),
+        Some(error) => {
+            assert_eq!(error.code, "58030", "{error}");
+            failures.push(error);
+        }
+    };
+    for round in 0..15 {
+        let from = round * 100;
+        let rows = format!(
+            "insert into t select i, i % 3 from generate_series({from}, {}) as g(i)",
+            from + 9
+        );
+        note(from..from + 10, wire.simple(&rows).error);
+        let data: String = (from + 10..from + 15).map(|id| format!("{id}\t7\n")).collect();
+        note(from + 10..from + 15, copy_in(&mut wire, "copy t from stdin", &data));
+        let reply = wire.simple("select count(*), count(distinct id) from t where part >= 0");
+        match &reply.error {
+            Some(error) => assert_eq!(error.code, "58030", "{error}"),
+            None => {
+                let row = &reply.text()[0];
+                assert_eq!(row[0], row[1], "rows are doubled");
+            }
+        }
+    }
+    store.ask("faults 0");
+    let (requests, failed) = store.requests();
+    assert!(failed >= 5, "{failed} of {requests} requests failed");
+    println!("{failed} of {requests} requests failed, {} statements", failures.len());
+    let ids = "select id from t order by id";
+    let all: Vec<String> = expected.iter().map(i64::to_string).collect();
+    assert_eq!(lines(&mut wire, ids), all.join("\n"));
+    drop(wire);
+    server.terminate(Duration::from_secs(30)).expect("the server ends");
+    let mut server = store.serve(folder.path(), "lake", KEY);
+    assert_eq!(lines(&mut server.connect(), ids), all.join("\n"));
+    server.assert_well();
+}
