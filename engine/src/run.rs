@@ -142,7 +142,7 @@ impl Session {
                 done(tag)
             }
             Plan::Skipped { notice } => {
-                self.notices.push(Notice::notice("00000", notice.clone()));
+                self.notices.push(Notice::remark("00000", notice.clone()));
                 done(tag)
             }
             Plan::Comment { table, column, text } => {

@@ -27,7 +27,7 @@ pub(crate) async fn alter_table(
         let context = session.context(Arc::clone(&snapshot));
         let step = action.step(&context, &table)?;
         if let Some(notice) = step.notice {
-            session.notices.push(Notice::notice("00000", notice));
+            session.notices.push(Notice::remark("00000", notice));
         }
         let checked = !step.checks.is_empty();
         for check in step.checks {
