@@ -401,9 +401,11 @@ impl Transaction {
     /// gives them.
     pub async fn remove_files(&mut self, name: &TableName, files: &[Arc<LiveFile>]) -> Result<()> {
         let changes = self.file_changes(name).await?;
-        files.iter().for_each(|file| changes.remove(file));
-        // Those of this transaction have no place any more.
-        self.may_have_strays = true;
+        let mut strays = false;
+        for file in files {
+            strays |= changes.remove(file);
+        }
+        self.may_have_strays |= strays;
         Ok(())
     }
 

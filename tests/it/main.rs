@@ -11,6 +11,7 @@
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! full_disk.rs    a file system without space
+//! writers.rs      several writers of one table, in and outside transaction blocks
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
 //! ```
 //!
@@ -29,3 +30,4 @@ mod slt;
 mod support;
 mod tpch;
 mod wire;
+mod writers;

@@ -122,15 +122,17 @@ impl FileChanges {
         *Arc::make_mut(&mut deleted.rows) |= rows;
     }
 
-    /// Deletes all rows that are left of a file.
-    pub(crate) fn remove(&mut self, file: &Arc<LiveFile>) {
+    /// Deletes all rows that are left of a file. Gives whether it was the transaction's own, which nothing needs then.
+    pub(crate) fn remove(&mut self, file: &Arc<LiveFile>) -> bool {
         self.deleted.remove(&file.location);
-        match self.is_own(&file.location) {
+        let is_own = self.is_own(&file.location);
+        match is_own {
             true => self.added.retain(|added| added.location != file.location),
             false => {
                 self.removed.insert(file.location.clone(), file.clone());
             }
         }
+        is_own
     }
 }
 
