@@ -7,3 +7,4 @@ pub(crate) mod create;
 pub(crate) mod describe;
 pub(crate) mod drop;
 pub(crate) mod insert;
+pub(crate) mod truncate;

@@ -10,7 +10,7 @@ use staffa_planner::{
 };
 
 use crate::cancel::StatementGuard;
-use crate::command::{alter, change, copy, create, describe, drop, insert};
+use crate::command::{alter, change, copy, create, describe, drop, insert, truncate};
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
@@ -127,6 +127,14 @@ impl Session {
             }
             Plan::DropDatabase { name, if_exists } => {
                 drop::drop_database(self, name, *if_exists).await?;
+                done(tag)
+            }
+            Plan::Truncate {
+                tables,
+                restart: _,
+                notices,
+            } => {
+                truncate::truncate(self, tables, notices).await?;
                 done(tag)
             }
             Plan::AlterTable { table, actions } => {

@@ -127,6 +127,7 @@ impl ParsedStatement {
                 kind: DropKind::Schema, ..
             } => "DROP SCHEMA",
             Ast::DropDatabase { .. } => "DROP DATABASE",
+            Ast::Truncate { .. } => "TRUNCATE TABLE",
             Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
             Ast::RenameRelation { .. } => "ALTER VIEW",
             Ast::RenameSchema { .. } => "ALTER SCHEMA",
@@ -178,7 +179,9 @@ fn command_of(ast: &Ast) -> Option<&'static str> {
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(_) => StatementClass::Query,
-        Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) => StatementClass::Write,
+        Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::Truncate { .. } => {
+            StatementClass::Write
+        }
         Ast::Copy { from: true, .. } => StatementClass::Write,
         Ast::Copy { .. } => StatementClass::Query,
         Ast::CreateTable(_)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -16,10 +17,15 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     // Bound values may have brought types that only now need a cast.
     let plan = rules::analyse(context, plan)?;
     let plan = function::with_session_facts(context, plan)?;
+    let plan = statement_state(context).create_physical_plan(&plan).await?;
+    Ok(yielding::make_yielding(plan)?)
+}
+
+/// DataFusion's state with what the statement knows.
+pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
     let mut state = context.session.clone();
     state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);
-    let plan = state.create_physical_plan(&plan).await?;
-    Ok(yielding::make_yielding(plan)?)
+    state
 }

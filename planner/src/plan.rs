@@ -6,7 +6,9 @@ use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::parse::{Ast, ParsedStatement};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, alter, change, copy, ddl, dml, explain, merge, prepare, query, set, transaction};
+use crate::statement::{
+    Plan, alter, change, copy, ddl, dml, explain, merge, prepare, query, set, transaction, truncate,
+};
 
 /// Resolves a statement against the context's snapshot.
 ///
@@ -41,6 +43,11 @@ pub(crate) fn of_ast<'a>(
                 if_exists,
                 cascade,
             } => ddl::drop(scope, *kind, names, *if_exists, *cascade),
+            Ast::Truncate {
+                names,
+                restart,
+                cascade,
+            } => truncate::truncate(scope, names, *restart, *cascade).await,
             Ast::AlterTable(asked) => alter::alter_table(scope, asked),
             Ast::RenameRelation {
                 view,

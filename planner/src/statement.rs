@@ -27,6 +27,7 @@ pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod set;
 pub(crate) mod transaction;
+pub(crate) mod truncate;
 
 /// One statement, ready to run.
 #[derive(Clone, Debug)]
@@ -93,6 +94,13 @@ pub enum Plan {
     CreateDatabase { name: String, if_not_exists: bool },
     /// `DROP DATABASE`
     DropDatabase { name: String, if_exists: bool },
+    /// `TRUNCATE a, b`: all rows of these tables go. `notices` are about tables that CASCADE added.
+    Truncate {
+        tables: Vec<TableName>,
+        /// Whether identity columns begin anew.
+        restart: bool,
+        notices: Vec<String>,
+    },
     /// `ALTER TABLE` but for its name: the actions are resolved when they run, each after the one before.
     AlterTable {
         table: TableName,

@@ -12,7 +12,10 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column as DataFusionColumn, DFSchema, TableReference};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Ident, Query, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
 use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quote_identifier};
@@ -20,8 +23,11 @@ use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quot
 use self::constraint::ConstraintCheck;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::with_session_facts;
 use crate::parse::{Ast, parse_one};
+use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
+use crate::rules;
 use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
@@ -320,4 +326,36 @@ pub(crate) fn with_checks(context: &PlanContext, table: &Table, rows: LogicalPla
     }
     let values = std::iter::once(checked.alias(&first.name)).chain(columns.iter().skip(1).map(bare));
     Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
+}
+
+/// Operators of a table's rows, with generated columns filled in and CHECK constraints checked: for rows whose plan has
+/// more columns than the table's until an operator of ours takes them off.
+pub(crate) fn over_operators(
+    context: &PlanContext,
+    table: &Table,
+    rows: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let scan = provider_as_source(Arc::new(EmptyTable::new(rows.schema())));
+    let plan = LogicalPlanBuilder::scan("\u{1}row", scan, None)?.build()?;
+    let plan = with_checks(context, table, with_generated(context, table, plan)?)?;
+    if matches!(plan, LogicalPlan::TableScan(_)) {
+        return Ok(rows);
+    }
+    let plan = with_session_facts(context, rules::analyse(context, plan)?)?;
+    projected(&statement_state(context), &plan, rows)
+}
+
+fn projected(state: &SessionState, plan: &LogicalPlan, rows: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let projection = match plan {
+        LogicalPlan::TableScan(_) => return Ok(rows),
+        LogicalPlan::Projection(projection) => projection,
+        _ => return Err(Error::internal("the rules of a table are more than projections")),
+    };
+    let rows = projected(state, &projection.input, rows)?;
+    let mut values = Vec::with_capacity(projection.expr.len());
+    for (expression, field) in projection.expr.iter().zip(projection.schema.fields()) {
+        let value = state.create_physical_expr(expression.clone(), projection.input.schema())?;
+        values.push((value, field.name().clone()));
+    }
+    Ok(Arc::new(ProjectionExec::try_new(values, rows)?))
 }

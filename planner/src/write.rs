@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use staffa_catalog::{ColumnDefault, ColumnStatistics, Constraint, ConstraintKind, DataFile, Table, Transform};
+use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, Table, Transform};
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
 
 pub(crate) use self::check::ColumnCheck;
@@ -23,7 +23,7 @@ use crate::literal::value_of_scalar;
 use crate::physical::physical;
 use crate::row_changes::{RowChanges, RowChangesExec};
 use crate::statement::{ChangeKind, ChangePlan};
-use crate::stored::{with_checks, with_generated};
+use crate::stored::{over_operators, with_checks, with_generated};
 use crate::types::table_arrow_schema;
 
 /// The checks a table makes on its rows: NOT NULL, lengths, digits.
@@ -39,7 +39,11 @@ impl RowRules {
             .schema()
             .columns
             .iter()
-            .map(|column| ColumnCheck::new(&relation, column))
+            .map(|column| match column.default {
+                // Checked when it has been computed.
+                Some(ColumnDefault::Generated(_)) => ColumnCheck::nothing(&relation, column),
+                _ => ColumnCheck::new(&relation, column),
+            })
             .collect();
         Self { columns }
     }
@@ -84,8 +88,7 @@ pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan)
         .zip(&table.schema().columns)
         .map(|((column, check), target)| {
             let expression = Expr::Column(column);
-            let is_generated = matches!(target.default, Some(ColumnDefault::Generated(_)));
-            if check.is_needed() && !is_generated {
+            if check.is_needed() {
                 ScalarUDF::from(check).call(vec![expression]).alias(&target.name)
             } else {
                 expression.alias(&target.name)
@@ -105,7 +108,6 @@ pub async fn change_plan(
     change: &ChangePlan,
     plan: LogicalPlan,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<RowChanges>)> {
-    check_changeable(change)?;
     let changes = Arc::new(RowChanges::default());
     let rules = match change.kind {
         ChangeKind::Delete => None,
@@ -115,21 +117,11 @@ pub async fn change_plan(
     let noted = Arc::new(RowChangesExec::new(rows, change.kind, rules, Arc::clone(&changes))?);
     let plan = match change.kind {
         ChangeKind::Delete => noted,
-        ChangeKind::Update | ChangeKind::Merge => sorted(&change.table, noted)?,
+        ChangeKind::Update | ChangeKind::Merge => {
+            sorted(&change.table, over_operators(context, &change.table, noted)?)?
+        }
     };
     Ok((plan, changes))
-}
-
-/// The rows of UPDATE and MERGE are checked as batches, where expressions of the table are not computed yet.
-fn check_changeable(change: &ChangePlan) -> Result<()> {
-    let table = &change.table;
-    let is_check = |constraint: &Constraint| matches!(constraint.kind, ConstraintKind::Check { .. });
-    let computes = table.schema().columns.iter().any(|column| column.default.is_some());
-    if change.kind == ChangeKind::Delete || !(computes || table.constraints().iter().any(is_check)) {
-        return Ok(());
-    }
-    let message = "UPDATE and MERGE of a table with defaults, CHECK constraints or generated columns are not supported";
-    Err(Error::unsupported(message))
 }
 
 fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

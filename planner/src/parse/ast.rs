@@ -31,6 +31,12 @@ pub(crate) enum Ast {
         if_exists: bool,
         cascade: bool,
     },
+    Truncate {
+        names: Vec<ObjectName>,
+        /// `RESTART IDENTITY`
+        restart: bool,
+        cascade: bool,
+    },
     AlterTable(Box<AlterTableAst>),
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
     RenameRelation {

@@ -41,6 +41,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "create" => create::create(cursor),
         "alter" => alter::alter(cursor),
         "drop" => drop(cursor),
+        "truncate" => truncate(cursor),
         "comment" => comment(cursor),
         "copy" => copy(cursor),
         "set" => set(cursor),
@@ -111,6 +112,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 const KNOWN: &[&str] = &[
+    "truncate",
     "alter",
     "create",
     "drop",
@@ -139,7 +141,6 @@ const KNOWN: &[&str] = &[
 /// Statements PostgreSQL has and Staffa has not: tag and name.
 fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
     Some(match word {
-        "truncate" => ("TRUNCATE TABLE", "TRUNCATE"),
         "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
         "fetch" => ("FETCH", "FETCH"),
         "move" => ("MOVE", "MOVE"),
@@ -287,6 +288,32 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         kind,
         names,
         if_exists,
+        cascade,
+    })
+}
+
+fn truncate(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let _ = cursor.take_word("table");
+    let mut names = Vec::new();
+    loop {
+        let _ = cursor.take_word("only");
+        names.push(cursor.object_name()?);
+        let _ = cursor.take_token(&Token::Mul);
+        if !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    let restart = cursor.take_words(&["restart", "identity"]);
+    if !restart {
+        let _ = cursor.take_words(&["continue", "identity"]);
+    }
+    let cascade = cursor.take_word("cascade");
+    if !cascade {
+        let _ = cursor.take_word("restrict");
+    }
+    Ok(Ast::Truncate {
+        names,
+        restart,
         cascade,
     })
 }

@@ -14,17 +14,18 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Cast, Expr as Logical, LogicalPlan, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
-use staffa_catalog::{LiveFile, SqlType, Table};
+use staffa_catalog::{Column, ColumnDefault, LiveFile, SqlType, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, parse_one};
 use crate::resolve::{self, fold};
 use crate::rewrite::parameter_index;
-use crate::statement::dml::{check_assignable, literal_columns};
+use crate::statement::dml::{self, check_assignable, literal_columns};
 use crate::statement::query::{self, Scope};
 use crate::statement::{ChangeKind, ChangePlan, QueryPlan};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
@@ -291,7 +292,10 @@ pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]
             let message = format!("multiple assignments to same column \"{column}\"");
             return Err(Error::new(ErrorKind::SyntaxError, message));
         }
-        all.push((index, default_value(value)));
+        all.push((
+            index,
+            given_value(value, &table.schema().columns[index], Giving::Update)?,
+        ));
         Ok(())
     };
     for assignment in given {
@@ -334,32 +338,8 @@ fn row_values(value: &Expr, count: usize) -> Result<Vec<Expr>> {
     let values = match value {
         Expr::Tuple(values) => values.clone(),
         Expr::Nested(inner) if count == 1 => vec![(**inner).clone()],
-        Expr::Function(function) if resolve::shown(&function.name) == "row" => {
-            return Err(
-                Error::unsupported("ROW(…) in SET is not supported").with_hint("Write the values in parentheses.")
-            );
-        }
-        Expr::Subquery(query) => {
-            let items = match query.body.as_ref() {
-                SetExpr::Select(select) if select.distinct.is_none() => &select.projection,
-                _ => {
-                    return Err(Error::unsupported(
-                        "assigning several columns from this kind of subquery is not supported",
-                    ));
-                }
-            };
-            let of_one = |item: &SelectItem| match item {
-                SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => {
-                    let mut query = (**query).clone();
-                    body(&mut query)?.projection = vec![item.clone()];
-                    Ok(Expr::Subquery(Box::new(query)))
-                }
-                _ => Err(Error::unsupported(
-                    "* in a subquery that is assigned to several columns is not supported",
-                )),
-            };
-            items.iter().map(of_one).collect::<Result<Vec<_>>>()?
-        }
+        Expr::Function(function) if resolve::shown(&function.name) == "row" => row_arguments(function)?,
+        Expr::Subquery(query) => columns_of_subquery(query, count)?,
         _ => {
             let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
             return Err(Error::unsupported(message));
@@ -374,14 +354,86 @@ fn row_values(value: &Expr, count: usize) -> Result<Vec<Expr>> {
     Ok(values)
 }
 
-/// `DEFAULT` is NULL: columns have no other default.
-pub(super) fn default_value(value: Expr) -> Expr {
-    match &value {
-        Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") => {
-            Expr::Value(datafusion::sql::sqlparser::ast::Value::Null.into())
-        }
-        _ => value,
+/// The values in `ROW(…)`.
+fn row_arguments(row: &Function) -> Result<Vec<Expr>> {
+    let arguments = match &row.args {
+        FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => &list.args,
+        _ => return Err(Error::new(ErrorKind::SyntaxError, "ROW(…) takes values only")),
+    };
+    let value = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value.clone()),
+        _ => Err(Error::unsupported("* and named values in ROW(…) are not supported")),
+    };
+    arguments.iter().map(value).collect()
+}
+
+/// The columns of a subquery's row, each asked for by a query of its own. The subquery is wrapped where it cannot be cut
+/// into its columns.
+fn columns_of_subquery(query: &Query, count: usize) -> Result<Vec<Expr>> {
+    let plain = match query.body.as_ref() {
+        SetExpr::Select(select) if select.distinct.is_none() => Some(&select.projection),
+        _ => None,
+    };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    if let Some(items) = plain.filter(|items| items.iter().all(is_one)) {
+        let of_one = |item: &SelectItem| {
+            let mut query = query.clone();
+            body(&mut query)?.projection = vec![item.clone()];
+            Ok(Expr::Subquery(Box::new(query)))
+        };
+        return items.iter().map(of_one).collect();
     }
+    let name = |number: usize| Ident::with_quote('"', format!("\u{1}{number}"));
+    let column = |number| TableAliasColumnDef {
+        name: name(number),
+        data_type: None,
+    };
+    let relation = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query.clone()),
+        alias: Some(TableAlias {
+            explicit: true,
+            name: Ident::with_quote('"', "\u{1}row"),
+            columns: (0..count).map(column).collect(),
+            at: None,
+        }),
+        sample: None,
+    };
+    let of_one = |number: usize| {
+        let mut query = template()?;
+        let select = body(&mut query)?;
+        select.projection = vec![SelectItem::UnnamedExpr(Expr::Identifier(name(number)))];
+        select.from = vec![TableWithJoins {
+            relation: relation.clone(),
+            joins: Vec::new(),
+        }];
+        Ok(Expr::Subquery(Box::new(query)))
+    };
+    (0..count).map(of_one).collect()
+}
+
+/// Where a value for a column stands; the words of errors are others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Giving {
+    Insert,
+    Update,
+}
+
+/// A value for a column: `DEFAULT` is what the column has for it. A generated column takes nothing else.
+pub(super) fn given_value(value: Expr, column: &Column, giving: Giving) -> Result<Expr> {
+    if dml::is_default(&value) {
+        return dml::default_syntax(column);
+    }
+    match giving {
+        Giving::Insert => dml::check_may_be_given(column)?,
+        Giving::Update if matches!(column.default, Some(ColumnDefault::Generated(_))) => {
+            let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
+            return Err(Error::new(ErrorKind::GeneratedAlways, message)
+                .with_detail(format!("Column \"{}\" is a generated column.", column.name)));
+        }
+        Giving::Update => {}
+    }
+    Ok(value)
 }
 
 /// A `$n` that stands alone gets its column's type.

@@ -96,9 +96,7 @@ fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result
             return Err(too_many_expressions());
         }
         for (value, target) in row.content.iter_mut().zip(targets) {
-            let is_default = matches!(value, ast::Expr::Identifier(ident)
-                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
-            if is_default {
+            if is_default(value) {
                 *value = default_syntax(&columns[*target])?;
             } else {
                 check_may_be_given(&columns[*target])?;
@@ -108,6 +106,12 @@ fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result
     Ok(body)
 }
 
+/// Whether it is the word `DEFAULT`.
+pub(super) fn is_default(value: &ast::Expr) -> bool {
+    matches!(value, ast::Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
 fn too_many_expressions() -> Error {
     Error::new(
         ErrorKind::SyntaxError,
@@ -115,7 +119,7 @@ fn too_many_expressions() -> Error {
     )
 }
 
-fn check_may_be_given(column: &Column) -> Result<()> {
+pub(super) fn check_may_be_given(column: &Column) -> Result<()> {
     if !matches!(column.default, Some(ColumnDefault::Generated(_))) {
         return Ok(());
     }
@@ -125,7 +129,7 @@ fn check_may_be_given(column: &Column) -> Result<()> {
         .with_detail(format!("Column \"{name}\" is a generated column.")))
 }
 
-fn default_syntax(column: &Column) -> Result<ast::Expr> {
+pub(super) fn default_syntax(column: &Column) -> Result<ast::Expr> {
     match &column.default {
         Some(ColumnDefault::Expression(text)) => stored::syntax(text),
         _ => stored::syntax("null"),
@@ -166,7 +170,7 @@ fn refuse(insert: &Insert) -> Result<()> {
     Ok(())
 }
 
-fn column_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Result<Ident> {
+fn column_name(name: &ast::ObjectName) -> Result<Ident> {
     match name.0.as_slice() {
         [part] => part
             .as_ident()

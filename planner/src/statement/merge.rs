@@ -22,12 +22,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{MergeAction, MergeAst, MergeClause, MergeRows};
 use crate::row_changes::action;
 use crate::statement::change::{
-    Target, assignments, body, cast_to_column, computed, declared_by_targets, default_value, not_postgres,
+    Giving, Target, assignments, body, cast_to_column, computed, declared_by_targets, given_value, not_postgres,
     null_of_column, projected_plan, refuse_computed, target_column, template,
 };
 use crate::statement::dml::literal_columns;
 use crate::statement::query::Scope;
 use crate::statement::{ChangeKind, ChangePlan};
+use crate::stored;
 
 /// A column of the source that is there when the source has a row.
 const THERE: &str = "\u{1}there";
@@ -98,7 +99,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
                     cast_to_column(scope.context, &target.table, column, &source.logical, at, untyped)?
                 }
                 None if known.action == action::UPDATE => Logical::Column(given[3 + column].clone()),
-                None => null_of_column(scope.context, &target.table, column)?,
+                None => stored::missing_value(scope.context, &columns[column])?,
             };
             whens.push((when(), Box::new(value)));
         }
@@ -155,8 +156,11 @@ impl Clause {
                 if values.len() < targets.len() && !columns.is_empty() {
                     return wrong("target columns than expressions");
                 }
-                let values = values.into_iter().map(default_value);
-                (action::INSERT, targets.into_iter().zip(values).collect())
+                let columns = &target.table.schema().columns;
+                let given = targets.into_iter().zip(values);
+                let given =
+                    given.map(|(index, value)| Ok((index, given_value(value, &columns[index], Giving::Insert)?)));
+                (action::INSERT, given.collect::<Result<_>>()?)
             }
         };
         Ok(Clause { action, values })

@@ -37,6 +37,15 @@ impl ColumnCheck {
         }
     }
 
+    /// A check that lets everything pass.
+    pub(super) fn nothing(relation: &Arc<str>, column: &Column) -> Self {
+        Self {
+            ty: SqlType::Text,
+            nullable: true,
+            ..Self::new(relation, column)
+        }
+    }
+
     /// Whether any value of the column's Arrow type could be wrong.
     pub(crate) fn is_needed(&self) -> bool {
         !self.nullable || matches!(self.ty, SqlType::Varchar(Some(_)) | SqlType::Char(_))
