@@ -34,6 +34,8 @@ pub enum ErrorKind {
     WrongObjectType,
     /// A definition that can never be right, for example `numeric(50)`.
     InvalidDefinition,
+    /// There is no such snapshot, branch or tag, or none that old.
+    UndefinedVersion,
     /// Another transaction changed the same thing first; running the transaction again may succeed.
     Conflict,
     /// Valid, but something Staffa cannot do (yet).

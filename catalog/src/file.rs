@@ -51,6 +51,29 @@ pub struct ColumnStatistics {
     pub bounds_exact: bool,
 }
 
+/// A file that lists files of one version of a table. A count is `None` when its writer did not note it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestInfo {
+    /// Full location.
+    pub location: String,
+    /// Length of the file.
+    pub size_bytes: u64,
+    /// The partition spec of the files.
+    pub spec_id: i32,
+    /// Whether it lists delete files, not data files.
+    pub lists_deletes: bool,
+    /// When it was added, in the table's own count.
+    pub sequence_number: i64,
+    /// The snapshot that added it.
+    pub snapshot_id: i64,
+    /// Files and rows that snapshot added.
+    pub added: (Option<u64>, Option<u64>),
+    /// Files and rows that were there before it.
+    pub existing: (Option<u64>, Option<u64>),
+    /// Files and rows that snapshot took away.
+    pub deleted: (Option<u64>, Option<u64>),
+}
+
 impl DataFile {
     /// Bytes this value really holds, for cache weights; allocator overhead is not counted.
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -5,6 +5,7 @@
 
 mod definition;
 mod evolve;
+mod history;
 mod manifest;
 mod metadata;
 mod types;

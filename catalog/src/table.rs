@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::deletes::with_deletes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::LiveFile;
+use crate::file::{LiveFile, ManifestInfo};
+use crate::history::{HistoryEntry, SnapshotInfo, SnapshotRef, TableVersionSpec};
 use crate::iceberg::{ManifestFile, Metadata, read_list};
 use crate::loader::Loader;
 use crate::name::TableName;
@@ -116,6 +117,52 @@ impl Table {
         }
         let pending: u64 = self.pending.added.iter().map(|file| file.row_count).sum();
         Some(self.version.metadata.row_count()? + pending)
+    }
+
+    /// The committed snapshots, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
+        Ok(self.version.metadata.history()?.snapshots)
+    }
+
+    /// The manifests of the committed version.
+    pub async fn manifests(&self) -> Result<Vec<ManifestInfo>> {
+        let manifests = self.version.manifests(&self.loader).await?;
+        Ok(manifests.iter().map(ManifestFile::info).collect())
+    }
+
+    /// Which snapshot was current when, oldest first.
+    pub fn history(&self) -> Result<Vec<HistoryEntry>> {
+        Ok(self.version.metadata.history()?.log)
+    }
+
+    /// The branches and tags, by name.
+    pub fn refs(&self) -> Result<Vec<SnapshotRef>> {
+        self.version.metadata.refs()
+    }
+
+    /// The snapshot a version is. Fails with `UndefinedVersion` when there is none (any more).
+    pub fn snapshot_of(&self, version: &TableVersionSpec) -> Result<i64> {
+        let history = self.version.metadata.history()?;
+        Ok(history.find(&self.name.name, version)?.snapshot_id)
+    }
+
+    /// The table as it was committed before; what the open transaction did to it is not there.
+    ///
+    /// Fails with `UndefinedVersion` when there is no such state (any more).
+    pub fn at(&self, version: &TableVersionSpec) -> Result<Arc<Table>> {
+        let found = self.version.metadata.history()?.find(&self.name.name, version)?;
+        let metadata = self.version.metadata.at(found.snapshot_id, found.own_schema)?;
+        let version = TableVersion::new(
+            self.version.metadata_location.clone(),
+            metadata,
+            self.version.json_bytes,
+        )?;
+        Ok(Arc::new(Table::new(
+            self.name.clone(),
+            Arc::new(version),
+            FileChanges::default(),
+            self.loader.clone(),
+        )))
     }
 
     /// The live data files, those of the open transaction last.

@@ -22,7 +22,7 @@ impl Session {
         self.transactions.check_allowed(class)?;
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
-        let plan = guard.run(self.plan_of(prepared)).await?;
+        let plan = guard.run(self.plan_of(prepared, &parameters)).await?;
         if let Plan::Execute { name, arguments } = &*plan {
             let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
             check_argument_count(name, inner.parameters().len(), arguments.len())?;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use staffa_catalog::CatalogSnapshot;
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{
-    Error, ErrorKind, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
+    Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
 };
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -229,7 +229,7 @@ impl Session {
     pub async fn prepare(&mut self, statement: ParsedStatement, declared: &[Option<SqlType>]) -> Result<Arc<Prepared>> {
         self.transactions.check_allowed(statement.class())?;
         let guard = self.start_statement()?;
-        let (version, plan) = guard.run(self.plan(&statement, declared)).await?;
+        let (version, plan) = guard.run(self.plan(&statement, declared, None)).await?;
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
             columns: plan.columns(),
@@ -244,7 +244,7 @@ impl Session {
     }
 
     /// The plan of a prepared statement for the state as it is now: the one it has, or a new one.
-    pub(crate) async fn plan_of(&mut self, prepared: &Prepared) -> Result<Arc<Plan>> {
+    pub(crate) async fn plan_of(&mut self, prepared: &Prepared, parameters: &[ScalarValue]) -> Result<Arc<Plan>> {
         let snapshot = self.snapshot_for(&prepared.statement).await?;
         let version = self.plan_version(&snapshot);
         let cached = prepared.plan.lock().clone();
@@ -253,7 +253,9 @@ impl Session {
         {
             return Ok(cached.plan);
         }
-        let (version, plan) = self.plan(&prepared.statement, &prepared.declared).await?;
+        let (version, plan) = self
+            .plan(&prepared.statement, &prepared.declared, Some(parameters))
+            .await?;
         if !prepared.gives(plan.columns().as_deref()) {
             return Err(Error::unsupported("cached plan must not change result type"));
         }
@@ -270,15 +272,18 @@ impl Session {
         &mut self,
         statement: &ParsedStatement,
         declared: &[Option<SqlType>],
+        parameters: Option<&[ScalarValue]>,
     ) -> Result<(Option<PlanVersion>, Arc<Plan>)> {
         let snapshot = self.snapshot_for(statement).await?;
         let version = self.plan_version(&snapshot);
-        let context = self.context(snapshot);
+        let mut context = self.context(snapshot);
+        context.arguments = parameters.map(Arc::from);
+        let momentary = context.momentary.clone();
         let statement = statement.clone();
         let declared = declared.to_vec();
         let work = async move { staffa_planner::plan(&context, &statement, &declared).await };
         let plan = self.warehouse.planning().run(work).await?;
-        Ok((version, Arc::new(plan)))
+        Ok((version.filter(|_| !momentary.is_set()), Arc::new(plan)))
     }
 
     /// `None` when the plan must not be kept: the transaction's own changes are in no sequence number.
@@ -307,6 +312,8 @@ impl Session {
             transaction_time: self.transactions.started().unwrap_or_else(Utc::now),
             reports: ScanReports::new(),
             system_tables: Some(Arc::new(system_tables)),
+            arguments: None,
+            momentary: Momentary::default(),
             allow_files: self.allow_files,
         }
     }

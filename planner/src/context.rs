@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
@@ -10,6 +11,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
+use datafusion::scalar::ScalarValue;
 use staffa_catalog::CatalogSnapshot;
 use staffa_storage::ParquetScan;
 
@@ -47,8 +49,28 @@ pub struct PlanContext {
     pub reports: ScanReports,
     /// `pg_catalog` and `information_schema`, when the caller has them.
     pub system_tables: Option<Arc<dyn SystemTables>>,
+    /// The values of the parameters, when they are known: a plan may hang on them.
+    pub arguments: Option<Arc<[ScalarValue]>>,
+    /// Whether the plan is for this moment only.
+    pub momentary: Momentary,
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
     pub allow_files: bool,
+}
+
+/// Set when a plan hangs on something that can be another next time, such as `t FOR SYSTEM_TIME AS OF now()`, or on the
+/// values of its parameters. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Momentary(Arc<AtomicBool>);
+
+impl Momentary {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a plan made with it must be made again for every run.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Relations that are not in the catalog but computed from it: `pg_catalog`, `information_schema`.

@@ -41,7 +41,7 @@ mod yielding;
 mod tests;
 
 pub use bind::bind;
-pub use context::{PlanContext, SystemTables, base_session_state};
+pub use context::{Momentary, PlanContext, SystemTables, base_session_state};
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};

@@ -13,6 +13,7 @@ mod limits;
 mod merge;
 mod tokens;
 mod utility;
+mod version;
 
 pub(crate) use self::ast::{
     AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, LikeAst,

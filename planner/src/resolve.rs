@@ -4,7 +4,9 @@
 //! mean are loaded first (`load`), and planning then looks them up (`resolve/provider.rs`). A name that is a CTE in one
 //! place and a table in another is loaded too; scoping is DataFusion's.
 
+pub(crate) mod function;
 mod provider;
+pub(crate) mod version;
 
 use std::collections::HashMap;
 use std::future::Future;

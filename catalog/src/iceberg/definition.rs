@@ -82,9 +82,7 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
         .and_then(TableMetadataBuilder::build)
         .map_err(refused)?
         .metadata;
-    Ok(Metadata {
-        inner: Arc::new(metadata),
-    })
+    Ok(Metadata::of(Arc::new(metadata)))
 }
 
 fn check_column_names(definition: &TableDefinition) -> Result<()> {

@@ -18,7 +18,7 @@ use super::metadata::Metadata;
 use super::value::{datum, is_a_number, may_be_truncated, truncate_lower, truncate_upper, value};
 use super::{corrupt, decode, encode_failed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile};
+use crate::file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
 use crate::value::Value;
 
 /// An object that is ready to be stored.
@@ -48,6 +48,21 @@ impl ManifestFile {
     /// Whether the manifest lists data files, not row-level deletes.
     pub(crate) fn is_data(&self) -> bool {
         self.0.content == ManifestContentType::Data
+    }
+
+    pub(crate) fn info(&self) -> ManifestInfo {
+        let ManifestFile(file) = self;
+        ManifestInfo {
+            location: file.manifest_path.clone(),
+            size_bytes: self.length_bytes(),
+            spec_id: file.partition_spec_id,
+            lists_deletes: !self.is_data(),
+            sequence_number: file.sequence_number,
+            snapshot_id: file.added_snapshot_id,
+            added: (file.added_files_count.map(u64::from), file.added_rows_count),
+            existing: (file.existing_files_count.map(u64::from), file.existing_rows_count),
+            deleted: (file.deleted_files_count.map(u64::from), file.deleted_rows_count),
+        }
     }
 
     /// Whether any of its entries can be alive.

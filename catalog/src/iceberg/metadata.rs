@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, NullOrder, Operation, Snapshot, SortDirection, SortField as IcebergSortField, Summary,
-    TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
+    FormatVersion, MAIN_BRANCH, NullOrder, Operation, Schema, Snapshot, SortDirection, SortField as IcebergSortField,
+    Summary, TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
 };
 use uuid::Uuid;
 
@@ -23,6 +23,16 @@ pub(super) const COMMENT_KEY: &str = "comment";
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     pub(super) inner: Arc<TableMetadata>,
+    /// An older state to read instead of the current one. Only what readers ask looks at it.
+    at: Option<Point>,
+}
+
+/// A state of the past.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    snapshot_id: i64,
+    /// Its columns; `None`: the current ones.
+    schema_id: Option<i32>,
 }
 
 /// What a commit adds to a table's history.
@@ -60,6 +70,37 @@ impl SnapshotTotals {
 }
 
 impl Metadata {
+    pub(super) fn of(inner: Arc<TableMetadata>) -> Metadata {
+        Metadata { inner, at: None }
+    }
+
+    /// The table as a snapshot had it. With `own_schema` also with the columns of that time.
+    pub(crate) fn at(&self, snapshot_id: i64, own_schema: bool) -> Result<Metadata> {
+        let snapshot = self
+            .inner
+            .snapshot_by_id(snapshot_id)
+            .ok_or_else(|| Error::internal(format!("the table has no snapshot {snapshot_id}")))?;
+        let schema_id = snapshot.schema_id().filter(|_| own_schema);
+        Ok(Metadata {
+            inner: self.inner.clone(),
+            at: Some(Point { snapshot_id, schema_id }),
+        })
+    }
+
+    /// The snapshot that is read.
+    fn snapshot_read(&self) -> Option<&Arc<Snapshot>> {
+        match self.at {
+            Some(point) => self.inner.snapshot_by_id(point.snapshot_id),
+            None => self.inner.current_snapshot(),
+        }
+    }
+
+    /// The schema rows are read with.
+    pub(super) fn schema_read(&self) -> &Arc<Schema> {
+        let of_then = self.at.and_then(|point| self.inner.schema_by_id(point.schema_id?));
+        of_then.unwrap_or_else(|| self.inner.current_schema())
+    }
+
     /// Reads a metadata file.
     pub(crate) fn parse(location: &str, bytes: &[u8]) -> Result<Metadata> {
         if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -73,7 +114,7 @@ impl Metadata {
         }
         decode(location, || {
             let inner = serde_json::from_slice(bytes).map_err(|error| corrupt(location, error))?;
-            Ok(Metadata { inner: Arc::new(inner) })
+            Ok(Metadata::of(Arc::new(inner)))
         })
     }
 
@@ -136,17 +177,17 @@ impl Metadata {
     pub(crate) fn schema(&self, location: &str) -> Result<TableSchema> {
         let overrides = parse_overrides(location, self.inner.properties().get(COLUMN_TYPES))?;
         let defaults = parse_defaults(location, self.inner.properties().get(DEFAULTS_KEY))?;
-        to_columns(self.inner.current_schema(), &overrides, &defaults)
+        to_columns(self.schema_read(), &overrides, &defaults)
     }
 
     /// Whether a leaf or column with this id is in the current schema.
     pub(crate) fn has_field(&self, field_id: i32) -> bool {
-        self.inner.current_schema().field_by_id(field_id).is_some()
+        self.schema_read().field_by_id(field_id).is_some()
     }
 
     /// The columns that must not be null, by field id and name.
     pub(crate) fn required_columns(&self) -> Vec<(i32, String)> {
-        let fields = self.inner.current_schema().as_struct().fields();
+        let fields = self.schema_read().as_struct().fields();
         fields
             .iter()
             .filter(|field| field.required)
@@ -220,18 +261,18 @@ impl Metadata {
     }
 
     pub(crate) fn snapshot_id(&self) -> Option<i64> {
-        self.inner.current_snapshot_id()
+        self.snapshot_read().map(|snapshot| snapshot.snapshot_id())
     }
 
     /// Location of the current manifest list, if there is a snapshot.
     pub(crate) fn manifest_list(&self) -> Option<&str> {
-        self.inner.current_snapshot().map(|snapshot| snapshot.manifest_list())
+        self.snapshot_read().map(|snapshot| snapshot.manifest_list())
     }
 
     /// The rows of the current snapshot, if its summary gives an exact number: it counts them, and there are no
     /// row-level deletes.
     pub(crate) fn row_count(&self) -> Option<u64> {
-        let Some(snapshot) = self.inner.current_snapshot() else {
+        let Some(snapshot) = self.snapshot_read() else {
             return Some(0);
         };
         let number = |key: &str| snapshot.summary().additional_properties.get(key)?.parse::<u64>().ok();
@@ -242,7 +283,7 @@ impl Metadata {
 
     /// The number of live data files, when the summary says it.
     pub(crate) fn file_count(&self) -> Option<u64> {
-        let snapshot = self.inner.current_snapshot()?;
+        let snapshot = self.snapshot_read()?;
         snapshot
             .summary()
             .additional_properties
@@ -322,8 +363,10 @@ impl Metadata {
 fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
     let result = builder.build().map_err(refused)?;
     let expired = result.expired_metadata_logs.into_iter();
-    let inner = Arc::new(result.metadata);
-    Ok((Metadata { inner }, expired.map(|entry| entry.metadata_file).collect()))
+    Ok((
+        Metadata::of(Arc::new(result.metadata)),
+        expired.map(|entry| entry.metadata_file).collect(),
+    ))
 }
 
 /// The summary of a snapshot. Totals go on from the parent's; one the parent lacks stays unknown.

@@ -113,7 +113,7 @@ impl Session {
         };
         let prepared = self.prepare(statement, &[]).await?;
         let guard = self.start_statement()?;
-        let Plan::CopyIn { table, columns, .. } = &*self.plan_of(&prepared).await? else {
+        let Plan::CopyIn { table, columns, .. } = &*self.plan_of(&prepared, &[]).await? else {
             return Err(mismatch("not the name of a table"));
         };
         let schema = table_schema(table, self).project(columns);

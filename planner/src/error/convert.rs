@@ -71,6 +71,7 @@ fn from_catalog(error: &staffa_catalog::Error) -> Error {
         Catalog::DependentObjects => ErrorKind::DependentObjects,
         Catalog::WrongObjectType => ErrorKind::WrongObjectType,
         Catalog::InvalidDefinition => ErrorKind::InvalidTableDefinition,
+        Catalog::UndefinedVersion => ErrorKind::InvalidParameterValue,
         Catalog::Conflict => ErrorKind::SerializationFailure,
         Catalog::Unsupported => ErrorKind::FeatureNotSupported,
         Catalog::Corrupt => ErrorKind::DataCorrupted,

@@ -35,6 +35,11 @@ impl Dialect for Postgres {
         false
     }
 
+    /// `FROM t AT (…)`; see `parse/version.rs` for what is told apart before the parser looks.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
         BASE.identifier_quote_style(identifier)
     }

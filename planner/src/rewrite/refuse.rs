@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::version::is_taken;
 
 pub(super) fn query(query: &Query) -> Result<()> {
     match query.visit(&mut Refuse) {
@@ -196,7 +197,10 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
         } => {
             refuse(&[
                 (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
-                (version.is_some(), "a version of a table"),
+                (
+                    version.as_ref().is_some_and(|version| !is_taken(version)),
+                    "a version of a table",
+                ),
                 (*with_ordinality, "WITH ORDINALITY"),
                 (!partitions.is_empty(), "PARTITION in FROM"),
                 (json_path.is_some(), "a JSON path in FROM"),

@@ -12,7 +12,7 @@ use staffa_catalog::{SqlType, TableName};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::padded;
-use crate::resolve::{Provider, Relations, load};
+use crate::resolve::{Provider, Relations, function, load, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
@@ -44,7 +44,11 @@ impl<'a> Scope<'a> {
 
 /// Plans a query. `declared` are types the client or the statement around gives to parameters.
 pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
-    let mut types = merged(declared, rewrite::query(scope.context, &mut query.clone(), false)?);
+    let mut typed = query.clone();
+    let asked = version::take(&mut typed)?;
+    function::take(&mut typed)?;
+    let mut types = merged(declared, rewrite::query(scope.context, &mut typed, false)?);
+    types = merged(&types, version::parameters(&asked));
     let mut plan = logical(scope, query.clone(), &types).await?;
     if let Some(inferred) = infer(&plan, &types)? {
         types = inferred;
@@ -93,13 +97,21 @@ pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlTy
 /// The plan before analysis.
 pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
     let mut first = query.clone();
+    let asked = version::take(&mut first)?;
+    let functions = function::take(&mut first)?;
     rewrite::query(scope.context, &mut first, false)?;
-    let relations = load(scope, &first).await?;
+    let versions = version::name(&mut first);
+    let mut relations = load(scope, &first).await?;
+    version::load(scope, &asked, &versions, &mut relations).await?;
+    function::load(scope, functions, &mut relations).await?;
     let provider = Provider::new(scope.context, relations);
     let outcome = match to_plan(scope.context, &provider, first, parameters) {
         Err(error) if is_name_collision(&error) => {
             let mut second = query.clone();
+            version::take(&mut second)?;
+            function::take(&mut second)?;
             rewrite::query(scope.context, &mut second, true)?;
+            version::name(&mut second);
             to_plan(scope.context, &provider, second, parameters).map_err(|_| error)
         }
         outcome => outcome,

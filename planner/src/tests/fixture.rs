@@ -17,8 +17,8 @@ use staffa_storage::{FileWriter, ParquetScan, StoreOptions, Stores, WriteOptions
 
 use crate::error::{Error, Result};
 use crate::{
-    Plan, PlanContext, QueryPlan, ScanReport, ScanReports, base_session_state, bind, data_file, parse, physical, plan,
-    session_config, write_plan, write_spec,
+    Momentary, Plan, PlanContext, QueryPlan, ScanReport, ScanReports, base_session_state, bind, data_file, parse,
+    physical, plan, session_config, write_plan, write_spec,
 };
 
 /// A moment whose spelling the tests know.
@@ -94,6 +94,8 @@ impl Fixture {
             transaction_time: now,
             reports: self.reports.clone(),
             system_tables: None,
+            arguments: None,
+            momentary: Momentary::default(),
             allow_files: self.allow_files,
         }
     }

@@ -1,0 +1,81 @@
+//! Snapshots, log and names of a metadata file.
+
+use std::collections::BTreeMap;
+
+use ::iceberg::spec::{Snapshot, SnapshotReference, SnapshotRetention};
+use serde::Deserialize;
+
+use super::metadata::Metadata;
+use crate::error::{Error, Result};
+use crate::history::{History, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef};
+
+/// The part of a metadata file the crate does not list.
+#[derive(Deserialize)]
+struct Refs {
+    #[serde(default)]
+    refs: BTreeMap<String, SnapshotReference>,
+}
+
+impl Metadata {
+    /// Everything the table remembers.
+    pub(crate) fn history(&self) -> Result<History> {
+        let mut snapshots: Vec<SnapshotInfo> = self.inner.snapshots().map(|snapshot| info(snapshot)).collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.committed_ms, snapshot.sequence_number));
+        let log = self.inner.history().iter().map(|entry| HistoryEntry {
+            made_current_ms: entry.timestamp_ms,
+            snapshot_id: entry.snapshot_id,
+        });
+        Ok(History {
+            snapshots,
+            log: log.collect(),
+            refs: self.refs()?,
+        })
+    }
+
+    /// The branches and tags, by name.
+    pub(crate) fn refs(&self) -> Result<Vec<SnapshotRef>> {
+        if self.inner.current_snapshot_id().is_none() {
+            return Ok(Vec::new());
+        }
+        let json = self.to_json()?;
+        let Refs { refs } = serde_json::from_slice(&json)
+            .map_err(|error| Error::internal("cannot read the branches and tags of a table").with_source(error))?;
+        Ok(refs
+            .into_iter()
+            .map(|(name, given)| SnapshotRef {
+                name,
+                snapshot_id: given.snapshot_id,
+                retention: match given.retention {
+                    SnapshotRetention::Branch {
+                        min_snapshots_to_keep,
+                        max_snapshot_age_ms,
+                        max_ref_age_ms,
+                    } => RefRetention::Branch {
+                        max_ref_age_ms,
+                        max_snapshot_age_ms,
+                        min_snapshots_to_keep,
+                    },
+                    SnapshotRetention::Tag { max_ref_age_ms } => RefRetention::Tag { max_ref_age_ms },
+                },
+            })
+            .collect())
+    }
+}
+
+fn info(snapshot: &Snapshot) -> SnapshotInfo {
+    let summary = snapshot.summary();
+    SnapshotInfo {
+        id: snapshot.snapshot_id(),
+        parent_id: snapshot.parent_snapshot_id(),
+        sequence_number: snapshot.sequence_number(),
+        committed_ms: snapshot.timestamp_ms(),
+        operation: summary.operation.as_str().to_owned(),
+        manifest_list: snapshot.manifest_list().to_owned(),
+        schema_id: snapshot.schema_id(),
+        summary: summary
+            .additional_properties
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    }
+}
