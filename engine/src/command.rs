@@ -7,4 +7,5 @@ pub(crate) mod create;
 pub(crate) mod describe;
 pub(crate) mod drop;
 pub(crate) mod insert;
+pub(crate) mod returning;
 pub(crate) mod truncate;

@@ -18,6 +18,17 @@ pub enum Outcome {
     CopyOut(CopyOut),
 }
 
+impl Outcome {
+    /// Whether the statement has done all it does: only its answer is to be told.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Outcome::Done(_) => true,
+            Outcome::Rows(rows) => rows.all_returned().is_some(),
+            Outcome::CopyIn(_) | Outcome::CopyOut(_) => false,
+        }
+    }
+}
+
 /// The words a client sees when a statement is done, such as `INSERT 0 5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandTag {

@@ -41,7 +41,7 @@ impl Session {
         &mut self,
         plan: &Plan,
         parameters: Vec<ScalarValue>,
-        tag: &str,
+        tag: &'static str,
         guard: StatementGuard,
     ) -> Result<Outcome> {
         let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
@@ -54,14 +54,8 @@ impl Session {
             } => describe::explain(self, target, options, reports, &parameters, guard)
                 .await
                 .map(Outcome::Rows),
-            Plan::Insert(insert) => {
-                let rows = insert::insert(self, insert, &parameters, &guard).await?;
-                Ok(Outcome::Done(CommandTag::counted("INSERT 0", rows)))
-            }
-            Plan::Change(asked) => {
-                let rows = change::change(self, asked, &parameters, &guard).await?;
-                Ok(Outcome::Done(CommandTag::counted(tag, rows)))
-            }
+            Plan::Insert(insert) => insert::insert(self, insert, &parameters, guard).await,
+            Plan::Change(asked) => change::change(self, asked, &parameters, tag, guard).await,
             Plan::CreateTableAs {
                 definition,
                 source,

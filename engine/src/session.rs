@@ -211,7 +211,10 @@ impl Session {
         match outcome {
             // The data of a COPY is still to come: its transaction ends with it.
             Ok(outcome @ Outcome::CopyIn(_)) => Ok(outcome),
-            Ok(outcome) => self.end_implicit().await.map(|()| outcome),
+            Ok(outcome) => {
+                let outcome = self.end_untold(outcome).await?;
+                self.end_implicit().await.map(|()| outcome)
+            }
             Err(error) => {
                 self.fail().await;
                 Err(error)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
@@ -28,12 +29,21 @@ pub struct RowStream {
     canceller: Canceller,
 }
 
+/// The rows of RETURNING: all there, and more than once to be read.
+struct Returned {
+    batches: Arc<[RecordBatch]>,
+    next: usize,
+    /// Accounts for the rows.
+    _memory: Option<MemoryReservation>,
+}
+
 enum Source {
     Running {
         batches: mpsc::Receiver<Result<RecordBatch>>,
         task: Task<()>,
     },
     Ready(std::vec::IntoIter<RecordBatch>),
+    Returned(Returned),
     Ended,
 }
 
@@ -99,6 +109,39 @@ impl RowStream {
         }
     }
 
+    /// What RETURNING gives of a statement that is done.
+    pub(crate) fn returned(
+        words: &'static str,
+        columns: Vec<OutputColumn>,
+        schema: SchemaRef,
+        batches: Arc<[RecordBatch]>,
+        memory: Option<MemoryReservation>,
+        guard: StatementGuard,
+        canceller: Canceller,
+    ) -> Self {
+        let source = Source::Returned(Returned {
+            batches,
+            next: 0,
+            _memory: memory,
+        });
+        Self {
+            columns: columns.into(),
+            schema,
+            words,
+            source,
+            guard,
+            canceller,
+        }
+    }
+
+    /// All rows, if they are those of RETURNING: the statement behind them is done.
+    pub(crate) fn all_returned(&self) -> Option<Arc<[RecordBatch]>> {
+        match &self.source {
+            Source::Returned(returned) => Some(Arc::clone(&returned.batches)),
+            _ => None,
+        }
+    }
+
     /// The columns as a Postgres user sees them: names (maybe duplicate) and SQL types.
     pub fn columns(&self) -> &[OutputColumn] {
         &self.columns
@@ -114,6 +157,11 @@ impl RowStream {
         let item = match &mut self.source {
             Source::Ended => None,
             Source::Ready(batches) => batches.next().map(Ok),
+            Source::Returned(returned) => {
+                let batch = returned.batches.get(returned.next).cloned();
+                returned.next += 1;
+                batch.map(Ok)
+            }
             Source::Running { batches, task } => {
                 self.canceller.activate(&self.guard);
                 tokio::select! {
@@ -136,7 +184,7 @@ impl RowStream {
     /// The tag to send after `rows` rows were read.
     pub fn tag(&self, rows: u64) -> CommandTag {
         match self.words {
-            "SELECT" => CommandTag::counted("SELECT", rows),
+            words @ ("SELECT" | "INSERT 0" | "UPDATE" | "DELETE") => CommandTag::counted(words, rows),
             words => CommandTag::plain(words),
         }
     }

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use staffa_catalog::{CatalogSnapshot, Transaction};
 use staffa_planner::{Error, ErrorKind, ParsedStatement, Result, StatementClass, TransactionClass, TransactionModes};
 
-use crate::outcome::{CommandTag, Notice, TransactionStatus};
+use crate::outcome::{CommandTag, Notice, Outcome, TransactionStatus};
 use crate::rerun::Ran;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -119,8 +119,17 @@ impl Session {
     /// Commits the implicit transaction; does nothing inside a block.
     pub async fn end_implicit(&mut self) -> Result<()> {
         match self.transactions.block {
-            Block::Implicit => self.commit_implicit().await,
+            Block::Implicit => self.commit_implicit(true).await.map(|_| ()),
             _ => Ok(()),
+        }
+    }
+
+    /// Commits the implicit transaction of a statement that nobody has heard of yet. What it gives is to be told instead:
+    /// the statement may have been run again. Of a query, whose rows are still to come, the transaction stays open.
+    pub async fn end_untold(&mut self, outcome: Outcome) -> Result<Outcome> {
+        match self.transactions.block {
+            Block::Implicit if outcome.is_complete() => Ok(self.commit_implicit(false).await?.unwrap_or(outcome)),
+            _ => Ok(outcome),
         }
     }
 

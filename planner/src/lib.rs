@@ -17,6 +17,7 @@ mod damage;
 mod error;
 mod explain;
 mod function;
+mod gather;
 mod literal;
 mod operators;
 mod parse;
@@ -46,6 +47,7 @@ pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
+pub use gather::GatheredRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use physical::physical;
@@ -56,9 +58,10 @@ pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::dml::with_defaults;
+pub use statement::returning::Returning;
 pub use statement::{
     ChangeKind, ChangePlan, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan,
     SavepointAction, TransactionModes,
 };
 pub use table_provider::live_row_count;
-pub use write::{RowRules, change_plan, check_row_rules, data_file, write_plan, write_spec};
+pub use write::{ChangeOperators, RowRules, change_plan, check_row_rules, data_file, write_plan, write_spec};

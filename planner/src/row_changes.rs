@@ -66,6 +66,8 @@ impl RowChanges {
 pub(crate) struct RowChangesExec {
     input: Arc<dyn ExecutionPlan>,
     kind: ChangeKind,
+    /// Whether somebody wants the rows that DELETE takes away.
+    emits_deleted: bool,
     /// The checks of new rows: of those that stay only.
     rules: Option<RowRules>,
     changes: Arc<RowChanges>,
@@ -77,6 +79,7 @@ impl RowChangesExec {
     pub(crate) fn new(
         input: Arc<dyn ExecutionPlan>,
         kind: ChangeKind,
+        emits_deleted: bool,
         rules: Option<RowRules>,
         changes: Arc<RowChanges>,
     ) -> Result<Self> {
@@ -93,6 +96,7 @@ impl RowChangesExec {
         Ok(Self {
             input,
             kind,
+            emits_deleted,
             rules,
             changes,
             schema,
@@ -139,6 +143,7 @@ impl ExecutionPlan for RowChangesExec {
             (Some(input), true) => Ok(Arc::new(Self::new(
                 input,
                 self.kind,
+                self.emits_deleted,
                 self.rules.clone(),
                 Arc::clone(&self.changes),
             )?)),
@@ -150,22 +155,37 @@ impl ExecutionPlan for RowChangesExec {
         let input = self.input.execute(partition, context)?;
         let (kind, rules) = (self.kind, self.rules.clone());
         let (changes, schema) = (Arc::clone(&self.changes), Arc::clone(&self.schema));
+        let emits_old = self.emits_deleted;
         let rows = input.map(move |batch| {
             let batch = batch?;
             let kept = match kind {
                 ChangeKind::Merge => merge(&changes, &batch)?,
-                ChangeKind::Update | ChangeKind::Delete => claim(&changes, &batch, kind)?,
+                ChangeKind::Update | ChangeKind::Delete => {
+                    claim(&changes, &batch, kind == ChangeKind::Update || emits_old)?
+                }
             };
             let row: Vec<usize> = (kind.leading_columns()..batch.num_columns()).collect();
             let batch = batch.project(&row)?.with_schema(Arc::clone(&schema))?;
             let batch = filter_record_batch(&batch, &kept)?;
             match &rules {
-                Some(rules) => Ok(check_row_rules(rules, &batch)?),
+                Some(rules) => Ok(check_first_columns(rules, &batch)?),
                 None => Ok(batch),
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
+}
+
+/// The checks of a row that columns of other relations follow.
+fn check_first_columns(rules: &RowRules, batch: &RecordBatch) -> Result<RecordBatch> {
+    let own: Vec<usize> = (0..rules.column_count()).collect();
+    if own.len() == batch.num_columns() {
+        return check_row_rules(rules, batch);
+    }
+    let checked = check_row_rules(rules, &batch.project(&own)?)?;
+    let others = batch.columns().iter().skip(own.len());
+    let columns = checked.columns().iter().chain(others).cloned().collect();
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 /// The addresses of a batch: a negative file number never occurs, and no address is null but in MERGE.
@@ -187,8 +207,8 @@ fn addresses(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<(i32, u64)>
     })
 }
 
-/// Notes rows that go. Of an update the rows that were not noted before are kept, of a delete none.
-fn claim(changes: &RowChanges, batch: &RecordBatch, kind: ChangeKind) -> Result<BooleanArray> {
+/// Notes rows that go. Those that were not noted before are kept, if any are to be.
+fn claim(changes: &RowChanges, batch: &RecordBatch, keeps: bool) -> Result<BooleanArray> {
     let address = addresses(batch)?;
     let mut done = changes.done.lock();
     let mut kept = Vec::with_capacity(batch.num_rows());
@@ -196,7 +216,7 @@ fn claim(changes: &RowChanges, batch: &RecordBatch, kind: ChangeKind) -> Result<
         let (file, position) = address(row).ok_or_else(|| Error::internal("a row without an address"))?;
         let is_new = done.gone.entry(file).or_default().insert(position);
         done.rows += u64::from(is_new);
-        kept.push(is_new && kind == ChangeKind::Update);
+        kept.push(is_new && keeps);
     }
     Ok(BooleanArray::from(kept))
 }

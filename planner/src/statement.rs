@@ -13,6 +13,7 @@ use crate::explain::ExplainOptions;
 use crate::parse::ParsedStatement;
 use crate::scan_report::ScanReports;
 use crate::statement::alter::AlterAction;
+use crate::statement::returning::Returning;
 
 pub(crate) mod alter;
 pub(crate) mod change;
@@ -25,6 +26,7 @@ mod like;
 pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod query;
+pub(crate) mod returning;
 pub(crate) mod set;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
@@ -192,6 +194,8 @@ pub struct InsertPlan {
     pub table: Arc<Table>,
     /// One column per column of the table, in its order, cast to its type; columns not named are NULL.
     pub source: QueryPlan,
+    /// `RETURNING`: takes the same parameters as `source`.
+    pub returning: Option<Returning>,
 }
 
 /// `UPDATE`, `DELETE`, `MERGE`: rows of a table that go, and rows that come.
@@ -204,8 +208,10 @@ pub struct ChangePlan {
     /// The files of the table, in the order of the numbers in the rows' addresses.
     pub files: Arc<Vec<Arc<LiveFile>>>,
     /// Addresses of rows, for MERGE what to do with each, and except for DELETE the new row in the order and types of the
-    /// table's columns.
+    /// table's columns. With `returning` DELETE has the row too, and columns of other relations follow.
     pub source: QueryPlan,
+    /// `RETURNING`: takes the same parameters as `source`.
+    pub returning: Option<Returning>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,6 +310,9 @@ impl Plan {
         };
         match self {
             Plan::Query(query) => Some(query.columns.clone()),
+            Plan::Insert(InsertPlan { returning, .. }) | Plan::Change(ChangePlan { returning, .. }) => {
+                returning.as_ref().map(|returning| returning.query.columns.clone())
+            }
             Plan::Explain { .. } => Some(crate::explain::explain_columns()),
             Plan::Show { name: Some(name) } => Some(vec![text(name)]),
             Plan::Show { name: None } => Some(vec![text("name"), text("setting"), text("description")]),

@@ -296,8 +296,16 @@ pub(crate) fn with_generated(context: &PlanContext, table: &Table, rows: Logical
         }
         _ => Ok(Expr::Column(DataFusionColumn::new_unqualified(&column.name))),
     });
-    let values = values.collect::<Result<Vec<_>>>()?;
+    let values = values
+        .chain(after_row(&schema, columns).map(Ok))
+        .collect::<Result<Vec<_>>>()?;
     Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
+}
+
+/// The columns behind those of the table's row, which are other relations'.
+fn after_row<'a>(schema: &'a DFSchema, columns: &[Column]) -> impl Iterator<Item = Expr> + 'a {
+    let all = schema.columns().into_iter();
+    all.skip(columns.len()).map(Expr::Column)
 }
 
 /// A plan of a table's rows that fails at a row which breaks a CHECK constraint.
@@ -324,7 +332,9 @@ pub(crate) fn with_checks(context: &PlanContext, table: &Table, rows: LogicalPla
         let arguments = [checked, condition].into_iter().chain(columns.iter().map(bare));
         checked = ScalarUDF::from(check).call(arguments.collect());
     }
+    let others: Vec<Expr> = after_row(rows.schema(), columns).collect();
     let values = std::iter::once(checked.alias(&first.name)).chain(columns.iter().skip(1).map(bare));
+    let values = values.chain(others);
     Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
 }
 

@@ -19,6 +19,7 @@ pub(crate) use self::check::ColumnCheck;
 pub(crate) use self::check::shown as shown_row;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
+use crate::gather::{GatherExec, GatheredRows};
 use crate::literal::value_of_scalar;
 use crate::physical::physical;
 use crate::row_changes::{RowChanges, RowChangesExec};
@@ -47,6 +48,10 @@ impl RowRules {
             .collect();
         Self { columns }
     }
+
+    pub(crate) fn column_count(&self) -> usize {
+        self.columns.len()
+    }
 }
 
 /// Checks a batch of rows for a table, in the table's column order and types, and takes the blanks off `char(n)`.
@@ -71,8 +76,14 @@ pub fn check_row_rules(rules: &RowRules, batch: &RecordBatch) -> Result<RecordBa
 
 /// The operators whose rows a writer takes as they are: checked, and each partition sorted by the table's sort order.
 ///
-/// `plan` yields the table's columns in order and type (`InsertPlan::source`, after `bind`).
-pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+/// `plan` yields the table's columns in order and type (`InsertPlan::source`, after `bind`). `gathered` gets the rows as
+/// they are written.
+pub async fn write_plan(
+    context: &PlanContext,
+    table: &Table,
+    plan: LogicalPlan,
+    gathered: Option<&Arc<GatheredRows>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let rules = RowRules::new(table);
     let given = plan.schema().columns();
     if given.len() != rules.columns.len() {
@@ -97,31 +108,63 @@ pub async fn write_plan(context: &PlanContext, table: &Table, plan: LogicalPlan)
     let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
     let plan = with_generated(context, table, plan)?;
     let plan = with_checks(context, table, plan)?;
-    sorted(table, physical(context, plan).await?)
+    let rows = gathering(table, physical(context, plan).await?, gathered)?;
+    sorted(table, rows)
 }
 
-/// The operators of an UPDATE, DELETE or MERGE: those of the new rows for a writer, and where they note the rows that go.
+/// An UPDATE, DELETE or MERGE about to run.
+#[derive(Debug)]
+pub struct ChangeOperators {
+    /// The new rows, for a writer; of DELETE they are not to be written.
+    pub rows: Arc<dyn ExecutionPlan>,
+    /// Where the rows that go are noted.
+    pub changes: Arc<RowChanges>,
+    /// Where the rows for RETURNING are.
+    pub gathered: Option<Arc<GatheredRows>>,
+}
+
+/// The operators of an UPDATE, DELETE or MERGE.
 ///
 /// `plan` is the plan's source after `bind`.
-pub async fn change_plan(
-    context: &PlanContext,
-    change: &ChangePlan,
-    plan: LogicalPlan,
-) -> Result<(Arc<dyn ExecutionPlan>, Arc<RowChanges>)> {
+pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: LogicalPlan) -> Result<ChangeOperators> {
     let changes = Arc::new(RowChanges::default());
     let rules = match change.kind {
         ChangeKind::Delete => None,
         ChangeKind::Update | ChangeKind::Merge => Some(RowRules::new(&change.table)),
     };
     let rows = physical(context, plan).await?;
-    let noted = Arc::new(RowChangesExec::new(rows, change.kind, rules, Arc::clone(&changes))?);
-    let plan = match change.kind {
-        ChangeKind::Delete => noted,
+    let gathered = change.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
+    let noting = RowChangesExec::new(rows, change.kind, gathered.is_some(), rules, Arc::clone(&changes))?;
+    let noted: Arc<dyn ExecutionPlan> = Arc::new(noting);
+    let gather = |rows| gathering(&change.table, rows, gathered.as_ref());
+    let rows = match change.kind {
+        ChangeKind::Delete => gather(noted)?,
         ChangeKind::Update | ChangeKind::Merge => {
-            sorted(&change.table, over_operators(context, &change.table, noted)?)?
+            let rows = over_operators(context, &change.table, noted)?;
+            sorted(&change.table, gather(rows)?)?
         }
     };
-    Ok((plan, changes))
+    Ok(ChangeOperators {
+        rows,
+        changes,
+        gathered,
+    })
+}
+
+/// Rows that are kept on their way, when somebody wants them.
+fn gathering(
+    table: &Table,
+    rows: Arc<dyn ExecutionPlan>,
+    gathered: Option<&Arc<GatheredRows>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(match gathered {
+        None => rows,
+        Some(gathered) => Arc::new(GatherExec::new(
+            rows,
+            table.schema().columns.len(),
+            Arc::clone(gathered),
+        )?),
+    })
 }
 
 fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

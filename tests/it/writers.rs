@@ -1,5 +1,6 @@
 //! Several writers of one table: who loses, who does not, and that nothing is lost.
 
+use std::sync::Mutex;
 use std::thread;
 
 use crate::support::Server;
@@ -44,6 +45,24 @@ fn writers_of_different_rows_never_fail_and_of_one_row_run_again() {
         wire.simple(state).value(),
         format!("80|1|{}|{}", 1 + WRITERS, 80 + WRITERS)
     );
+    server.assert_well();
+}
+
+#[test]
+fn a_statement_that_runs_again_returns_what_it_did_at_last() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    run(&mut wire, "create table t (id int, n int)");
+    run(&mut wire, "insert into t values (0, 0)");
+    let seen = Mutex::new(Vec::new());
+    all_at_once(&server, |_, wire| {
+        let reply = wire.simple("update t set n = n + 1 returning n");
+        assert!(reply.error.is_none(), "{}", reply.error.unwrap());
+        seen.lock().unwrap().push(reply.value().parse::<usize>().unwrap());
+    });
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=WRITERS).collect::<Vec<_>>());
     server.assert_well();
 }
 

@@ -9,23 +9,45 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
 use staffa_catalog::{LiveFile, Table};
-use staffa_planner::{ChangeKind, ChangePlan, Error, Result, bind, change_plan, live_row_count, write_spec};
+use staffa_planner::{
+    ChangeKind, ChangeOperators, ChangePlan, Error, GatheredRows, Result, bind, change_plan, live_row_count, write_spec,
+};
 
 use crate::cancel::StatementGuard;
 use crate::command::insert::{as_data_files, write_all};
+use crate::command::returning;
 use crate::cpu::CpuRuntime;
+use crate::outcome::{CommandTag, Outcome};
 use crate::session::Session;
 
-/// Runs the statement; gives the number of rows it inserted, updated and deleted.
+/// Runs the statement. Its tag has the number of rows it inserted, updated and deleted.
 pub(crate) async fn change(
     session: &mut Session,
     change: &ChangePlan,
     parameters: &[ScalarValue],
-    guard: &StatementGuard,
-) -> Result<u64> {
+    words: &'static str,
+    guard: StatementGuard,
+) -> Result<Outcome> {
     if change.everything {
-        return remove_everything(session, change, guard).await;
+        let rows = remove_everything(session, change, &guard).await?;
+        return Ok(Outcome::Done(CommandTag::counted(words, rows)));
     }
+    let (rows, gathered) = change_rows(session, change, parameters, &guard).await?;
+    match (&change.returning, gathered) {
+        (Some(returning), Some(gathered)) => returning::answer(session, returning, &gathered, parameters, words, guard)
+            .await
+            .map(Outcome::Rows),
+        _ => Ok(Outcome::Done(CommandTag::counted(words, rows))),
+    }
+}
+
+/// Gives the number of rows, and where those for RETURNING are.
+async fn change_rows(
+    session: &mut Session,
+    change: &ChangePlan,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<(u64, Option<Arc<GatheredRows>>)> {
     let name = change.table.name();
     let logical = bind(&change.source, parameters)?;
     let prefix = match change.kind {
@@ -39,7 +61,11 @@ pub(crate) async fn change(
     let task_context = context.session.task_ctx();
     let (planned, planning) = (change.clone(), context.clone());
     let work = async move { change_plan(&planning, &planned, logical).await };
-    let (plan, changes) = guard.run(session.warehouse.planning().run(work)).await?;
+    let ChangeOperators {
+        rows: plan,
+        changes,
+        gathered,
+    } = guard.run(session.warehouse.planning().run(work)).await?;
 
     let cpu = session.warehouse.cpu().clone();
     let written = match prefix {
@@ -76,7 +102,7 @@ pub(crate) async fn change(
     transaction.remove_files(name, &whole).await?;
     transaction.delete_rows(name, partly).await?;
     transaction.append(name, files)?;
-    Ok(rows)
+    Ok((rows, gathered))
 }
 
 /// DELETE without a condition reads no row.
@@ -97,7 +123,7 @@ async fn remove_everything(session: &mut Session, change: &ChangePlan, guard: &S
     Ok(rows)
 }
 
-/// Runs all partitions of a plan that gives no rows.
+/// Runs all partitions of a plan whose rows nobody wants here.
 async fn drain_all(cpu: &CpuRuntime, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<()> {
     let mut partitions: FuturesUnordered<_> = (0..plan.properties().output_partitioning().partition_count())
         .map(|partition| {

@@ -13,21 +13,36 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use staffa_catalog::{DataFile, Table, TableName};
-use staffa_planner::{Error, ErrorKind, InsertPlan, QueryPlan, Result, bind, data_file, write_plan, write_spec};
+use staffa_planner::{
+    Error, ErrorKind, GatheredRows, InsertPlan, QueryPlan, Result, bind, data_file, write_plan, write_spec,
+};
 use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
 
 use crate::cancel::StatementGuard;
+use crate::command::returning;
 use crate::cpu::CpuRuntime;
+use crate::outcome::{CommandTag, Outcome};
 use crate::session::Session;
 
-/// INSERT; gives the number of rows.
+/// INSERT
 pub(crate) async fn insert(
     session: &mut Session,
     insert: &InsertPlan,
     parameters: &[ScalarValue],
-    guard: &StatementGuard,
-) -> Result<u64> {
-    fill(session, insert.table.name(), &insert.source, parameters, guard).await
+    guard: StatementGuard,
+) -> Result<Outcome> {
+    const WORDS: &str = "INSERT 0";
+    let Some(returning) = &insert.returning else {
+        let rows = fill(session, insert.table.name(), &insert.source, parameters, &guard).await?;
+        return Ok(Outcome::Done(CommandTag::counted(WORDS, rows)));
+    };
+    let gathered = Arc::<GatheredRows>::default();
+    let rows = bind(&insert.source, parameters)?;
+    let writing = Writing::begin(session, insert.table.name(), rows, &guard, Some(&gathered)).await?;
+    writing.finish(session, &guard).await?;
+    returning::answer(session, returning, &gathered, parameters, WORDS, guard)
+        .await
+        .map(Outcome::Rows)
 }
 
 /// Appends a query's rows, which are in the table's column order, to a table.
@@ -58,14 +73,29 @@ impl Writing {
         rows: LogicalPlan,
         guard: &StatementGuard,
     ) -> Result<Self> {
+        Self::begin(session, name, rows, guard, None).await
+    }
+
+    /// The same; `gathered` gets the rows as they are written, in the order they come in.
+    async fn begin(
+        session: &mut Session,
+        name: &TableName,
+        rows: LogicalPlan,
+        guard: &StatementGuard,
+        gathered: Option<&Arc<GatheredRows>>,
+    ) -> Result<Self> {
         let target = session.transaction().await?.begin_write(name).await?;
         let snapshot = session.transactions_snapshot().await?;
-        let context = session.context(snapshot);
+        let mut context = session.context(snapshot);
+        let gathered = gathered.cloned();
+        if gathered.is_some() {
+            context.session.config_mut().options_mut().execution.target_partitions = 1;
+        }
         let table = Arc::clone(&target.table);
         let planned = Arc::clone(&table);
         let cpu = session.warehouse.cpu().clone();
         let task_context = context.session.task_ctx();
-        let work = async move { write_plan(&context, &planned, rows).await };
+        let work = async move { write_plan(&context, &planned, rows, gathered.as_ref()).await };
         let plan = guard.run(session.warehouse.planning().run(work)).await?;
         let options = session.warehouse.write_options().clone();
         let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);

@@ -702,7 +702,10 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return Err(cursor.unexpected());
     }
     let statement = parse_one(text, characters).map_err(|error| error.shifted(characters))?;
-    if !matches!(statement.ast, Ast::Query(_) | Ast::Insert(_) | Ast::Unsupported { .. }) {
+    if !matches!(
+        statement.ast,
+        Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::Unsupported { .. }
+    ) {
         return Err(cursor.unexpected());
     }
     cursor.skip_to_end();

@@ -27,6 +27,7 @@ use crate::resolve::{self, fold};
 use crate::rewrite::parameter_index;
 use crate::statement::dml::{self, check_assignable, literal_columns};
 use crate::statement::query::{self, Scope};
+use crate::statement::returning::{self, Returning, other_name};
 use crate::statement::{ChangeKind, ChangePlan, QueryPlan};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
 use crate::types::arrow_field;
@@ -35,7 +36,6 @@ use crate::types::arrow_field;
 pub(crate) const TARGET: &str = "\u{1}target";
 
 pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
-    refuse_returning(delete.returning.is_some())?;
     let from = match &delete.from {
         FromTable::WithFromKeyword(from) if delete.tables.is_empty() => from,
         _ => return Err(not_postgres()),
@@ -44,13 +44,22 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
         return Err(not_postgres());
     }
     let target = Target::open(scope, one_table(from)?, "delete from").await?;
-    let mut select = target.query(target.address(), delete.using.clone().unwrap_or_default())?;
+    let using = delete.using.clone().unwrap_or_default();
+    let list = delete.returning.as_deref();
+    let others = target.others_returned(scope, list, &using, declared).await?;
+    let mut items = target.address();
+    if list.is_some() {
+        items.extend(target.columns());
+    }
+    items.extend(others);
+    let mut select = target.query(items, using.clone())?;
     body(&mut select)?.selection.clone_from(&delete.selection);
-    let source = target.plan(scope, select, "DELETE", declared).await?;
+    let mut source = target.plan(scope, select, "DELETE", declared).await?;
     refuse_computed(&source.logical, "DELETE")?;
     Ok(ChangePlan {
         kind: ChangeKind::Delete,
-        everything: delete.using.is_none() && delete.selection.is_none(),
+        everything: delete.using.is_none() && delete.selection.is_none() && list.is_none(),
+        returning: target.returning(scope, list, &using, &mut source).await?,
         table: target.table,
         files: target.files,
         source,
@@ -58,7 +67,6 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
 }
 
 pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
-    refuse_returning(update.returning.is_some())?;
     if !update.order_by.is_empty() || update.limit.is_some() || update.output.is_some() || update.or.is_some() {
         return Err(not_postgres());
     }
@@ -79,9 +87,13 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
             .enumerate()
             .map(|(number, (_, value))| computed(number, value.clone())),
     );
-    let mut select = target.query(items, from)?;
+    let list = update.returning.as_deref();
+    let others = target.others_returned(scope, list, &from, &declared).await?;
+    let first_other = items.len();
+    items.extend(others);
+    let mut select = target.query(items, from.clone())?;
     body(&mut select)?.selection.clone_from(&update.selection);
-    let source = target.plan(scope, select, "UPDATE", &declared).await?;
+    let mut source = target.plan(scope, select, "UPDATE", &declared).await?;
     refuse_computed(&source.logical, "UPDATE")?;
 
     let given = source.logical.schema().columns();
@@ -104,9 +116,12 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
         };
         projected.push(value.alias(&column.name));
     }
+    let others = given[first_other..].iter().enumerate();
+    projected.extend(others.map(|(number, other)| Logical::Column(other.clone()).alias(other_name(number))));
     Ok(ChangePlan {
         kind: ChangeKind::Update,
         everything: false,
+        returning: target.returning(scope, list, &from, &mut source).await?,
         source: projected_plan(scope.context, source, projected)?,
         table: target.table,
         files: target.files,
@@ -200,18 +215,57 @@ impl Target {
 
     /// The target as a relation of FROM.
     pub(super) fn relation(&self) -> Result<TableFactor> {
-        let mut query = template()?;
-        let mut factor = body(&mut query)?.from.remove(0).relation;
-        if let TableFactor::Table { name, alias, .. } = &mut factor {
-            *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', TARGET))]);
-            *alias = Some(TableAlias {
-                explicit: true,
-                name: self.alias.clone(),
-                columns: Vec::new(),
-                at: None,
-            });
+        target_relation(&self.alias)
+    }
+
+    fn list<'a>(&'a self, items: &'a [SelectItem], from: &[TableWithJoins]) -> Result<returning::List<'a>> {
+        let own = TableWithJoins {
+            relation: self.relation()?,
+            joins: Vec::new(),
+        };
+        Ok(returning::List {
+            items,
+            table: &self.table,
+            alias: &self.alias,
+            from: std::iter::once(own).chain(from.iter().cloned()).collect(),
+            qualified: self.qualified.as_deref(),
+        })
+    }
+
+    /// The columns of other relations that a RETURNING list names, to be computed with the rows.
+    async fn others_returned(
+        &self,
+        scope: &Scope<'_>,
+        list: Option<&[SelectItem]>,
+        from: &[TableWithJoins],
+        declared: &[Option<SqlType>],
+    ) -> Result<Vec<SelectItem>> {
+        let Some(items) = list.filter(|_| !from.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let planned = returning::plan(scope, self.list(items, from)?, declared).await?;
+        let named = planned.others().into_iter().enumerate();
+        let item = |(number, other)| SelectItem::ExprWithAlias {
+            expr: other,
+            alias: Ident::with_quote('"', other_name(number)),
+        };
+        Ok(named.map(item).collect())
+    }
+
+    /// The finished RETURNING list; its parameters and those of the source become the same.
+    pub(super) async fn returning(
+        &self,
+        scope: &Scope<'_>,
+        list: Option<&[SelectItem]>,
+        from: &[TableWithJoins],
+        source: &mut QueryPlan,
+    ) -> Result<Option<Returning>> {
+        match list {
+            None => Ok(None),
+            Some(items) => returning::finish(scope, self.list(items, from)?, source)
+                .await
+                .map(Some),
         }
-        Ok(factor)
     }
 
     /// `SELECT items FROM target, from…`
@@ -236,7 +290,7 @@ impl Target {
         declared: &[Option<SqlType>],
     ) -> Result<QueryPlan> {
         if let Some(qualified) = &self.qualified {
-            let _ = query.visit(&mut Unqualify(qualified, &self.alias));
+            unqualify(&mut query, qualified, &self.alias);
         }
         let scope = Scope {
             context: scope.context,
@@ -255,7 +309,27 @@ impl Target {
     }
 }
 
-/// `s.t.a` of the target `s.t` is `t.a`.
+/// The target under a name of FROM.
+pub(super) fn target_relation(called: &Ident) -> Result<TableFactor> {
+    let mut query = template()?;
+    let mut factor = body(&mut query)?.from.remove(0).relation;
+    if let TableFactor::Table { name, alias, .. } = &mut factor {
+        *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', TARGET))]);
+        *alias = Some(TableAlias {
+            explicit: true,
+            name: called.clone(),
+            columns: Vec::new(),
+            at: None,
+        });
+    }
+    Ok(factor)
+}
+
+/// Makes `s.t.a` of the target `s.t` to `t.a`.
+pub(super) fn unqualify(query: &mut Query, qualified: &[String], alias: &Ident) {
+    let _ = VisitMut::visit(query, &mut Unqualify(qualified, alias));
+}
+
 struct Unqualify<'a>(&'a [String], &'a Ident);
 
 impl VisitorMut for Unqualify<'_> {
@@ -530,13 +604,6 @@ fn one_table(from: &[TableWithJoins]) -> Result<&TableFactor> {
     match from {
         [one] if one.joins.is_empty() => Ok(&one.relation),
         _ => Err(not_postgres()),
-    }
-}
-
-fn refuse_returning(present: bool) -> Result<()> {
-    match present {
-        true => Err(Error::unsupported("RETURNING is not supported")),
-        false => Ok(()),
     }
 }
 

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::{self, Ident, Insert, Query, SetExpr, TableObject};
+use datafusion::sql::sqlparser::ast::{self, Ident, Insert, Query, SetExpr, TableObject, TableWithJoins};
 use staffa_catalog::{Column, ColumnDefault, SqlType, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve;
 use crate::rewrite::parameter_index;
+use crate::statement::change::target_relation;
 use crate::statement::copy::positions;
 use crate::statement::query::{self, Scope};
+use crate::statement::returning;
 use crate::statement::{InsertPlan, QueryPlan};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
@@ -38,29 +40,70 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
         })?;
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
+    let mut source = source(scope, insert, &table, &listed, &targets, declared).await?;
+    let returning = match &insert.returning {
+        None => None,
+        Some(items) => {
+            let (alias, qualified) = called(insert, name)?;
+            let list = returning::List {
+                items,
+                table: &table,
+                alias: &alias,
+                from: vec![TableWithJoins {
+                    relation: target_relation(&alias)?,
+                    joins: Vec::new(),
+                }],
+                qualified: qualified.as_deref(),
+            };
+            Some(returning::finish(scope, list, &mut source).await?)
+        }
+    };
+    Ok(InsertPlan {
+        table,
+        source,
+        returning,
+    })
+}
+
+/// What the statement calls its table; and its name as written, when it has parts and no alias.
+fn called(insert: &Insert, name: &ast::ObjectName) -> Result<(Ident, Option<Vec<String>>)> {
+    let last = name.0.last().and_then(ast::ObjectNamePart::as_ident);
+    match (&insert.table_alias, last) {
+        (Some(given), _) => Ok((given.alias.clone(), None)),
+        (None, Some(last)) if name.0.len() > 1 => Ok((last.clone(), Some(resolve::parts(name)?))),
+        (None, Some(last)) => Ok((last.clone(), None)),
+        (None, None) => Err(Error::new(ErrorKind::InvalidName, "invalid table name")),
+    }
+}
+
+/// The rows to insert.
+async fn source(
+    scope: &Scope<'_>,
+    insert: &Insert,
+    table: &Table,
+    listed: &[Ident],
+    targets: &[usize],
+    declared: &[Option<SqlType>],
+) -> Result<QueryPlan> {
     let Some(body) = &insert.source else {
         let source = LogicalPlanBuilder::empty(true).build()?;
-        return Ok(InsertPlan {
-            source: QueryPlan {
-                logical: with_defaults(scope.context, &table, &[], source)?,
-                parameters: Vec::new(),
-                columns: Vec::new(),
-            },
-            table,
+        return Ok(QueryPlan {
+            logical: with_defaults(scope.context, table, &[], source)?,
+            parameters: Vec::new(),
+            columns: Vec::new(),
         });
     };
-    let body = &with_default_values(&table, &targets, body)?;
-    let declared = declared_by_columns(&table, &targets, body, declared);
+    let body = &with_default_values(table, targets, body)?;
+    let declared = declared_by_columns(table, targets, body, declared);
     let source = query::plan(scope, body, &declared).await?;
-    let source = assigned(
+    assigned(
         scope.context,
-        &table,
-        &targets,
+        table,
+        targets,
         listed.is_empty(),
         source,
         is_values(body),
-    )?;
-    Ok(InsertPlan { table, source })
+    )
 }
 
 /// The table's columns from a plan of some of them, in their types: the others get their defaults.
@@ -137,9 +180,12 @@ pub(super) fn default_syntax(column: &Column) -> Result<ast::Expr> {
 }
 
 fn refuse(insert: &Insert) -> Result<()> {
+    if let Some(alias) = insert.table_alias.as_ref().filter(|alias| !alias.explicit) {
+        let message = format!("syntax error at or near \"{}\"", alias.alias.value);
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
     for (present, what) in [
         (insert.on.is_some(), "ON CONFLICT"),
-        (insert.returning.is_some(), "RETURNING"),
         (
             insert.or.is_some() || insert.ignore || insert.replace_into,
             "INSERT OR …",
@@ -150,10 +196,7 @@ fn refuse(insert: &Insert) -> Result<()> {
             "PARTITION in INSERT",
         ),
         (!insert.assignments.is_empty(), "INSERT … SET"),
-        (
-            insert.table_alias.is_some() || insert.insert_alias.is_some(),
-            "an alias in INSERT",
-        ),
+        (insert.insert_alias.is_some(), "an alias of the row in INSERT"),
         (insert.output.is_some(), "OUTPUT"),
         (insert.priority.is_some(), "a priority in INSERT"),
         (

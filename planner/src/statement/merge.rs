@@ -117,6 +117,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
     Ok(ChangePlan {
         kind: ChangeKind::Merge,
         everything: false,
+        returning: None,
         source: projected_plan(scope.context, source, projected)?,
         table: target.table,
         files: target.files,

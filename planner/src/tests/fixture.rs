@@ -211,7 +211,7 @@ impl Fixture {
         rows: datafusion::logical_expr::LogicalPlan,
     ) -> Result<Vec<DataFile>> {
         let context = self.context().await;
-        let plan = write_plan(&context, table, rows).await?;
+        let plan = write_plan(&context, table, rows, None).await?;
         let spec = Arc::new(write_spec(table, prefix, WriteOptions::default())?);
         let counter = Arc::new(AtomicU64::new(0));
         let mut files = Vec::new();

@@ -32,7 +32,7 @@ impl Conversation {
                 .prepare(statement, &[])
                 .await
                 .map_err(|error| error.shifted(offset))?;
-            let tag = self.simple_statement(&prepared).await;
+            let tag = self.simple_statement(&prepared, statements.peek().is_none()).await;
             // The last statement is done when its transaction is: an error of the commit comes instead of its tag.
             let tag = match tag {
                 Ok(tag) if statements.peek().is_none() => {
@@ -50,7 +50,7 @@ impl Conversation {
         self.ready().await
     }
 
-    async fn simple_statement(&mut self, prepared: &Prepared) -> Step<CommandTag> {
+    async fn simple_statement(&mut self, prepared: &Prepared, is_last: bool) -> Step<CommandTag> {
         let offset = prepared.statement().offset;
         if !prepared.parameters().is_empty() {
             let text = "there is no parameter $1";
@@ -58,12 +58,12 @@ impl Conversation {
                 .hint("Parameters need the extended protocol, or PREPARE and EXECUTE.")
                 .into());
         }
-        match self
-            .session
-            .run(prepared, Vec::new())
-            .await
-            .map_err(|error| error.shifted(offset))?
-        {
+        let outcome = self.session.run(prepared, Vec::new()).await;
+        let mut outcome = outcome.map_err(|error| error.shifted(offset))?;
+        if is_last {
+            outcome = self.session.end_untold(outcome).await?;
+        }
+        match outcome {
             Outcome::Rows(stream) => {
                 let formats = vec![Format::Text; stream.columns().len()];
                 let mut rows = RowSet::new(stream, &formats, &self.session.format_settings()?)?;

@@ -1,0 +1,137 @@
+//! The operator that keeps rows for RETURNING on their way to the writer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use parking_lot::Mutex;
+
+use crate::error::Result;
+
+/// Rows that were gathered so far. Their memory is the warehouse's: what does not fit is an error.
+#[derive(Debug, Default)]
+pub struct GatheredRows {
+    rows: Mutex<Gathered>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    /// By partition of the plan, so that rows of one partition keep their order.
+    batches: BTreeMap<usize, Vec<RecordBatch>>,
+    reservation: Option<MemoryReservation>,
+}
+
+impl GatheredRows {
+    /// The rows, and what accounts for their memory: to be kept as long as they are.
+    pub fn take(&self) -> (Vec<RecordBatch>, Option<MemoryReservation>) {
+        let Gathered { batches, reservation } = std::mem::take(&mut *self.rows.lock());
+        (batches.into_values().flatten().collect(), reservation)
+    }
+
+    fn add(&self, partition: usize, batch: &RecordBatch, context: &TaskContext) -> DataFusionResult<()> {
+        let mut rows = self.rows.lock();
+        let reservation = rows
+            .reservation
+            .get_or_insert_with(|| MemoryConsumer::new("RETURNING").register(context.memory_pool()));
+        reservation.try_grow(batch.get_array_memory_size())?;
+        rows.batches.entry(partition).or_default().push(batch.clone());
+        Ok(())
+    }
+}
+
+/// Keeps every row; lets the first `columns` columns through.
+#[derive(Debug)]
+pub(crate) struct GatherExec {
+    input: Arc<dyn ExecutionPlan>,
+    columns: usize,
+    rows: Arc<GatheredRows>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl GatherExec {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, columns: usize, rows: Arc<GatheredRows>) -> Result<Self> {
+        let kept: Vec<usize> = (0..columns).collect();
+        let schema = Arc::new(input.schema().project(&kept)?);
+        let partitions = input.output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            input,
+            columns,
+            rows,
+            schema,
+            properties: Arc::new(properties),
+        })
+    }
+}
+
+impl DisplayAs for GatherExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GatherExec")
+    }
+}
+
+impl ExecutionPlan for GatherExec {
+    fn name(&self) -> &str {
+        "GatherExec"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(input, self.columns, Arc::clone(&self.rows))?)),
+            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, Arc::clone(&context))?;
+        let (gathered, schema, columns) = (Arc::clone(&self.rows), Arc::clone(&self.schema), self.columns);
+        let rows = input.map(move |batch| {
+            let batch = batch?;
+            gathered.add(partition, &batch, &context)?;
+            let kept: Vec<usize> = (0..columns).collect();
+            Ok(batch.project(&kept)?.with_schema(Arc::clone(&schema))?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}
