@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::history::SnapshotRef;
 use crate::rule::{ColumnDefault, Constraint};
 use crate::schema::{ColumnDefinition, Transform};
 use crate::types::SqlType;
@@ -74,6 +75,20 @@ pub enum TableChange {
     SetPartitioning(Vec<(String, Transform)>),
     /// How files are sorted from now on: column, descending, nulls first.
     SetSortOrder(Vec<(String, bool, bool)>),
+    /// The rows of an older snapshot become the table's rows again. The columns stay.
+    RollBack {
+        /// The snapshot.
+        snapshot_id: i64,
+    },
+    /// A branch or tag: a new one, or an existing one that names something else from now on.
+    SetRef(SnapshotRef),
+    /// A branch or tag that goes.
+    DropRef {
+        /// Its name.
+        name: String,
+    },
+    /// Snapshots that go. None may be the current one, or have a name.
+    ExpireSnapshots(BTreeSet<i64>),
 }
 
 impl TableChange {
@@ -90,6 +105,11 @@ impl TableChange {
             | TableChange::SetPartitioning(_)
             | TableChange::SetSortOrder(_) => true,
             TableChange::SetComment { .. } | TableChange::SetProperties { .. } => false,
+            // What they need to be as it was is checked by `check_history`.
+            TableChange::RollBack { .. }
+            | TableChange::SetRef(_)
+            | TableChange::DropRef { .. }
+            | TableChange::ExpireSnapshots(_) => false,
         }
     }
 }

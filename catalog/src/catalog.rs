@@ -116,7 +116,7 @@ async fn keep_alive(shared: Weak<Shared>) {
     loop {
         tokio::time::sleep(HEARTBEAT_INTERVAL).await;
         let Some(shared) = shared.upgrade() else { return };
-        if let Err(error) = shared.database.heartbeat().await {
+        if let Err(error) = shared.heartbeat().await {
             tracing::warn!(%error, "cannot write the heartbeat");
         }
     }

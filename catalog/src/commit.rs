@@ -25,7 +25,7 @@ use rand::Rng;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::database::{NewGarbage, Pointer, PointerChange, Swap, SwapOutcome, TxnOutcome};
+use crate::database::{NewGarbage, Pointer, PointerChange, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, Result};
 use crate::garbage::DROPPED_TABLE_KEPT_MS;
 use crate::iceberg::{Encoded, write_view};
@@ -61,6 +61,8 @@ struct Attempt {
     pointers: Vec<PointerChange>,
     garbage: Vec<NewGarbage>,
     versions: Vec<TableVersion>,
+    shares: Vec<Share>,
+    revived: Vec<String>,
 }
 
 /// Commits, or leaves no trace. Gives the commit's sequence number.
@@ -256,6 +258,20 @@ impl Commit {
             }
             head = Some(version);
         }
+        if let Some(revived) = &state.revived {
+            attempt.revived.push(revived.garbage.clone());
+            if state.is_unchanged() {
+                let to = revived.version.metadata_location().to_owned();
+                attempt.move_pointer(name, None, to);
+                return Ok(());
+            }
+            head = Some(revived.version.clone());
+        }
+        let owners = state.owners.iter();
+        attempt.shares.extend(owners.map(|owner| Share {
+            table_location: state.version.metadata().location().to_owned(),
+            owner_location: owner.clone(),
+        }));
         let work = work.entry(name.clone()).or_insert_with(|| TableWork::new(self.txn_id));
         let next = work.next_version(&self.shared, state, head.as_deref(), number).await?;
         attempt.move_pointer(name, from, next.version.metadata_location().to_owned());
@@ -378,6 +394,8 @@ impl Commit {
             drop_schemas: schemas(false),
             pointers: attempt.pointers.clone(),
             garbage: attempt.garbage.clone(),
+            shares: attempt.shares.clone(),
+            revived: attempt.revived.clone(),
         }
     }
 

@@ -69,6 +69,24 @@ pub(crate) struct Swap {
     pub(crate) drop_schemas: Vec<(String, String)>,
     pub(crate) pointers: Vec<PointerChange>,
     pub(crate) garbage: Vec<NewGarbage>,
+    pub(crate) shares: Vec<Share>,
+    /// Paths that must be on the garbage list, and go off it.
+    pub(crate) revived: Vec<String>,
+}
+
+/// A table some of whose files are another's: a clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) table_location: String,
+    pub(crate) owner_location: String,
+}
+
+/// A dropped table that is still there.
+#[derive(Clone, Debug)]
+pub(crate) struct Dropped {
+    pub(crate) metadata_location: String,
+    /// Its entry of the garbage list.
+    pub(crate) garbage: String,
 }
 
 /// How a swap ended, when nothing failed.
@@ -126,8 +144,8 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Notes that the objects of an aborted transaction are gone.
     async fn cleaned(&self, txn_id: Uuid) -> Result<()>;
 
-    /// Says this server is alive.
-    async fn heartbeat(&self) -> Result<()>;
+    /// Says this server is alive, and that it will never look at a state older than this one.
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<()>;
 
     /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished.
     async fn leftovers(&self) -> Result<Vec<Leftover>>;
@@ -135,8 +153,17 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Garbage whose time has come and that no live pointer lies below.
     async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>>;
 
-    /// The base of the oldest open transaction of any server.
+    /// The oldest state that an open transaction of any server, or anything a living server runs, may look at.
     async fn oldest_base_csn(&self) -> Result<Option<u64>>;
+
+    /// All clones. Those whose files are gone are forgotten with [`Database::forget_garbage`].
+    async fn shares(&self) -> Result<Vec<Share>>;
+
+    /// The metadata file that a table at this location had last, whatever its name was and is.
+    async fn last_metadata(&self, table_location: &str) -> Result<Option<String>>;
+
+    /// The table that was dropped last under this name, if its files stay beyond a time.
+    async fn dropped(&self, name: &TableName, not_before_ms: i64) -> Result<Option<Dropped>>;
 
     /// Takes paths off the garbage list.
     async fn forget_garbage(&self, paths: &[String]) -> Result<()>;

@@ -6,7 +6,12 @@ use crate::error::{Error, Result};
 use crate::iceberg::Metadata;
 
 /// Checks the step from the version the pointer has now to the one it is about to get.
-pub(crate) fn check_step(current: &Metadata, next: &Metadata, adds_snapshot: bool) -> Result<()> {
+pub(crate) fn check_step(
+    current: &Metadata,
+    next: &Metadata,
+    adds_snapshot: bool,
+    rolled_back_to: Option<i64>,
+) -> Result<()> {
     let facts = [
         ("the table keeps its uuid", next.uuid() == current.uuid()),
         ("the table keeps its location", next.location() == current.location()),
@@ -27,7 +32,7 @@ pub(crate) fn check_step(current: &Metadata, next: &Metadata, adds_snapshot: boo
             if adds_snapshot {
                 next.parent_snapshot_id() == current.snapshot_id() && next.snapshot_id() != current.snapshot_id()
             } else {
-                next.snapshot_id() == current.snapshot_id()
+                next.snapshot_id() == rolled_back_to.or(current.snapshot_id())
             },
         ),
     ];

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use moka::future::Cache;
 
 use crate::error::{Error, Result};
-use crate::iceberg::{ManifestContent, ManifestFile, Metadata, ViewMetadata, decode, read_manifest, read_view};
+use crate::iceberg::{
+    ManifestContent, ManifestFile, Metadata, ViewMetadata, decode, read_list, read_manifest, read_view,
+};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::schema::View;
@@ -106,6 +108,12 @@ impl Loader {
             view: Arc::new(view),
             metadata: stored.metadata.clone(),
         }))
+    }
+
+    /// The manifests a list names. Not kept: each list is read once.
+    pub(crate) async fn manifest_list(&self, metadata: &Metadata, location: &str) -> Result<Vec<ManifestFile>> {
+        let bytes = self.objects.get(location).await?;
+        read_list(metadata, location, &bytes)
     }
 
     /// The live files of a manifest.

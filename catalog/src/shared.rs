@@ -78,6 +78,13 @@ impl Shared {
         Ok(snapshot)
     }
 
+    /// Says that this server is alive, and what it may look at: what it holds, or else what is newest.
+    pub(crate) async fn heartbeat(&self) -> Result<()> {
+        let head = self.head().await?;
+        let oldest = self.oldest_pinned_csn().unwrap_or(head.csn());
+        self.database.heartbeat(oldest).await
+    }
+
     /// The oldest state that this process still uses.
     pub(crate) fn oldest_pinned_csn(&self) -> Option<u64> {
         self.pinned

@@ -146,6 +146,13 @@ impl Table {
         Ok(history.find(&self.name.name, version)?.snapshot_id)
     }
 
+    /// The branch or tag of a name; the error of one that is not there says which are.
+    pub fn named_ref(&self, name: &str) -> Result<SnapshotRef> {
+        let history = self.version.metadata.history()?;
+        let found = history.refs.iter().find(|given| given.name == name).cloned();
+        found.ok_or_else(|| history.unknown_ref(&self.name.name, name))
+    }
+
     /// The table as it was committed before; what the open transaction did to it is not there.
     ///
     /// Fails with `UndefinedVersion` when there is no such state (any more).

@@ -18,6 +18,7 @@ use crate::commit::{self, Commit};
 use crate::database::Pointer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{DataFile, LiveFile};
+use crate::history::TableVersionSpec;
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
@@ -27,11 +28,13 @@ use crate::table::{Table, TableVersion};
 
 use changes::set_existence;
 pub(crate) use changes::{
-    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, TableDelta, ViewDelta,
+    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, Revived, TableDelta, ViewDelta,
 };
 
 /// The schema every new database has.
 const FIRST_SCHEMA: &str = "public";
+/// A dropped table comes back only while this much time is left to it: nobody can be deleting its files by then.
+const UNDROP_MARGIN_MS: i64 = 10 * 60 * 1000;
 /// The columns for names in the catalog database, in characters.
 const NAME_LENGTH_MAX: usize = 255;
 
@@ -220,15 +223,83 @@ impl Transaction {
         }
         let metadata = create_metadata(&definition, uuid, &location)?;
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
-        let delta = TableDelta {
-            version,
-            origin: None,
-            changes: Vec::new(),
-            rows_checked: false,
-            files: FileChanges::default(),
-        };
+        let delta = TableDelta::new(version);
         self.set_state(&name, Some(RelationState::Table(delta)));
         self.table(&name).await
+    }
+
+    /// CREATE TABLE … CLONE: a table of its own whose rows are in the other's files. Nothing is copied, and no file is
+    /// deleted that either of them needs. It has one snapshot: the newest, or the one of `version`.
+    pub async fn clone_table(
+        &mut self,
+        name: &TableName,
+        source: &TableName,
+        version: Option<&TableVersionSpec>,
+    ) -> Result<()> {
+        self.check_new_relation(name)?;
+        if self.snapshot().relation(name).is_some() {
+            return Err(Error::duplicate_relation(&name.name));
+        }
+        let table = self.table(source).await?;
+        if self.changes.relations.contains_key(source) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a table that the transaction has changed cannot be cloned in it",
+            )
+            .with_hint("Commit the transaction first."));
+        }
+        let metadata = table.version().metadata();
+        metadata.check_writable()?;
+        let snapshot_id = match version {
+            Some(version) => Some(table.snapshot_of(version)?),
+            None => table.snapshot_id(),
+        };
+        let uuid = Uuid::new_v4();
+        let location = self.shared.new_location(name, uuid);
+        let cloned = metadata.clone_as(snapshot_id, uuid, &location)?;
+        // What the other has from others is the new one's, too.
+        let owners = self.shared.database.shares().await?.into_iter();
+        let mut owners: BTreeSet<String> = owners
+            .filter(|share| share.table_location == table.location())
+            .map(|share| share.owner_location)
+            .collect();
+        owners.insert(table.location().to_owned());
+        let delta = TableDelta {
+            owners,
+            ..TableDelta::new(Arc::new(TableVersion::new(String::new(), cloned, 0)?))
+        };
+        self.set_state(name, Some(RelationState::Table(delta)));
+        Ok(())
+    }
+
+    /// UNDROP TABLE: the table of this name that was dropped last, as it was. Fails with `UndefinedTable` when it is not
+    /// kept any more.
+    pub async fn undrop_table(&mut self, name: &TableName) -> Result<()> {
+        self.check_new_relation(name)?;
+        if self.snapshot().relation(name).is_some() {
+            return Err(Error::duplicate_relation(&name.name)
+                .with_hint("Rename that one first, then the dropped one can come back."));
+        }
+        let not_before_ms = Utc::now().timestamp_millis() + UNDROP_MARGIN_MS;
+        let dropped = self.shared.database.dropped(name, not_before_ms).await?;
+        let dropped = dropped.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedTable,
+                format!("no dropped table \"{}\" is kept", name.name),
+            )
+            .with_detail("The files of a dropped table stay for seven days.")
+        })?;
+        let version = self.shared.loader.table_version(&dropped.metadata_location).await?;
+        self.note_base(name).await?;
+        let delta = TableDelta {
+            revived: Some(Revived {
+                garbage: dropped.garbage,
+                version: version.clone(),
+            }),
+            ..TableDelta::new(version)
+        };
+        self.set_state(name, Some(RelationState::Table(delta)));
+        Ok(())
     }
 
     /// DROP TABLE. The files stay for a week.
@@ -301,11 +372,22 @@ impl Transaction {
         }
         let table = self.table(name).await?;
         table.version().metadata().check_writable()?;
+        let rolls_back = changes
+            .iter()
+            .any(|change| matches!(change, TableChange::RollBack { .. }));
+        if rolls_back && self.delta_of(name).is_some_and(|delta| !delta.files.is_empty()) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a table cannot be rolled back after changes of its rows",
+            )
+            .with_detail("The transaction has changed rows of it already.")
+            .with_hint("Commit or roll back the transaction first."));
+        }
         let (metadata, _) = table.version().metadata().next(None, changes, None)?;
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = self.table_delta(name, table.version().clone())?;
         delta.version = version;
-        if delta.origin.is_some() {
+        if delta.origin.is_some() || delta.revived.is_some() {
             delta.changes.extend_from_slice(changes);
             delta.rows_checked |= rows_checked;
         }
@@ -351,6 +433,7 @@ impl Transaction {
 
     /// Says where a writer puts data files of a table, after noting in the catalog database that it is about to.
     pub async fn begin_write(&mut self, name: &TableName) -> Result<WriteTarget> {
+        self.check_not_rolled_back(name)?;
         let table = self.table(name).await?;
         table.version().metadata().check_writable()?;
         let location = table.location().to_owned();
@@ -550,6 +633,7 @@ impl Transaction {
 
     /// What this transaction does to the rows of a table that it may write to.
     async fn file_changes(&mut self, name: &TableName) -> Result<&mut FileChanges> {
+        self.check_not_rolled_back(name)?;
         let version = match self.changes.relations.get(name) {
             Some(RelationDelta {
                 now: Some(RelationState::Table(delta)),
@@ -561,16 +645,32 @@ impl Transaction {
         Ok(&mut self.table_delta(name, version)?.files)
     }
 
+    fn delta_of(&self, name: &TableName) -> Option<&TableDelta> {
+        match self.changes.relations.get(name)?.now.as_ref()? {
+            RelationState::Table(delta) => Some(delta),
+            RelationState::View(_) => None,
+        }
+    }
+
+    /// A snapshot of the commit would have to follow one that is not the head's.
+    fn check_not_rolled_back(&self, name: &TableName) -> Result<()> {
+        match self.delta_of(name).and_then(TableDelta::rolled_back_to) {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "rows of a table cannot be changed in the transaction that rolled it back",
+            )
+            .with_hint("Commit the transaction first.")),
+        }
+    }
+
     /// The delta of a table, begun on its base's `version` if there is none.
     fn table_delta(&mut self, name: &TableName, version: Arc<TableVersion>) -> Result<&mut TableDelta> {
         let fresh = || RelationDelta {
             base: Some(BaseRelation::Table(version.clone())),
             now: Some(RelationState::Table(TableDelta {
-                version,
                 origin: Some(name.clone()),
-                changes: Vec::new(),
-                rows_checked: false,
-                files: FileChanges::default(),
+                ..TableDelta::new(version)
             })),
         };
         let delta = self.change().relations.entry(name.clone()).or_insert_with(fresh);

@@ -135,6 +135,26 @@ impl Session {
                 alter::alter_table(self, table, actions, &guard).await?;
                 done(tag)
             }
+            Plan::ChangeHistory { table, change } => {
+                let transaction = self.transaction().await?;
+                transaction
+                    .alter_table(table, std::slice::from_ref(change), false)
+                    .await?;
+                done(tag)
+            }
+            Plan::CloneTable {
+                name,
+                if_not_exists,
+                source,
+                version,
+            } => {
+                create::clone_table(self, name, *if_not_exists, source, version.as_ref()).await?;
+                done(tag)
+            }
+            Plan::UndropTable { name } => {
+                self.transaction().await?.undrop_table(name).await?;
+                done(tag)
+            }
             Plan::RenameRelation { from, to } => {
                 self.transaction().await?.rename(from, to).await?;
                 done(tag)

@@ -50,13 +50,15 @@ async fn delete_dead(catalog: &Catalog, stores: &Stores) -> staffa_planner::Resu
         } else {
             vec![object.path.clone()]
         };
-        for path in &paths {
+        for path in paths.iter().filter(|path| !object.except.contains(*path)) {
             match stores.delete(path).await {
                 Err(error) if error.kind() != staffa_storage::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
         }
-        gone.push(object.path);
+        if object.is_all() {
+            gone.push(object.path);
+        }
     }
     if !gone.is_empty() {
         tracing::debug!(objects = gone.len(), "deleted dead objects");

@@ -9,6 +9,7 @@ mod ast;
 mod create;
 mod cursor;
 mod dialect;
+mod history;
 mod limits;
 mod merge;
 mod tokens;
@@ -16,8 +17,8 @@ mod utility;
 mod version;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, LikeAst,
-    MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, SortTerm,
+    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, HistoryAst, LikeAst,
+    MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, RefAst, SortTerm,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
@@ -129,6 +130,12 @@ impl ParsedStatement {
             } => "DROP SCHEMA",
             Ast::DropDatabase { .. } => "DROP DATABASE",
             Ast::Truncate { .. } => "TRUNCATE TABLE",
+            Ast::History(history) => match **history {
+                HistoryAst::RollBack { .. } => "ROLLBACK TABLE",
+                HistoryAst::Ref { .. } => "ALTER TABLE",
+                HistoryAst::Clone { .. } => "CREATE TABLE",
+                HistoryAst::Undrop { .. } => "UNDROP TABLE",
+            },
             Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
             Ast::RenameRelation { .. } => "ALTER VIEW",
             Ast::RenameSchema { .. } => "ALTER SCHEMA",
@@ -192,6 +199,7 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::Drop { .. }
         | Ast::DropDatabase { .. }
         | Ast::AlterTable(_)
+        | Ast::History(_)
         | Ast::RenameRelation { .. }
         | Ast::RenameSchema { .. }
         | Ast::Comment { .. } => StatementClass::Ddl,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{LiveFile, SqlType, Table, TableDefinition, TableName};
+use staffa_catalog::{LiveFile, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec};
 
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
@@ -22,6 +22,7 @@ pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
+pub(crate) mod history;
 mod like;
 pub(crate) mod merge;
 pub(crate) mod prepare;
@@ -108,6 +109,17 @@ pub enum Plan {
         table: TableName,
         actions: Vec<AlterAction>,
     },
+    /// `ROLLBACK TABLE`; `ALTER TABLE … CREATE | REPLACE | DROP BRANCH | TAG`
+    ChangeHistory { table: TableName, change: TableChange },
+    /// `CREATE TABLE … CLONE`: of the newest state when there is no version.
+    CloneTable {
+        name: TableName,
+        if_not_exists: bool,
+        source: TableName,
+        version: Option<TableVersionSpec>,
+    },
+    /// `UNDROP TABLE`
+    UndropTable { name: TableName },
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
     RenameRelation { from: TableName, to: TableName },
     /// `ALTER SCHEMA … RENAME TO`

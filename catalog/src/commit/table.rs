@@ -15,6 +15,7 @@ use crate::database::NewGarbage;
 use crate::error::{Error, Result};
 use crate::file::{DataFile, DeleteFile};
 use crate::garbage::OLD_METADATA_KEPT_MS;
+use crate::history::SnapshotRef;
 use crate::iceberg::{
     Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, rewrite_manifest,
     write_delete_manifest, write_list, write_manifest,
@@ -75,10 +76,9 @@ impl TableWork {
         let from = onto.map(TableVersion::metadata_location);
         let current = onto.map_or(delta.version.metadata(), TableVersion::metadata);
         let mut objects = Vec::new();
-        let mut manifests = match onto {
-            Some(version) => version.manifests(&shared.loader).await?.to_vec(),
-            None => Vec::new(),
-        };
+        // A clone has files before its first commit.
+        let start = onto.unwrap_or(&delta.version);
+        let mut manifests = start.manifests(&shared.loader).await?.to_vec();
         let snapshot = match delta.files.is_empty() {
             true => None,
             false => {
@@ -97,10 +97,7 @@ impl TableWork {
                         data_directory(current.location(), self.txn_id),
                         self.txn_id
                     );
-                    let head = match onto {
-                        Some(version) => version.files(&shared.loader).await?,
-                        None => Arc::default(),
-                    };
+                    let head = start.files(&shared.loader).await?;
                     let deletes = RowDeletes::settle(shared, &delta.files, &head, &prefix).await?;
                     deletes.count(&mut changes);
                     new.extend(self.delete_manifests(current, &deletes.added, &mut objects).await?);
@@ -125,7 +122,7 @@ impl TableWork {
             (None, false) => (current.clone(), Vec::new()),
             _ => current.next(from, &delta.changes, snapshot)?,
         };
-        check_step(current, &next, adds_snapshot)?;
+        check_step(current, &next, adds_snapshot, delta.rolled_back_to())?;
 
         let location = metadata_path(next.location(), from, self.txn_id, attempt);
         let json = next.to_json()?;
@@ -134,7 +131,10 @@ impl TableWork {
             .into_iter()
             .map(|path| NewGarbage { path, not_before_ms })
             .collect();
-        let version = TableVersion::new(location.clone(), next, json.len())?.with_manifests(manifests);
+        let mut version = TableVersion::new(location.clone(), next, json.len())?;
+        if delta.rolled_back_to().is_none() {
+            version = version.with_manifests(manifests);
+        }
         objects.push(Encoded {
             location,
             bytes: Bytes::from(json),
@@ -324,6 +324,7 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
     if delta.changes.iter().any(TableChange::is_structural) && !head.has_structure_of(base) {
         return changed("its columns or its layout are others now".to_owned());
     }
+    check_history(name, base, head, delta)?;
     if delta.rows_checked && head.snapshot_id() != base.snapshot_id() {
         return Err(Error::conflict(format!(
             "Rows of table \"{name}\" were changed after they had been checked."
@@ -346,6 +347,38 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
         }
         if let Some(column) = file.columns.iter().find(|column| !head.has_field(column.field_id)) {
             return changed(format!("the column with field id {} is gone", column.field_id));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what the transaction did to the table's history can still be done.
+fn check_history(name: &str, base: &Metadata, head: &Metadata, delta: &TableDelta) -> Result<()> {
+    let changed = |what: &str| Err(Error::conflict(format!("Table \"{name}\" was changed: {what}.")));
+    for change in &delta.changes {
+        match change {
+            TableChange::RollBack { .. } if head.snapshot_id() != base.snapshot_id() => {
+                return changed("its rows are others now");
+            }
+            TableChange::SetRef(given) if !head.has_snapshot(given.snapshot_id) => {
+                return changed("the snapshot has expired");
+            }
+            TableChange::SetRef(SnapshotRef { name, .. }) | TableChange::DropRef { name } => {
+                let named = |metadata: &Metadata| {
+                    let refs = metadata.refs()?;
+                    Ok::<_, Error>(refs.into_iter().find(|given| given.name == *name))
+                };
+                if named(head)? != named(base)? {
+                    return changed("the branch or tag is another one now");
+                }
+            }
+            TableChange::ExpireSnapshots(ids) => {
+                let named = head.refs()?.into_iter().any(|given| ids.contains(&given.snapshot_id));
+                if named || head.snapshot_id().is_some_and(|id| ids.contains(&id)) {
+                    return changed("an old snapshot is in use again");
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
-use crate::database::{Database, GarbageRow, Leftover, PointerState, SqliteDatabase, Swap, SwapOutcome, TxnOutcome};
+use crate::database::{
+    Database, Dropped, GarbageRow, Leftover, PointerState, Share, SqliteDatabase, Swap, SwapOutcome, TxnOutcome,
+};
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::TableName;
 use crate::objects::Objects;
 use crate::schema::ViewDefinition;
 use crate::snapshot::RelationKind;
@@ -254,8 +257,20 @@ impl Database for LostAnswer {
     async fn cleaned(&self, txn_id: Uuid) -> Result<()> {
         self.inner.cleaned(txn_id).await
     }
-    async fn heartbeat(&self) -> Result<()> {
-        self.inner.heartbeat().await
+    async fn shares(&self) -> Result<Vec<Share>> {
+        self.inner.shares().await
+    }
+
+    async fn last_metadata(&self, table_location: &str) -> Result<Option<String>> {
+        self.inner.last_metadata(table_location).await
+    }
+
+    async fn dropped(&self, name: &TableName, not_before_ms: i64) -> Result<Option<Dropped>> {
+        self.inner.dropped(name, not_before_ms).await
+    }
+
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<()> {
+        self.inner.heartbeat(oldest_csn).await
     }
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         self.inner.leftovers().await

@@ -21,13 +21,18 @@ use uuid::Uuid;
 
 use self::writer::Writer;
 use super::lock::{self, ServerLock};
-use super::{Database, GarbageRow, Leftover, Pointer, PointerState, Swap, SwapOutcome, TxnOutcome};
+use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::snapshot::RelationKind;
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
-const SCHEMA_VERSION: i64 = 1;
+/// From version 1: clones, and what servers look at.
+const SINCE_VERSION_1: &str = "
+    create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
+      primary key(table_location, owner_location));
+    alter table staffa_server add column oldest_csn bigint;";
+const SCHEMA_VERSION: i64 = 2;
 
 const READERS_MAX: u32 = 4;
 /// How long a writer of another process is waited for.
@@ -114,7 +119,9 @@ impl SqliteDatabase {
             watch: Mutex::new(watch),
             writers: Mutex::new(Writers { durable, relaxed }),
         };
-        database.heartbeat().await?;
+        // Whatever it will look at first is not older than what is there now.
+        let csn = database.pointers(None).await?.csn;
+        database.heartbeat(csn).await?;
         Ok(database)
     }
 
@@ -134,6 +141,13 @@ async fn prepare(writer: &mut Writer, path: &Path) -> Result<()> {
         .map_err(failed)?;
     match version {
         SCHEMA_VERSION => {}
+        1 => {
+            sqlx::raw_sql(SINCE_VERSION_1)
+                .execute(&mut *txn)
+                .await
+                .map_err(failed)?;
+            execute(&mut txn, "PRAGMA user_version=2").await?;
+        }
         0 => {
             sqlx::raw_sql(SCHEMA).execute(&mut *txn).await.map_err(failed)?;
             // An old pyiceberg catalog (schema V0) has no such column.
@@ -150,7 +164,7 @@ async fn prepare(writer: &mut Writer, path: &Path) -> Result<()> {
                 )
                 .await?;
             }
-            execute(&mut txn, "PRAGMA user_version=1").await?;
+            execute(&mut txn, "PRAGMA user_version=2").await?;
         }
         newer => {
             return Err(Error::new(
@@ -321,6 +335,26 @@ impl Database for SqliteDatabase {
                 .await
                 .map_err(failed)?;
         }
+        for path in &swap.revived {
+            let gone = sqlx::query("delete from staffa_gc where path=?1")
+                .bind(path)
+                .execute(&mut *txn)
+                .await
+                .map_err(failed)?;
+            if gone.rows_affected() != 1 {
+                return Err(Error::conflict(
+                    "The dropped table was brought back or deleted by somebody else.",
+                ));
+            }
+        }
+        for share in &swap.shares {
+            sqlx::query("insert or ignore into staffa_share(table_location, owner_location) values (?1, ?2)")
+                .bind(&share.table_location)
+                .bind(&share.owner_location)
+                .execute(&mut *txn)
+                .await
+                .map_err(failed)?;
+        }
         sqlx::query("update staffa_txn set commit_csn=?2 where txn_id=?1")
             .bind(&txn_id)
             .bind(csn)
@@ -366,14 +400,15 @@ impl Database for SqliteDatabase {
         Ok(())
     }
 
-    async fn heartbeat(&self) -> Result<()> {
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<()> {
         let mut writers = self.writers.lock().await;
         sqlx::query(
-            "insert into staffa_server(server_id, heartbeat_ms) values (?1, ?2)
-             on conflict(server_id) do update set heartbeat_ms=excluded.heartbeat_ms",
+            "insert into staffa_server(server_id, heartbeat_ms, oldest_csn) values (?1, ?2, ?3)
+             on conflict(server_id) do update set heartbeat_ms=excluded.heartbeat_ms, oldest_csn=excluded.oldest_csn",
         )
         .bind(self.server_id.to_string())
         .bind(Utc::now().timestamp_millis())
+        .bind(signed(oldest_csn)?)
         .execute(&mut writers.relaxed.connection)
         .await
         .map_err(failed)?;
@@ -463,11 +498,72 @@ impl Database for SqliteDatabase {
     }
 
     async fn oldest_base_csn(&self) -> Result<Option<u64>> {
-        let csn: Option<i64> = sqlx::query_scalar("select min(base_csn) from staffa_txn where state=0")
+        let now_ms = Utc::now().timestamp_millis();
+        let mut oldest: Option<i64> = sqlx::query_scalar("select min(base_csn) from staffa_txn where state=0")
             .fetch_one(&self.readers)
             .await
             .map_err(failed)?;
-        csn.map(unsigned).transpose()
+        let servers: Vec<(String, Option<i64>, Option<i64>)> =
+            sqlx::query_as("select server_id, heartbeat_ms, oldest_csn from staffa_server")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+        for (server, heartbeat_ms, csn) in servers {
+            // What this server looks at its caller knows better.
+            let id = Uuid::try_parse(&server).ok().filter(|id| *id != self.server_id);
+            if id.is_some_and(|id| self.is_alive(id, heartbeat_ms, now_ms)) {
+                let csn = csn.unwrap_or(0);
+                oldest = Some(oldest.map_or(csn, |oldest| oldest.min(csn)));
+            }
+        }
+        oldest.map(unsigned).transpose()
+    }
+
+    async fn shares(&self) -> Result<Vec<Share>> {
+        let rows: Vec<(String, String)> = sqlx::query_as("select table_location, owner_location from staffa_share")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let share = |(table_location, owner_location)| Share {
+            table_location,
+            owner_location,
+        };
+        Ok(rows.into_iter().map(share).collect())
+    }
+
+    async fn last_metadata(&self, table_location: &str) -> Result<Option<String>> {
+        sqlx::query_scalar(
+            "select metadata_location from staffa_version where substr(metadata_location, 1, length(?1))=?1
+             order by csn desc limit 1",
+        )
+        .bind(format!("{table_location}/"))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)
+    }
+
+    async fn dropped(&self, name: &TableName, not_before_ms: i64) -> Result<Option<Dropped>> {
+        // The last metadata of the table must be of this name: it may have been renamed before it was dropped.
+        let row: Option<(String, String)> = sqlx::query_as(
+            "select v.metadata_location, g.path from staffa_gc g
+             join staffa_version v on substr(v.metadata_location, 1, length(g.path))=g.path
+             where g.path like '%/' and g.not_before_ms>?4
+               and v.catalog_name=?1 and v.table_namespace=?2 and v.table_name=?3
+               and not exists (select 1 from staffa_version w where w.csn>v.csn
+                 and substr(w.metadata_location, 1, length(g.path))=g.path)
+             order by v.csn desc limit 1",
+        )
+        .bind(&name.database)
+        .bind(&name.schema)
+        .bind(&name.name)
+        .bind(not_before_ms)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(row.map(|(metadata_location, garbage)| Dropped {
+            metadata_location,
+            garbage,
+        }))
     }
 
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
@@ -479,6 +575,13 @@ impl Database for SqliteDatabase {
                 .execute(&mut *txn)
                 .await
                 .map_err(failed)?;
+            if let Some(table_location) = path.strip_suffix('/') {
+                sqlx::query("delete from staffa_share where table_location=?1")
+                    .bind(table_location)
+                    .execute(&mut *txn)
+                    .await
+                    .map_err(failed)?;
+            }
         }
         txn.commit().await.map_err(failed)
     }

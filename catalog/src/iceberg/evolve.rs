@@ -12,6 +12,7 @@ use ::iceberg::spec::{
 };
 
 use super::definition::{partition_spec, refused, sort_order};
+use super::history::history_change;
 use super::metadata::{COMMENT_KEY, Metadata};
 use super::types::{
     COLUMN_TYPES, FieldIdCounter, Overrides, collect_overrides, from_iceberg, parse_overrides, print_overrides,
@@ -64,7 +65,7 @@ impl Metadata {
         if !draft.removed.is_empty() {
             builder = builder.remove_properties(&draft.removed).map_err(refused)?;
         }
-        Ok(builder)
+        changes.iter().try_fold(builder, history_change)
     }
 }
 
@@ -149,6 +150,11 @@ impl<'a> Draft<'a> {
                 self.sorting = Some(sort_order(keys, &self.schema()?)?);
                 Ok(())
             }
+            // No part of the definition.
+            TableChange::RollBack { .. }
+            | TableChange::SetRef(_)
+            | TableChange::DropRef { .. }
+            | TableChange::ExpireSnapshots(_) => Ok(()),
         }
     }
 

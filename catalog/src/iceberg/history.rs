@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ::iceberg::spec::{Snapshot, SnapshotReference, SnapshotRetention};
+use ::iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadataBuilder};
 use serde::Deserialize;
 
+use super::definition::refused;
 use super::metadata::Metadata;
+use crate::alter::TableChange;
 use crate::error::{Error, Result};
 use crate::history::{History, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef};
 
@@ -59,6 +61,39 @@ impl Metadata {
                 },
             })
             .collect())
+    }
+}
+
+/// A change of the history, put into a builder.
+pub(super) fn history_change(builder: TableMetadataBuilder, change: &TableChange) -> Result<TableMetadataBuilder> {
+    match change {
+        TableChange::RollBack { snapshot_id } => {
+            let retention = SnapshotRetention::branch(None, None, None);
+            let main = SnapshotReference::new(*snapshot_id, retention);
+            builder.set_ref(MAIN_BRANCH, main).map_err(refused)
+        }
+        TableChange::SetRef(given) => {
+            let retention = match given.retention {
+                RefRetention::Branch {
+                    max_ref_age_ms,
+                    max_snapshot_age_ms,
+                    min_snapshots_to_keep,
+                } => SnapshotRetention::Branch {
+                    min_snapshots_to_keep,
+                    max_snapshot_age_ms,
+                    max_ref_age_ms,
+                },
+                RefRetention::Tag { max_ref_age_ms } => SnapshotRetention::Tag { max_ref_age_ms },
+            };
+            let reference = SnapshotReference::new(given.snapshot_id, retention);
+            builder.set_ref(&given.name, reference).map_err(refused)
+        }
+        TableChange::DropRef { name } => Ok(builder.remove_ref(name)),
+        TableChange::ExpireSnapshots(ids) => {
+            let ids: Vec<i64> = ids.iter().copied().collect();
+            Ok(builder.remove_snapshots(&ids))
+        }
+        _ => Ok(builder),
     }
 }
 

@@ -7,6 +7,7 @@ use ::iceberg::spec::{
     FormatVersion, MAIN_BRANCH, NullOrder, Operation, Schema, Snapshot, SortDirection, SortField as IcebergSortField,
     Summary, TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
 };
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::definition::{is_uuid, refused, uuid_partition};
@@ -85,6 +86,38 @@ impl Metadata {
             inner: self.inner.clone(),
             at: Some(Point { snapshot_id, schema_id }),
         })
+    }
+
+    /// The same table under another uuid and location, with one snapshot or none. Its files stay where they are.
+    /// The definition is today's: defaults and constraints may name columns the snapshot did not have.
+    pub(crate) fn clone_as(&self, snapshot_id: Option<i64>, uuid: Uuid, location: &str) -> Result<Metadata> {
+        let failed = |error| Error::internal("cannot encode table metadata").with_source(error);
+        let mut json = serde_json::to_value(&*self.inner).map_err(failed)?;
+        let Some(fields) = json.as_object_mut() else {
+            return Err(Error::internal("table metadata is no object"));
+        };
+        fields.insert("table-uuid".to_owned(), json!(uuid));
+        fields.insert("location".to_owned(), json!(location));
+        for list in ["metadata-log", "statistics", "partition-statistics", "snapshot-log"] {
+            fields.insert(list.to_owned(), json!([]));
+        }
+        fields.insert("refs".to_owned(), json!({}));
+        fields.insert("current-snapshot-id".to_owned(), json!(null));
+        let kept = fields.get_mut("snapshots").and_then(Value::as_array_mut);
+        if let Some(snapshots) = kept {
+            snapshots.retain(|snapshot| snapshot["snapshot-id"].as_i64() == snapshot_id && snapshot_id.is_some());
+        }
+        if let Some(id) = snapshot_id {
+            let snapshot = self.inner.snapshot_by_id(id);
+            let snapshot = snapshot.ok_or_else(|| Error::internal(format!("the table has no snapshot {id}")))?;
+            let entry = json!({"snapshot-id": id, "timestamp-ms": snapshot.timestamp_ms()});
+            fields.insert("snapshot-log".to_owned(), json!([entry]));
+            fields.insert("current-snapshot-id".to_owned(), json!(id));
+            let main = json!({"snapshot-id": id, "type": "branch"});
+            fields.insert("refs".to_owned(), json!({ MAIN_BRANCH: main }));
+        }
+        let inner = serde_json::from_value(json).map_err(failed)?;
+        Ok(Metadata::of(Arc::new(inner)))
     }
 
     /// The snapshot that is read.

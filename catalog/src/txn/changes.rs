@@ -1,6 +1,6 @@
 //! What a transaction has changed so far. Savepoints are clones of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
@@ -56,6 +56,19 @@ pub(crate) struct TableDelta {
     /// Whether one of them was allowed after a look at the rows: then others must not have changed rows meanwhile.
     pub(crate) rows_checked: bool,
     pub(crate) files: FileChanges,
+    /// Of a new table: other tables whose files it has.
+    pub(crate) owners: BTreeSet<String>,
+    /// Of a new table: that it was dropped before.
+    pub(crate) revived: Option<Revived>,
+}
+
+/// A dropped table that comes back.
+#[derive(Clone, Debug)]
+pub(crate) struct Revived {
+    /// The entry of the garbage list that must go.
+    pub(crate) garbage: String,
+    /// As it was dropped.
+    pub(crate) version: Arc<TableVersion>,
 }
 
 /// What a transaction did to the rows of one table.
@@ -137,9 +150,30 @@ impl FileChanges {
 }
 
 impl TableDelta {
+    /// A new table.
+    pub(crate) fn new(version: Arc<TableVersion>) -> TableDelta {
+        TableDelta {
+            version,
+            origin: None,
+            changes: Vec::new(),
+            rows_checked: false,
+            files: FileChanges::default(),
+            owners: BTreeSet::new(),
+            revived: None,
+        }
+    }
+
+    /// The older snapshot whose rows are the table's again.
+    pub(crate) fn rolled_back_to(&self) -> Option<i64> {
+        self.changes.iter().rev().find_map(|change| match change {
+            TableChange::RollBack { snapshot_id } => Some(*snapshot_id),
+            _ => None,
+        })
+    }
+
     /// Whether at most its name is another.
     pub(crate) fn is_unchanged(&self) -> bool {
-        self.origin.is_some() && self.changes.is_empty() && self.files.is_empty()
+        (self.origin.is_some() || self.revived.is_some()) && self.changes.is_empty() && self.files.is_empty()
     }
 }
 

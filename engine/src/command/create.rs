@@ -1,7 +1,7 @@
 //! CREATE TABLE, TABLE AS, VIEW, SCHEMA, DATABASE.
 
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, ViewDefinition};
+use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, TableName, TableVersionSpec, ViewDefinition};
 use staffa_planner::{Error, Plan, QueryPlan, Result};
 
 use crate::cancel::StatementGuard;
@@ -30,6 +30,19 @@ pub(crate) async fn create_table(
         "relation",
         &name,
     )
+}
+
+pub(crate) async fn clone_table(
+    session: &mut Session,
+    name: &TableName,
+    if_not_exists: bool,
+    source: &TableName,
+    version: Option<&TableVersionSpec>,
+) -> Result<()> {
+    let result = session.transaction().await?.clone_table(name, source, version).await;
+    let kind = CatalogErrorKind::DuplicateTable;
+    skip_existing(session, result, kind, if_not_exists, "relation", &name.name)?;
+    Ok(())
 }
 
 pub(crate) async fn create_table_as(

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{AlterAst, AlterTableAst, Ast, NewName};
 use super::create::{list, list_or_empty, partition_term, property, property_name, sort_term};
 use super::cursor::Cursor;
+use super::history;
 use super::utility::{unsupported, unsupported_with_hint};
 use crate::error::Result;
 
@@ -103,6 +104,9 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
             if_exists,
             to,
         });
+    }
+    if let Some(change) = history::alter_ref(cursor, &name, if_exists)? {
+        return Ok(change);
     }
     let mut actions = Vec::new();
     loop {

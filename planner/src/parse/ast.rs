@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, TableConstraint, TableFactor,
-    Update,
+    TableVersion, Update,
 };
 
 use super::ParsedStatement;
@@ -38,6 +38,7 @@ pub(crate) enum Ast {
         cascade: bool,
     },
     AlterTable(Box<AlterTableAst>),
+    History(Box<HistoryAst>),
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
     RenameRelation {
         view: bool,
@@ -250,6 +251,51 @@ pub(crate) enum AlterAst {
     ResetProperties(Vec<String>),
     SetPartitioning(Vec<PartitionTerm>),
     SetSorting(Vec<SortTerm>),
+}
+
+/// A statement about older states of tables.
+#[derive(Clone, Debug)]
+pub(crate) enum HistoryAst {
+    /// `ROLLBACK TABLE`
+    RollBack { table: ObjectName, to: TableVersion },
+    /// `ALTER TABLE … CREATE | REPLACE | DROP BRANCH | TAG`
+    Ref {
+        table: ObjectName,
+        if_exists: bool,
+        change: RefAst,
+    },
+    /// `CREATE TABLE … CLONE`
+    Clone {
+        name: ObjectName,
+        if_not_exists: bool,
+        source: ObjectName,
+        at: Option<TableVersion>,
+    },
+    /// `UNDROP TABLE`
+    Undrop { name: ObjectName },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum RefAst {
+    Set {
+        /// Else a tag.
+        branch: bool,
+        name: String,
+        /// Whether there may be none of the name yet.
+        creates: bool,
+        /// Whether there may be one of the name.
+        replaces: bool,
+        if_not_exists: bool,
+        at: Option<TableVersion>,
+        max_ref_age_ms: Option<i64>,
+        max_snapshot_age_ms: Option<i64>,
+        min_snapshots_to_keep: Option<i32>,
+    },
+    Drop {
+        branch: bool,
+        name: String,
+        if_exists: bool,
+    },
 }
 
 /// Where a relation goes.

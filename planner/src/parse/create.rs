@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
+use super::history;
 use super::utility::{unsupported, unsupported_with_hint};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -188,6 +189,9 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
         query: None,
         with_data: true,
     };
+    if cursor.take_word("clone") {
+        return history::clone(cursor, create.name, if_not_exists);
+    }
     if cursor.is_words(&["partition", "of"]) || cursor.is_word("of") {
         return Ok(unsupported(cursor, "CREATE TABLE … OF", TAG));
     }

@@ -183,7 +183,16 @@ impl<'a> Cursor<'a> {
         word: &str,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
-        let end = self.index_of(word);
+        self.until_any(&[word], read)
+    }
+
+    /// The same for several words.
+    pub(super) fn until_any<T>(
+        &mut self,
+        words: &[&str],
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let end = words.iter().map(|word| self.index_of(word)).min().unwrap_or(self.end);
         let value = self.delegate(self.at, end, read)?;
         self.at = end;
         Ok(value)

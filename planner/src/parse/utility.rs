@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Ast, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{alter, create, parse_one};
+use super::{alter, create, history, parse_one};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::{DiscardTarget, IsolationLevel, SavepointAction, TransactionModes};
@@ -101,6 +101,10 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
             }
             Ok(unsupported(cursor, "CLOSE", "CLOSE CURSOR"))
         }
+        "undrop" => {
+            cursor.expect_word("table")?;
+            history::undrop(cursor)
+        }
         "unlisten" => {
             if !cursor.take_token(&Token::Mul) {
                 cursor.identifier()?;
@@ -135,6 +139,7 @@ const KNOWN: &[&str] = &[
     "deallocate",
     "explain",
     "close",
+    "undrop",
     "unlisten",
 ];
 
@@ -675,6 +680,9 @@ fn chain(cursor: &mut Cursor<'_>) -> bool {
 fn rollback(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.is_word("prepared") {
         return Ok(unsupported(cursor, "ROLLBACK PREPARED", "ROLLBACK PREPARED"));
+    }
+    if cursor.take_word("table") {
+        return history::roll_back(cursor);
     }
     let _ = cursor.take_word("work") || cursor.take_word("transaction");
     if cursor.take_word("to") {

@@ -134,6 +134,11 @@ fn asked(version: TableVersion) -> Result<Asked> {
     }
 }
 
+/// The state a clause of another statement asks for; `None` when it hangs on a parameter.
+pub(crate) async fn spec_of(scope: &Scope<'_>, version: &TableVersion) -> Result<Option<TableVersionSpec>> {
+    spec(scope, &asked(version.clone())?).await
+}
+
 /// Whether it is a number that [`take`] left.
 pub(crate) fn is_taken(version: &TableVersion) -> bool {
     matches!(version, TableVersion::VersionAsOf(Expr::Identifier(ident)) if number(ident).is_some())
