@@ -38,6 +38,8 @@ pub enum ErrorKind {
     ObjectNotInPrerequisiteState,
     InvalidTableDefinition,
     InvalidColumnReference,
+    InvalidRowCountInLimit,
+    InvalidRowCountInOffset,
     InvalidObjectDefinition,
     InvalidParameterValue,
     InvalidName,

@@ -12,9 +12,11 @@ mod math;
 mod native;
 mod ordered;
 mod rounding;
+mod series;
 mod session;
 mod sleep;
 mod string;
+mod subquery;
 mod text;
 mod text_cast;
 mod type_of;
@@ -34,8 +36,10 @@ pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::datetime::extract::Extract;
 pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
 use self::datetime::{calendar, span};
+pub(crate) use self::series::{ORDINALS, SERIES};
 pub(crate) use self::session::SessionFacts;
 use self::session::SessionFunction;
+pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, plain, single_row};
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::TextCasts;
 use crate::context::PlanContext;
@@ -48,6 +52,10 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(text::Limited::char())),
         Arc::new(ScalarUDF::from(type_of::TypeOf::new())),
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
+        Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
+        Arc::new(ScalarUDF::from(subquery::Plain::new())),
+        Arc::new(ScalarUDF::from(series::Series::new())),
+        Arc::new(ScalarUDF::from(series::Ordinals::new())),
         Arc::new(AsyncScalarUDF::new(Arc::new(sleep::Sleep::new())).into_scalar_udf()),
         Arc::new(ScalarUDF::from(Extract::new(true))),
         Arc::new(ScalarUDF::from(Extract::new(false))),

@@ -159,6 +159,15 @@ pub(crate) struct Relations {
     pub(crate) sources: HashMap<TableReference, Arc<dyn TableSource>>,
 }
 
+impl Relations {
+    /// Names of the columns of a relation, if it was found.
+    pub(crate) fn columns(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true).ok()?;
+        let schema = self.sources.get(&reference)?.schema();
+        Some(schema.fields().iter().map(|field| field.name().clone()).collect())
+    }
+}
+
 /// Loads every relation the query names, views planned down to their tables.
 pub(crate) fn load<'a>(
     scope: &'a Scope<'a>,

@@ -2,17 +2,19 @@
 //! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
 
 mod forms;
+pub(crate) mod joins;
 mod literals;
 mod names;
 mod refuse;
+mod series;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    DataType, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -20,6 +22,7 @@ pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::{ARRAY_OF_ROWS, PLAIN};
 use crate::type_planner::sql_type_of_ast;
 
 /// Makes a query ready. With `distinct_names` every column that could collide with another one gets a marked name;
@@ -27,6 +30,7 @@ use crate::type_planner::sql_type_of_ast;
 ///
 /// Returns the types its text gives to parameters: `$1::int`, `LIMIT $1`.
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
+    fill_exists(query);
     refuse::query(query)?;
     names::query(query, distinct_names);
     let mut rewriter = Rewriter::new(context);
@@ -39,6 +43,25 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
         ControlFlow::Continue(()) => Ok(rewriter.parameters),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// `exists (select from t)` counts rows, which need no columns.
+fn fill_exists(query: &mut Query) {
+    struct Fill;
+    impl VisitorMut for Fill {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Exists { subquery, .. } = expression
+                && let SetExpr::Select(select) = subquery.body.as_mut()
+                && select.projection.is_empty()
+            {
+                let one = Expr::Value(Value::Number("1".to_string(), false).into());
+                select.projection.push(SelectItem::UnnamedExpr(one));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Fill);
 }
 
 /// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
@@ -136,6 +159,7 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        plain_values(&mut query.body);
         if let Some(fetch) = query.fetch.take()
             && let Err(error) = fetch_to_limit(query, fetch)
         {
@@ -151,6 +175,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Some(Distinct::On(keys)) = &mut select.distinct
+            && let Err(error) = resolve_ordinals(keys, &select.projection)
+        {
+            return ControlFlow::Break(error);
+        }
         for item in &mut select.projection {
             if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
                 && let Ok(parts) = crate::resolve::parts(name)
@@ -163,7 +192,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        name_function_columns(factor);
+        series::table_function(factor);
         if let TableFactor::Table {
             name,
             args: args @ Some(_),
@@ -190,6 +219,13 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Function(function) => {
                 if let Err(error) = self.function(function) {
                     return ControlFlow::Break(error);
+                }
+                // `array(select …)`
+                if let FunctionArguments::Subquery(query) = &mut function.args
+                    && crate::resolve::shown(&function.name) == "array"
+                {
+                    let rows = Expr::Subquery(query.clone());
+                    *expression = call(ARRAY_OF_ROWS, vec![rows]);
                 }
             }
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => self.unqualified(parts),
@@ -291,6 +327,42 @@ fn taken(expression: &mut Expr) -> Expr {
     std::mem::replace(expression, Expr::Value(Value::Null.into()))
 }
 
+/// `distinct on (1)` is about the first column of the output.
+fn resolve_ordinals(keys: &mut [Expr], projection: &[SelectItem]) -> Result<()> {
+    for key in keys {
+        let Expr::Value(value) = &*key else { continue };
+        let Value::Number(digits, _) = &value.value else {
+            continue;
+        };
+        let index = digits.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        match index.and_then(|index| projection.get(index)) {
+            Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => *key = expr.clone(),
+            Some(_) => {
+                return Err(Error::unsupported(
+                    "a position behind * in DISTINCT ON is not supported",
+                ));
+            }
+            None => {
+                let message = format!("SELECT DISTINCT ON position {digits} is not in select list");
+                return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `values (a), (1)` with columns of the query around: the rows' types are to be of one kind, and a table's column brings the id
+/// of its field along.
+fn plain_values(body: &mut SetExpr) {
+    let SetExpr::Values(values) = body else { return };
+    let column = |cell: &Expr| matches!(cell, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    for row in &mut values.rows {
+        for cell in row.content.iter_mut().filter(|cell| column(cell)) {
+            *cell = call(PLAIN, vec![cell.clone()]);
+        }
+    }
+}
+
 /// Functions that are called without parentheses.
 const KEYWORD_FUNCTIONS: &[&str] = &[
     "current_schema",
@@ -333,35 +405,6 @@ impl VisitorMut for Tables<'_> {
             });
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// The one column of `generate_series(…)` and `unnest(…)` goes by the alias, else by the function's name.
-fn name_function_columns(factor: &mut TableFactor) {
-    let (alias, function) = match factor {
-        TableFactor::Table {
-            name,
-            alias,
-            args: Some(_),
-            ..
-        } => (alias, crate::resolve::shown(name)),
-        TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => (alias, "unnest".to_string()),
-        _ => return,
-    };
-    if !matches!(function.as_str(), "generate_series" | "range" | "unnest") {
-        return;
-    }
-    let alias = alias.get_or_insert_with(|| TableAlias {
-        explicit: true,
-        name: Ident::new(function),
-        columns: Vec::new(),
-        at: None,
-    });
-    if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef {
-            name: alias.name.clone(),
-            data_type: None,
-        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
-//! Order: sums of dates and intervals first, because their types decide what is coerced; operators DataFusion has no
+//! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
+//! are coerced like any other; sums of dates and intervals next, because their types decide what is coerced; operators DataFusion has no
 //! coercion for next; then DataFusion's analyzer, whose type coercion puts casts in; then ours, which makes all casts and
 //! all arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
 
@@ -10,6 +11,9 @@ mod characters;
 mod dates;
 mod intervals;
 mod literals;
+mod recursion;
+mod set_operations;
+mod subqueries;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult};
@@ -22,6 +26,9 @@ use crate::context::PlanContext;
 /// Settles the types of a plan.
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let state = &context.session;
+    let plan = recursion::same_columns(plan)?;
+    let plan = set_operations::count_duplicates(plan)?;
+    let plan = subqueries::join(plan)?;
     let plan = literals::fold(plan)?;
     let plan = dates::keep_time(plan)?;
     let plan = intervals::by_length(context, plan)?;

@@ -290,7 +290,14 @@ fn by_wording(message: &str) -> Error {
     {
         return undefined_function(name);
     }
+    if let Some(error) = of_select(line) {
+        return error;
+    }
     if let Some(name) = between(line, "Invalid function '", "'") {
+        if WINDOW_ONLY.contains(&name.as_str()) {
+            let message = format!("window function {name} requires an OVER clause");
+            return Error::new(ErrorKind::WrongObjectType, message);
+        }
         return undefined_function(&name);
     }
     if let Some(name) = between(line, "table function '", "' not found") {
@@ -390,6 +397,107 @@ fn by_wording(message: &str) -> Error {
         return Error::unsupported(lower_first(line));
     }
     Error::new(ErrorKind::SyntaxError, lower_first(line))
+}
+
+/// Functions that are nothing without OVER.
+const WINDOW_ONLY: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+];
+
+/// Mistakes in the shape of a SELECT.
+fn of_select(line: &str) -> Option<Error> {
+    let has = |part: &str| line.contains(part);
+    let made = |kind, message: String| Some(Error::new(kind, message));
+    if let Some(position) = between(line, "Order by column out of bounds, specified: ", ",") {
+        let message = format!("ORDER BY position {position} is not in select list");
+        return made(ErrorKind::InvalidColumnReference, message);
+    }
+    if let Some(position) = between(line, "Cannot find column with position ", " in SELECT clause") {
+        let message = format!("GROUP BY position {position} is not in select list");
+        return made(ErrorKind::InvalidColumnReference, message);
+    }
+    if has("SELECT DISTINCT ON expressions must match initial ORDER BY expressions") {
+        return made(ErrorKind::InvalidColumnReference, line.to_string());
+    }
+    if has("LIMIT must be >= 0") {
+        return made(
+            ErrorKind::InvalidRowCountInLimit,
+            "LIMIT must not be negative".to_string(),
+        );
+    }
+    if has("OFFSET must be >=0") || has("OFFSET must be >= 0") {
+        return made(
+            ErrorKind::InvalidRowCountInOffset,
+            "OFFSET must not be negative".to_string(),
+        );
+    }
+    if has("Inconsistent data length across values list") {
+        return made(
+            ErrorKind::SyntaxError,
+            "VALUES lists must all be the same length".to_string(),
+        );
+    }
+    if has("The subquery should only return one column") {
+        return made(
+            ErrorKind::SyntaxError,
+            "subquery must return only one column".to_string(),
+        );
+    }
+    if let Some(name) = between(line, "WITH query name \"", "\" specified more than once") {
+        let message = format!("WITH query name \"{name}\" specified more than once");
+        return made(ErrorKind::DuplicateAlias, message);
+    }
+    if line.to_lowercase().contains("step cannot be zero") {
+        return made(
+            ErrorKind::InvalidParameterValue,
+            "step size cannot equal zero".to_string(),
+        );
+    }
+    if let Some(ty) = between(line, "Unary operator 'NOT' requires a boolean expression, got ", "\n").or_else(|| {
+        line.split_once("'NOT' requires a boolean expression, got ")
+            .map(|(_, ty)| ty.to_string())
+    }) {
+        let message = format!("argument of NOT must be type boolean, not type {}", sql_name(&ty));
+        return made(ErrorKind::DatatypeMismatch, message);
+    }
+    if has("Aggregate functions are not allowed in the WHERE clause") {
+        let message = "aggregate functions are not allowed in WHERE";
+        return made(ErrorKind::GroupingError, message.to_string());
+    }
+    if has("Aggregate function calls cannot be nested") {
+        return made(
+            ErrorKind::GroupingError,
+            "aggregate function calls cannot be nested".to_string(),
+        );
+    }
+    if let Some(condition) = between(
+        line,
+        "HAVING clause references: ",
+        " must appear in the GROUP BY clause",
+    ) && let Some(column) = first_column(&condition)
+    {
+        let message =
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        return made(ErrorKind::GroupingError, message);
+    }
+    None
+}
+
+/// The first word of an expression's text that is a column: `t.a` of `t.a > Int64(1)`.
+fn first_column(expression: &str) -> Option<String> {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let start = expression.find(|c: char| c.is_alphabetic() || c == '_')?;
+    let rest = &expression[start..];
+    let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
+    let literal = rest[end..].starts_with('(');
+    (!literal).then(|| rest[..end].to_string())
 }
 
 /// `function f does not exist`

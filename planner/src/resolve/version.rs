@@ -141,7 +141,23 @@ pub(crate) async fn spec_of(scope: &Scope<'_>, version: &TableVersion) -> Result
 
 /// Whether it is a number that [`take`] left.
 pub(crate) fn is_taken(version: &TableVersion) -> bool {
-    matches!(version, TableVersion::VersionAsOf(Expr::Identifier(ident)) if number(ident).is_some())
+    taken(version).is_some()
+}
+
+/// The name of the relation that stands for a clause [`take`] took.
+pub(crate) fn relation_of(version: &TableVersion) -> Option<ObjectName> {
+    taken(version).map(relation)
+}
+
+fn taken(version: &TableVersion) -> Option<usize> {
+    match version {
+        TableVersion::VersionAsOf(Expr::Identifier(ident)) => ident.value.strip_prefix(MARK)?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn relation(number: usize) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', marker(number)))])
 }
 
 /// The types the clauses give to parameters.
@@ -176,10 +192,10 @@ pub(crate) fn name(query: &mut Query) -> Vec<(usize, ObjectName)> {
                 version: version @ Some(_),
                 ..
             } = factor
-                && let Some(TableVersion::VersionAsOf(Expr::Identifier(ident))) = version.take()
-                && let Some(number) = number(&ident)
+                && let Some(version) = version.take()
+                && let Some(number) = taken(&version)
             {
-                let marked = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', marker(number)))]);
+                let marked = relation(number);
                 let table = std::mem::replace(name, marked);
                 if let (None, Some(last)) = (&alias, table.0.last().and_then(ObjectNamePart::as_ident)) {
                     *alias = Some(TableAlias {
@@ -202,10 +218,6 @@ pub(crate) fn name(query: &mut Query) -> Vec<(usize, ObjectName)> {
 
 fn marker(number: usize) -> String {
     format!("{MARK}{number}")
-}
-
-fn number(ident: &Ident) -> Option<usize> {
-    ident.value.strip_prefix(MARK)?.parse().ok()
 }
 
 /// Loads the older states a query asks for.

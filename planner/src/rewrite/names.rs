@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TrimWhereField, Visit,
-    VisitMut, Visitor, VisitorMut,
+    AccessExpr, DataType, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::resolve::fold;
@@ -37,8 +37,31 @@ pub(super) fn query(query: &mut Query, distinct_names: bool) {
             body(&mut query.body, order_by.as_ref(), self.distinct_names);
             ControlFlow::Continue(())
         }
+        // A column of the query around has its own name there, which DataFusion does not see.
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Derived {
+                lateral: true,
+                subquery,
+                ..
+            } = factor
+                && let SetExpr::Select(select) = subquery.body.as_mut()
+            {
+                name_columns(&mut select.projection);
+            }
+            ControlFlow::Continue(())
+        }
     }
     let _ = query.visit(&mut Names { distinct_names });
+}
+
+fn name_columns(projection: &mut [SelectItem]) {
+    for item in projection {
+        if let SelectItem::UnnamedExpr(expression @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) = item {
+            let alias = Ident::with_quote('"', output_name(expression));
+            let expr = expression.clone();
+            *item = SelectItem::ExprWithAlias { expr, alias };
+        }
+    }
 }
 
 fn body(body: &mut SetExpr, order_by: Option<&OrderBy>, distinct_names: bool) {
@@ -171,7 +194,7 @@ fn named(expression: &Expr) -> Option<(String, bool)> {
         }),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Array(_) => strong("array"),
-        Expr::Exists { .. } => strong("exists"),
+        Expr::Exists { negated: false, .. } => strong("exists"),
         Expr::Tuple(_) => strong("row"),
         Expr::Subquery(query) => first_column(&query.body),
         _ => None,

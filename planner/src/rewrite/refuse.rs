@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
 
+use super::series::can_count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
 
@@ -201,7 +202,7 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
                     version.as_ref().is_some_and(|version| !is_taken(version)),
                     "a version of a table",
                 ),
-                (*with_ordinality, "WITH ORDINALITY"),
+                (*with_ordinality && !can_count(factor), "WITH ORDINALITY"),
                 (!partitions.is_empty(), "PARTITION in FROM"),
                 (json_path.is_some(), "a JSON path in FROM"),
                 (sample.is_some(), "TABLESAMPLE"),
@@ -222,19 +223,14 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
             }
             alias.as_ref().map_or(Ok(()), check_alias)
         }
-        TableFactor::UNNEST {
-            alias,
-            with_offset,
-            with_ordinality,
-            ..
-        } => {
-            refuse(&[(*with_offset, "WITH OFFSET"), (*with_ordinality, "WITH ORDINALITY")])?;
+        TableFactor::UNNEST { alias, with_offset, .. } => {
+            refuse(&[(*with_offset, "WITH OFFSET")])?;
             alias.as_ref().map_or(Ok(()), check_alias)
         }
         TableFactor::Function {
             alias, with_ordinality, ..
         } => {
-            refuse(&[(*with_ordinality, "WITH ORDINALITY")])?;
+            refuse(&[(*with_ordinality && !can_count(factor), "WITH ORDINALITY")])?;
             alias.as_ref().map_or(Ok(()), check_alias)
         }
         TableFactor::TableFunction { .. } => refuse(&[(true, "TABLE (…) in FROM")]),

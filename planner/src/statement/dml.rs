@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Ident, Insert, Query, SetExpr, TableObject, TableWithJoins};
+use datafusion::sql::sqlparser::parser::Parser;
 use staffa_catalog::{Column, ColumnDefault, SqlType, Table};
 
 use crate::context::PlanContext;
@@ -95,7 +96,8 @@ async fn source(
     };
     let body = &with_default_values(table, targets, body)?;
     let declared = declared_by_columns(table, targets, body, declared);
-    let source = query::plan(scope, body, &declared).await?;
+    let typed = typed_by_columns(table, targets, body);
+    let source = query::plan(scope, typed.as_deref().unwrap_or(body), &declared).await?;
     assigned(
         scope.context,
         table,
@@ -273,6 +275,57 @@ fn declared_by_columns(
         }
     }
     types
+}
+
+/// VALUES with every value of a column cast to the column's type, where strings and others stand together: PostgreSQL
+/// gives each value its type from the column, not from the other rows.
+fn typed_by_columns(table: &Table, targets: &[usize], body: &Query) -> Option<Box<Query>> {
+    let SetExpr::Values(values) = body.body.as_ref() else {
+        return None;
+    };
+    let is_string = |value: &ast::Expr| matches!(value, ast::Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedString(_)));
+    let is_null = |value: &ast::Expr| matches!(value, ast::Expr::Value(value) if value.value == ast::Value::Null);
+    let mixed: Vec<(usize, ast::DataType)> = targets
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| {
+            let cells = || values.rows.iter().filter_map(|row| row.content.get(*index));
+            cells().any(is_string) && cells().any(|cell| !is_string(cell) && !is_null(cell))
+        })
+        .filter_map(|(index, target)| Some((index, cast_type(&table.schema().columns[*target].ty)?)))
+        .collect();
+    if mixed.is_empty() {
+        return None;
+    }
+    let mut typed = Box::new(body.clone());
+    if let SetExpr::Values(values) = typed.body.as_mut() {
+        for row in &mut values.rows {
+            for (index, data_type) in &mixed {
+                if let Some(cell) = row.content.get_mut(*index) {
+                    *cell = ast::Expr::Cast {
+                        kind: ast::CastKind::Cast,
+                        expr: Box::new(cell.clone()),
+                        data_type: data_type.clone(),
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
+        }
+    }
+    Some(typed)
+}
+
+/// The name of a type without its modifiers, whose meaning on storing is another than in a cast.
+fn cast_type(ty: &SqlType) -> Option<ast::DataType> {
+    let name = match ty {
+        SqlType::Varchar(_) | SqlType::Char(_) => "text".to_string(),
+        SqlType::Numeric { .. } => "numeric".to_string(),
+        SqlType::Struct(_) | SqlType::Unknown => return None,
+        other => other.to_string(),
+    };
+    let mut parser = Parser::new(&crate::parse::DIALECT).try_with_sql(&name).ok()?;
+    parser.parse_data_type().ok()
 }
 
 /// Orders and casts the source's columns for the table.

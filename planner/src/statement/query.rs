@@ -6,7 +6,7 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
@@ -96,27 +96,34 @@ pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlTy
 
 /// The plan before analysis.
 pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
-    let mut first = query.clone();
-    let asked = version::take(&mut first)?;
-    let functions = function::take(&mut first)?;
-    rewrite::query(scope.context, &mut first, false)?;
-    let versions = version::name(&mut first);
+    let mut query = query;
+    let asked = version::take(&mut query)?;
+    let functions = function::take(&mut query)?;
+    let (mut first, versions) = rewritten(scope, &query, false)?;
     let mut relations = load(scope, &first).await?;
     version::load(scope, &asked, &versions, &mut relations).await?;
     function::load(scope, functions, &mut relations).await?;
+    if rewrite::joins::any(&query) {
+        rewrite::joins::query(&mut query, &|name| relations.columns(name))?;
+        first = rewritten(scope, &query, false)?.0;
+    }
     let provider = Provider::new(scope.context, relations);
     let outcome = match to_plan(scope.context, &provider, first, parameters) {
         Err(error) if is_name_collision(&error) => {
-            let mut second = query.clone();
-            version::take(&mut second)?;
-            function::take(&mut second)?;
-            rewrite::query(scope.context, &mut second, true)?;
-            version::name(&mut second);
+            let (second, _) = rewritten(scope, &query, true)?;
             to_plan(scope.context, &provider, second, parameters).map_err(|_| error)
         }
         outcome => outcome,
     };
     outcome.map_err(|error| located(Error::from_planning(error, scope.text), &query, scope.text))
+}
+
+/// A copy made ready for DataFusion, and the older states of tables it reads. `unique`: every output column gets a name of its own.
+fn rewritten(scope: &Scope<'_>, query: &Query, unique: bool) -> Result<(Query, Vec<(usize, ObjectName)>)> {
+    let mut query = query.clone();
+    rewrite::query(scope.context, &mut query, unique)?;
+    let versions = version::name(&mut query);
+    Ok((query, versions))
 }
 
 /// A query over given relations only, analysed.
@@ -159,7 +166,10 @@ fn is_name_collision(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::SchemaError(inner, _) => matches!(
             inner.as_ref(),
-            SchemaError::DuplicateUnqualifiedField { .. } | SchemaError::DuplicateQualifiedField { .. }
+            SchemaError::DuplicateUnqualifiedField { .. }
+                | SchemaError::DuplicateQualifiedField { .. }
+                // `coalesce(l.id, r.id) as id, l.id`
+                | SchemaError::AmbiguousReference { .. }
         ),
         DataFusionError::Plan(message) => message.contains("require unique expression names"),
         _ => false,

@@ -74,6 +74,8 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::DuplicateSchema => "42P06",
         ErrorKind::DuplicateTable => "42P07",
         ErrorKind::InvalidColumnReference => "42P10",
+        ErrorKind::InvalidRowCountInLimit => "2201W",
+        ErrorKind::InvalidRowCountInOffset => "2201X",
         ErrorKind::InvalidTableDefinition => "42P16",
         ErrorKind::InvalidObjectDefinition => "42P17",
         ErrorKind::IndeterminateDatatype => "42P18",

@@ -1,0 +1,195 @@
+//! Functions that stand for parts of subqueries; no one calls them by name.
+
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::common::cast::{as_boolean_array, as_int64_array};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::{Error, ErrorKind};
+use crate::types::FIELD_ID_KEY;
+
+/// What `array(select …)` is called between the syntax tree and the plan.
+pub(crate) const ARRAY_OF_ROWS: &str = "staffa_array";
+
+pub(crate) fn is_array_of_rows(function: &ScalarFunction) -> bool {
+    function.func.name() == ARRAY_OF_ROWS
+}
+
+/// The value of a subquery of so many rows.
+///
+/// Errors when evaluated: more than one row (21000).
+pub(crate) fn single_row(value: Expr, rows: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction {
+        func: Arc::new(ScalarUDF::from(SingleRow {
+            // Volatile, that it is evaluated even where its value is not used, and for every row.
+            signature: Signature::any(2, Volatility::Volatile),
+        })),
+        args: vec![value, rows],
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SingleRow {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for SingleRow {
+    fn name(&self) -> &str {
+        "staffa_single_row"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let field = args.arg_fields[0].as_ref().clone();
+        Ok(Arc::new(field.with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let rows = args.args[1].to_array(args.number_rows)?;
+        let rows = as_int64_array(&rows)?;
+        if rows.iter().flatten().any(|rows| rows > 1) {
+            let message = "more than one row returned by a subquery used as an expression";
+            return Err(Error::new(ErrorKind::CardinalityViolation, message).into());
+        }
+        Ok(args.args[0].clone())
+    }
+}
+
+/// True where the first condition is; else unknown where the second one is; else false.
+///
+/// Not a CASE, which the optimiser would turn into ANDs and ORs that grow without end under further ones.
+pub(crate) fn decided(yes: Expr, unknown: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction {
+        func: Arc::new(ScalarUDF::from(Decided {
+            signature: Signature::any(2, Volatility::Immutable),
+        })),
+        args: vec![yes, unknown],
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Decided {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Decided {
+    fn name(&self) -> &str {
+        "staffa_decided"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let (yes, unknown) = (as_boolean_array(&arrays[0])?, as_boolean_array(&arrays[1])?);
+        let decided: BooleanArray = yes
+            .iter()
+            .zip(unknown.iter())
+            .map(|(yes, unknown)| match (yes, unknown) {
+                (Some(true), _) => Some(true),
+                (_, Some(true)) => None,
+                _ => Some(false),
+            })
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(decided)))
+    }
+}
+
+/// Holds the place of `array(select …)` until its rows are aggregated (`rules/subqueries.rs`).
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct ArrayOfRows {
+    signature: Signature,
+}
+
+impl ArrayOfRows {
+    pub(super) fn new() -> Self {
+        Self {
+            signature: Signature::any(1, Volatility::Volatile),
+        }
+    }
+}
+
+impl ScalarUDFImpl for ArrayOfRows {
+    fn name(&self) -> &str {
+        ARRAY_OF_ROWS
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::new_list(types[0].clone(), true))
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Err(Error::unsupported("ARRAY(SELECT …) is not supported here").into())
+    }
+}
+
+pub(crate) const PLAIN: &str = "staffa_plain";
+
+/// The value without the field id by which a table's column is found in its files.
+pub(crate) fn plain(value: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction {
+        func: Arc::new(ScalarUDF::from(Plain::new())),
+        args: vec![value],
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Plain {
+    signature: Signature,
+}
+
+impl Plain {
+    pub(super) fn new() -> Self {
+        Self {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Plain {
+    fn name(&self) -> &str {
+        PLAIN
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let field = args.arg_fields[0].as_ref().clone();
+        let mut metadata = field.metadata().clone();
+        metadata.remove(FIELD_ID_KEY);
+        Ok(Arc::new(field.with_name(self.name()).with_metadata(metadata)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Ok(args.args[0].clone())
+    }
+}

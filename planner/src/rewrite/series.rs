@@ -1,0 +1,120 @@
+//! `unnest` and `generate_series` in FROM.
+//!
+//! | before | after |
+//! |---|---|
+//! | `generate_series(1, 3) i` | `generate_series(1, 3) as i (i)` |
+//! | `generate_series(t.a, now(), '1 day') d` | `unnest(staffa_series(t.a, now(), '1 day')) as d (d)` |
+//! | `unnest(x, y) with ordinality as t (a, b, n)` | `unnest(x, y, staffa_ordinals(x, y)) as t (a, b, n)` |
+//!
+//! Between integer literals it stays DataFusion's table function, which does not hold all values in memory.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
+};
+
+use super::call;
+use crate::function::{ORDINALS, SERIES};
+use crate::resolve::shown;
+
+/// Whether WITH ORDINALITY after this function is understood.
+pub(super) fn can_count(factor: &TableFactor) -> bool {
+    match factor {
+        TableFactor::Table { name, args, .. } => args.is_some() && shown(name) == "generate_series",
+        TableFactor::Function { name, .. } => matches!(shown(name).as_str(), "generate_series" | "unnest"),
+        TableFactor::UNNEST { .. } => true,
+        _ => false,
+    }
+}
+
+pub(super) fn table_function(factor: &mut TableFactor) {
+    let (function, arguments, ordinality, alias) = match &*factor {
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            with_ordinality,
+            alias,
+            ..
+        } => (shown(name), plain(&args.args), *with_ordinality, alias.clone()),
+        TableFactor::Function {
+            name,
+            args,
+            with_ordinality,
+            alias,
+            ..
+        } => (shown(name), plain(args), *with_ordinality, alias.clone()),
+        TableFactor::UNNEST {
+            array_exprs,
+            with_ordinality,
+            alias,
+            ..
+        } => (
+            "unnest".to_string(),
+            Some(array_exprs.clone()),
+            *with_ordinality,
+            alias.clone(),
+        ),
+        _ => return,
+    };
+    let Some(arguments) = arguments else {
+        return;
+    };
+    let mut arrays = match function.as_str() {
+        "generate_series" | "range" if !ordinality && arguments.iter().all(is_integer) => {
+            if let TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } = factor {
+                name_columns(alias, &function, 1, false);
+            }
+            return;
+        }
+        "generate_series" => vec![call(SERIES, arguments)],
+        "unnest" => arguments,
+        _ => return,
+    };
+    let mut alias = alias;
+    name_columns(&mut alias, &function, arrays.len(), ordinality);
+    if ordinality {
+        arrays.push(call(ORDINALS, arrays.clone()));
+    }
+    *factor = TableFactor::UNNEST {
+        alias,
+        array_exprs: arrays,
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    };
+}
+
+/// A function's one column goes by the alias, else by the function's name; the numbers are called `ordinality`.
+fn name_columns(alias: &mut Option<TableAlias>, function: &str, width: usize, ordinality: bool) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new(function),
+        columns: Vec::new(),
+        at: None,
+    });
+    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
+    if width == 1 && alias.columns.is_empty() {
+        alias.columns.push(column(alias.name.clone()));
+    }
+    if ordinality && alias.columns.len() == width {
+        alias.columns.push(column(Ident::new("ordinality")));
+    }
+}
+
+fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
+    let plain = arguments.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+        _ => None,
+    });
+    plain.collect()
+}
+
+fn is_integer(argument: &Expr) -> bool {
+    match argument {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        } => is_integer(expr),
+        _ => false,
+    }
+}

@@ -1,0 +1,669 @@
+//! Subqueries that DataFusion has no plan for, or a wrong one, as joins.
+//!
+//! | what | becomes |
+//! |---|---|
+//! | `x > all (q)`, `x <> any (q)` … | comparisons with `q`'s least or greatest value and its counts (`compare.rs`) |
+//! | `from t, lateral (q)` | a projection over `t` where `q` goes row by row, else a join with `q` computed for all rows of `t` at once (`push.rs`) |
+//! | `exists (q)`, `x in (q)` in a select list, ORDER BY, an aggregate's argument, under NOT or CASE | a join that marks the rows |
+//! | `(select …)` that reads outer columns otherwise than by an equality below an aggregate | an outer join, with a check that there is one row |
+//! | `array(q)` | a subquery with `array_agg` in `q`'s order |
+//!
+//! Must not fire where DataFusion does well: subqueries that read nothing outside, a condition of WHERE that is EXISTS or IN
+//! with plain filters on outer columns, `(select max(x) from t where t.k = outer.k)`. Its joins for these are better than ours.
+//!
+//! Runs first, on the plan as it was written: all types are settled after it.
+
+mod compare;
+mod push;
+mod scope;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DataFusionError, ExprSchema, JoinType, NullEquality, Result as DataFusionResult};
+use datafusion::functions_aggregate::expr_fn::{array_agg, count, first_value};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::logical_plan::Projection;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
+};
+use datafusion::scalar::ScalarValue;
+
+use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
+use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
+use crate::error::Error;
+use crate::function::{decided, is_array_of_rows, single_row};
+
+/// Makes joins of the subqueries named above.
+pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let mut any = false;
+    plan.apply_with_subqueries(|node| {
+        let lateral = matches!(node, LogicalPlan::Subquery(_));
+        node.apply_expressions(|expression| {
+            any |= expression.exists(|inner| Ok(subquery_of(inner).is_some()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        any |= lateral;
+        Ok(if any {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })?;
+    if !any {
+        return Ok(plan);
+    }
+    let mut subqueries = Subqueries::default();
+    plan.transform_down_with_subqueries(|node| subqueries.node(node)).data()
+}
+
+fn unsupported() -> DataFusionError {
+    Error::unsupported("this kind of correlated subquery is not supported")
+        .with_hint("Write it as a join, or aggregate in the subquery.")
+        .into()
+}
+
+#[derive(Default)]
+struct Subqueries {
+    names: usize,
+}
+
+/// A node's input with what its subqueries need joined to it.
+struct Joined {
+    /// The input without that: what subqueries read is in it.
+    base: LogicalPlan,
+    plan: LogicalPlan,
+}
+
+impl Joined {
+    fn of(input: LogicalPlan) -> Self {
+        Self {
+            base: input.clone(),
+            plan: input,
+        }
+    }
+
+    /// Puts a value into a column of its own.
+    fn add(&mut self, value: Expr, name: &str) -> DataFusionResult<()> {
+        let with = |plan: &LogicalPlan| {
+            let columns = plan.schema().columns().into_iter().map(Expr::Column);
+            let columns: Vec<Expr> = columns.chain([value.clone().alias(name)]).collect();
+            LogicalPlanBuilder::from(plan.clone()).project(columns)?.build()
+        };
+        self.plan = with(&self.plan)?;
+        let own = value
+            .column_refs()
+            .iter()
+            .all(|column| self.base.schema().has_column(column));
+        self.base = if own { with(&self.base)? } else { self.plan.clone() };
+        Ok(())
+    }
+}
+
+impl Subqueries {
+    /// A name no query can hold and no other column here has.
+    fn fresh(&mut self, what: &str) -> String {
+        self.names += 1;
+        format!("{}{what}{}", crate::rewrite::MARKER, self.names)
+    }
+
+    fn node(&mut self, node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+        if let LogicalPlan::Join(join) = &node
+            && let Some(joined) = self.lateral(join)?
+        {
+            return Ok(Transformed::yes(joined));
+        }
+        let node = self.without_comparisons(node)?;
+        if !self.has_ours(&node.data)? {
+            return Ok(node);
+        }
+        self.extracted(node.data).map(Transformed::yes)
+    }
+
+    /// `> ALL` and its like, and `array(…)`, as plainer subqueries.
+    fn without_comparisons(&mut self, node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expression| {
+            let name = names.save(&expression);
+            let rewritten = expression.transform_down(|inner| match inner {
+                Expr::SetComparison(comparison) => Ok(Transformed::yes(compare::plain(comparison)?)),
+                Expr::ScalarFunction(function) if is_array_of_rows(&function) => match function.args.as_slice() {
+                    [Expr::ScalarSubquery(rows)] => Ok(Transformed::yes(array_of(rows)?)),
+                    _ => Err(unsupported()),
+                },
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
+        })
+    }
+
+    fn has_ours(&self, node: &LogicalPlan) -> DataFusionResult<bool> {
+        let mut ours = false;
+        node.apply_expressions(|expression| {
+            ours |= match node {
+                LogicalPlan::Filter(_) => !good_condition(expression)?,
+                _ => expression.exists(is_ours)?,
+            };
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(ours)
+    }
+
+    /// The node with its subqueries' values in columns of its input.
+    fn extracted(&mut self, node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        // A condition of an inner join is one above it.
+        if let LogicalPlan::Join(mut join) = node {
+            let (JoinType::Inner, Some(filter)) = (join.join_type, join.filter.take()) else {
+                return Err(unsupported());
+            };
+            let filter = Filter::try_new(filter, Arc::new(LogicalPlan::Join(join)))?;
+            return self.extracted(LogicalPlan::Filter(filter));
+        }
+        let [input] = node.inputs()[..] else {
+            return Err(unsupported());
+        };
+        let mut joined = Joined::of(input.clone());
+        let schema = Arc::clone(node.schema());
+        let names = NamePreserver::new(&node);
+        let mut expressions = Vec::new();
+        for expression in node.expressions() {
+            let name = names.save(&expression);
+            let rewritten = match &node {
+                LogicalPlan::Filter(_) => self.condition(expression, false, &mut joined)?,
+                _ => self.replaced(expression, &mut joined)?,
+            };
+            expressions.push(name.restore(rewritten));
+        }
+        let passes_on = matches!(
+            node,
+            LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_)
+        );
+        let plan = node.with_new_exprs(expressions, vec![joined.plan])?;
+        if passes_on {
+            let columns = schema.columns().into_iter().map(Expr::Column).collect();
+            return Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?));
+        }
+        Ok(plan)
+    }
+
+    /// A condition of WHERE: what DataFusion joins well stays. It must be the same that `has_ours` finds good: a node with
+    /// nothing taken out of it would come here again without end.
+    fn condition(&mut self, expression: Expr, under_or: bool, joined: &mut Joined) -> DataFusionResult<Expr> {
+        if let Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::And | Operator::Or),
+            right,
+        }) = expression
+        {
+            let under_or = under_or || op == Operator::Or;
+            return Ok(Expr::BinaryExpr(BinaryExpr {
+                left: Box::new(self.condition(*left, under_or, joined)?),
+                op,
+                right: Box::new(self.condition(*right, under_or, joined)?),
+            }));
+        }
+        let good = match under_or {
+            true => good_under_or(&expression)?,
+            false => good_condition(&expression)?,
+        };
+        if good {
+            return Ok(expression);
+        }
+        self.replaced(expression, joined)
+    }
+
+    fn replaced(&mut self, expression: Expr, joined: &mut Joined) -> DataFusionResult<Expr> {
+        expression
+            .transform_down(|inner| {
+                if !is_ours(&inner)? {
+                    return Ok(Transformed::no(inner));
+                }
+                let value = match inner {
+                    Expr::Exists(Exists { subquery, negated }) => {
+                        let found = self.exists(&subquery.subquery, joined)?;
+                        if negated { !found } else { found }
+                    }
+                    Expr::InSubquery(InSubquery {
+                        expr,
+                        subquery,
+                        negated,
+                    }) => {
+                        let expr = self.replaced(*expr, joined)?;
+                        self.is_in(expr, &subquery.subquery, negated, joined)?
+                    }
+                    Expr::ScalarSubquery(subquery) => self.scalar(&subquery.subquery, joined)?,
+                    _ => return Err(unsupported()),
+                };
+                Ok(Transformed::new(value, true, TreeNodeRecursion::Jump))
+            })
+            .data()
+    }
+
+    /// Whether a subquery has rows, as a column of the joined plan.
+    fn exists(&mut self, query: &LogicalPlan, joined: &mut Joined) -> DataFusionResult<Expr> {
+        let reads = free(query)?;
+        if reads.is_empty() {
+            return any_row(query.clone());
+        }
+        if let Some((conditions, rest)) = filters_of(query)? {
+            return self.marked(conditions, rest, joined);
+        }
+        let carrier = self.carrier(&joined.base, &reads)?;
+        let found = self.push(query, &carrier)?;
+        let mark = self.fresh("found");
+        let keys: Vec<Expr> = carrier.key_columns().collect();
+        let found = LogicalPlanBuilder::from(found)
+            .project(keys)?
+            .distinct()?
+            .project(carrier.key_columns().chain([lit(true).alias(&mark)]))?
+            .build()?;
+        self.looked_up(joined, &carrier, found)?;
+        Ok(Expr::Column(Column::from_name(mark)).is_not_null())
+    }
+
+    /// A join that adds to every row whether one of `rest` fulfils the conditions with it.
+    fn marked(&mut self, conditions: Vec<Expr>, rest: LogicalPlan, joined: &mut Joined) -> DataFusionResult<Expr> {
+        // Other names: the query within may use those of the query around.
+        let alias = self.fresh("q");
+        let mut named = Vec::new();
+        let mut places = Vec::new();
+        for column in rest.schema().columns() {
+            let name = self.fresh("c");
+            named.push(Expr::Column(column.clone()).alias(&name));
+            places.push((column, Column::new(Some(alias.as_str()), name)));
+        }
+        let right = LogicalPlanBuilder::from(rest)
+            .project(named)?
+            .alias(alias.as_str())?
+            .build()?;
+        let condition = conjunction(conditions).unwrap_or_else(|| lit(true));
+        let condition = condition
+            .transform_down(|inner| {
+                Ok(match inner {
+                    Expr::Column(column) => match places.iter().find(|(given, _)| *given == column) {
+                        Some((_, place)) => Transformed::yes(Expr::Column(place.clone())),
+                        None => Transformed::no(Expr::Column(column)),
+                    },
+                    Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+                    other => Transformed::no(other),
+                })
+            })
+            .data()?;
+        joined.plan = LogicalPlanBuilder::from(joined.plan.clone())
+            .join_on(right, JoinType::LeftMark, [condition])?
+            .build()?;
+        Ok(Expr::Column(Column::new(Some(alias.as_str()), "mark")))
+    }
+
+    /// `x in (query)`: true where it is found; else unknown where `x` or a value of the query is null; else false.
+    fn is_in(
+        &mut self,
+        value: Expr,
+        query: &LogicalPlan,
+        negated: bool,
+        joined: &mut Joined,
+    ) -> DataFusionResult<Expr> {
+        let name = self.fresh("x");
+        joined.add(value, &name)?;
+        let value = Column::from_name(&name);
+        let field = Arc::clone(joined.plan.schema().field_from_column(&value)?);
+        let outer = Expr::OuterReferenceColumn(field, value.clone());
+        let listed = Expr::Column(Column::from(query.schema().qualified_field(0)));
+        let with = |condition: Expr| LogicalPlanBuilder::from(query.clone()).filter(condition)?.build();
+        let found = self.exists(&with(outer.clone().eq(listed.clone()))?, joined)?;
+        let unknown = if free(query)?.is_empty() {
+            let null_listed = self.exists(&with(listed.is_null())?, joined)?;
+            let any = self.exists(query, joined)?;
+            null_listed.or(Expr::Column(value).is_null().and(any))
+        } else {
+            self.exists(&with(outer.eq(listed).is_null())?, joined)?
+        };
+        let listed = decided(found, unknown);
+        Ok(if negated { !listed } else { listed })
+    }
+
+    /// The one value of a subquery.
+    fn scalar(&mut self, query: &LogicalPlan, joined: &mut Joined) -> DataFusionResult<Expr> {
+        let reads = free(query)?;
+        let carrier = self.carrier(&joined.base, &reads)?;
+        let pushed = self.push(query, &carrier)?;
+        let value = Expr::Column(Column::from(query.schema().qualified_field(0)));
+        let name = self.fresh("v");
+        let keys: Vec<Expr> = carrier.key_columns().collect();
+        if one_row(query) {
+            let found = LogicalPlanBuilder::from(pushed)
+                .project(keys.into_iter().chain([value.alias(&name)]))?
+                .build()?;
+            self.looked_up(joined, &carrier, found)?;
+            return Ok(Expr::Column(Column::from_name(name)));
+        }
+        let rows = self.fresh("rows");
+        let found = LogicalPlanBuilder::from(pushed)
+            .aggregate(
+                keys,
+                [
+                    first_value(value, Vec::new()).alias(&name),
+                    count(lit(1_i64)).alias(&rows),
+                ],
+            )?
+            .build()?;
+        self.looked_up(joined, &carrier, found)?;
+        Ok(single_row(
+            Expr::Column(Column::from_name(name)),
+            Expr::Column(Column::from_name(rows)),
+        ))
+    }
+
+    /// Joins to every row what was found for its key, if anything was.
+    fn looked_up(&mut self, joined: &mut Joined, carrier: &Carrier, found: LogicalPlan) -> DataFusionResult<()> {
+        joined.plan = looked_up(joined.plan.clone(), carrier, found, JoinType::Left, None)?;
+        Ok(())
+    }
+
+    /// The distinct values of those columns of a plan that a subquery reads.
+    fn carrier(&mut self, plan: &LogicalPlan, reads: &HashSet<Column>) -> DataFusionResult<Carrier> {
+        let mut keys = Vec::new();
+        let mut named = Vec::new();
+        let mut floats = false;
+        for column in plan.schema().columns() {
+            // A reference may name a column without its table.
+            for outer in reads.iter().filter(|outer| {
+                **outer == column || outer.relation.is_none() && outer.name == column.name && !reads.contains(&column)
+            }) {
+                let name = self.fresh("k");
+                floats |= plan.schema().field_from_column(&column)?.data_type().is_floating();
+                named.push(Expr::Column(column.clone()).alias(&name));
+                keys.push((outer.clone(), Column::from_name(name)));
+            }
+        }
+        if keys.is_empty() {
+            return Err(unsupported());
+        }
+        if !repeatable(plan, floats)? {
+            return Err(unsupported());
+        }
+        let plan = LogicalPlanBuilder::from(plan.clone())
+            .project(named)?
+            .distinct()?
+            .build()?;
+        Ok(Carrier { plan, keys })
+    }
+
+    /// A join whose right side reads the left one, as one that does not; `None` where DataFusion does it well.
+    fn lateral(&mut self, join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+        let Some(right) = lateral_side(join) else {
+            return Ok(None);
+        };
+        if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+            return Err(unsupported());
+        }
+        let mut reads = free(&right)?;
+        reads.retain(|column| join.left.schema().has_column(column));
+        let on = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+        let condition = conjunction(on.chain(join.filter.clone()));
+        let always = condition.as_ref().is_none_or(|condition| *condition == lit(true));
+        if reads.is_empty() || (always && good_scalar(&right)?) {
+            return Ok(None);
+        }
+        if join.join_type == JoinType::Inner && row_by_row(&right)? {
+            return self.row_by_row(join, &right, condition).map(Some);
+        }
+        let carrier = self.carrier(&join.left, &reads)?;
+        let found = self.push(&right, &carrier)?;
+        let joined = looked_up(join.left.as_ref().clone(), &carrier, found, join.join_type, condition)?;
+        let columns = join.schema.columns().into_iter().map(Expr::Column).collect();
+        Ok(Some(LogicalPlan::Projection(Projection::try_new(
+            columns,
+            Arc::new(joined),
+        )?)))
+    }
+
+    fn row_by_row(
+        &mut self,
+        join: &Join,
+        right: &LogicalPlan,
+        condition: Option<Expr>,
+    ) -> DataFusionResult<LogicalPlan> {
+        let mut keys = Vec::new();
+        let mut named = Vec::new();
+        for column in join.left.schema().columns() {
+            let name = self.fresh("k");
+            named.push(Expr::Column(column.clone()).alias(&name));
+            keys.push((column, Column::from_name(name)));
+        }
+        let plan = LogicalPlanBuilder::from(join.left.as_ref().clone())
+            .project(named)?
+            .build()?;
+        let carrier = Carrier { plan, keys };
+        let pushed = self.push(right, &carrier)?;
+        let left = carrier
+            .keys
+            .iter()
+            .map(|(outer, key)| Expr::Column(key.clone()).alias_qualified(outer.relation.clone(), &outer.name));
+        let right = right.schema().columns().into_iter().map(Expr::Column);
+        let expressions: Vec<Expr> = left.chain(right).collect();
+        let plan = LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(pushed))?);
+        match condition {
+            Some(condition) => LogicalPlanBuilder::from(plan).filter(condition)?.build(),
+            None => Ok(plan),
+        }
+    }
+}
+
+fn looked_up(
+    left: LogicalPlan,
+    carrier: &Carrier,
+    found: LogicalPlan,
+    join_type: JoinType,
+    condition: Option<Expr>,
+) -> DataFusionResult<LogicalPlan> {
+    let (outer, keys): (Vec<Column>, Vec<Column>) = carrier.keys.iter().cloned().unzip();
+    LogicalPlanBuilder::from(left)
+        .join_detailed(found, join_type, (outer, keys), condition, NullEquality::NullEqualsNull)?
+        .build()
+}
+
+/// Whether a query that reads nothing outside has a row.
+fn any_row(query: LogicalPlan) -> DataFusionResult<Expr> {
+    let counted = LogicalPlanBuilder::from(query)
+        .limit(0, Some(1))?
+        .aggregate(Vec::<Expr>::new(), [count(lit(1_i64)).alias("rows")])?
+        .project([Expr::Column(Column::from_name("rows")).gt(lit(0_i64)).alias("found")])?
+        .build()?;
+    Ok(Expr::ScalarSubquery(subquery(counted)))
+}
+
+/// `array(query)`: its values in its order; none is an empty array, not null.
+fn array_of(rows: &Subquery) -> DataFusionResult<Expr> {
+    let query = rows.subquery.as_ref();
+    let column = |plan: &LogicalPlan| Expr::Column(Column::from(plan.schema().qualified_field(0)));
+    // The order is that of a Sort on top, below a projection that drops columns used for sorting alone, or below a Limit.
+    let (input, value, order) = match query {
+        LogicalPlan::Sort(sort) => (sort.input.as_ref(), column(&sort.input), sort.expr.clone()),
+        LogicalPlan::Projection(projection) => match (projection.input.as_ref(), projection.expr.as_slice()) {
+            (LogicalPlan::Sort(sort), [value]) => (sort.input.as_ref(), value.clone().unalias(), sort.expr.clone()),
+            _ => (query, column(query), Vec::new()),
+        },
+        LogicalPlan::Limit(limit) => match limit.input.as_ref() {
+            LogicalPlan::Sort(sort) => (query, column(query), sort.expr.clone()),
+            LogicalPlan::Projection(projection) => match (projection.input.as_ref(), projection.expr.as_slice()) {
+                (LogicalPlan::Sort(sort), [value]) => {
+                    // The limit goes below the projection: the values to sort by are still there.
+                    let mut below = limit.clone();
+                    below.input = Arc::new(LogicalPlan::Sort(sort.clone()));
+                    return aggregated(LogicalPlan::Limit(below), value.clone().unalias(), sort.expr.clone());
+                }
+                _ => (query, column(query), Vec::new()),
+            },
+            _ => (query, column(query), Vec::new()),
+        },
+        _ => (query, column(query), Vec::new()),
+    };
+    aggregated(input.clone(), value, order)
+}
+
+fn aggregated(
+    input: LogicalPlan,
+    value: Expr,
+    order: Vec<datafusion::logical_expr::expr::Sort>,
+) -> DataFusionResult<Expr> {
+    use datafusion::logical_expr::ExprFunctionExt;
+    let list = match order.is_empty() {
+        true => array_agg(value),
+        false => array_agg(value).order_by(order).build()?,
+    };
+    let plan = LogicalPlanBuilder::from(input)
+        .aggregate(Vec::<Expr>::new(), [list.alias("array")])?
+        .build()?;
+    let list = Column::from_name("array");
+    let empty = ScalarValue::new_default(plan.schema().field_from_column(&list)?.data_type())?;
+    let list = datafusion::functions::expr_fn::coalesce(vec![Expr::Column(list), lit(empty)]);
+    let plan = LogicalPlanBuilder::from(plan).project([list.alias("array")])?.build()?;
+    Ok(Expr::ScalarSubquery(subquery(plan)))
+}
+
+/// Whether an expression outside WHERE is a subquery DataFusion cannot plan there.
+fn is_ours(expression: &Expr) -> DataFusionResult<bool> {
+    match expression {
+        Expr::Exists(_) | Expr::InSubquery(_) => Ok(true),
+        Expr::ScalarSubquery(subquery) => Ok(!good_scalar(&subquery.subquery)?),
+        _ => Ok(false),
+    }
+}
+
+/// Whether DataFusion plans all subqueries of a condition of WHERE well: EXISTS and IN with nothing but AND and OR around
+/// (it forgets whether IN is unknown or false), NOT IN with AND alone.
+fn good_condition(condition: &Expr) -> DataFusionResult<bool> {
+    for part in split_conjunction(condition) {
+        let good = match part {
+            Expr::InSubquery(list) if list.negated => {
+                free(&list.subquery.subquery)?.is_empty() && !list.expr.exists(is_ours)?
+            }
+            other => good_under_or(other)?,
+        };
+        if !good {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn good_under_or(condition: &Expr) -> DataFusionResult<bool> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::And | Operator::Or,
+            right,
+        }) => Ok(good_under_or(left)? && good_under_or(right)?),
+        Expr::Exists(Exists { subquery, .. }) => good_predicate(&subquery.subquery),
+        Expr::InSubquery(list) if !list.negated => {
+            Ok(good_predicate(&list.subquery.subquery)? && !list.expr.exists(is_ours)?)
+        }
+        other => Ok(!other.exists(is_ours)?),
+    }
+}
+
+/// A subquery of EXISTS or IN that reads outer columns in plain filters only.
+fn good_predicate(query: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = Vec::new();
+    plain_filters(query, &mut found)
+}
+
+/// `(select max(x) from t where t.k = outer.k)`, or one that reads nothing outside.
+fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
+    if free(query)?.is_empty() {
+        return Ok(true);
+    }
+    match query {
+        LogicalPlan::Projection(projection) => {
+            Ok(!reads_outside(&projection.expr, query)? && good_scalar(&projection.input)?)
+        }
+        LogicalPlan::SubqueryAlias(alias) => good_scalar(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let mut found = Vec::new();
+            let plain = aggregate.group_expr.is_empty()
+                && !reads_outside(&aggregate.aggr_expr, query)?
+                && plain_filters(&aggregate.input, &mut found)?;
+            Ok(plain && found.iter().all(is_equality))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Collects the conditions that read outside; false if anything else does.
+fn plain_filters(plan: &LogicalPlan, found: &mut Vec<Expr>) -> DataFusionResult<bool> {
+    if free(plan)?.is_empty() {
+        return Ok(true);
+    }
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            Ok(!reads_outside(&projection.expr, plan)? && plain_filters(&projection.input, found)?)
+        }
+        LogicalPlan::SubqueryAlias(alias) => plain_filters(&alias.input, found),
+        LogicalPlan::Filter(filter) => {
+            for part in split_conjunction(&filter.predicate) {
+                if free_of(part, plan)?.is_empty() {
+                    continue;
+                }
+                if part.exists(|inner| Ok(subquery_of(inner).is_some()))? {
+                    return Ok(false);
+                }
+                found.push(part.clone());
+            }
+            plain_filters(&filter.input, found)
+        }
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && lateral_side(join).is_none() => {
+            let own: Vec<Expr> = join.filter.iter().cloned().collect();
+            Ok(!reads_outside(&own, plan)? && plain_filters(&join.left, found)? && plain_filters(&join.right, found)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// `inner = outer`, each side of one query.
+fn is_equality(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = condition
+    else {
+        return false;
+    };
+    let outer = |side: &Expr| side.contains_outer() && side.column_refs().is_empty();
+    let inner = |side: &Expr| !side.contains_outer() && !side.column_refs().is_empty();
+    outer(left) && inner(right) || inner(left) && outer(right)
+}
+
+/// A subquery of EXISTS as its conditions on outer columns and the rest, if that is all it is. Columns do not matter.
+fn filters_of(query: &LogicalPlan) -> DataFusionResult<Option<(Vec<Expr>, LogicalPlan)>> {
+    match query {
+        LogicalPlan::Projection(projection) => filters_of(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => filters_of(&alias.input),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => filters_of(&sort.input),
+        LogicalPlan::Distinct(distinct) => filters_of(distinct.input()),
+        LogicalPlan::Filter(filter) if free(&filter.input)?.is_empty() => {
+            let mut outside = Vec::new();
+            let mut own = Vec::new();
+            for part in split_conjunction(&filter.predicate) {
+                if free_of(part, query)?.is_empty() {
+                    own.push(part.clone());
+                } else if part.exists(|inner| Ok(subquery_of(inner).is_some()))? {
+                    return Ok(None);
+                } else {
+                    outside.push(part.clone());
+                }
+            }
+            let rest = filter.input.as_ref().clone();
+            let rest = match conjunction(own) {
+                Some(own) => LogicalPlan::Filter(Filter::try_new(own, Arc::new(rest))?),
+                None => rest,
+            };
+            Ok(Some((outside, rest)))
+        }
+        _ => Ok(None),
+    }
+}
