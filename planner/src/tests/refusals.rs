@@ -183,7 +183,6 @@ async fn what_would_be_ignored_is_refused() {
         "select * from t for share of t",
         "select a into u from t",
         "select * from t tablesample system (10)",
-        "select * from generate_series(1, 3) with ordinality",
         "select * from t order by a fetch first 3 rows with ties",
         "select * from (select 1 as x) as s(x int)",
         "select b similar to 'x%' from t",
