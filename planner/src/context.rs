@@ -15,9 +15,9 @@ use datafusion::scalar::ScalarValue;
 use staffa_catalog::CatalogSnapshot;
 use staffa_storage::ParquetScan;
 
-use crate::function;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
+use crate::{function, null_matching};
 
 /// The facts of one statement of one session. Cheap to make: everything big in it is shared.
 #[derive(Clone)]
@@ -86,6 +86,7 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
         .with_runtime_env(runtime)
         .with_default_features()
         .with_type_planner(Arc::new(PostgresTypes::new("UTC")))
+        .with_optimizer_rules(null_matching::optimizer_rules())
         .build();
     function::register(&mut state);
     state

@@ -19,6 +19,7 @@ mod explain;
 mod function;
 mod gather;
 mod literal;
+mod null_matching;
 mod operators;
 mod parse;
 mod physical;

@@ -389,7 +389,7 @@ fn by_wording(message: &str) -> Error {
     if has("table name") && has("specified more than once") || has("duplicate") && has("alias") {
         return Error::new(ErrorKind::DuplicateAlias, lower_first(line));
     }
-    if has("OuterReferenceColumn") {
+    if has("OuterReferenceColumn") || has("Correlated scalar subquery") {
         return Error::unsupported("this kind of correlated subquery is not supported")
             .with_hint("Write it as a join, or aggregate in the subquery.");
     }

@@ -1,11 +1,18 @@
-//! sqlparser's PostgreSQL dialect, but for one thing: a function's argument is never read as an expression first to see
-//! whether a name operator follows it (`f(a.b => 1)`, which PostgreSQL does not have either).
+//! sqlparser's PostgreSQL dialect, but for three things.
 //!
-//! Why it matters: sqlparser reads such an argument twice, so `f(f(f(…)))` costs 2^depth. Names that are identifiers
-//! (`f(a => 1)`) go on working. Everything else is handed to `PostgreSqlDialect`.
+//! Tables have versions: `FROM t AT (…)`.
+//!
+//! What follows `IS [NOT] DISTINCT FROM` ends at the next AND or OR; sqlparser takes these into it.
+//!
+//! A function's argument is never read as an expression first to see whether a name operator follows it (`f(a.b => 1)`,
+//! which PostgreSQL does not have either): sqlparser reads such an argument twice, so `f(f(f(…)))` costs 2^depth. Names
+//! that are identifiers (`f(a => 1)`) go on working.
+//!
+//! Everything else is handed to `PostgreSqlDialect`.
 
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -38,6 +45,22 @@ impl Dialect for Postgres {
     /// `FROM t AT (…)`; see `parse/version.rs` for what is told apart before the parser looks.
     fn supports_table_versioning(&self) -> bool {
         true
+    }
+
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let (distinct, not_distinct) = (
+            [Keyword::IS, Keyword::DISTINCT, Keyword::FROM].as_slice(),
+            [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM].as_slice(),
+        );
+        let comparison = if parser.parse_keywords(distinct) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(not_distinct) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return BASE.parse_infix(parser, expr, precedence);
+        };
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(right.map(|right| comparison(Box::new(expr.clone()), Box::new(right))))
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {

@@ -23,12 +23,13 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ExprSchema, JoinType, NullEquality, Result as DataFusionResult};
 use datafusion::functions_aggregate::expr_fn::{array_agg, count, first_value};
+use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
+    BinaryExpr, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -145,7 +146,7 @@ impl Subqueries {
         node.apply_expressions(|expression| {
             ours |= match node {
                 LogicalPlan::Filter(_) => !good_condition(expression)?,
-                _ => expression.exists(is_ours)?,
+                _ => expression.exists(|inner| is_ours_in(node, inner))?,
             };
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -173,7 +174,7 @@ impl Subqueries {
             let name = names.save(&expression);
             let rewritten = match &node {
                 LogicalPlan::Filter(_) => self.condition(expression, false, &mut joined)?,
-                _ => self.replaced(expression, &mut joined)?,
+                _ => self.replaced(expression, |inner| is_ours_in(&node, inner), &mut joined)?,
             };
             expressions.push(name.restore(rewritten));
         }
@@ -181,7 +182,10 @@ impl Subqueries {
             node,
             LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_)
         );
-        let plan = node.with_new_exprs(expressions, vec![joined.plan])?;
+        let plan = match node {
+            LogicalPlan::Distinct(Distinct::On(on)) => distinct_on(&on, expressions, joined.plan)?,
+            node => node.with_new_exprs(expressions, vec![joined.plan])?,
+        };
         if passes_on {
             let columns = schema.columns().into_iter().map(Expr::Column).collect();
             return Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?));
@@ -212,13 +216,19 @@ impl Subqueries {
         if good {
             return Ok(expression);
         }
-        self.replaced(expression, joined)
+        self.replaced(expression, is_ours, joined)
     }
 
-    fn replaced(&mut self, expression: Expr, joined: &mut Joined) -> DataFusionResult<Expr> {
+    /// The expression with a column for each subquery that is ours.
+    fn replaced(
+        &mut self,
+        expression: Expr,
+        ours: impl Fn(&Expr) -> DataFusionResult<bool> + Copy,
+        joined: &mut Joined,
+    ) -> DataFusionResult<Expr> {
         expression
             .transform_down(|inner| {
-                if !is_ours(&inner)? {
+                if !ours(&inner)? {
                     return Ok(Transformed::no(inner));
                 }
                 let value = match inner {
@@ -231,7 +241,7 @@ impl Subqueries {
                         subquery,
                         negated,
                     }) => {
-                        let expr = self.replaced(*expr, joined)?;
+                        let expr = self.replaced(*expr, ours, joined)?;
                         self.is_in(expr, &subquery.subquery, negated, joined)?
                     }
                     Expr::ScalarSubquery(subquery) => self.scalar(&subquery.subquery, joined)?,
@@ -505,11 +515,7 @@ fn array_of(rows: &Subquery) -> DataFusionResult<Expr> {
     aggregated(input.clone(), value, order)
 }
 
-fn aggregated(
-    input: LogicalPlan,
-    value: Expr,
-    order: Vec<datafusion::logical_expr::expr::Sort>,
-) -> DataFusionResult<Expr> {
+fn aggregated(input: LogicalPlan, value: Expr, order: Vec<Sort>) -> DataFusionResult<Expr> {
     use datafusion::logical_expr::ExprFunctionExt;
     let list = match order.is_empty() {
         true => array_agg(value),
@@ -525,7 +531,31 @@ fn aggregated(
     Ok(Expr::ScalarSubquery(subquery(plan)))
 }
 
-/// Whether an expression outside WHERE is a subquery DataFusion cannot plan there.
+/// DISTINCT ON of other expressions, in the order `LogicalPlan::expressions` gives them, and another input.
+fn distinct_on(on: &DistinctOn, expressions: Vec<Expr>, input: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let mut rest = expressions.into_iter();
+    let on_expr: Vec<Expr> = rest.by_ref().take(on.on_expr.len()).collect();
+    let select_expr: Vec<Expr> = rest.by_ref().take(on.select_expr.len()).collect();
+    let sorts = on.sort_expr.as_ref().map(|sorts| {
+        let with_key = |(sort, key): (&Sort, Expr)| sort.with_expr(key);
+        sorts.iter().zip(rest).map(with_key).collect()
+    });
+    let distinct = DistinctOn::try_new(on_expr, select_expr, sorts, Arc::new(input))?;
+    Ok(LogicalPlan::Distinct(Distinct::On(distinct)))
+}
+
+/// Whether an expression of this node is a subquery DataFusion cannot plan there.
+fn is_ours_in(node: &LogicalPlan, expression: &Expr) -> DataFusionResult<bool> {
+    match expression {
+        // It joins those of select lists and conditions only.
+        Expr::ScalarSubquery(subquery) if !matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
+            Ok(!free(&subquery.subquery)?.is_empty())
+        }
+        other => is_ours(other),
+    }
+}
+
+/// Whether an expression of a select list is a subquery DataFusion cannot plan there.
 fn is_ours(expression: &Expr) -> DataFusionResult<bool> {
     match expression {
         Expr::Exists(_) | Expr::InSubquery(_) => Ok(true),
