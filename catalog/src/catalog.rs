@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::database::{Database, SqliteDatabase};
-use crate::error::{Error, ErrorKind, Result};
+use crate::database::{self, Database};
+use crate::error::{Error, Result};
 use crate::garbage::{self, DeadObject};
 use crate::loader::Loader;
 use crate::objects::Objects;
@@ -16,6 +16,8 @@ use crate::txn::Transaction;
 
 /// How often a server says it is alive.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// After how many of these it looks for servers that are gone.
+const RECOVERY_BEATS: u32 = 2;
 
 /// A shared handle on one catalog; clones are the same catalog.
 #[derive(Clone, Debug)]
@@ -26,30 +28,21 @@ pub struct Catalog {
 impl Catalog {
     /// Opens the catalog in a database, making it when new. Several processes may have one open.
     ///
-    /// `database` is `sqlite:PATH`; `warehouse` the directory new tables live in, for example `file:///data/warehouse`
-    /// or `s3://bucket/warehouse`; `objects` must be durable when a put returns.
+    /// `database` is `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`; `warehouse` the directory new tables live
+    /// in, for example `file:///data/warehouse` or `s3://bucket/warehouse`; `objects` must be durable when a put returns.
     ///
     /// Fails with `NewerFormat` when a newer Staffa made the database, `Unsupported` for another kind of database, `Io`
     /// when it cannot be opened.
     pub async fn open(database: &str, warehouse: &str, objects: Arc<dyn Objects>) -> Result<Catalog> {
-        let Some(path) = database.strip_prefix("sqlite:") else {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("catalog database \"{database}\" is not supported"),
-            )
-            .with_hint("Write sqlite:PATH."));
-        };
-        if !warehouse.contains("://") {
-            return Err(Error::invalid(format!("warehouse \"{warehouse}\" is not a location"))
-                .with_hint("Write it as a URL, for example file:///data/warehouse."));
-        }
-        // `sqlite:///data/catalog.db` and `sqlite:/data/catalog.db` are the same absolute path.
-        let path = match path.strip_prefix("//") {
-            Some(rest) => rest,
-            None => path,
-        };
-        let database = SqliteDatabase::open(path, Uuid::new_v4()).await?;
-        Ok(Self::with_database(Arc::new(database), warehouse, objects))
+        check_warehouse(warehouse)?;
+        let database = CatalogDatabase::open(database).await?;
+        Catalog::over(database, warehouse, objects)
+    }
+
+    /// Like [`Catalog::open`], over a database that is open already.
+    pub fn over(database: CatalogDatabase, warehouse: &str, objects: Arc<dyn Objects>) -> Result<Catalog> {
+        check_warehouse(warehouse)?;
+        Ok(Self::with_database(database.database, warehouse, objects))
     }
 
     /// Over any database; what tests use to put a double between.
@@ -73,14 +66,9 @@ impl Catalog {
     }
 
     /// Cleans up after transactions of servers that are gone: looks up what became of each, aborts it if it was open,
-    /// deletes its objects. Gives how many there were. To be called at start, and now and then.
+    /// deletes its objects. Gives how many there were. To be called at start; an open catalog goes on looking by itself.
     pub async fn recover(&self) -> Result<usize> {
-        let leftovers = self.shared.database.leftovers().await?;
-        for leftover in &leftovers {
-            let deleted = self.shared.give_up(leftover.txn_id, &leftover.table_locations).await?;
-            tracing::info!(txn_id = %leftover.txn_id, objects = deleted.len(), "cleaned up after a dead transaction");
-        }
-        Ok(leftovers.len())
+        recover(&self.shared, true).await
     }
 
     /// The SCRAM verifier of a role; `None` when there is no such role.
@@ -111,13 +99,73 @@ impl Catalog {
     }
 }
 
-/// Runs until the catalog is closed.
+fn check_warehouse(warehouse: &str) -> Result<()> {
+    match warehouse.contains("://") {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("warehouse \"{warehouse}\" is not a location"))
+            .with_hint("Write it as a URL, for example file:///data/warehouse.")),
+    }
+}
+
+/// The setting that holds a catalog's one warehouse.
+const WAREHOUSE_SETTING: &str = "warehouse";
+
+/// An open catalog database, before it is known where new tables go.
+#[derive(Clone, Debug)]
+pub struct CatalogDatabase {
+    database: Arc<dyn Database>,
+}
+
+impl CatalogDatabase {
+    /// Opens or makes it; see [`Catalog::open`].
+    pub async fn open(url: &str) -> Result<CatalogDatabase> {
+        let database = database::open(url, Uuid::new_v4()).await?;
+        Ok(CatalogDatabase { database })
+    }
+
+    /// The one warehouse of a catalog that several servers share: `wanted` or else `default` the first time, and later
+    /// what it was then.
+    ///
+    /// Fails with `InvalidDefinition` when another one is wanted now: servers must find each other's files, and know
+    /// which directories are the catalog's own.
+    pub async fn shared_warehouse(&self, wanted: Option<&str>, default: &str) -> Result<String> {
+        let plain = |location: &str| location.trim_end_matches('/').to_owned();
+        let first = plain(wanted.unwrap_or(default));
+        self.database.first_setting(WAREHOUSE_SETTING, &first).await?;
+        let stored = self.database.setting(WAREHOUSE_SETTING).await?.unwrap_or(first);
+        match wanted.map(plain) {
+            Some(wanted) if wanted != stored => Err(Error::invalid("the catalog belongs to another warehouse")
+                .with_detail(format!(
+                    "Its servers keep their tables in {stored}; this one was told {wanted}."
+                ))
+                .with_hint(
+                    "All servers of a catalog use the same warehouse: leave the setting out, or give the same.",
+                )),
+            _ => Ok(stored),
+        }
+    }
+}
+
+async fn recover(shared: &Shared, first_look: bool) -> Result<usize> {
+    let leftovers = shared.database.leftovers(first_look).await?;
+    for leftover in &leftovers {
+        let deleted = shared.give_up(leftover.txn_id, &leftover.table_locations).await?;
+        tracing::info!(txn_id = %leftover.txn_id, objects = deleted.len(), "cleaned up after a dead transaction");
+    }
+    Ok(leftovers.len())
+}
+
+/// Runs until the catalog is closed. Other servers may die: what they leave is cleaned up too.
 async fn keep_alive(shared: Weak<Shared>) {
-    loop {
+    for beat in 1_u32.. {
         tokio::time::sleep(HEARTBEAT_INTERVAL).await;
         let Some(shared) = shared.upgrade() else { return };
         if let Err(error) = shared.heartbeat().await {
             tracing::warn!(%error, "cannot write the heartbeat");
+        } else if beat.is_multiple_of(RECOVERY_BEATS)
+            && let Err(error) = recover(&shared, false).await
+        {
+            tracing::warn!(%error, "cannot clean up after dead servers");
         }
     }
 }

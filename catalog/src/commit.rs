@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::database::{NewGarbage, Pointer, PointerChange, Share, Swap, SwapOutcome, TxnOutcome};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::garbage::DROPPED_TABLE_KEPT_MS;
 use crate::iceberg::{Encoded, write_view};
 use crate::name::TableName;
@@ -40,6 +40,9 @@ use table::{TableWork, metadata_path};
 /// How long a commit goes on trying to get its turn.
 const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 const RETRY_PAUSE_MAX_MS: u64 = 500;
+/// How long the outcome of a commit whose answer was lost is looked for.
+const LOOKUP_TIME_MAX: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
+const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
 /// How many objects are stored at once.
 const PUTS_MAX: usize = 32;
 
@@ -420,27 +423,47 @@ impl Commit {
 
     /// After a failure: finds out whether the commit happened all the same, and cleans up only if it did not.
     async fn settle(&self, error: Error) -> Result<u64> {
-        match self.shared.database.outcome(self.txn_id).await {
-            Ok(TxnOutcome::Committed(csn)) => {
-                tracing::warn!(txn_id = %self.txn_id, %error, "the commit succeeded although its answer was lost");
-                return Ok(csn);
-            }
-            Ok(TxnOutcome::Open | TxnOutcome::Aborted) => {}
-            Err(lookup) => {
-                return Err(Error::new(error.kind(), "the outcome of the commit is unknown")
-                    .with_detail(format!(
-                        "transaction {}: {error}; looking it up failed: {lookup}",
-                        self.txn_id
-                    ))
-                    .with_hint("Look whether the change is there before you repeat it.")
-                    .with_source(error));
+        let give_up_at = Instant::now() + LOOKUP_TIME_MAX;
+        let may_be_committed = error.kind() == ErrorKind::OutcomeUnknown;
+        loop {
+            match self.outcome().await {
+                Ok(TxnOutcome::Committed(csn)) => {
+                    tracing::warn!(txn_id = %self.txn_id, %error, "the commit succeeded although its answer was lost");
+                    return Ok(csn);
+                }
+                Ok(TxnOutcome::Open | TxnOutcome::Aborted) => break,
+                // Recovery will find what is left.
+                Err(_) if !may_be_committed => return Err(error),
+                Err(lookup) if Instant::now() > give_up_at => {
+                    return Err(Error::outcome_unknown(error)
+                        .with_detail(format!("transaction {}: looking it up failed: {lookup}", self.txn_id)));
+                }
+                Err(lookup) => {
+                    tracing::warn!(txn_id = %self.txn_id, error = %lookup, "cannot look up what became of a commit yet");
+                    tokio::time::sleep(LOOKUP_PAUSE).await;
+                }
             }
         }
         let locations: Vec<String> = self.registered.iter().cloned().collect();
         if let Err(cleanup) = self.shared.give_up(self.txn_id, &locations).await {
             tracing::warn!(txn_id = %self.txn_id, error = %cleanup, "cannot clean up after a failed commit");
         }
-        Err(error)
+        match may_be_committed {
+            // Now it is known.
+            true => Err(Error::new(ErrorKind::Io, "the commit failed")
+                .with_detail(error.detail().unwrap_or_default())
+                .with_source(error)),
+            false => Err(error),
+        }
+    }
+
+    /// What became of the transaction. A swap of which only the answer was lost may still be under way: aborting waits
+    /// for its end and, if it was not committed, keeps it from being so.
+    async fn outcome(&self) -> Result<TxnOutcome> {
+        match self.shared.database.outcome(self.txn_id).await? {
+            TxnOutcome::Open => self.shared.database.abort(self.txn_id).await,
+            outcome => Ok(outcome),
+        }
     }
 }
 

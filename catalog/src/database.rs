@@ -1,4 +1,4 @@
-//! The few statements the catalog runs on its database, as a trait: SQLite now, PostgreSQL when servers share one.
+//! The few statements the catalog runs on its database, as a trait: a SQLite file, or PostgreSQL when servers share one.
 //!
 //! Rules every implementation keeps, each with a test:
 //! 1. [`Database::swap`] changes everything it is asked to, or nothing.
@@ -8,18 +8,24 @@
 //! 5. Changes other programs make to `iceberg_tables` get sequence numbers too.
 
 mod lock;
+mod postgres;
+mod sql;
 mod sqlite;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::snapshot::RelationKind;
 
-pub(crate) use sqlite::SqliteDatabase;
+pub(crate) use sql::SqlDatabase;
+
+use postgres::PostgresBackend;
+use sqlite::SqliteBackend;
 
 /// Where the metadata of a table or view is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +137,8 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Notes that a transaction is about to write below these table locations. May be called again with more.
     async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()>;
 
-    /// The swap of a commit. Errors of kinds a user understands (a duplicate, something missing) mean nothing changed;
-    /// after any other error the outcome must be looked up.
+    /// The swap of a commit. An error of kind `OutcomeUnknown` means that it may have happened; any other that nothing
+    /// was changed.
     async fn swap(&self, swap: &Swap) -> Result<SwapOutcome>;
 
     /// What became of a registered transaction; one that was never registered is `Aborted`.
@@ -147,8 +153,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Says this server is alive, and that it will never look at a state older than this one.
     async fn heartbeat(&self, oldest_csn: u64) -> Result<()>;
 
-    /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished.
-    async fn leftovers(&self) -> Result<Vec<Leftover>>;
+    /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished. At the first look a
+    /// server without a sign of life is dead; later only when it had none at the look before either.
+    async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>>;
 
     /// Garbage whose time has come and that no live pointer lies below.
     async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>>;
@@ -176,4 +183,48 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// All roles, sorted.
     async fn roles(&self) -> Result<Vec<String>>;
+
+    /// A setting that all servers share.
+    async fn setting(&self, name: &str) -> Result<Option<String>>;
+
+    /// Sets it, durably, if it never was.
+    async fn first_setting(&self, name: &str, value: &str) -> Result<()>;
+}
+
+/// Opens the database a URL names, making its tables when it is new.
+pub(crate) async fn open(url: &str, server_id: Uuid) -> Result<Arc<dyn Database>> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let backend = PostgresBackend::open(url, server_id).await?;
+        return Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?));
+    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        // Not the URL itself: it may hold a password.
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("catalog databases of kind \"{scheme}\" are not supported"),
+        )
+        .with_hint("Write sqlite:PATH or postgres://USER@HOST/DATABASE."));
+    };
+    // `sqlite:///data/catalog.db` and `sqlite:/data/catalog.db` are the same absolute path.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let backend = SqliteBackend::open(path, server_id).await?;
+    Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?))
+}
+
+/// The URL of a catalog database for people: without a password.
+pub fn shown_database(url: &str) -> String {
+    match url.starts_with("postgres") {
+        true => postgres::shown(url),
+        false => url.to_owned(),
+    }
+}
+
+fn newer_format(database: &str, version: i64, known: i64) -> Error {
+    Error::new(
+        ErrorKind::NewerFormat,
+        format!("the catalog database \"{database}\" was made by a newer version of Staffa"),
+    )
+    .with_detail(format!("Its schema version is {version}; this version knows {known}."))
+    .with_hint("Start it with the version of Staffa that was used last.")
 }

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     DiskFull,
     /// Reading or writing the catalog database or an object failed.
     Io,
+    /// Nobody can say whether a commit happened: its answer was lost, and looking it up failed.
+    OutcomeUnknown,
     /// The catalog database was made by a newer Staffa.
     NewerFormat,
     /// A fact this code relies on turned out false.
@@ -181,6 +183,13 @@ impl Error {
         )
         .with_detail(detail)
         .with_hint("Run the transaction again.")
+    }
+
+    pub(crate) fn outcome_unknown(source: Error) -> Self {
+        Error::new(ErrorKind::OutcomeUnknown, "the outcome of the commit is unknown")
+            .with_detail(source.to_string())
+            .with_hint("Look whether the change is there before you repeat it.")
+            .with_source(source)
     }
 
     /// The same error for one of several who waited for the same thing.

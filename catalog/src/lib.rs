@@ -43,7 +43,8 @@ mod types;
 mod value;
 
 pub use alter::{TableChange, is_widening};
-pub use catalog::Catalog;
+pub use catalog::{Catalog, CatalogDatabase};
+pub use database::shown_database;
 pub use error::{Error, ErrorKind, Result};
 pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
 pub use garbage::DeadObject;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
 struct Head {
     /// [`Database::change_token`] from before the state was read: what came in between is seen next time.
     token: i64,
+    /// When the token was asked for.
+    seen_at: Instant,
     snapshot: Arc<CatalogSnapshot>,
 }
 
@@ -49,9 +52,16 @@ impl Shared {
 
     /// The newest committed state. The same value as last time when nothing changed.
     pub(crate) async fn head(&self) -> Result<Arc<CatalogSnapshot>> {
+        let asked_at = Instant::now();
         let mut head = self.head.lock().await;
+        // Whoever was asked for after us, while we waited, has seen all that we must see.
+        if let Some(head) = head.as_ref().filter(|head| head.seen_at >= asked_at) {
+            return Ok(head.snapshot.clone());
+        }
+        let seen_at = Instant::now();
         let token = self.database.change_token().await?;
-        if let Some(head) = head.as_ref().filter(|head| head.token == token) {
+        if let Some(head) = head.as_mut().filter(|head| head.token == token) {
+            head.seen_at = seen_at;
             return Ok(head.snapshot.clone());
         }
         let last = head.as_ref().map(|head| head.snapshot.clone());
@@ -73,6 +83,7 @@ impl Shared {
         };
         *head = Some(Head {
             token,
+            seen_at,
             snapshot: snapshot.clone(),
         });
         Ok(snapshot)

@@ -1,13 +1,14 @@
 //! What the tests of this crate share: a catalog in a temporary directory, definitions, and doubles that record and fail.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::catalog::Catalog;
@@ -24,18 +25,28 @@ use crate::value::Value;
 pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) objects: Arc<RecordingObjects>,
-    directory: TempDir,
+    /// The catalog database's URL.
+    pub(crate) database: String,
+    _directory: TempDir,
 }
+
+/// Where tests make their catalogs; unset: in files. A `postgres://` URL without a query.
+pub(crate) const POSTGRES: &str = "STAFFA_TEST_POSTGRES";
 
 impl World {
     pub(crate) async fn new() -> World {
         let directory = TempDir::new().unwrap();
         let objects = Arc::new(RecordingObjects::default());
-        let catalog = open(&directory, objects.clone()).await;
+        let database = match postgres() {
+            Some(url) => schema_of_its_own(&url).await,
+            None => format!("sqlite:{}", directory.path().join("catalog.db").display()),
+        };
+        let catalog = open(&database, objects.clone()).await;
         let world = World {
             catalog,
             objects,
-            directory,
+            database,
+            _directory: directory,
         };
         let mut txn = world.begin().await;
         txn.create_database("d").await.unwrap();
@@ -52,11 +63,7 @@ impl World {
 
     /// A second server on the same database and objects.
     pub(crate) async fn second(&self) -> Catalog {
-        open(&self.directory, self.objects.clone()).await
-    }
-
-    pub(crate) fn database_path(&self) -> PathBuf {
-        self.directory.path().join("catalog.db")
+        open(&self.database, self.objects.clone()).await
     }
 
     pub(crate) async fn create_table(&self, table: &str) -> TableName {
@@ -76,33 +83,65 @@ impl World {
         rows
     }
 
-    /// Rows of a statement run on the catalog database by another program.
+    /// Statements run on the catalog database by another program.
     pub(crate) async fn foreign_sql(&self, sql: &'static str) -> Result<(), sqlx::Error> {
-        use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.database_path())
-            .connect()
-            .await?;
-        sqlx::raw_sql(sql).execute(&mut connection).await?;
+        match self.database.strip_prefix("sqlite:") {
+            Some(path) => {
+                let mut connection = SqliteConnectOptions::new().filename(path).connect().await?;
+                sqlx::raw_sql(sql).execute(&mut connection).await?;
+            }
+            None => {
+                let mut connection = PgConnection::connect(&self.database).await?;
+                sqlx::raw_sql(sql).execute(&mut connection).await?;
+            }
+        }
         Ok(())
     }
 
     pub(crate) async fn foreign_number(&self, sql: &'static str) -> i64 {
-        use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.database_path())
-            .connect()
-            .await
-            .unwrap();
-        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+        match self.database.strip_prefix("sqlite:") {
+            Some(path) => {
+                let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+            None => {
+                let mut connection = PgConnection::connect(&self.database).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+        }
     }
 }
 
-async fn open(directory: &TempDir, objects: Arc<RecordingObjects>) -> Catalog {
-    let path = directory.path().join("catalog.db");
-    Catalog::open(&format!("sqlite:{}", path.display()), "memory://warehouse", objects)
-        .await
-        .unwrap()
+/// The text a statement gives that another program runs on the catalog database.
+pub(crate) async fn foreign_text(database: &str, sql: &'static str) -> String {
+    match database.strip_prefix("sqlite:") {
+        Some(path) => {
+            let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+        }
+        None => {
+            let mut connection = PgConnection::connect(database).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+        }
+    }
+}
+
+/// The PostgreSQL that tests use, if they do.
+pub(crate) fn postgres() -> Option<String> {
+    std::env::var(POSTGRES).ok()
+}
+
+/// The URL of a new, empty schema.
+pub(crate) async fn schema_of_its_own(url: &str) -> String {
+    let name = format!("w{}", uuid::Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("create schema {name}"));
+    sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+    format!("{url}?options=-csearch_path%3D{name}")
+}
+
+async fn open(database: &str, objects: Arc<RecordingObjects>) -> Catalog {
+    Catalog::open(database, "memory://warehouse", objects).await.unwrap()
 }
 
 pub(crate) fn name(table: &str) -> TableName {

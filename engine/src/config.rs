@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
-use staffa_storage::S3Options;
+use staffa_storage::{S3Options, Secret};
 
 /// Where a warehouse lives and what it may use.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Folder of the catalog database, and of the tables unless [`warehouse`](Self::warehouse) says otherwise. Made when missing.
     pub data_dir: PathBuf,
-    /// Location of new tables: `file:///…` or `s3://bucket/prefix`; `None` is `warehouse/` below `data_dir`.
+    /// The catalog database: `postgres://USER:PASSWORD@HOST/DATABASE`, which any number of warehouses may share, or
+    /// `sqlite:PATH`; `None` is `catalog.db` below `data_dir`.
+    pub catalog: Option<Secret>,
+    /// Location of new tables: `file:///…` or `s3://bucket/prefix`; `None` is `warehouse/` below `data_dir`, or where the
+    /// other users of a shared catalog keep them.
     pub warehouse: Option<String>,
     /// Memory that queries may hold together, in bytes. Beyond it they spill to disk or fail with `out of memory`.
     pub memory_limit_bytes: u64,
@@ -34,6 +38,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            catalog: None,
             warehouse: None,
             memory_limit_bytes: default_memory_limit(),
             spill_dir: None,

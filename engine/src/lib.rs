@@ -49,6 +49,7 @@ pub use datafusion::scalar::ScalarValue;
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
 pub use session::{Prepared, Session, SessionOptions};
 pub use settings::Settings;
+pub use staffa_catalog::shown_database as shown_catalog;
 pub use staffa_planner::value::{ColumnDecoder, ColumnEncoder, Format, FormatSettings, decode_scalar};
 pub use staffa_planner::value::{sql_type_of_oid, type_length, type_modifier, type_oid};
 pub use staffa_planner::{

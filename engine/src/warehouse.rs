@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use staffa_catalog::Catalog;
+use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
 use staffa_planner::{Error, ErrorKind, Result, base_session_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
@@ -64,10 +64,12 @@ impl Warehouse {
     pub async fn open(config: Config) -> Result<Self> {
         let data_dir = make_dir(&config.data_dir)?;
         let spill_dir = make_dir(&config.spill_dir.clone().unwrap_or_else(|| data_dir.join("spill")))?;
-        let warehouse = match &config.warehouse {
-            Some(location) => location.trim_end_matches('/').to_owned(),
-            None => format!("file://{}", make_dir(&data_dir.join("warehouse"))?.display()),
+        let catalog_url = match &config.catalog {
+            Some(url) => url.reveal().to_owned(),
+            None => format!("sqlite:{}", data_dir.join("catalog.db").display()),
         };
+        let database = CatalogDatabase::open(&catalog_url).await?;
+        let warehouse = warehouse_location(&config, &database, &catalog_url, &data_dir).await?;
         let mut local_roots = vec![data_dir.clone()];
         if let Some(path) = warehouse.strip_prefix("file://") {
             local_roots.push(make_dir(Path::new(path))?);
@@ -79,8 +81,7 @@ impl Warehouse {
             range_cache_bytes: config.range_cache_bytes,
             io: Some(tokio::runtime::Handle::current()),
         })?;
-        let database = format!("sqlite:{}", data_dir.join("catalog.db").display());
-        let catalog = Catalog::open(&database, &warehouse, Arc::new(StoreObjects(stores.clone()))).await?;
+        let catalog = Catalog::over(database, &warehouse, Arc::new(StoreObjects(stores.clone())))?;
         let left = catalog.recover().await?;
         if left > 0 {
             tracing::info!(
@@ -180,6 +181,32 @@ impl Warehouse {
     }
 }
 
+/// Where new tables go. Servers that share a catalog must find each other's files, so all of them use one place.
+async fn warehouse_location(
+    config: &Config,
+    database: &CatalogDatabase,
+    catalog_url: &str,
+    data_dir: &Path,
+) -> Result<String> {
+    let wanted = config
+        .warehouse
+        .as_deref()
+        .map(|location| location.trim_end_matches('/'));
+    let own = format!("file://{}", data_dir.join("warehouse").display());
+    let location = match catalog_url.starts_with("postgres") {
+        true => database.shared_warehouse(wanted, &own).await?,
+        false => wanted.unwrap_or(&own).to_owned(),
+    };
+    if location.starts_with("s3://") && config.s3.is_none() {
+        return Err(Error::new(
+            ErrorKind::InvalidParameterValue,
+            format!("the catalog keeps its tables in {location}, and access to S3 is not set up"),
+        )
+        .with_hint("Name it as the warehouse, with the settings of S3."));
+    }
+    Ok(location)
+}
+
 /// The first start makes the database everybody connects to.
 async fn make_database(catalog: &Catalog) -> Result<()> {
     let snapshot = catalog.snapshot().await?;
@@ -188,8 +215,11 @@ async fn make_database(catalog: &Catalog) -> Result<()> {
     }
     let mut transaction = catalog.begin(snapshot).await?;
     transaction.create_database(DEFAULT_DATABASE).await?;
-    transaction.commit().await?;
-    Ok(())
+    match transaction.commit().await {
+        // Another server that shares the catalog started at the same moment.
+        Err(error) if error.kind() == CatalogErrorKind::DuplicateDatabase => Ok(()),
+        result => Ok(result.map(|_| ())?),
+    }
 }
 
 fn runtime_env(config: &Config, stores: &Stores, spill_dir: &Path) -> Result<Arc<RuntimeEnv>> {

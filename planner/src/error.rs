@@ -91,6 +91,7 @@ pub enum ErrorKind {
     CannotConnectNow,
     CannotChangeRuntimeParameter,
     ProtocolViolation,
+    TransactionResolutionUnknown,
     IoError,
     DataCorrupted,
     InternalError,

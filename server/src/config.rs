@@ -62,6 +62,8 @@ pub struct Config {
     pub spill_limit_bytes: u64,
     /// `None`: one for each core.
     pub threads: Option<usize>,
+    /// The catalog database; `None`: a file inside `data`.
+    pub catalog: Option<String>,
     /// Where new tables' files go; `None`: a directory inside `data`.
     pub warehouse: Option<String>,
     pub target_file_bytes: u64,
@@ -145,6 +147,7 @@ impl Config {
             spill_dir: raw.path("spill_dir"),
             spill_limit_bytes: raw.parse("spill_limit", units::size)?,
             threads: raw.parse_optional("threads", |text| parse_count(text, 1, 1024))?,
+            catalog: raw.parse_optional("catalog", parse_catalog)?,
             warehouse: raw.text("warehouse").map(str::to_owned),
             target_file_bytes: raw.parse("target_file_size", parse_file_size)?,
             s3: S3 {
@@ -224,6 +227,14 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
         "true" | "on" | "yes" | "1" => Ok(true),
         "false" | "off" | "no" | "0" => Ok(false),
         _ => Err("expected true or false".to_owned()),
+    }
+}
+
+fn parse_catalog(text: &str) -> Result<String, String> {
+    let kinds = ["postgres://", "postgresql://", "sqlite:"];
+    match kinds.iter().any(|kind| text.starts_with(kind)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite:PATH".to_owned()),
     }
 }
 

@@ -132,6 +132,7 @@ pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> 
     engine.spill_limit_bytes = config.spill_limit_bytes;
     engine.threads = config.threads;
     engine.target_file_bytes = config.target_file_bytes;
+    engine.catalog = config.catalog.clone().map(staffa::Secret::new);
     engine.warehouse = config.warehouse.as_deref().map(location).transpose()?;
     let on_s3 = engine
         .warehouse

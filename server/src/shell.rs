@@ -117,7 +117,7 @@ fn open(
     let mut config = Config::resolve(&raw)?;
     crate::log::start(config.log_format, &config.log_level, None);
     // A question to a file should not leave a warehouse behind where none was.
-    let scratch = if raw.is_default("data") && !config.data.exists() {
+    let scratch = if raw.is_default("data") && raw.is_default("catalog") && !config.data.exists() {
         let scratch =
             Scratch::new().map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
         config.data = scratch.path().to_owned();

@@ -10,6 +10,7 @@
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! s3.rs           tables on S3: a stand-in store that also fails
+//! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
 //! full_disk.rs    a file system without space
 //! writers.rs      several writers of one table, in and outside transaction blocks
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
@@ -24,8 +25,10 @@ mod clients;
 mod durability;
 mod full_disk;
 mod judges;
+mod postgres;
 mod protocol;
 mod s3;
+mod shared_catalog;
 mod slt;
 mod support;
 mod tpch;

@@ -134,7 +134,12 @@ fn extended_protocol() {
 }
 
 fn wire_door(door: &str, extended: bool) {
-    let server = Server::start();
+    let wanted = std::env::var("STAFFA_SLT").unwrap_or_default();
+    over_the_wire(&Server::start(), door, extended, &|name| name.contains(&wanted));
+}
+
+/// Through one protocol of a server, the files whose names are wanted.
+pub fn over_the_wire(server: &Server, door: &str, extended: bool, wanted: &dyn Fn(&str) -> bool) {
     let address = server.address();
     let make = |database: &str| {
         let mut wire = Wire::connect(address, "admin", database).unwrap();
@@ -147,13 +152,17 @@ fn wire_door(door: &str, extended: bool) {
             ""
         )
     };
-    run_files(door, create, make);
+    run_files(door, wanted, create, make);
 }
 
 /// Runs every file and fails with all differences.
-fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str), make: impl Fn(&str) -> D) {
+fn run_files<D: DB<ColumnType = Letter> + Send>(
+    door: &str,
+    wanted: &dyn Fn(&str) -> bool,
+    create: impl Fn(&str),
+    make: impl Fn(&str) -> D,
+) {
     let root = package().join("sql");
-    let wanted = std::env::var("STAFFA_SLT").unwrap_or_default();
     let mut failures = BTreeMap::new();
     let (mut files, mut records) = (0, 0);
     for path in slt_files(&root) {
@@ -163,7 +172,7 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str
             .with_extension("")
             .to_string_lossy()
             .into_owned();
-        if !name.contains(&wanted) {
+        if !wanted(&name) {
             continue;
         }
         let database = format!("slt_{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
@@ -202,7 +211,7 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(door: &str, create: impl Fn(&str
     for (name, errors) in &failures {
         println!("--- {name}: {} differences\n{}", errors.len(), errors.join("\n"));
     }
-    assert!(files > 0, "no file matches STAFFA_SLT={wanted}");
+    assert!(files > 0, "no file is wanted");
     assert_eq!(
         count,
         0,

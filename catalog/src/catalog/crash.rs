@@ -13,15 +13,15 @@ use rand::Rng;
 use super::Catalog;
 use crate::file::DataFile;
 use crate::objects::Objects;
-use crate::testing::{LocalObjects, definition, name};
+use crate::testing::{LocalObjects, definition, name, postgres, schema_of_its_own};
 
 const DIRECTORY: &str = "STAFFA_CRASH_DIRECTORY";
+const DATABASE: &str = "STAFFA_CRASH_DATABASE";
 const ROUNDS: u64 = 8;
 
-async fn open(directory: &Path) -> Catalog {
-    let database = format!("sqlite:{}/catalog.db", directory.display());
+async fn open(database: &str, directory: &Path) -> Catalog {
     let warehouse = format!("file://{}/warehouse", directory.display());
-    Catalog::open(&database, &warehouse, Arc::new(LocalObjects))
+    Catalog::open(database, &warehouse, Arc::new(LocalObjects))
         .await
         .unwrap()
 }
@@ -33,7 +33,7 @@ async fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
         return;
     };
-    let catalog = open(&directory).await;
+    let catalog = open(&std::env::var(DATABASE).unwrap(), &directory).await;
     for number in 0.. {
         let rows = u64::from(std::process::id()) * 1_000_000 + number;
         let mut txn = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
@@ -61,7 +61,11 @@ async fn child() {
 #[tokio::test]
 async fn a_killed_server_loses_nothing() {
     let directory = tempfile::TempDir::new().unwrap();
-    let catalog = open(directory.path()).await;
+    let database = match postgres() {
+        None => format!("sqlite:{}/catalog.db", directory.path().display()),
+        Some(url) => schema_of_its_own(&url).await,
+    };
+    let catalog = open(&database, directory.path()).await;
     let mut txn = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
     txn.create_database("d").await.unwrap();
     txn.create_table(definition("a")).await.unwrap();
@@ -73,6 +77,7 @@ async fn a_killed_server_loses_nothing() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "catalog::crash::child", "--ignored", "--nocapture"])
             .env(DIRECTORY, directory.path())
+            .env(DATABASE, &database)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -88,8 +93,12 @@ async fn a_killed_server_loses_nothing() {
         child.wait().unwrap();
         acknowledged.extend(reader.join().unwrap());
 
+        if postgres().is_some() {
+            // PostgreSQL lets go of the lock of the dead when it notices that the connection has ended.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         // A restart need not wait: the lock of the dead is free.
-        let catalog = open(directory.path()).await;
+        let catalog = open(&database, directory.path()).await;
         catalog.recover().await.unwrap();
         let snapshot = catalog.snapshot().await.unwrap();
         let mut seen = Vec::new();

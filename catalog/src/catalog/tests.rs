@@ -510,7 +510,7 @@ async fn writes_of_other_programs_are_seen_in_order() {
     assert_eq!(after.databases(), ["d", "f"]);
     assert_eq!(after.schemas("f"), ["their.space"]);
     // Nothing changed: the same value, though another program wrote to the file.
-    world.foreign_sql("create table unrelated(x)").await.unwrap();
+    world.foreign_sql("create table unrelated(x integer)").await.unwrap();
     assert!(Arc::ptr_eq(&after, &world.catalog.snapshot().await.unwrap()));
 }
 
@@ -539,7 +539,14 @@ async fn what_cannot_be_opened_is_said() {
         ErrorKind::Unsupported
     );
     assert_eq!(kind(open("sqlite:", "memory://w").await), ErrorKind::Unsupported);
-    assert_eq!(kind(open("postgres://x", "memory://w").await), ErrorKind::Unsupported);
+    let error = open("mysql://u:secret@h/d", "memory://w").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(!format!("{error:?}").contains("secret"));
+    let error = open("postgres://u:secret@127.0.0.1:1/d?connect_timeout=3", "memory://w")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidDefinition);
+    assert!(!format!("{error:?}").contains("secret"));
     assert_eq!(
         kind(open("sqlite:/no/such/directory/x.db", "memory://w").await),
         ErrorKind::Io
@@ -558,9 +565,12 @@ async fn what_cannot_be_opened_is_said() {
     );
 
     let world = World::new().await;
-    world.foreign_sql("PRAGMA user_version=99").await.unwrap();
-    let database = format!("sqlite:{}", world.database_path().display());
-    assert_eq!(kind(open(&database, "memory://w").await), ErrorKind::NewerFormat);
+    let newer = match crate::testing::postgres() {
+        None => "PRAGMA user_version=99",
+        Some(_) => "update staffa_format set version=99",
+    };
+    world.foreign_sql(newer).await.unwrap();
+    assert_eq!(kind(open(&world.database, "memory://w").await), ErrorKind::NewerFormat);
 }
 
 #[tokio::test]

@@ -90,7 +90,10 @@ impl TableWork {
                 for file in &delta.files.added {
                     changes.added.add(file.row_count, file.size_bytes);
                 }
-                let mut new = self.added_manifests(current, &delta.files.added, &mut objects).await?;
+                // The files were written for the table as the transaction saw it, perhaps with columns and partitions of
+                // its own making.
+                let seen = delta.version.metadata();
+                let mut new = self.added_manifests(seen, &delta.files.added, &mut objects).await?;
                 if delta.files.has_deletes() {
                     let prefix = format!(
                         "{}/{}-d{attempt}-",
@@ -149,7 +152,7 @@ impl TableWork {
     /// The manifests of the added files, encoded by the first attempt only.
     async fn added_manifests(
         &mut self,
-        current: &Metadata,
+        seen: &Metadata,
         files: &[Arc<DataFile>],
         objects: &mut Vec<Encoded>,
     ) -> Result<Vec<ManifestFile>> {
@@ -159,8 +162,8 @@ impl TableWork {
                 by_spec.entry(file.spec_id).or_default().push(file.clone());
             }
             for (spec_id, files) in by_spec {
-                let location = self.manifest_path(current.location());
-                let (manifest, encoded) = write_manifest(current, spec_id, self.snapshot_id, &files, location).await?;
+                let location = self.manifest_path(seen.location());
+                let (manifest, encoded) = write_manifest(seen, spec_id, self.snapshot_id, &files, location).await?;
                 self.added.insert(spec_id, manifest);
                 objects.push(encoded);
             }

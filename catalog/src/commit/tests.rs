@@ -8,15 +8,13 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
-use crate::database::{
-    Database, Dropped, GarbageRow, Leftover, PointerState, Share, SqliteDatabase, Swap, SwapOutcome, TxnOutcome,
-};
+use crate::database::{Database, Dropped, GarbageRow, Leftover, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::schema::ViewDefinition;
 use crate::snapshot::RelationKind;
-use crate::testing::{World, append, definition, injected, name};
+use crate::testing::{World, append, definition, foreign_text, injected, name};
 
 #[tokio::test]
 async fn rule_1_every_object_is_stored_before_the_pointer_moves() {
@@ -34,7 +32,7 @@ async fn rule_1_every_object_is_stored_before_the_pointer_moves() {
         .unwrap()
         .location
         .clone();
-    let path = world.database_path();
+    let path = world.database.clone();
     let seen = Arc::new(AtomicUsize::new(0));
     let (count, old) = (seen.clone(), before.clone());
     // At each put of the commit the pointer is still the old one.
@@ -65,19 +63,12 @@ async fn rule_1_every_object_is_stored_before_the_pointer_moves() {
     assert_eq!(world.rows(&table).await, [7]);
 }
 
-fn pointer_now(path: &std::path::Path) -> String {
-    use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+fn pointer_now(database: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-        sqlx::query_scalar("select metadata_location from iceberg_tables")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
-    })
+    runtime.block_on(foreign_text(database, "select metadata_location from iceberg_tables"))
 }
 
 #[tokio::test]
@@ -216,10 +207,10 @@ async fn small_manifests_are_merged_when_there_are_many() {
         .unwrap();
 }
 
-/// Runs everything on SQLite, but loses the answer of a swap, after or before doing it.
+/// Runs everything on the database, but loses the answer of a swap, after or before doing it.
 #[derive(Debug)]
 struct LostAnswer {
-    inner: SqliteDatabase,
+    inner: Arc<dyn Database>,
     /// 0: none; 1: commits, then fails; 2: fails without committing; 3: as 1, and the outcome cannot be looked up.
     mode: AtomicUsize,
 }
@@ -238,10 +229,10 @@ impl Database for LostAnswer {
     async fn swap(&self, swap: &Swap) -> Result<SwapOutcome> {
         match self.mode.load(Ordering::Relaxed) {
             0 => self.inner.swap(swap).await,
-            2 => Err(Error::new(ErrorKind::Io, "connection lost")),
+            2 => Err(lost()),
             _ => {
                 self.inner.swap(swap).await?;
-                Err(Error::new(ErrorKind::Io, "connection lost"))
+                Err(lost())
             }
         }
     }
@@ -272,8 +263,8 @@ impl Database for LostAnswer {
     async fn heartbeat(&self, oldest_csn: u64) -> Result<()> {
         self.inner.heartbeat(oldest_csn).await
     }
-    async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        self.inner.leftovers().await
+    async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>> {
+        self.inner.leftovers(first_look).await
     }
     async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>> {
         self.inner.garbage(now_ms).await
@@ -293,16 +284,23 @@ impl Database for LostAnswer {
     async fn roles(&self) -> Result<Vec<String>> {
         self.inner.roles().await
     }
+    async fn setting(&self, name: &str) -> Result<Option<String>> {
+        self.inner.setting(name).await
+    }
+    async fn first_setting(&self, name: &str, value: &str) -> Result<()> {
+        self.inner.first_setting(name, value).await
+    }
+}
+
+fn lost() -> Error {
+    Error::outcome_unknown(Error::new(ErrorKind::Io, "connection lost"))
 }
 
 #[tokio::test]
 async fn rule_4_an_unknown_outcome_is_looked_up() {
     let world = World::new().await;
     let table = world.create_table("t").await;
-    let path = world.database_path();
-    let inner = SqliteDatabase::open(path.to_str().unwrap(), Uuid::new_v4())
-        .await
-        .unwrap();
+    let inner = crate::database::open(&world.database, Uuid::new_v4()).await.unwrap();
     let database = Arc::new(LostAnswer {
         inner,
         mode: AtomicUsize::new(0),
@@ -329,6 +327,7 @@ async fn rule_4_an_unknown_outcome_is_looked_up() {
     database.mode.store(3, Ordering::Relaxed);
     let error = txn.commit().await.unwrap_err();
     assert_eq!(error.message(), "the outcome of the commit is unknown");
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
     assert!(world.objects.get(&kept).await.is_ok());
     assert_eq!(world.rows(&table).await, [1, 3]);
 }

@@ -1,4 +1,4 @@
--- The catalog database on SQLite, version 2.
+-- The catalog database on SQLite, version 3.
 -- Pointers: exactly what pyiceberg's SqlCatalog and Java's JdbcCatalog (schema V1) make, so that they can share it.
 create table if not exists iceberg_tables(
   catalog_name varchar(255) not null, table_namespace varchar(255) not null, table_name varchar(255) not null,
@@ -10,6 +10,8 @@ create table if not exists iceberg_namespace_properties(
   property_key varchar(255) not null, property_value varchar(1000) not null,
   primary key(catalog_name, namespace, property_key));
 
+-- What all servers of the catalog have in common.
+create table staffa_setting(name varchar(255) primary key, value varchar(2000) not null);
 create table staffa_database(name varchar(255) primary key);
 create table staffa_role(name varchar(255) primary key, verifier text not null);
 

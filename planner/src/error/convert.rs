@@ -77,6 +77,7 @@ fn from_catalog(error: &staffa_catalog::Error) -> Error {
         Catalog::Corrupt => ErrorKind::DataCorrupted,
         Catalog::DiskFull => ErrorKind::DiskFull,
         Catalog::Io | Catalog::NewerFormat => ErrorKind::IoError,
+        Catalog::OutcomeUnknown => ErrorKind::TransactionResolutionUnknown,
         Catalog::Internal => ErrorKind::InternalError,
     };
     let mut converted = Error::new(kind, error.message());

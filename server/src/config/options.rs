@@ -8,6 +8,8 @@ pub(crate) enum Kind {
     Text,
     /// In a file, relative to that file.
     Path,
+    /// May hold a password, which is never shown.
+    Url,
     /// The flag may stand alone and then means `true`.
     Switch,
 }
@@ -83,6 +85,16 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("./staffa_data"),
         "Directory of the catalog and, unless a warehouse is set, of the tables",
     ),
+    OptionSpec {
+        key: "catalog",
+        kind: Kind::Url,
+        value_name: "URL",
+        default: None,
+        also_env: &[],
+        secret: false,
+        help: "Catalog database: postgres://USER:PASSWORD@HOST/DATABASE, which several servers may share, or sqlite:PATH \
+               [default: inside the data directory]",
+    },
     option(
         "warehouse",
         Kind::Text,

@@ -112,7 +112,7 @@ impl RawConfig {
         for entry in file::read(&path, &content)? {
             let text = match entry.spec.kind {
                 Kind::Path => beside(&path, &entry.text).to_string_lossy().into_owned(),
-                Kind::Text | Kind::Switch => entry.text,
+                Kind::Text | Kind::Url | Kind::Switch => entry.text,
             };
             self.set(entry.spec.key, text, Origin::File(path.clone(), entry.line));
         }
@@ -164,7 +164,11 @@ impl RawConfig {
         };
         let secret = find(key).is_some_and(|spec| spec.secret);
         parse(text).map(Some).map_err(|reason| {
-            let shown = if secret { "***".to_owned() } else { format!("{text:?}") };
+            let is_url = find(key).is_some_and(|spec| spec.kind == Kind::Url);
+            let shown = match secret || is_url {
+                true => "***".to_owned(),
+                false => format!("{text:?}"),
+            };
             Failure::new(format!("bad value {shown} for {key} (from {origin}): {reason}"))
         })
     }

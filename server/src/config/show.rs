@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::options::Kind;
 use super::{Config, OPTIONS, RawConfig, units};
 
 /// Prints a table; values that were worked out (a share of memory, an address of a name) show what they came to.
@@ -10,6 +11,11 @@ pub(crate) fn show(raw: &RawConfig, config: &Config, out: &mut dyn Write) -> io:
         .iter()
         .map(|spec| match raw.value(spec.key) {
             Some(value) if spec.secret => [spec.key.to_owned(), "***".to_owned(), value.origin.to_string()],
+            Some(value) if spec.kind == Kind::Url => [
+                spec.key.to_owned(),
+                staffa::shown_catalog(&value.text),
+                value.origin.to_string(),
+            ],
             Some(value) => {
                 let mut text = value.text.clone();
                 if let Some(resolved) = worked_out(spec.key, config)

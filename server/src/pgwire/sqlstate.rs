@@ -14,6 +14,7 @@ pub(crate) const TOO_MANY_COLUMNS: &str = "54011";
 /// The five characters PostgreSQL gives this kind of error.
 pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
     match kind {
+        ErrorKind::TransactionResolutionUnknown => "08007",
         ErrorKind::ProtocolViolation => "08P01",
         ErrorKind::FeatureNotSupported => "0A000",
         ErrorKind::CardinalityViolation => "21000",

@@ -1,0 +1,217 @@
+//! The steps of a swap inside its SQL transaction. Each checks what must still be true.
+
+use super::Connection;
+use super::statements::Argument;
+use crate::database::{PointerChange, Swap};
+use crate::error::{Error, Result};
+use crate::name::TableName;
+use crate::snapshot::RelationKind;
+
+/// Everything but the COMMIT; the swap's number. `None`: a pointer is not what it must be.
+pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<i64>> {
+    let txn_id = swap.txn_id.to_string();
+    let txn_id: Argument<'_> = txn_id.as_str().into();
+    let taken = txn
+        .execute("update staffa_txn set state=1 where txn_id=$1 and state=0", &[txn_id])
+        .await?;
+    if taken != 1 {
+        return Err(Error::conflict(
+            "The transaction was given up because its server was thought to be dead.",
+        ));
+    }
+    txn.begin_swap(changes_names(swap)).await?;
+    create_namespaces(txn, swap).await?;
+    if !move_pointers(txn, &swap.pointers).await? {
+        return Ok(None);
+    }
+    drop_namespaces(txn, swap).await?;
+    for path in &swap.revived {
+        let gone = txn
+            .execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
+            .await?;
+        if gone != 1 {
+            return Err(Error::conflict(
+                "The dropped table was brought back or deleted by somebody else.",
+            ));
+        }
+    }
+    for share in &swap.shares {
+        txn.execute(
+            "insert into staffa_share(table_location, owner_location) values ($1, $2) on conflict do nothing",
+            &[
+                share.table_location.as_str().into(),
+                share.owner_location.as_str().into(),
+            ],
+        )
+        .await?;
+    }
+    txn.execute("delete from staffa_txn_table where txn_id=$1", &[txn_id])
+        .await?;
+    // Other commits wait from here to the end, where they are numbered one after the other: there is little left to do.
+    let csn = txn.take_number().await?;
+    for dead in &swap.garbage {
+        txn.execute(
+            "insert into staffa_gc(path, after_csn, not_before_ms) values ($1, $2, $3) on conflict(path)
+             do update set after_csn=excluded.after_csn, not_before_ms=excluded.not_before_ms",
+            &[dead.path.as_str().into(), csn.into(), dead.not_before_ms.into()],
+        )
+        .await?;
+    }
+    txn.execute(
+        "update staffa_txn set commit_csn=$2 where txn_id=$1",
+        &[txn_id, csn.into()],
+    )
+    .await?;
+    Ok(Some(csn))
+}
+
+/// Whether names are made or dropped, and pointers not just moved.
+fn changes_names(swap: &Swap) -> bool {
+    !swap.create_databases.is_empty()
+        || !swap.drop_databases.is_empty()
+        || !swap.create_schemas.is_empty()
+        || !swap.drop_schemas.is_empty()
+        || swap
+            .pointers
+            .iter()
+            .any(|change| change.from.is_none() || change.to.is_none())
+}
+
+async fn create_namespaces(txn: &mut dyn Connection, swap: &Swap) -> Result<()> {
+    for database in &swap.create_databases {
+        if database_exists(txn, database).await? {
+            return Err(Error::duplicate_database(database));
+        }
+        txn.execute(
+            "insert into staffa_database(name) values ($1)",
+            &[database.as_str().into()],
+        )
+        .await?;
+    }
+    for (database, schema) in &swap.create_schemas {
+        if !database_exists(txn, database).await? {
+            return Err(Error::conflict(format!(
+                "Database \"{database}\" was dropped by another transaction."
+            )));
+        }
+        if schema_exists(txn, database, schema).await? {
+            return Err(Error::duplicate_schema(schema));
+        }
+        txn.execute(
+            "insert into iceberg_namespace_properties(catalog_name, namespace, property_key, property_value)
+             values ($1, $2, 'exists', 'true')",
+            &[database.as_str().into(), schema.as_str().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// `false` when a pointer is not what it must be.
+async fn move_pointers(txn: &mut dyn Connection, changes: &[PointerChange]) -> Result<bool> {
+    for change in changes {
+        if !move_pointer(txn, change).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn move_pointer(txn: &mut dyn Connection, change: &PointerChange) -> Result<bool> {
+    let PointerChange { name, kind, from, to } = change;
+    let [database, schema, table] = [&name.database, &name.schema, &name.name].map(|part| part.as_str().into());
+    let affected = match (from, to) {
+        (Some(from), Some(to)) => {
+            txn.execute(
+                "update iceberg_tables set metadata_location=$5, previous_metadata_location=$4
+                 where catalog_name=$1 and table_namespace=$2 and table_name=$3 and metadata_location=$4",
+                &[database, schema, table, from.as_str().into(), to.as_str().into()],
+            )
+            .await?
+        }
+        (Some(from), None) => {
+            txn.execute(
+                "delete from iceberg_tables
+                 where catalog_name=$1 and table_namespace=$2 and table_name=$3 and metadata_location=$4",
+                &[database, schema, table, from.as_str().into()],
+            )
+            .await?
+        }
+        (None, Some(to)) => {
+            if !schema_exists(txn, &name.database, &name.schema).await? {
+                return Err(Error::conflict(format!(
+                    "Schema \"{}\" was dropped by another transaction.",
+                    name.schema
+                )));
+            }
+            if relation_exists(txn, name).await? {
+                return Err(Error::duplicate_relation(&name.name));
+            }
+            let kind = match kind {
+                RelationKind::View => "VIEW",
+                RelationKind::Table => "TABLE",
+            };
+            txn.execute(
+                "insert into iceberg_tables(catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
+                 values ($1, $2, $3, $4, $5)",
+                &[database, schema, table, to.as_str().into(), kind.into()],
+            )
+            .await?
+        }
+        (None, None) => 1,
+    };
+    Ok(affected == 1)
+}
+
+async fn drop_namespaces(txn: &mut dyn Connection, swap: &Swap) -> Result<()> {
+    for (database, schema) in &swap.drop_schemas {
+        let key: [Argument<'_>; 2] = [database.as_str().into(), schema.as_str().into()];
+        let used = "select 1 from iceberg_tables where catalog_name=$1 and table_namespace=$2 limit 1";
+        if exists(txn, used, &key).await? {
+            return Err(Error::conflict(format!(
+                "Another transaction created objects in schema \"{schema}\"."
+            )));
+        }
+        let dropped = txn
+            .execute(
+                "delete from iceberg_namespace_properties where catalog_name=$1 and namespace=$2",
+                &key,
+            )
+            .await?;
+        tracing::debug!(database, schema, rows = dropped, "schema dropped");
+    }
+    for database in &swap.drop_databases {
+        let key: [Argument<'_>; 1] = [database.as_str().into()];
+        let used = "select 1 from iceberg_tables where catalog_name=$1
+                    union all select 1 from iceberg_namespace_properties where catalog_name=$1 limit 1";
+        if exists(txn, used, &key).await? {
+            return Err(Error::conflict(format!(
+                "Another transaction created objects in database \"{database}\"."
+            )));
+        }
+        txn.execute("delete from staffa_database where name=$1", &key).await?;
+    }
+    Ok(())
+}
+
+async fn database_exists(txn: &mut dyn Connection, database: &str) -> Result<bool> {
+    let sql = "select 1 from staffa_database where name=$1
+               union all select 1 from iceberg_namespace_properties where catalog_name=$1 limit 1";
+    exists(txn, sql, &[database.into()]).await
+}
+
+async fn schema_exists(txn: &mut dyn Connection, database: &str, schema: &str) -> Result<bool> {
+    let sql = "select 1 from iceberg_namespace_properties where catalog_name=$1 and namespace=$2
+               union all select 1 from iceberg_tables where catalog_name=$1 and table_namespace=$2 limit 1";
+    exists(txn, sql, &[database.into(), schema.into()]).await
+}
+
+async fn relation_exists(txn: &mut dyn Connection, name: &TableName) -> Result<bool> {
+    let sql = "select 1 from iceberg_tables where catalog_name=$1 and table_namespace=$2 and table_name=$3";
+    let key = [&name.database, &name.schema, &name.name].map(|part| part.as_str().into());
+    exists(txn, sql, &key).await
+}
+
+async fn exists(txn: &mut dyn Connection, sql: &'static str, arguments: &[Argument<'_>]) -> Result<bool> {
+    Ok(!txn.rows(sql, arguments).await?.is_empty())
+}
