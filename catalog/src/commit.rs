@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod alter_tests;
 mod deletes;
+mod keys;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -252,6 +253,7 @@ impl Commit {
                 return Err(Error::internal(format!("table {origin} is gone")));
             };
             table::check_rebase(&name.name, base, &version, state)?;
+            keys::check(&self.shared.loader, base, &version, state).await?;
             from = (origin == name).then(|| location.clone());
             if state.is_unchanged() {
                 if from.is_none() {

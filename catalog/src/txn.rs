@@ -470,6 +470,21 @@ impl Transaction {
         Ok(())
     }
 
+    /// Says that the rows added to a table were added because no row had their keys, given as field ids. The commit fails
+    /// with `Conflict` when another transaction may have added rows of these keys meanwhile: bounds of the files tell.
+    pub async fn rely_on_keys(&mut self, name: &TableName, keys: impl IntoIterator<Item = Vec<i32>>) -> Result<()> {
+        self.file_changes(name).await?;
+        let relations = &mut self.change().relations;
+        if let Some(RelationDelta {
+            now: Some(RelationState::Table(delta)),
+            ..
+        }) = relations.get_mut(name)
+        {
+            delta.keys.extend(keys);
+        }
+        Ok(())
+    }
+
     /// Deletes rows of files of a table, which are as [`Table::files`] of this transaction's state gives them. Every row
     /// must still have been there. A file that has no row left is better given to [`Transaction::remove_files`].
     pub async fn delete_rows(&mut self, name: &TableName, rows: Vec<(Arc<LiveFile>, RoaringTreemap)>) -> Result<()> {

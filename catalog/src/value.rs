@@ -1,5 +1,7 @@
 //! One value of a partition tuple or of a column bound. Absence is an `Option` around it, never a value.
 
+use std::cmp::Ordering;
+
 /// A single value in the form Iceberg stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -39,6 +41,32 @@ pub enum Value {
 }
 
 impl Value {
+    /// The order of two values of one type; `None` for different types.
+    pub(crate) fn compare(&self, other: &Value) -> Option<Ordering> {
+        match (self, other) {
+            (Value::Boolean(a), Value::Boolean(b)) => Some(a.cmp(b)),
+            (Value::Int(a), Value::Int(b)) | (Value::Date(a), Value::Date(b)) => Some(a.cmp(b)),
+            (Value::Long(a), Value::Long(b))
+            | (Value::Time(a), Value::Time(b))
+            | (Value::Timestamp(a), Value::Timestamp(b))
+            | (Value::TimestampTz(a), Value::TimestampTz(b)) => Some(a.cmp(b)),
+            (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+            (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+            (
+                Value::Decimal { unscaled: a, scale, .. },
+                Value::Decimal {
+                    unscaled: b,
+                    scale: other,
+                    ..
+                },
+            ) if scale == other => Some(a.cmp(b)),
+            (Value::String(a), Value::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+            (Value::Uuid(a), Value::Uuid(b)) => Some(a.cmp(b)),
+            (Value::Binary(a), Value::Binary(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+
     /// Bytes on the heap, for cache weights.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {

@@ -61,8 +61,8 @@ pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::dml::with_defaults;
 pub use statement::returning::Returning;
 pub use statement::{
-    ChangeKind, ChangePlan, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan, QueryPlan,
-    SavepointAction, TransactionModes,
+    ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,
+    QueryPlan, SavepointAction, TransactionModes,
 };
 pub use table_provider::live_row_count;
 pub use write::{ChangeOperators, RowRules, change_plan, check_row_rules, data_file, write_plan, write_spec};

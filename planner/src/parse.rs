@@ -108,63 +108,7 @@ impl ParsedStatement {
 
     /// The command tag, or its first words when the tag carries a row count (`SELECT`, `INSERT 0`, `COPY`).
     pub fn tag(&self) -> &'static str {
-        match &self.ast {
-            Ast::Query(_) => "SELECT",
-            Ast::Insert(_) => "INSERT 0",
-            Ast::Update(_) => "UPDATE",
-            Ast::Delete(_) => "DELETE",
-            Ast::Merge(_) => "MERGE",
-            Ast::CreateTable(create) if create.query.is_some() => "SELECT",
-            Ast::CreateTable(_) => "CREATE TABLE",
-            Ast::CreateView(_) => "CREATE VIEW",
-            Ast::CreateSchema { .. } => "CREATE SCHEMA",
-            Ast::CreateDatabase { .. } => "CREATE DATABASE",
-            Ast::Drop {
-                kind: DropKind::Table, ..
-            } => "DROP TABLE",
-            Ast::Drop {
-                kind: DropKind::View, ..
-            } => "DROP VIEW",
-            Ast::Drop {
-                kind: DropKind::Schema, ..
-            } => "DROP SCHEMA",
-            Ast::DropDatabase { .. } => "DROP DATABASE",
-            Ast::Truncate { .. } => "TRUNCATE TABLE",
-            Ast::History(history) => match **history {
-                HistoryAst::RollBack { .. } => "ROLLBACK TABLE",
-                HistoryAst::Ref { .. } => "ALTER TABLE",
-                HistoryAst::Clone { .. } => "CREATE TABLE",
-                HistoryAst::Undrop { .. } => "UNDROP TABLE",
-            },
-            Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
-            Ast::RenameRelation { .. } => "ALTER VIEW",
-            Ast::RenameSchema { .. } => "ALTER SCHEMA",
-            Ast::Comment { .. } => "COMMENT",
-            Ast::Copy { .. } => "COPY",
-            Ast::Set { .. } | Ast::SetTransaction { .. } => "SET",
-            Ast::Show { .. } => "SHOW",
-            Ast::Reset { .. } => "RESET",
-            Ast::Discard(target) => match target {
-                crate::statement::DiscardTarget::All => "DISCARD ALL",
-                crate::statement::DiscardTarget::Plans => "DISCARD PLANS",
-                crate::statement::DiscardTarget::Temporary => "DISCARD TEMP",
-                crate::statement::DiscardTarget::Sequences => "DISCARD SEQUENCES",
-            },
-            Ast::Begin { tag, .. } => tag,
-            Ast::Commit { .. } => "COMMIT",
-            Ast::Rollback { .. } => "ROLLBACK",
-            Ast::Savepoint { action, .. } => match action {
-                SavepointAction::Begin => "SAVEPOINT",
-                SavepointAction::Release => "RELEASE",
-                SavepointAction::RollBack => "ROLLBACK",
-            },
-            Ast::Prepare { .. } => "PREPARE",
-            Ast::Execute { .. } => "EXECUTE",
-            Ast::Deallocate { name: None } => "DEALLOCATE ALL",
-            Ast::Deallocate { .. } => "DEALLOCATE",
-            Ast::Explain(_) => "EXPLAIN",
-            Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
-        }
+        tag_of(&self.ast)
     }
 
     /// What errors call it: mostly its tag.
@@ -173,10 +117,72 @@ impl ParsedStatement {
     }
 }
 
+fn tag_of(ast: &Ast) -> &'static str {
+    match ast {
+        Ast::With(_, statement) => tag_of(statement),
+        Ast::Query(_) => "SELECT",
+        Ast::Insert(_) => "INSERT 0",
+        Ast::Update(_) => "UPDATE",
+        Ast::Delete(_) => "DELETE",
+        Ast::Merge(_) => "MERGE",
+        Ast::CreateTable(create) if create.query.is_some() => "SELECT",
+        Ast::CreateTable(_) => "CREATE TABLE",
+        Ast::CreateView(_) => "CREATE VIEW",
+        Ast::CreateSchema { .. } => "CREATE SCHEMA",
+        Ast::CreateDatabase { .. } => "CREATE DATABASE",
+        Ast::Drop {
+            kind: DropKind::Table, ..
+        } => "DROP TABLE",
+        Ast::Drop {
+            kind: DropKind::View, ..
+        } => "DROP VIEW",
+        Ast::Drop {
+            kind: DropKind::Schema, ..
+        } => "DROP SCHEMA",
+        Ast::DropDatabase { .. } => "DROP DATABASE",
+        Ast::Truncate { .. } => "TRUNCATE TABLE",
+        Ast::History(history) => match **history {
+            HistoryAst::RollBack { .. } => "ROLLBACK TABLE",
+            HistoryAst::Ref { .. } => "ALTER TABLE",
+            HistoryAst::Clone { .. } => "CREATE TABLE",
+            HistoryAst::Undrop { .. } => "UNDROP TABLE",
+        },
+        Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
+        Ast::RenameRelation { .. } => "ALTER VIEW",
+        Ast::RenameSchema { .. } => "ALTER SCHEMA",
+        Ast::Comment { .. } => "COMMENT",
+        Ast::Copy { .. } => "COPY",
+        Ast::Set { .. } | Ast::SetTransaction { .. } => "SET",
+        Ast::Show { .. } => "SHOW",
+        Ast::Reset { .. } => "RESET",
+        Ast::Discard(target) => match target {
+            crate::statement::DiscardTarget::All => "DISCARD ALL",
+            crate::statement::DiscardTarget::Plans => "DISCARD PLANS",
+            crate::statement::DiscardTarget::Temporary => "DISCARD TEMP",
+            crate::statement::DiscardTarget::Sequences => "DISCARD SEQUENCES",
+        },
+        Ast::Begin { tag, .. } => tag,
+        Ast::Commit { .. } => "COMMIT",
+        Ast::Rollback { .. } => "ROLLBACK",
+        Ast::Savepoint { action, .. } => match action {
+            SavepointAction::Begin => "SAVEPOINT",
+            SavepointAction::Release => "RELEASE",
+            SavepointAction::RollBack => "ROLLBACK",
+        },
+        Ast::Prepare { .. } => "PREPARE",
+        Ast::Execute { .. } => "EXECUTE",
+        Ast::Deallocate { name: None } => "DEALLOCATE ALL",
+        Ast::Deallocate { .. } => "DEALLOCATE",
+        Ast::Explain(_) => "EXPLAIN",
+        Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
+    }
+}
+
 /// `None`: as the tag.
 fn command_of(ast: &Ast) -> Option<&'static str> {
     match ast {
         Ast::Insert(_) => Some("INSERT"),
+        Ast::With(_, statement) => command_of(statement),
         Ast::CreateTable(create) if create.query.is_some() => Some("CREATE TABLE AS"),
         Ast::Copy { from: true, .. } => Some("COPY FROM"),
         Ast::Explain(explain) if explain.analyze => command_of(&explain.statement),
@@ -187,6 +193,7 @@ fn command_of(ast: &Ast) -> Option<&'static str> {
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(_) => StatementClass::Query,
+        Ast::With(_, statement) => class_of(statement),
         Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::Truncate { .. } => {
             StatementClass::Write
         }

@@ -29,10 +29,17 @@ pub(crate) fn of_ast<'a>(
         let context = scope.context;
         match ast {
             Ast::Query(body) => Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?)),
-            Ast::Insert(insert) => Ok(Plan::Insert(dml::insert(scope, insert, declared).await?)),
+            Ast::Insert(insert) => dml::insert(scope, insert, declared).await,
             Ast::Update(update) => Ok(Plan::Change(change::update(scope, update, declared).await?)),
             Ast::Delete(delete) => Ok(Plan::Change(change::delete(scope, delete, declared).await?)),
             Ast::Merge(merge) => Ok(Plan::Change(merge::merge(scope, merge, declared).await?)),
+            Ast::With(with, statement) => {
+                let scope = Scope {
+                    with: Some(with),
+                    ..scope.copied()
+                };
+                of_ast(&scope, statement, declared).await
+            }
             Ast::CreateTable(create) => ddl::create_table(scope, create, declared).await,
             Ast::CreateView(create) => ddl::create_view(scope, create).await,
             Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),

@@ -25,6 +25,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::change::TARGET;
 use crate::statement::query::{self, Scope};
+use crate::statement::upsert::PROPOSED;
 use crate::table_provider::{StaffaTable, open_file};
 
 /// Views inside views; PostgreSQL's own limit is its stack.
@@ -198,6 +199,11 @@ async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn T
     {
         return Ok(Some(Arc::clone(target)));
     }
+    if let (Some(proposed), [part]) = (&scope.proposed, name.0.as_slice())
+        && part.as_ident().is_some_and(|ident| ident.value == PROPOSED)
+    {
+        return Ok(Some(Arc::clone(proposed)));
+    }
     if let [part] = name.0.as_slice()
         && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style == Some('\''))
     {
@@ -256,6 +262,8 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         text: &view.sql,
         views,
         target: None,
+        proposed: None,
+        with: None,
     };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.

@@ -4,11 +4,13 @@
 //! ```text
 //! UPDATE, DELETE   file, position, new row          each address once: a row that several others match is changed once
 //! MERGE            file, position, action, new row  an address twice is an error
+//! INSERT           file, position, action, number, new row    in the order of the numbers, in one partition: a key
+//!                  twice is left out or an error
 //! ```
 //!
 //! All partitions share one note. It is complete when all of them have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,8 +18,10 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int8Type, Int32Type, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -30,7 +34,7 @@ use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::statement::ChangeKind;
+use crate::statement::{ChangeKind, ConflictKeys};
 use crate::write::{RowRules, check_row_rules};
 
 /// What MERGE does with a row.
@@ -61,30 +65,35 @@ impl RowChanges {
     }
 }
 
+/// Where the number of a row of INSERT … ON CONFLICT is.
+pub(crate) const ORDER_INDEX: usize = 3;
+
+/// What is to be done with rows.
+#[derive(Clone, Debug)]
+pub(crate) struct What {
+    pub(crate) kind: ChangeKind,
+    /// Whether somebody wants the rows that DELETE takes away.
+    pub(crate) emits_deleted: bool,
+    /// The checks of new rows: of those that stay only.
+    pub(crate) rules: Option<RowRules>,
+    /// Of INSERT … ON CONFLICT.
+    pub(crate) keys: Option<ConflictKeys>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RowChangesExec {
     input: Arc<dyn ExecutionPlan>,
-    kind: ChangeKind,
-    /// Whether somebody wants the rows that DELETE takes away.
-    emits_deleted: bool,
-    /// The checks of new rows: of those that stay only.
-    rules: Option<RowRules>,
+    what: What,
     changes: Arc<RowChanges>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl RowChangesExec {
-    pub(crate) fn new(
-        input: Arc<dyn ExecutionPlan>,
-        kind: ChangeKind,
-        emits_deleted: bool,
-        rules: Option<RowRules>,
-        changes: Arc<RowChanges>,
-    ) -> Result<Self> {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, what: What, changes: Arc<RowChanges>) -> Result<Self> {
         let fields = input.schema();
-        let row: Vec<usize> = (kind.leading_columns()..fields.fields().len()).collect();
+        let row: Vec<usize> = (what.kind.leading_columns()..fields.fields().len()).collect();
         let schema = Arc::new(fields.project(&row)?);
         let partitions = input.output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -95,9 +104,7 @@ impl RowChangesExec {
         );
         Ok(Self {
             input,
-            kind,
-            emits_deleted,
-            rules,
+            what,
             changes,
             schema,
             properties: Arc::new(properties),
@@ -142,9 +149,7 @@ impl ExecutionPlan for RowChangesExec {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => Ok(Arc::new(Self::new(
                 input,
-                self.kind,
-                self.emits_deleted,
-                self.rules.clone(),
+                self.what.clone(),
                 Arc::clone(&self.changes),
             )?)),
             _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
@@ -152,22 +157,25 @@ impl ExecutionPlan for RowChangesExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let (kind, rules) = (self.kind, self.rules.clone());
+        let input = self.input.execute(partition, Arc::clone(&context))?;
+        let what = self.what.clone();
         let (changes, schema) = (Arc::clone(&self.changes), Arc::clone(&self.schema));
-        let emits_old = self.emits_deleted;
+        let mut inserted = match &what.keys {
+            Some(keys) => Some(InsertedKeys::new(keys, &schema, &context)?),
+            None => None,
+        };
         let rows = input.map(move |batch| {
             let batch = batch?;
-            let kept = match kind {
-                ChangeKind::Merge => merge(&changes, &batch)?,
-                ChangeKind::Update | ChangeKind::Delete => {
-                    claim(&changes, &batch, kind == ChangeKind::Update || emits_old)?
-                }
+            let row: Vec<usize> = (what.kind.leading_columns()..batch.num_columns()).collect();
+            let new = batch.project(&row)?.with_schema(Arc::clone(&schema))?;
+            let kept = match (what.kind, &mut inserted) {
+                (ChangeKind::Upsert, Some(inserted)) => upsert(&changes, &batch, &new, inserted)?,
+                (ChangeKind::Merge | ChangeKind::Upsert, _) => merge(&changes, &batch)?,
+                (ChangeKind::Update, _) => claim(&changes, &batch, true)?,
+                (ChangeKind::Delete, _) => claim(&changes, &batch, what.emits_deleted)?,
             };
-            let row: Vec<usize> = (kind.leading_columns()..batch.num_columns()).collect();
-            let batch = batch.project(&row)?.with_schema(Arc::clone(&schema))?;
-            let batch = filter_record_batch(&batch, &kept)?;
-            match &rules {
+            let batch = filter_record_batch(&new, &kept)?;
+            match &what.rules {
                 Some(rules) => Ok(check_first_columns(rules, &batch)?),
                 None => Ok(batch),
             }
@@ -244,4 +252,116 @@ fn merge(changes: &RowChanges, batch: &RecordBatch) -> Result<BooleanArray> {
         kept.push(matches!(action, action::INSERT | action::UPDATE));
     }
     Ok(BooleanArray::from(kept))
+}
+
+/// Does what the action of each row of INSERT … ON CONFLICT says; a key is inserted once.
+fn upsert(
+    changes: &RowChanges,
+    batch: &RecordBatch,
+    new: &RecordBatch,
+    inserted: &mut InsertedKeys,
+) -> Result<BooleanArray> {
+    let address = addresses(batch)?;
+    let actions = batch
+        .column(2)
+        .as_primitive_opt::<Int8Type>()
+        .ok_or_else(|| Error::internal("rows without actions"))?;
+    let keys = inserted.keys_of(new)?;
+    let mut done = changes.done.lock();
+    let mut kept = Vec::with_capacity(batch.num_rows());
+    for (row, action) in actions.iter().enumerate() {
+        let keeps = match action.unwrap_or(action::NOTHING) {
+            action::INSERT => match inserted.add(&keys, row)? {
+                true => true,
+                false if inserted.updates => return Err(affected_twice()),
+                false => false,
+            },
+            action::UPDATE => {
+                let (file, position) = address(row).ok_or_else(|| Error::internal("a row without an address"))?;
+                if !done.gone.entry(file).or_default().insert(position) {
+                    return Err(affected_twice());
+                }
+                true
+            }
+            _ => false,
+        };
+        done.rows += u64::from(keeps);
+        kept.push(keeps);
+    }
+    Ok(BooleanArray::from(kept))
+}
+
+fn affected_twice() -> Error {
+    let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+    Error::new(ErrorKind::CardinalityViolation, message).with_hint(
+        "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+    )
+}
+
+/// The keys of the rows a statement has inserted so far.
+struct InsertedKeys {
+    updates: bool,
+    keys: Vec<InsertedKey>,
+    memory: MemoryReservation,
+}
+
+struct InsertedKey {
+    columns: Vec<usize>,
+    converter: RowConverter,
+    seen: HashSet<OwnedRow>,
+}
+
+impl InsertedKeys {
+    fn new(keys: &ConflictKeys, schema: &SchemaRef, context: &TaskContext) -> DataFusionResult<Self> {
+        let key = |columns: &Vec<usize>| {
+            let fields = columns
+                .iter()
+                .map(|index| SortField::new(schema.field(*index).data_type().clone()));
+            Ok(InsertedKey {
+                columns: columns.clone(),
+                converter: RowConverter::new(fields.collect())?,
+                seen: HashSet::new(),
+            })
+        };
+        Ok(Self {
+            updates: keys.updates,
+            keys: keys.columns.iter().map(key).collect::<DataFusionResult<_>>()?,
+            memory: MemoryConsumer::new("ON CONFLICT").register(context.memory_pool()),
+        })
+    }
+
+    /// The keys of all rows of a batch: `None` where one has a NULL, which equals nothing.
+    fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Vec<Option<OwnedRow>>>> {
+        let mut all = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let columns: Vec<_> = key
+                .columns
+                .iter()
+                .map(|index| Arc::clone(batch.column(*index)))
+                .collect();
+            let rows = key.converter.convert_columns(&columns)?;
+            let whole = |row: usize| columns.iter().all(|column| column.is_valid(row));
+            all.push(
+                (0..batch.num_rows())
+                    .map(|row| whole(row).then(|| rows.row(row).owned()))
+                    .collect(),
+            );
+        }
+        Ok(all)
+    }
+
+    /// Notes a row that is inserted; `false` when one of its keys was inserted before, and nothing is noted.
+    fn add(&mut self, keys: &[Vec<Option<OwnedRow>>], row: usize) -> Result<bool> {
+        let mut both = self.keys.iter().zip(keys);
+        if both.any(|(known, keys)| keys[row].as_ref().is_some_and(|key| known.seen.contains(key))) {
+            return Ok(false);
+        }
+        for (known, keys) in self.keys.iter_mut().zip(keys) {
+            if let Some(key) = &keys[row] {
+                self.memory.try_grow(size_of::<OwnedRow>() + key.as_ref().len())?;
+                known.seen.insert(key.clone());
+            }
+        }
+        Ok(true)
+    }
 }

@@ -31,6 +31,7 @@ pub(crate) mod returning;
 pub(crate) mod set;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
+pub(crate) mod upsert;
 
 /// One statement, ready to run.
 #[derive(Clone, Debug)]
@@ -210,16 +211,18 @@ pub struct InsertPlan {
     pub returning: Option<Returning>,
 }
 
-/// `UPDATE`, `DELETE`, `MERGE`: rows of a table that go, and rows that come.
+/// `UPDATE`, `DELETE`, `MERGE`, `INSERT … ON CONFLICT`: rows of a table that go, and rows that come.
 #[derive(Clone, Debug)]
 pub struct ChangePlan {
     pub kind: ChangeKind,
+    /// Of [`ChangeKind::Upsert`].
+    pub keys: Option<ConflictKeys>,
     /// All rows go, and `source` need not run.
     pub everything: bool,
     pub table: Arc<Table>,
     /// The files of the table, in the order of the numbers in the rows' addresses.
     pub files: Arc<Vec<Arc<LiveFile>>>,
-    /// Addresses of rows, for MERGE what to do with each, and except for DELETE the new row in the order and types of the
+    /// Addresses of rows, for MERGE and INSERT what to do with each, for INSERT the row's number, and except for DELETE the new row in the order and types of the
     /// table's columns. With `returning` DELETE has the row too, and columns of other relations follow.
     pub source: QueryPlan,
     /// `RETURNING`: takes the same parameters as `source`.
@@ -231,6 +234,17 @@ pub enum ChangeKind {
     Update,
     Delete,
     Merge,
+    /// `INSERT … ON CONFLICT`
+    Upsert,
+}
+
+/// The keys of `INSERT … ON CONFLICT`.
+#[derive(Clone, Debug)]
+pub struct ConflictKeys {
+    /// The columns of each, by position in the table.
+    pub columns: Vec<Vec<usize>>,
+    /// Whether a row that is there is updated; else nothing is done.
+    pub updates: bool,
 }
 
 impl ChangeKind {
@@ -239,6 +253,7 @@ impl ChangeKind {
         match self {
             ChangeKind::Update | ChangeKind::Delete => 2,
             ChangeKind::Merge => 3,
+            ChangeKind::Upsert => 4,
         }
     }
 
@@ -248,6 +263,7 @@ impl ChangeKind {
             ChangeKind::Update => "Update",
             ChangeKind::Delete => "Delete",
             ChangeKind::Merge => "Merge",
+            ChangeKind::Upsert => "Insert",
         }
     }
 }

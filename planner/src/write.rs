@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF}
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, Table, Transform};
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
@@ -22,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::gather::{GatherExec, GatheredRows};
 use crate::literal::value_of_scalar;
 use crate::physical::physical;
-use crate::row_changes::{RowChanges, RowChangesExec};
+use crate::row_changes::{ORDER_INDEX, RowChanges, RowChangesExec, What};
 use crate::statement::{ChangeKind, ChangePlan};
 use crate::stored::{over_operators, with_checks, with_generated};
 use crate::types::table_arrow_schema;
@@ -84,6 +85,13 @@ pub async fn write_plan(
     plan: LogicalPlan,
     gathered: Option<&Arc<GatheredRows>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = stored_rows(context, table, plan)?;
+    let rows = gathering(table, physical(context, plan).await?, gathered)?;
+    sorted(table, rows)
+}
+
+/// Rows as they are stored: checked, generated columns computed.
+pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules = RowRules::new(table);
     let given = plan.schema().columns();
     if given.len() != rules.columns.len() {
@@ -107,9 +115,7 @@ pub async fn write_plan(
         });
     let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
     let plan = with_generated(context, table, plan)?;
-    let plan = with_checks(context, table, plan)?;
-    let rows = gathering(table, physical(context, plan).await?, gathered)?;
-    sorted(table, rows)
+    with_checks(context, table, plan)
 }
 
 /// An UPDATE, DELETE or MERGE about to run.
@@ -130,16 +136,25 @@ pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: Logic
     let changes = Arc::new(RowChanges::default());
     let rules = match change.kind {
         ChangeKind::Delete => None,
-        ChangeKind::Update | ChangeKind::Merge => Some(RowRules::new(&change.table)),
+        _ => Some(RowRules::new(&change.table)),
     };
-    let rows = physical(context, plan).await?;
+    let rows = match change.kind {
+        ChangeKind::Upsert => in_order(physical(context, plan).await?)?,
+        _ => physical(context, plan).await?,
+    };
     let gathered = change.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
-    let noting = RowChangesExec::new(rows, change.kind, gathered.is_some(), rules, Arc::clone(&changes))?;
+    let what = What {
+        kind: change.kind,
+        emits_deleted: gathered.is_some(),
+        rules,
+        keys: change.keys.clone(),
+    };
+    let noting = RowChangesExec::new(rows, what, Arc::clone(&changes))?;
     let noted: Arc<dyn ExecutionPlan> = Arc::new(noting);
     let gather = |rows| gathering(&change.table, rows, gathered.as_ref());
     let rows = match change.kind {
         ChangeKind::Delete => gather(noted)?,
-        ChangeKind::Update | ChangeKind::Merge => {
+        _ => {
             let rows = over_operators(context, &change.table, noted)?;
             sorted(&change.table, gather(rows)?)?
         }
@@ -149,6 +164,15 @@ pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: Logic
         changes,
         gathered,
     })
+}
+
+/// The rows of INSERT … ON CONFLICT in one partition, by their numbers.
+fn in_order(rows: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let name = rows.schema().field(ORDER_INDEX).name().clone();
+    let key = PhysicalSortExpr::new_default(Arc::new(PhysicalColumn::new(&name, ORDER_INDEX)));
+    let ordering = LexOrdering::new([key]).ok_or_else(|| Error::internal("an order of nothing"))?;
+    let rows = Arc::new(CoalescePartitionsExec::new(rows));
+    Ok(Arc::new(SortExec::new(ordering, rows)))
 }
 
 /// Rows that are kept on their way, when somebody wants them.

@@ -114,3 +114,41 @@ fn in_a_transaction_block_the_second_to_commit_loses() {
     }
     server.assert_well();
 }
+
+#[test]
+fn one_key_is_inserted_once_whoever_writes() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    run(&mut wire, "create table t (k int primary key, n int)");
+    all_at_once(&server, |writer, wire| {
+        for _ in 0..3 {
+            let sql = format!(
+                "insert into t values (0, 1), ({}, 1) on conflict (k) do update set n = t.n + 1",
+                writer + 1
+            );
+            run(wire, &sql);
+        }
+        run(wire, "insert into t values (100, 1) on conflict do nothing");
+    });
+    let state = "select string_agg(k || ':' || n, ' ' order by k) from t";
+    let others: Vec<String> = (1..=WRITERS).map(|writer| format!("{writer}:3")).collect();
+    let expected = format!("0:{} {} 100:1", 3 * WRITERS, others.join(" "));
+    assert_eq!(wire.simple(state).value(), expected);
+
+    // In blocks the second to commit loses when it has inserted the same key, and only then.
+    let mut second = server.connect();
+    for (theirs, outcome) in [(200, "40001"), (300, "")] {
+        for wire in [&mut wire, &mut second] {
+            run(wire, "begin");
+        }
+        run(&mut wire, "insert into t values (200, 1) on conflict do nothing");
+        run(
+            &mut second,
+            &format!("insert into t values ({theirs}, 1) on conflict do nothing"),
+        );
+        run(&mut wire, "commit");
+        assert_eq!(second.simple("commit").code(), outcome);
+    }
+    assert_eq!(wire.simple("select count(*) from t where k = 200").value(), "1");
+    server.assert_well();
+}

@@ -55,6 +55,8 @@ pub(crate) struct TableDelta {
     pub(crate) changes: Vec<TableChange>,
     /// Whether one of them was allowed after a look at the rows: then others must not have changed rows meanwhile.
     pub(crate) rows_checked: bool,
+    /// Field ids of keys that the added rows must be alone to have.
+    pub(crate) keys: BTreeSet<Vec<i32>>,
     pub(crate) files: FileChanges,
     /// Of a new table: other tables whose files it has.
     pub(crate) owners: BTreeSet<String>,
@@ -157,6 +159,7 @@ impl TableDelta {
             origin: None,
             changes: Vec::new(),
             rows_checked: false,
+            keys: BTreeSet::new(),
             files: FileChanges::default(),
             owners: BTreeSet::new(),
             revived: None,

@@ -52,9 +52,7 @@ async fn change_rows(
     let logical = bind(&change.source, parameters)?;
     let prefix = match change.kind {
         ChangeKind::Delete => None,
-        ChangeKind::Update | ChangeKind::Merge => {
-            Some(session.transaction().await?.begin_write(name).await?.data_prefix)
-        }
+        _ => Some(session.transaction().await?.begin_write(name).await?.data_prefix),
     };
     let snapshot = session.transactions_snapshot().await?;
     let context = session.context(snapshot);
@@ -101,6 +99,13 @@ async fn change_rows(
     let transaction = session.transaction().await?;
     transaction.remove_files(name, &whole).await?;
     transaction.delete_rows(name, partly).await?;
+    if let Some(keys) = &change.keys
+        && !files.is_empty()
+    {
+        let schema = change.table.schema();
+        let ids = |key: &Vec<usize>| key.iter().map(|index| schema.columns[*index].field_id).collect();
+        transaction.rely_on_keys(name, keys.columns.iter().map(ids)).await?;
+    }
     transaction.append(name, files)?;
     Ok((rows, gathered))
 }

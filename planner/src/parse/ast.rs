@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, TableConstraint, TableFactor,
-    TableVersion, Update,
+    TableVersion, Update, With,
 };
 
 use super::ParsedStatement;
@@ -16,6 +16,8 @@ pub(crate) enum Ast {
     Update(Box<Update>),
     Delete(Box<Delete>),
     Merge(Box<MergeAst>),
+    /// `WITH …` before one of the four
+    With(Box<With>, Box<Ast>),
     CreateTable(Box<CreateTableAst>),
     CreateView(Box<CreateViewAst>),
     CreateSchema {

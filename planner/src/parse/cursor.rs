@@ -1,6 +1,7 @@
 //! Reading tokens one by one, with PostgreSQL's words for what was not expected.
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query, With};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -211,6 +212,40 @@ impl<'a> Cursor<'a> {
             }
         }
         self.end
+    }
+
+    /// `WITH …` up to one of these words, which begins the statement behind the list; `None` when there is none.
+    pub(super) fn with_before(&mut self, words: &[&str]) -> Result<Option<With>> {
+        let mut depth = 0usize;
+        let mut end = None;
+        for ahead in 0..self.end - self.at {
+            match self.peek_at(ahead) {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth = depth.saturating_sub(1),
+                // Only the end of a query in parentheses can stand before it: not a name, a comma or AS.
+                _ if depth == 0 && ahead > 0 && self.peek_at(ahead - 1) == Some(&Token::RParen) => {
+                    if words.iter().any(|word| self.is_word_at(ahead, word)) {
+                        end = Some(self.at + ahead);
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Some(end) = end else {
+            return Ok(None);
+        };
+        let with = self.delegate(self.at, end, |parser| {
+            let token = parser.get_current_token().clone();
+            parser.expect_keyword_is(Keyword::WITH)?;
+            Ok(With {
+                with_token: token.into(),
+                recursive: parser.parse_keyword(Keyword::RECURSIVE),
+                cte_tables: parser.parse_comma_separated(|parser| parser.parse_cte())?,
+            })
+        })?;
+        self.at = end;
+        Ok(Some(with))
     }
 
     /// Whether these words stand next to each other anywhere before the end.

@@ -21,6 +21,11 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         if word == "from" {
             return Err(cursor.unexpected());
         }
+        if word == "with"
+            && let Some(with) = cursor.with_before(&["insert", "update", "delete", "merge"])?
+        {
+            return Ok(Ast::With(Box::new(with), Box::new(statement(cursor)?)));
+        }
         return query(cursor);
     }
     match word.as_str() {
@@ -712,7 +717,13 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let statement = parse_one(text, characters).map_err(|error| error.shifted(characters))?;
     if !matches!(
         statement.ast,
-        Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::Unsupported { .. }
+        Ast::Query(_)
+            | Ast::Insert(_)
+            | Ast::Update(_)
+            | Ast::Delete(_)
+            | Ast::Merge(_)
+            | Ast::With(..)
+            | Ast::Unsupported { .. }
     ) {
         return Err(cursor.unexpected());
     }
@@ -762,11 +773,12 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
     explain.statement = statement(cursor)?;
     match &explain.statement {
-        Ast::Query(_) | Ast::Insert(_) | Ast::Unsupported { .. } => {}
+        Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::With(..) => {}
+        Ast::Unsupported { .. } => {}
         Ast::CreateTable(create) if create.query.is_some() => {}
         Ast::Execute { .. } => return Ok(unsupported(cursor, "EXPLAIN EXECUTE", "EXPLAIN")),
         _ => {
-            let message = "EXPLAIN is for SELECT, INSERT and CREATE TABLE AS statements";
+            let message = "EXPLAIN is for SELECT, INSERT, UPDATE, DELETE, MERGE and CREATE TABLE AS statements";
             return Err(Error::new(ErrorKind::SyntaxError, message));
         }
     }

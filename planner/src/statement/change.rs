@@ -58,6 +58,7 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
     refuse_computed(&source.logical, "DELETE")?;
     Ok(ChangePlan {
         kind: ChangeKind::Delete,
+        keys: None,
         everything: delete.using.is_none() && delete.selection.is_none() && list.is_none(),
         returning: target.returning(scope, list, &using, &mut source).await?,
         table: target.table,
@@ -121,6 +122,7 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
     Ok(ChangePlan {
         kind: ChangeKind::Update,
         everything: false,
+        keys: None,
         returning: target.returning(scope, list, &from, &mut source).await?,
         source: projected_plan(scope.context, source, projected)?,
         table: target.table,
@@ -169,7 +171,6 @@ impl Target {
                 .with_detail("Views are not updatable."),
                 _ => error,
             })?;
-        let provider = Arc::new(StaffaTable::open_addressed(scope.context, Arc::clone(&table)).await?);
         let (alias, qualified) = match alias {
             Some(TableAlias {
                 name: alias, columns, ..
@@ -181,6 +182,17 @@ impl Target {
                 None => return Err(not_postgres()),
             },
         };
+        Target::of(scope, table, alias, qualified).await
+    }
+
+    /// A table that the statement calls `alias`, and in full `qualified` if that may stand before its columns too.
+    pub(super) async fn of(
+        scope: &Scope<'_>,
+        table: Arc<Table>,
+        alias: Ident,
+        qualified: Option<Vec<String>>,
+    ) -> Result<Target> {
+        let provider = Arc::new(StaffaTable::open_addressed(scope.context, Arc::clone(&table)).await?);
         Ok(Target {
             table,
             files: Arc::clone(provider.files()),
@@ -196,8 +208,14 @@ impl Target {
 
     /// The two columns that say where a row lies.
     pub(super) fn address(&self) -> Vec<SelectItem> {
+        self.address_of(&self.alias)
+    }
+
+    /// The same of the target under another name.
+    pub(super) fn address_of(&self, alias: &Ident) -> Vec<SelectItem> {
+        let column = |name| Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', name)]);
         [ADDRESS_FILE, ADDRESS_POSITION]
-            .map(|name| SelectItem::UnnamedExpr(self.column(name)))
+            .map(|name| SelectItem::UnnamedExpr(column(name)))
             .into()
     }
 
@@ -292,11 +310,10 @@ impl Target {
         if let Some(qualified) = &self.qualified {
             unqualify(&mut query, qualified, &self.alias);
         }
+        scope.put_with(&mut query);
         let scope = Scope {
-            context: scope.context,
-            text: scope.text,
-            views: scope.views.clone(),
             target: Some(provider_as_source(Arc::clone(&self.provider) as _)),
+            ..scope.copied()
         };
         query::plan(&scope, &query, declared).await.map_err(|error| {
             // The address is the first column that an aggregate beside it leaves without a group.

@@ -276,6 +276,8 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         text: scope.text,
         views: vec![name.clone()],
         target: None,
+        proposed: None,
+        with: None,
     };
     let query = query::plan(&inner, &create.query, &[]).await?;
     if !query.parameters.is_empty() {

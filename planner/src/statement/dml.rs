@@ -4,11 +4,14 @@
 //! cast(column1 as date) as b, null as c from (values …)`.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::{self, Ident, Insert, Query, SetExpr, TableObject, TableWithJoins};
+use datafusion::sql::sqlparser::ast::{
+    self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
+};
 use datafusion::sql::sqlparser::parser::Parser;
 use staffa_catalog::{Column, ColumnDefault, SqlType, Table};
 
@@ -16,15 +19,14 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve;
 use crate::rewrite::parameter_index;
-use crate::statement::change::target_relation;
+use crate::statement::change::{self, Target, target_relation, template};
 use crate::statement::copy::positions;
 use crate::statement::query::{self, Scope};
-use crate::statement::returning;
-use crate::statement::{InsertPlan, QueryPlan};
+use crate::statement::{InsertPlan, Plan, QueryPlan, returning, upsert};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
 
-pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Option<SqlType>]) -> Result<InsertPlan> {
+pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Option<SqlType>]) -> Result<Plan> {
     refuse(insert)?;
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function is not supported"));
@@ -42,10 +44,19 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
     let mut source = source(scope, insert, &table, &listed, &targets, declared).await?;
+    let (alias, qualified) = called(insert, name)?;
+    if let Some(conflict) = on_conflict(insert)? {
+        let keys = upsert::arbiters(&table, conflict)?;
+        if !keys.is_empty() {
+            let target = Target::of(scope, table, alias, qualified).await?;
+            let list = insert.returning.as_deref();
+            let change = upsert::upsert(scope, target, source, keys, conflict, list).await?;
+            return Ok(Plan::Change(change));
+        }
+    }
     let returning = match &insert.returning {
         None => None,
         Some(items) => {
-            let (alias, qualified) = called(insert, name)?;
             let list = returning::List {
                 items,
                 table: &table,
@@ -59,11 +70,19 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
             Some(returning::finish(scope, list, &mut source).await?)
         }
     };
-    Ok(InsertPlan {
+    Ok(Plan::Insert(InsertPlan {
         table,
         source,
         returning,
-    })
+    }))
+}
+
+fn on_conflict(insert: &Insert) -> Result<Option<&OnConflict>> {
+    match &insert.on {
+        None => Ok(None),
+        Some(OnInsert::OnConflict(conflict)) => Ok(Some(conflict)),
+        Some(_) => Err(Error::unsupported("ON DUPLICATE KEY UPDATE is not supported").with_hint("Use ON CONFLICT.")),
+    }
 }
 
 /// What the statement calls its table; and its name as written, when it has parts and no alias.
@@ -94,18 +113,16 @@ async fn source(
             columns: Vec::new(),
         });
     };
-    let body = &with_default_values(table, targets, body)?;
-    let declared = declared_by_columns(table, targets, body, declared);
-    let typed = typed_by_columns(table, targets, body);
-    let source = query::plan(scope, typed.as_deref().unwrap_or(body), &declared).await?;
-    assigned(
-        scope.context,
-        table,
-        targets,
-        listed.is_empty(),
-        source,
-        is_values(body),
-    )
+    let mut body = with_default_values(table, targets, body)?;
+    let declared = declared_by_columns(table, targets, &body, declared);
+    let values = is_values(&body);
+    if let Some(typed) = typed_by_columns(table, targets, &body) {
+        body = *typed;
+    }
+    with_row_of_subqueries(&mut body)?;
+    scope.put_with(&mut body);
+    let source = query::plan(scope, &body, &declared).await?;
+    assigned(scope.context, table, targets, listed.is_empty(), source, values)
 }
 
 /// The table's columns from a plan of some of them, in their types: the others get their defaults.
@@ -151,6 +168,33 @@ fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result
     Ok(body)
 }
 
+/// `VALUES ((SELECT …), 1)` as `SELECT (SELECT …), 1`: DataFusion computes VALUES before any subquery has run.
+fn with_row_of_subqueries(body: &mut Query) -> Result<()> {
+    let SetExpr::Values(values) = body.body.as_ref() else {
+        return Ok(());
+    };
+    let [row] = values.rows.as_slice() else {
+        return Ok(());
+    };
+    let has_subquery = row.content.iter().any(|value| {
+        let found = ast::visit_expressions(value, |inner| match inner {
+            ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        found.is_break()
+    });
+    if !has_subquery {
+        return Ok(());
+    }
+    let items = row.content.iter().cloned().map(ast::SelectItem::UnnamedExpr).collect();
+    let mut select = template()?;
+    let parts = change::body(&mut select)?;
+    parts.projection = items;
+    parts.from.clear();
+    body.body = select.body;
+    Ok(())
+}
+
 /// Whether it is the word `DEFAULT`.
 pub(super) fn is_default(value: &ast::Expr) -> bool {
     matches!(value, ast::Expr::Identifier(ident)
@@ -187,7 +231,6 @@ fn refuse(insert: &Insert) -> Result<()> {
         return Err(Error::new(ErrorKind::SyntaxError, message));
     }
     for (present, what) in [
-        (insert.on.is_some(), "ON CONFLICT"),
         (
             insert.or.is_some() || insert.ignore || insert.replace_into,
             "INSERT OR …",

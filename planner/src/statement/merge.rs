@@ -117,6 +117,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
     Ok(ChangePlan {
         kind: ChangeKind::Merge,
         everything: false,
+        keys: None,
         returning: None,
         source: projected_plan(scope.context, source, projected)?,
         table: target.table,
@@ -274,7 +275,7 @@ fn clause_of(clauses: &[MergeClause], position: Expr, there: Option<Expr>) -> Ex
 
 /// A value that is computed for the rows of its clause alone: `1 / b` must not fail for others. A literal cannot fail, and
 /// must stay one to have no type yet.
-fn guarded(which: &Expr, clause: usize, value: Expr) -> Expr {
+pub(super) fn guarded(which: &Expr, clause: usize, value: Expr) -> Expr {
     if matches!(value, Expr::Value(_)) {
         return value;
     }
@@ -287,7 +288,7 @@ fn guarded(which: &Expr, clause: usize, value: Expr) -> Expr {
     )
 }
 
-fn number(number: usize) -> Expr {
+pub(super) fn number(number: usize) -> Expr {
     Expr::Cast {
         kind: datafusion::sql::sqlparser::ast::CastKind::DoubleColon,
         expr: Box::new(Expr::Value(Value::Number(number.to_string(), false).into())),
@@ -297,7 +298,7 @@ fn number(number: usize) -> Expr {
     }
 }
 
-fn case(operand: Option<Expr>, conditions: Vec<CaseWhen>) -> Expr {
+pub(super) fn case(operand: Option<Expr>, conditions: Vec<CaseWhen>) -> Expr {
     let token = || datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty();
     Expr::Case {
         case_token: token(),

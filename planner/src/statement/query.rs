@@ -6,7 +6,7 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, With};
 use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
@@ -29,6 +29,10 @@ pub(crate) struct Scope<'a> {
     pub views: Vec<TableName>,
     /// What [`TARGET`](crate::statement::change::TARGET) names.
     pub target: Option<Arc<dyn TableSource>>,
+    /// What [`PROPOSED`](crate::statement::upsert::PROPOSED) names.
+    pub proposed: Option<Arc<dyn TableSource>>,
+    /// `WITH` before INSERT, UPDATE, DELETE or MERGE.
+    pub with: Option<&'a With>,
 }
 
 impl<'a> Scope<'a> {
@@ -38,7 +42,45 @@ impl<'a> Scope<'a> {
             text,
             views: Vec::new(),
             target: None,
+            proposed: None,
+            with: None,
         }
+    }
+
+    /// The same once more, to be changed.
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            context: self.context,
+            text: self.text,
+            views: self.views.clone(),
+            target: self.target.clone(),
+            proposed: self.proposed.clone(),
+            with: self.with,
+        }
+    }
+
+    /// Puts the statement's WITH before one of its queries.
+    pub(crate) fn put_with(&self, query: &mut Query) {
+        let Some(with) = self.with else {
+            return;
+        };
+        if query.with.is_some() {
+            let inner = Query {
+                with: None,
+                body: query.body.clone(),
+                order_by: None,
+                limit_clause: None,
+                fetch: None,
+                locks: Vec::new(),
+                for_clause: None,
+                settings: None,
+                format_clause: None,
+                pipe_operators: Vec::new(),
+            };
+            let inner = std::mem::replace(query, inner);
+            query.body = Box::new(SetExpr::Query(Box::new(inner)));
+        }
+        query.with = Some(with.clone());
     }
 }
 

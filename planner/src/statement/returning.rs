@@ -94,13 +94,12 @@ pub(super) async fn plan(scope: &Scope<'_>, list: List<'_>, declared: &[Option<S
     if let Some(qualified) = list.qualified {
         super::change::unqualify(&mut select, qualified, list.alias);
     }
+    scope.put_with(&mut select);
     let scope = Scope {
-        context,
-        text: scope.text,
-        views: scope.views.clone(),
         target: Some(provider_as_source(Arc::new(EmptyTable::new(stored_schema(
             context, list.table,
         ))))),
+        ..scope.copied()
     };
     let mut query = query::plan(&scope, &select, declared).await?;
     refuse_computed(&query.logical, "RETURNING")?;
