@@ -65,4 +65,7 @@ pub use statement::{
     QueryPlan, SavepointAction, TransactionModes,
 };
 pub use table_provider::live_row_count;
-pub use write::{ChangeOperators, RowRules, change_plan, check_row_rules, data_file, write_plan, write_spec};
+pub use write::{
+    ChangeOperators, RowRules, change_plan, check_row_rules, data_file, rewrite_plan, rewrite_share, write_plan,
+    write_spec,
+};

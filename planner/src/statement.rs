@@ -205,6 +205,8 @@ pub struct OutputColumn {
 #[derive(Clone, Debug)]
 pub struct InsertPlan {
     pub table: Arc<Table>,
+    /// `INSERT OVERWRITE`: the partitions that get rows have no others afterwards; a table without partitions is one.
+    pub overwrite: bool,
     /// One column per column of the table, in its order, cast to its type; columns not named are NULL.
     pub source: QueryPlan,
     /// `RETURNING`: takes the same parameters as `source`.

@@ -169,7 +169,7 @@ pub(crate) fn plan(
 }
 
 /// Columns by their names alone: the row has one of each.
-fn unqualified(expression: Expr) -> Result<Expr> {
+pub(crate) fn unqualified(expression: Expr) -> Result<Expr> {
     let bare = expression.transform(|expression| match expression {
         Expr::Column(column) if column.relation.is_some() => Ok(Transformed::yes(Expr::Column(
             DataFusionColumn::new_unqualified(column.name),

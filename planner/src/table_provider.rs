@@ -3,10 +3,11 @@
 //! The list of files is loaded when the name is resolved, so a plan reads exactly the version it was planned with. Filters
 //! prune whole files here (`table_provider/prune.rs`); row groups and rows are storage's.
 
+mod covered;
 mod prune;
 mod statistics;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -22,6 +23,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use staffa_catalog::{DeleteContent, DeleteFile, LiveFile, Table};
 use staffa_storage::{FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest};
 
+pub(crate) use self::covered::without_covered_files;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scan_report::{ScanReport, ScanReports};
@@ -42,6 +44,8 @@ pub(crate) struct StaffaTable {
     files: Arc<Vec<Arc<LiveFile>>>,
     /// Whether rows come with their addresses: the target of UPDATE, DELETE and MERGE.
     addressed: bool,
+    /// Numbers of files that are not read.
+    skipped: Arc<HashSet<usize>>,
     scan: Arc<ParquetScan>,
     reports: ScanReports,
 }
@@ -70,12 +74,39 @@ impl StaffaTable {
         }
         Ok(Self {
             addressed,
+            skipped: Arc::default(),
             table,
             schema,
             files,
             scan: Arc::clone(&context.scan),
             reports: context.reports.clone(),
         })
+    }
+
+    /// The same without some files, whose numbers others keep.
+    fn without(&self, skipped: &Arc<HashSet<usize>>) -> Self {
+        Self {
+            table: Arc::clone(&self.table),
+            schema: Arc::clone(&self.schema),
+            files: Arc::clone(&self.files),
+            addressed: self.addressed,
+            skipped: Arc::clone(skipped),
+            scan: Arc::clone(&self.scan),
+            reports: self.reports.clone(),
+        }
+    }
+
+    /// Some files of a table, with the rows that they have after deletes of the caller's.
+    pub(crate) fn of_files(context: &PlanContext, table: Arc<Table>, files: Vec<Arc<LiveFile>>) -> Self {
+        Self {
+            schema: table_arrow_schema(table.schema(), &context.time_zone),
+            table,
+            files: Arc::new(files),
+            addressed: false,
+            skipped: Arc::default(),
+            scan: Arc::clone(&context.scan),
+            reports: context.reports.clone(),
+        }
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {
@@ -152,7 +183,17 @@ impl TableProvider for StaffaTable {
             None => None,
         };
         let table_schema = self.table_schema();
-        let pruned = prune::prune(&self.table, &table_schema, &self.files, predicate.as_ref())?;
+        let read: Vec<Arc<LiveFile>>;
+        let files = match self.skipped.is_empty() {
+            true => self.files.as_slice(),
+            false => {
+                let files = self.files.iter().enumerate();
+                let files = files.filter(|(number, _)| !self.skipped.contains(number));
+                read = files.map(|(_, file)| Arc::clone(file)).collect();
+                &read
+            }
+        };
+        let pruned = prune::prune(&self.table, &table_schema, files, predicate.as_ref())?;
         self.reports.push(ScanReport {
             table: self.table.name().clone(),
             files_total: self.files.len(),

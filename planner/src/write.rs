@@ -7,26 +7,33 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::record_batch::RecordBatch;
+use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, Table, Transform};
+use roaring::RoaringTreemap;
+use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, LiveFile, Table, Transform};
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
 
 pub(crate) use self::check::ColumnCheck;
 pub(crate) use self::check::shown as shown_row;
 use crate::context::PlanContext;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{GatherExec, GatheredRows};
 use crate::literal::value_of_scalar;
 use crate::physical::physical;
 use crate::row_changes::{ORDER_INDEX, RowChanges, RowChangesExec, What};
 use crate::statement::{ChangeKind, ChangePlan};
 use crate::stored::{over_operators, with_checks, with_generated};
+use crate::table_provider::{StaffaTable, without_covered_files};
 use crate::types::table_arrow_schema;
+
+/// A table property; see [`rewrite_share`].
+const REWRITE_SHARE: &str = "write.delete.rewrite-share";
+const REWRITE_SHARE_DEFAULT: f64 = 0.3;
 
 /// The checks a table makes on its rows: NOT NULL, lengths, digits.
 #[derive(Clone, Debug)]
@@ -125,6 +132,8 @@ pub struct ChangeOperators {
     pub rows: Arc<dyn ExecutionPlan>,
     /// Where the rows that go are noted.
     pub changes: Arc<RowChanges>,
+    /// Numbers of files all of whose rows go, and which are not read for it.
+    pub covered: Vec<usize>,
     /// Where the rows for RETURNING are.
     pub gathered: Option<Arc<GatheredRows>>,
 }
@@ -134,6 +143,10 @@ pub struct ChangeOperators {
 /// `plan` is the plan's source after `bind`.
 pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: LogicalPlan) -> Result<ChangeOperators> {
     let changes = Arc::new(RowChanges::default());
+    let (plan, covered) = match (change.kind, &change.returning) {
+        (ChangeKind::Delete, None) => without_covered_files(context, plan)?,
+        _ => (plan, Vec::new()),
+    };
     let rules = match change.kind {
         ChangeKind::Delete => None,
         _ => Some(RowRules::new(&change.table)),
@@ -162,8 +175,47 @@ pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: Logic
     Ok(ChangeOperators {
         rows,
         changes,
+        covered,
         gathered,
     })
+}
+
+/// The operators that read what is left of files after deletes, for a writer that puts the rows into new ones.
+pub async fn rewrite_plan(
+    context: &PlanContext,
+    table: &Arc<Table>,
+    files: &[(Arc<LiveFile>, RoaringTreemap)],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let files = files.iter().map(|(file, deleted)| {
+        let mut rows = deleted.clone();
+        if let Some(own) = &file.own_deletes {
+            rows |= own.as_ref();
+        }
+        Arc::new(LiveFile {
+            own_deletes: Some(Arc::new(rows)),
+            ..LiveFile::clone(file)
+        })
+    });
+    let rows = StaffaTable::of_files(context, Arc::clone(table), files.collect());
+    let source = provider_as_source(Arc::new(rows));
+    let plan = LogicalPlanBuilder::scan("\u{1}rest", source, None)?.build()?;
+    sorted(table, physical(context, plan).await?)
+}
+
+/// The share of its rows that a file may have deleted before what is left of it is written again.
+///
+/// Errors: the table's property is not a number.
+pub fn rewrite_share(table: &Table) -> Result<f64> {
+    let Some(text) = table.properties().get(REWRITE_SHARE) else {
+        return Ok(REWRITE_SHARE_DEFAULT);
+    };
+    match text.parse::<f64>() {
+        Ok(share) if share >= 0.0 => Ok(share),
+        _ => {
+            let message = format!("invalid value for table property \"{REWRITE_SHARE}\": \"{text}\"");
+            Err(Error::new(ErrorKind::InvalidParameterValue, message).with_hint("It is a share, such as 0.3."))
+        }
+    }
 }
 
 /// The rows of INSERT … ON CONFLICT in one partition, by their numbers.
@@ -314,7 +366,7 @@ fn column_index(table: &Table, field_id: i32) -> Result<usize> {
         .position(|column| column.field_id == field_id)
         .ok_or_else(|| {
             Error::new(
-                crate::error::ErrorKind::DataCorrupted,
+                ErrorKind::DataCorrupted,
                 format!("table {} is partitioned by a column it does not have", table.name()),
             )
         })

@@ -8,9 +8,10 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
-use staffa_catalog::{LiveFile, Table};
+use staffa_catalog::{DataFile, LiveFile, Table};
 use staffa_planner::{
-    ChangeKind, ChangeOperators, ChangePlan, Error, GatheredRows, Result, bind, change_plan, live_row_count, write_spec,
+    ChangeKind, ChangeOperators, ChangePlan, Error, GatheredRows, Result, bind, change_plan, live_row_count,
+    rewrite_plan, rewrite_share, write_spec,
 };
 
 use crate::cancel::StatementGuard;
@@ -19,6 +20,10 @@ use crate::command::returning;
 use crate::cpu::CpuRuntime;
 use crate::outcome::{CommandTag, Outcome};
 use crate::session::Session;
+
+/// Smaller files keep their deleted rows until they are compacted: to write them again would make writers of other rows
+/// collide, and gain little.
+const REWRITTEN_BYTES_MIN: u64 = 1 << 20;
 
 /// Runs the statement. Its tag has the number of rows it inserted, updated and deleted.
 pub(crate) async fn change(
@@ -62,6 +67,7 @@ async fn change_rows(
     let ChangeOperators {
         rows: plan,
         changes,
+        covered,
         gathered,
     } = guard.run(session.warehouse.planning().run(work)).await?;
 
@@ -83,19 +89,38 @@ async fn change_rows(
         }
     };
 
-    let (gone, rows) = changes.take();
+    let (gone, mut rows) = changes.take();
     let mut whole: Vec<Arc<LiveFile>> = Vec::new();
     let mut partly: Vec<(Arc<LiveFile>, RoaringTreemap)> = Vec::new();
+    let mut worn: Vec<(Arc<LiveFile>, RoaringTreemap)> = Vec::new();
+    let share = rewrite_share(&change.table)?;
+    for number in covered {
+        let file = change
+            .files
+            .get(number)
+            .ok_or_else(|| Error::internal("an unknown file"))?;
+        rows += guard.run(live_row_count(&context, &change.table, file)).await?;
+        whole.push(Arc::clone(file));
+    }
     for (number, positions) in gone {
         let file = usize::try_from(number).ok().and_then(|number| change.files.get(number));
         let file = Arc::clone(file.ok_or_else(|| Error::internal("a row of an unknown file"))?);
         let live = guard.run(live_row_count(&context, &change.table, &file)).await?;
-        match positions.len() == live {
-            true => whole.push(file),
-            false => partly.push((file, positions)),
+        let left = live.saturating_sub(positions.len());
+        let deleted = (file.row_count - left.min(file.row_count)) as f64;
+        match left {
+            0 => whole.push(file),
+            _ if file.size_bytes >= REWRITTEN_BYTES_MIN && deleted > share * file.row_count as f64 => {
+                worn.push((file, positions));
+            }
+            _ => partly.push((file, positions)),
         }
     }
-    let files = as_data_files(&change.table, written)?;
+    let mut files = as_data_files(&change.table, written)?;
+    if !worn.is_empty() {
+        files.extend(rewrite(session, change, &worn, guard).await?);
+        whole.extend(worn.into_iter().map(|(file, _)| file));
+    }
     let transaction = session.transaction().await?;
     transaction.remove_files(name, &whole).await?;
     transaction.delete_rows(name, partly).await?;
@@ -108,6 +133,29 @@ async fn change_rows(
     }
     transaction.append(name, files)?;
     Ok((rows, gathered))
+}
+
+/// Writes what is left of files into new ones.
+async fn rewrite(
+    session: &mut Session,
+    change: &ChangePlan,
+    worn: &[(Arc<LiveFile>, RoaringTreemap)],
+    guard: &StatementGuard,
+) -> Result<Vec<DataFile>> {
+    let target = session.transaction().await?.begin_write(change.table.name()).await?;
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let task_context = context.session.task_ctx();
+    let (table, worn) = (Arc::clone(&change.table), worn.to_vec());
+    let work = async move { rewrite_plan(&context, &table, &worn).await };
+    let plan = guard.run(session.warehouse.planning().run(work)).await?;
+    let options = session.warehouse.write_options().clone();
+    let spec = Arc::new(write_spec(&change.table, &target.data_prefix, options)?);
+    let cpu = session.warehouse.cpu().clone();
+    let (spawner, counter) = (cpu.clone(), session.file_counter());
+    let stores = session.warehouse.stores().clone();
+    let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec, counter).await });
+    as_data_files(&change.table, guard.run(task).await?)
 }
 
 /// DELETE without a condition reads no row.

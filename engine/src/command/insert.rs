@@ -12,7 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use staffa_catalog::{DataFile, Table, TableName};
+use staffa_catalog::{DataFile, LiveFile, Table, TableName, Transform};
 use staffa_planner::{
     Error, ErrorKind, GatheredRows, InsertPlan, QueryPlan, Result, bind, data_file, write_plan, write_spec,
 };
@@ -32,14 +32,14 @@ pub(crate) async fn insert(
     guard: StatementGuard,
 ) -> Result<Outcome> {
     const WORDS: &str = "INSERT 0";
-    let Some(returning) = &insert.returning else {
-        let rows = fill(session, insert.table.name(), &insert.source, parameters, &guard).await?;
+    let gathered = insert.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
+    let rows = bind(&insert.source, parameters)?;
+    let mut writing = Writing::begin(session, insert.table.name(), rows, &guard, gathered.as_ref()).await?;
+    writing.overwrites = insert.overwrite;
+    let rows = writing.finish(session, &guard).await?;
+    let (Some(returning), Some(gathered)) = (&insert.returning, gathered) else {
         return Ok(Outcome::Done(CommandTag::counted(WORDS, rows)));
     };
-    let gathered = Arc::<GatheredRows>::default();
-    let rows = bind(&insert.source, parameters)?;
-    let writing = Writing::begin(session, insert.table.name(), rows, &guard, Some(&gathered)).await?;
-    writing.finish(session, &guard).await?;
     returning::answer(session, returning, &gathered, parameters, WORDS, guard)
         .await
         .map(Outcome::Rows)
@@ -62,6 +62,8 @@ pub(crate) async fn fill(
 #[derive(Debug)]
 pub(crate) struct Writing {
     table: Arc<Table>,
+    /// Whether the partitions that get rows lose those they have.
+    overwrites: bool,
     task: crate::cpu::Task<Vec<WrittenFile>>,
 }
 
@@ -103,7 +105,11 @@ impl Writing {
         let spawner = cpu.clone();
         let counter = session.file_counter();
         let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec, counter).await });
-        Ok(Self { table, task })
+        Ok(Self {
+            table,
+            overwrites: false,
+            task,
+        })
     }
 
     /// Waits for the files and adds them to the transaction; gives the number of rows.
@@ -111,6 +117,11 @@ impl Writing {
         let written = guard.run(&mut self.task).await?;
         let rows = written.iter().map(|file| file.row_count).sum();
         let files = as_data_files(&self.table, written)?;
+        if self.overwrites {
+            let gone = overwritten(&self.table, &files).await?;
+            let transaction = session.transaction().await?;
+            transaction.remove_files(self.table.name(), &gone).await?;
+        }
         session.transaction().await?.append(self.table.name(), files)?;
         Ok(rows)
     }
@@ -122,6 +133,21 @@ impl Writing {
             Ok(_) => Error::internal("the write ended before its data did"),
         }
     }
+}
+
+/// The files of the partitions that new files belong to; all files of a table without partitions.
+async fn overwritten(table: &Table, new: &[DataFile]) -> Result<Vec<Arc<LiveFile>>> {
+    let spec = table.default_spec();
+    let files = table.files().await?;
+    if spec.fields.iter().all(|field| field.transform == Transform::Void) {
+        return Ok(files.to_vec());
+    }
+    if files.iter().any(|file| file.spec_id != spec.spec_id) {
+        let message = "INSERT OVERWRITE of a table with files of an earlier partitioning is not supported";
+        return Err(Error::new(ErrorKind::FeatureNotSupported, message));
+    }
+    let is_touched = |file: &&Arc<LiveFile>| new.iter().any(|new| new.partition == file.partition);
+    Ok(files.iter().filter(is_touched).cloned().collect())
 }
 
 /// Written files as the catalog lists them.

@@ -207,6 +207,15 @@ fn query(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if cursor.is_word_at(1, "overwrite") && cursor.has_words(&["partition"]) {
+        let hint = "The partitions that the rows belong to are overwritten.";
+        return Ok(unsupported_with_hint(
+            cursor,
+            "PARTITION in INSERT OVERWRITE",
+            "INSERT 0",
+            hint,
+        ));
+    }
     let statement = cursor.rest(|parser| parser.parse_statement())?;
     match statement {
         Statement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),

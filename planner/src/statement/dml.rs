@@ -71,6 +71,7 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
         }
     };
     Ok(Plan::Insert(InsertPlan {
+        overwrite: insert.overwrite,
         table,
         source,
         returning,
@@ -235,7 +236,6 @@ fn refuse(insert: &Insert) -> Result<()> {
             insert.or.is_some() || insert.ignore || insert.replace_into,
             "INSERT OR …",
         ),
-        (insert.overwrite, "INSERT OVERWRITE"),
         (
             insert.partitioned.is_some() || !insert.after_columns.is_empty(),
             "PARTITION in INSERT",
@@ -248,8 +248,12 @@ fn refuse(insert: &Insert) -> Result<()> {
             insert.settings.is_some() || insert.format_clause.is_some(),
             "SETTINGS and FORMAT in INSERT",
         ),
-        (insert.has_table_keyword, "INSERT INTO TABLE"),
-        (!insert.into, "INSERT without INTO"),
+        (insert.has_table_keyword && !insert.overwrite, "INSERT INTO TABLE"),
+        (!insert.into && !insert.overwrite, "INSERT without INTO"),
+        (
+            insert.on.is_some() && insert.overwrite,
+            "ON CONFLICT of INSERT OVERWRITE",
+        ),
     ] {
         if present {
             return Err(Error::unsupported(format!("{what} is not supported")));
