@@ -71,6 +71,12 @@ impl Catalog {
         recover(&self.shared, true).await
     }
 
+    /// The first of `count` steps of a column's sequence that are the caller's, counted from 0. Nobody is given them again,
+    /// also when the caller's transaction is rolled back. See [`Identity::number`](crate::Identity::number).
+    pub async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
+        self.shared.database.take_numbers(sequence, count).await
+    }
+
     /// The SCRAM verifier of a role; `None` when there is no such role.
     pub async fn secret(&self, role: &str) -> Result<Option<String>> {
         self.shared.database.secret(role).await

@@ -175,6 +175,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Takes paths off the garbage list.
     async fn forget_garbage(&self, paths: &[String]) -> Result<()>;
 
+    /// The first of `count` steps of a sequence that nobody is given again, counted from 0; durable when this returns.
+    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64>;
+
     /// A role's SCRAM verifier.
     async fn secret(&self, role: &str) -> Result<Option<String>>;
 

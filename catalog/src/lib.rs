@@ -51,7 +51,7 @@ pub use garbage::DeadObject;
 pub use history::{HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
-pub use rule::{ColumnDefault, Constraint, ConstraintKind};
+pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind};
 pub use schema::{
     Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,
     Transform, View, ViewDefinition,

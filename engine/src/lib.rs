@@ -35,6 +35,7 @@ mod objects;
 mod outcome;
 mod rerun;
 mod run;
+mod sequences;
 mod session;
 mod settings;
 mod stream;

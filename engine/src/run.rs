@@ -125,10 +125,10 @@ impl Session {
             }
             Plan::Truncate {
                 tables,
-                restart: _,
+                restart,
                 notices,
             } => {
-                truncate::truncate(self, tables, notices).await?;
+                truncate::truncate(self, tables, *restart, notices).await?;
                 done(tag)
             }
             Plan::AlterTable { table, actions } => {

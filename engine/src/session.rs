@@ -317,6 +317,7 @@ impl Session {
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,
             momentary: Momentary::default(),
+            sequences: Some(self.warehouse.sequences()),
             allow_files: self.allow_files,
         }
     }

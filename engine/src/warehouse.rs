@@ -16,6 +16,7 @@ use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 use crate::config::Config;
 use crate::cpu::CpuRuntime;
 use crate::objects::StoreObjects;
+use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
 use crate::upkeep::Upkeep;
 
@@ -47,6 +48,7 @@ struct Inner {
     write_options: WriteOptions,
     memory_limit_bytes: u64,
     next_backend: AtomicI32,
+    sequences: Arc<Sequences>,
     upkeep: Upkeep,
 }
 
@@ -106,6 +108,7 @@ impl Warehouse {
             },
             memory_limit_bytes: config.memory_limit_bytes,
             next_backend: AtomicI32::new(1),
+            sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
             upkeep: Upkeep::start(catalog.clone(), stores.clone()),
             catalog,
             stores,
@@ -143,6 +146,11 @@ impl Warehouse {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.inner.catalog
+    }
+
+    /// Who gives the numbers of identity columns.
+    pub(crate) fn sequences(&self) -> Arc<Sequences> {
+        Arc::clone(&self.inner.sequences)
     }
 
     pub(crate) fn stores(&self) -> &Stores {

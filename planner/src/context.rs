@@ -15,6 +15,7 @@ use datafusion::scalar::ScalarValue;
 use staffa_catalog::CatalogSnapshot;
 use staffa_storage::ParquetScan;
 
+use crate::function::Sequences;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
 use crate::{function, null_matching};
@@ -53,6 +54,8 @@ pub struct PlanContext {
     pub arguments: Option<Arc<[ScalarValue]>>,
     /// Whether the plan is for this moment only.
     pub momentary: Momentary,
+    /// Who gives the numbers of identity columns.
+    pub sequences: Option<Arc<dyn Sequences>>,
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
     pub allow_files: bool,
 }

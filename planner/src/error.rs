@@ -63,6 +63,7 @@ pub enum ErrorKind {
     InvalidForeignKey,
     DuplicateObject,
     CardinalityViolation,
+    SequenceLimitExceeded,
     CharacterNotInRepertoire,
     BadCopyFormat,
     InvalidRegularExpression,

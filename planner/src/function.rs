@@ -12,6 +12,7 @@ mod math;
 mod native;
 mod ordered;
 mod rounding;
+mod sequence;
 mod series;
 mod session;
 mod sleep;
@@ -105,6 +106,9 @@ pub(crate) fn interval_over(interval: Expr, divisor: Expr) -> Expr {
 pub(crate) fn timestamp_difference(left: Expr, right: Expr) -> Expr {
     span::DIFFERENCE.call(vec![left, right])
 }
+
+pub use self::sequence::Sequences;
+pub(crate) use self::sequence::next_number;
 
 /// `date + time`
 pub(crate) fn date_at_time(date: Expr, time: Expr) -> Expr {

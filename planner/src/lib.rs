@@ -48,6 +48,7 @@ pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
+pub use function::Sequences;
 pub use gather::GatheredRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};

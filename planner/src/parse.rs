@@ -121,7 +121,7 @@ fn tag_of(ast: &Ast) -> &'static str {
     match ast {
         Ast::With(_, statement) => tag_of(statement),
         Ast::Query(_) => "SELECT",
-        Ast::Insert(_) => "INSERT 0",
+        Ast::Insert(_) | Ast::Overriding(_) => "INSERT 0",
         Ast::Update(_) => "UPDATE",
         Ast::Delete(_) => "DELETE",
         Ast::Merge(_) => "MERGE",
@@ -181,7 +181,7 @@ fn tag_of(ast: &Ast) -> &'static str {
 /// `None`: as the tag.
 fn command_of(ast: &Ast) -> Option<&'static str> {
     match ast {
-        Ast::Insert(_) => Some("INSERT"),
+        Ast::Insert(_) | Ast::Overriding(_) => Some("INSERT"),
         Ast::With(_, statement) => command_of(statement),
         Ast::CreateTable(create) if create.query.is_some() => Some("CREATE TABLE AS"),
         Ast::Copy { from: true, .. } => Some("COPY FROM"),
@@ -194,9 +194,12 @@ fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(_) => StatementClass::Query,
         Ast::With(_, statement) => class_of(statement),
-        Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Merge(_) | Ast::Truncate { .. } => {
-            StatementClass::Write
-        }
+        Ast::Insert(_)
+        | Ast::Overriding(_)
+        | Ast::Update(_)
+        | Ast::Delete(_)
+        | Ast::Merge(_)
+        | Ast::Truncate { .. } => StatementClass::Write,
         Ast::Copy { from: true, .. } => StatementClass::Write,
         Ast::Copy { .. } => StatementClass::Query,
         Ast::CreateTable(_)

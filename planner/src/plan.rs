@@ -33,6 +33,13 @@ pub(crate) fn of_ast<'a>(
             Ast::Update(update) => Ok(Plan::Change(change::update(scope, update, declared).await?)),
             Ast::Delete(delete) => Ok(Plan::Change(change::delete(scope, delete, declared).await?)),
             Ast::Merge(merge) => Ok(Plan::Change(merge::merge(scope, merge, declared).await?)),
+            Ast::Overriding(insert) => {
+                let scope = Scope {
+                    overriding: true,
+                    ..scope.copied()
+                };
+                dml::insert(&scope, insert, declared).await
+            }
             Ast::With(with, statement) => {
                 let scope = Scope {
                     with: Some(with),

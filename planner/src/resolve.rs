@@ -264,6 +264,7 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         target: None,
         proposed: None,
         with: None,
+        overriding: false,
     };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.

@@ -23,6 +23,7 @@ pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
 pub(crate) mod history;
+mod identity;
 mod like;
 pub(crate) mod merge;
 pub(crate) mod prepare;

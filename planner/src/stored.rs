@@ -23,7 +23,7 @@ use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quot
 use self::constraint::ConstraintCheck;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::function::with_session_facts;
+use crate::function::{next_number, with_session_facts};
 use crate::parse::{Ast, parse_one};
 use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
@@ -64,6 +64,9 @@ impl Role {
 pub(crate) fn missing_value(context: &PlanContext, column: &Column) -> Result<Expr> {
     match &column.default {
         Some(ColumnDefault::Expression(text)) => default_value(context, &column.name, &column.ty, text),
+        Some(ColumnDefault::Identity(identity)) => {
+            default_value(context, &column.name, &column.ty, &next_number(identity))
+        }
         Some(ColumnDefault::Generated(_)) | None => {
             let field = arrow_field(&column.name, &column.ty, true, &context.time_zone);
             Ok(Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None))

@@ -186,7 +186,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "oid" => SqlType::BigInt,
         "serial" | "serial2" | "serial4" | "serial8" | "smallserial" | "bigserial" => {
             return Err(Error::unsupported(format!("type {name} is not supported"))
-                .with_hint("Sequences do not exist: use bigint and give the values, or uuid with gen_random_uuid()."));
+                .with_hint("It is a type of columns of CREATE TABLE only."));
         }
         "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "regproc" | "regprocedure"
         | "regoper" | "regtype" | "regclass" | "regnamespace" | "regrole" | "xid" | "tid" | "int4range"

@@ -275,6 +275,9 @@ impl Database for LostAnswer {
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         self.inner.forget_garbage(paths).await
     }
+    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
+        self.inner.take_numbers(sequence, count).await
+    }
     async fn secret(&self, role: &str) -> Result<Option<String>> {
         self.inner.secret(role).await
     }

@@ -33,7 +33,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 0] = [];
+const MIGRATIONS: [&str; 1] = [
+    // How many numbers of each sequence are taken.
+    "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
+];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// Any number that other users of the database are unlikely to lock; the first letters of "staffa".

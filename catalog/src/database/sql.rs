@@ -464,6 +464,20 @@ impl Database for SqlDatabase {
         txn.commit().await
     }
 
+    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
+        let mut connection = self.begin(Need::Durable).await?;
+        let rows = connection
+            .rows(
+                "insert into staffa_sequence(id, taken) values ($1, $2)
+                 on conflict(id) do update set taken=staffa_sequence.taken+excluded.taken returning taken",
+                &[sequence.to_string().as_str().into(), count.into()],
+            )
+            .await?;
+        let taken = rows.first().map_or(Ok(count), |row| row.number(0))?;
+        connection.commit().await?;
+        Ok(taken - count)
+    }
+
     async fn secret(&self, role: &str) -> Result<Option<String>> {
         let mut connection = self.backend.connection(Need::Read).await?;
         let rows = connection

@@ -1,12 +1,18 @@
 //! TRUNCATE: all files of the tables go, and none is read. Rows that another transaction adds meanwhile stay.
 
-use staffa_catalog::TableName;
+use staffa_catalog::{Column, ColumnDefault, Identity, TableChange, TableName};
 use staffa_planner::{Error, ErrorKind, Result};
+use uuid::Uuid;
 
 use crate::outcome::Notice;
 use crate::session::Session;
 
-pub(crate) async fn truncate(session: &mut Session, tables: &[TableName], notices: &[String]) -> Result<()> {
+pub(crate) async fn truncate(
+    session: &mut Session,
+    tables: &[TableName],
+    restart: bool,
+    notices: &[String],
+) -> Result<()> {
     for notice in notices {
         session.notices.push(Notice::remark("00000", notice.clone()));
     }
@@ -17,7 +23,27 @@ pub(crate) async fn truncate(session: &mut Session, tables: &[TableName], notice
             Error::new(ErrorKind::UndefinedTable, message)
         })?;
         let files = table.files().await?;
-        session.transaction().await?.remove_files(name, &files).await?;
+        let transaction = session.transaction().await?;
+        transaction.remove_files(name, &files).await?;
+        if restart {
+            // With a counter of its own it begins anew, and not when the transaction is rolled back.
+            let columns = table.schema().columns.iter();
+            let changes: Vec<TableChange> = columns.filter_map(restarted).collect();
+            transaction.alter_table(name, &changes, false).await?;
+        }
     }
     Ok(())
+}
+
+fn restarted(column: &Column) -> Option<TableChange> {
+    match &column.default {
+        Some(ColumnDefault::Identity(identity)) => Some(TableChange::SetDefault {
+            field_id: column.field_id,
+            default: Some(ColumnDefault::Identity(Identity {
+                id: Uuid::new_v4(),
+                ..identity.clone()
+            })),
+        }),
+        _ => None,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, ListArray, StringViewArray};
+use arrow::array::{Array, AsArray, Int64Array, ListArray, StringViewArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef};
 use chrono::Utc;
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::SqlType;
 
+use super::sequence::{NEXT_NUMBER, SequenceSource, take};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind};
 use crate::types::{arrow_field, data_type};
@@ -35,6 +36,7 @@ pub(crate) struct SessionFacts {
     time_zone: String,
     transaction_time: i64,
     statement_time: i64,
+    sequences: SequenceSource,
 }
 
 impl SessionFacts {
@@ -57,6 +59,7 @@ impl SessionFacts {
             time_zone: context.time_zone.clone(),
             transaction_time: context.transaction_time.timestamp_micros(),
             statement_time: context.statement_time.timestamp_micros(),
+            sequences: SequenceSource(context.sequences.clone()),
         }
     }
 
@@ -79,6 +82,7 @@ enum Kind {
     StatementTime,
     ClockTime,
     IsInRecovery,
+    NextNumber,
 }
 
 /// Every name, and what it answers.
@@ -100,6 +104,7 @@ const NAMES: &[(&str, Kind)] = &[
     ("statement_timestamp", Kind::StatementTime),
     ("clock_timestamp", Kind::ClockTime),
     ("pg_is_in_recovery", Kind::IsInRecovery),
+    (NEXT_NUMBER, Kind::NextNumber),
 ];
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -117,7 +122,7 @@ pub(super) struct SessionFunction {
 impl SessionFunction {
     pub(super) fn named(name: &str, facts: &Arc<SessionFacts>) -> Option<Self> {
         let (name, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
-        let volatility = if *kind == Kind::ClockTime {
+        let volatility = if matches!(kind, Kind::ClockTime | Kind::NextNumber) {
             Volatility::Volatile
         } else {
             Volatility::Stable
@@ -131,6 +136,7 @@ impl SessionFunction {
                 ],
                 volatility,
             ),
+            Kind::NextNumber => Signature::exact(vec![DataType::Utf8View], volatility),
             _ => Signature::nullary(volatility),
         };
         Some(Self {
@@ -151,6 +157,7 @@ impl SessionFunction {
     fn sql_type(&self) -> SqlType {
         match self.kind {
             Kind::BackendPid => SqlType::Integer,
+            Kind::NextNumber => SqlType::BigInt,
             Kind::IsInRecovery => SqlType::Boolean,
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
             Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::Text)),
@@ -178,7 +185,16 @@ impl SessionFunction {
             Kind::StatementTime => self.instant(facts.statement_time),
             Kind::ClockTime => self.instant(Utc::now().timestamp_micros()),
             Kind::IsInRecovery => ScalarValue::Boolean(Some(false)),
+            Kind::NextNumber => return self.numbers(args),
         }))
+    }
+
+    fn numbers(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let Some(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(sequence)))) = args.args.first() else {
+            return Err(Error::internal("numbers of no sequence").into());
+        };
+        let numbers = take(&self.facts.sequences, sequence, args.number_rows)?;
+        Ok(ColumnarValue::Array(Arc::new(Int64Array::from(numbers))))
     }
 
     fn schemas(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -13,6 +13,8 @@ use crate::statement::{DiscardTarget, SavepointAction, TransactionModes};
 pub(crate) enum Ast {
     Query(Box<Query>),
     Insert(Box<Insert>),
+    /// `INSERT … OVERRIDING SYSTEM VALUE …`
+    Overriding(Box<Insert>),
     Update(Box<Update>),
     Delete(Box<Delete>),
     Merge(Box<MergeAst>),

@@ -178,6 +178,25 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// The same without these words, which stand somewhere before the end.
+    pub(super) fn rest_without<T>(
+        &mut self,
+        words: &[&str],
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let is_first = |start: &usize| {
+            let mut words = words.iter().enumerate();
+            words.all(|(index, word)| self.is_word_at(start + index, word))
+        };
+        let mut tokens = self.lexed.tokens[self.at..self.end].to_vec();
+        if let Some(start) = (0..tokens.len()).find(is_first) {
+            tokens.drain(start..start + words.len());
+        }
+        let value = self.delegate_tokens(tokens, self.end, read)?;
+        self.at = self.end;
+        Ok(value)
+    }
+
     /// Tokens up to the next such word outside parentheses and CASE, or to the end, parsed by sqlparser.
     pub(super) fn until<T>(
         &mut self,

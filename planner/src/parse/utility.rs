@@ -216,8 +216,16 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
             hint,
         ));
     }
-    let statement = cursor.rest(|parser| parser.parse_statement())?;
+    if cursor.has_words(&["overriding", "user", "value"]) {
+        return Ok(unsupported(cursor, "OVERRIDING USER VALUE", "INSERT 0"));
+    }
+    let overriding = cursor.has_words(&["overriding", "system", "value"]);
+    let statement = match overriding {
+        true => cursor.rest_without(&["overriding", "system", "value"], |parser| parser.parse_statement())?,
+        false => cursor.rest(|parser| parser.parse_statement())?,
+    };
     match statement {
+        Statement::Insert(insert) if overriding => Ok(Ast::Overriding(Box::new(insert))),
         Statement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
         _ => Err(cursor.unexpected()),
     }
@@ -732,6 +740,7 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
             | Ast::Delete(_)
             | Ast::Merge(_)
             | Ast::With(..)
+            | Ast::Overriding(_)
             | Ast::Unsupported { .. }
     ) {
         return Err(cursor.unexpected());

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, TableConstraint};
 use staffa_catalog::{
-    Column, ColumnDefault, ColumnDefinition, ConstraintKind, FieldIds, RelationKind, SqlType, Table, TableChange,
-    TableName,
+    Column, ColumnDefault, ColumnDefinition, ConstraintKind, FieldIds, IdentityKind, RelationKind, SqlType, Table,
+    TableChange, TableName,
 };
 
 use crate::context::PlanContext;
@@ -370,6 +370,16 @@ fn set_default(context: &PlanContext, table: &Table, path: &[Ident], default: Op
     if let Some(ColumnDefault::Generated(_)) = column.default {
         let message = format!(
             "column \"{}\" of relation \"{}\" is a generated column",
+            column.name,
+            table.name().name
+        );
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    if let Some(ColumnDefault::Identity(identity)) = &column.default
+        && identity.kind != IdentityKind::Serial
+    {
+        let message = format!(
+            "column \"{}\" of relation \"{}\" is an identity column",
             column.name,
             table.name().name
         );

@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
     TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
-use staffa_catalog::{Column, ColumnDefault, LiveFile, SqlType, Table};
+use staffa_catalog::{Column, ColumnDefault, IdentityKind, LiveFile, SqlType, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -516,13 +516,19 @@ pub(super) fn given_value(value: Expr, column: &Column, giving: Giving) -> Resul
         return dml::default_syntax(column);
     }
     match giving {
-        Giving::Insert => dml::check_may_be_given(column)?,
-        Giving::Update if matches!(column.default, Some(ColumnDefault::Generated(_))) => {
+        Giving::Insert => dml::check_may_be_given(column, false)?,
+        Giving::Update => {
+            let detail = match &column.default {
+                Some(ColumnDefault::Generated(_)) => "is a generated column.",
+                Some(ColumnDefault::Identity(identity)) if identity.kind == IdentityKind::Always => {
+                    "is an identity column defined as GENERATED ALWAYS."
+                }
+                _ => return Ok(value),
+            };
             let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
             return Err(Error::new(ErrorKind::GeneratedAlways, message)
-                .with_detail(format!("Column \"{}\" is a generated column.", column.name)));
+                .with_detail(format!("Column \"{}\" {detail}", column.name)));
         }
-        Giving::Update => {}
     }
     Ok(value)
 }

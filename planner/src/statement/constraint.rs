@@ -9,11 +9,12 @@ use datafusion::sql::sqlparser::ast::{
     self, ColumnDef, ColumnOption, ForeignKeyConstraint, GeneratedAs, GeneratedExpressionMode, Ident, IndexColumn,
     NullsDistinctOption, ObjectName, ReferentialAction, TableConstraint,
 };
-use staffa_catalog::{ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, SqlType, TableName};
+use staffa_catalog::{ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, IdentityKind, SqlType, TableName};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::{self, fold};
+use crate::statement::identity;
 use crate::stored::{self, Role};
 use crate::type_planner::sql_type_of_ast;
 
@@ -22,23 +23,36 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// A column as it is defined, and the constraints that stand beside it, as constraints of the table.
 pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefinition, Vec<TableConstraint>)> {
+    let serial = identity::serial(&defined.data_type);
     let mut column = ColumnDefinition {
         name: fold(&defined.name),
-        ty: sql_type_of_ast(&defined.data_type)?,
-        nullable: true,
+        ty: match &serial {
+            Some(ty) => ty.clone(),
+            None => sql_type_of_ast(&defined.data_type)?,
+        },
+        nullable: serial.is_none(),
         comment: None,
         default: None,
     };
+    if let Some(ty) = &serial {
+        let sequence = identity::sequence(IdentityKind::Serial, &column.name, ty, &[])?;
+        column.default = Some(ColumnDefault::Identity(sequence));
+    }
+    let ty = column.ty.clone();
     let mut constraints = Vec::new();
-    let mut set_default = |default: ColumnDefault| match column.default.replace(default) {
-        None => Ok(()),
-        Some(_) => {
-            let message = format!(
-                "multiple default values specified for column \"{}\" of table \"{relation}\"",
-                fold(&defined.name)
-            );
-            Err(Error::new(ErrorKind::SyntaxError, message))
-        }
+    let mut default = column.default.take();
+    let name = &column.name;
+    let mut set_default = |given: ColumnDefault| {
+        let is_identity = |default: &ColumnDefault| matches!(default, ColumnDefault::Identity(identity) if identity.kind != IdentityKind::Serial);
+        let given_is_identity = is_identity(&given);
+        let Some(before) = default.replace(given) else {
+            return Ok(());
+        };
+        let message = match given_is_identity != is_identity(&before) {
+            true => format!("both default and identity specified for column \"{name}\" of table \"{relation}\""),
+            false => format!("multiple default values specified for column \"{name}\" of table \"{relation}\""),
+        };
+        Err(Error::new(ErrorKind::SyntaxError, message))
     };
     for option in &defined.options {
         let name = option.name.clone();
@@ -55,6 +69,21 @@ pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefin
                 sequence_options: None,
                 ..
             } => set_default(ColumnDefault::Generated(expression.to_string()))?,
+            ColumnOption::Generated {
+                generated_as: generated_as @ (GeneratedAs::Always | GeneratedAs::ByDefault),
+                sequence_options,
+                generation_expr: None,
+                ..
+            } => {
+                let kind = match generated_as {
+                    GeneratedAs::Always => IdentityKind::Always,
+                    _ => IdentityKind::ByDefault,
+                };
+                let options = sequence_options.as_deref().unwrap_or_default();
+                let sequence = identity::sequence(kind, &fold(&defined.name), &ty, options)?;
+                set_default(ColumnDefault::Identity(sequence))?;
+                column.nullable = false;
+            }
             ColumnOption::Generated { .. } => {
                 return Err(
                     Error::unsupported("GENERATED columns other than STORED expressions are not supported")
@@ -89,6 +118,7 @@ pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefin
             other => return Err(Error::unsupported(format!("{other} is not supported in CREATE TABLE"))),
         }
     }
+    column.default = default;
     Ok((column, constraints))
 }
 
@@ -329,7 +359,7 @@ fn check_condition(context: &PlanContext, table: &TableName, columns: &[ColumnDe
 pub(super) fn check_values(context: &PlanContext, table: &TableName, columns: &[ColumnDefinition]) -> Result<()> {
     for column in columns {
         match &column.default {
-            None => {}
+            None | Some(ColumnDefault::Identity(_)) => {}
             Some(ColumnDefault::Expression(text)) => {
                 stored::default_value(context, &column.name, &column.ty, text)?;
             }

@@ -278,6 +278,7 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         target: None,
         proposed: None,
         with: None,
+        overriding: false,
     };
     let query = query::plan(&inner, &create.query, &[]).await?;
     if !query.parameters.is_empty() {

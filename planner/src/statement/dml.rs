@@ -13,10 +13,11 @@ use datafusion::sql::sqlparser::ast::{
     self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use staffa_catalog::{Column, ColumnDefault, SqlType, Table};
+use staffa_catalog::{Column, ColumnDefault, IdentityKind, SqlType, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::next_number;
 use crate::resolve;
 use crate::rewrite::parameter_index;
 use crate::statement::change::{self, Target, target_relation, template};
@@ -114,7 +115,7 @@ async fn source(
             columns: Vec::new(),
         });
     };
-    let mut body = with_default_values(table, targets, body)?;
+    let mut body = with_default_values(table, targets, body, scope.overriding)?;
     let declared = declared_by_columns(table, targets, &body, declared);
     let values = is_values(&body);
     if let Some(typed) = typed_by_columns(table, targets, &body) {
@@ -123,7 +124,7 @@ async fn source(
     with_row_of_subqueries(&mut body)?;
     scope.put_with(&mut body);
     let source = query::plan(scope, &body, &declared).await?;
-    assigned(scope.context, table, targets, listed.is_empty(), source, values)
+    assigned(scope, table, targets, listed.is_empty(), source, values)
 }
 
 /// The table's columns from a plan of some of them, in their types: the others get their defaults.
@@ -148,7 +149,7 @@ pub fn with_defaults(
 }
 
 /// VALUES with every DEFAULT replaced by what it stands for; a generated column takes nothing else.
-fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result<Query> {
+fn with_default_values(table: &Table, targets: &[usize], body: &Query, overriding: bool) -> Result<Query> {
     let mut body = body.clone();
     let columns = &table.schema().columns;
     let SetExpr::Values(values) = body.body.as_mut() else {
@@ -162,7 +163,7 @@ fn with_default_values(table: &Table, targets: &[usize], body: &Query) -> Result
             if is_default(value) {
                 *value = default_syntax(&columns[*target])?;
             } else {
-                check_may_be_given(&columns[*target])?;
+                check_may_be_given(&columns[*target], overriding)?;
             }
         }
     }
@@ -209,19 +210,28 @@ fn too_many_expressions() -> Error {
     )
 }
 
-pub(super) fn check_may_be_given(column: &Column) -> Result<()> {
-    if !matches!(column.default, Some(ColumnDefault::Generated(_))) {
-        return Ok(());
-    }
+pub(super) fn check_may_be_given(column: &Column, overriding: bool) -> Result<()> {
     let name = &column.name;
+    let (detail, hint) = match &column.default {
+        Some(ColumnDefault::Generated(_)) => (format!("Column \"{name}\" is a generated column."), None),
+        Some(ColumnDefault::Identity(identity)) if identity.kind == IdentityKind::Always && !overriding => (
+            format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
+            Some("Use OVERRIDING SYSTEM VALUE to override."),
+        ),
+        _ => return Ok(()),
+    };
     let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
-    Err(Error::new(ErrorKind::GeneratedAlways, message)
-        .with_detail(format!("Column \"{name}\" is a generated column.")))
+    let error = Error::new(ErrorKind::GeneratedAlways, message).with_detail(detail);
+    Err(match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    })
 }
 
 pub(super) fn default_syntax(column: &Column) -> Result<ast::Expr> {
     match &column.default {
         Some(ColumnDefault::Expression(text)) => stored::syntax(text),
+        Some(ColumnDefault::Identity(identity)) => stored::syntax(&next_number(identity)),
         _ => stored::syntax("null"),
     }
 }
@@ -377,13 +387,14 @@ fn cast_type(ty: &SqlType) -> Option<ast::DataType> {
 
 /// Orders and casts the source's columns for the table.
 fn assigned(
-    context: &PlanContext,
+    scope: &Scope<'_>,
     table: &Table,
     targets: &[usize],
     all_columns: bool,
     source: QueryPlan,
     values: bool,
 ) -> Result<QueryPlan> {
+    let (context, overriding) = (scope.context, scope.overriding);
     let given = source.logical.schema().columns();
     if given.len() > targets.len() {
         return Err(too_many_expressions());
@@ -396,7 +407,7 @@ fn assigned(
     }
     if !values {
         for target in targets.iter().take(given.len()) {
-            check_may_be_given(&table.schema().columns[*target])?;
+            check_may_be_given(&table.schema().columns[*target], overriding)?;
         }
     }
     let by_target: HashMap<usize, usize> = targets

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use staffa_catalog::{
-    ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, RelationKind, Table, TableDefinition, TableName,
-    Transform,
+    ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, Identity, IdentityKind, RelationKind, Table,
+    TableDefinition, TableName, Transform,
 };
+
+use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::LikeAst;
@@ -38,10 +40,16 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
         ty: column.ty.clone(),
         nullable: column.nullable,
         comment: column.comment.clone().filter(|_| includes("comments")),
-        default: column.default.clone().filter(|default| match default {
-            ColumnDefault::Expression(_) => includes("defaults"),
-            ColumnDefault::Generated(_) => includes("generated"),
-        }),
+        default: column
+            .default
+            .clone()
+            .map(own_sequence)
+            .filter(|default| match default {
+                ColumnDefault::Expression(_) => includes("defaults"),
+                ColumnDefault::Generated(_) => includes("generated"),
+                ColumnDefault::Identity(identity) if identity.kind == IdentityKind::Serial => includes("defaults"),
+                ColumnDefault::Identity(_) => includes("identity"),
+            }),
     });
     let mut definition = TableDefinition {
         name: name.clone(),
@@ -68,6 +76,19 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
         layout(&other, &mut definition)?;
     }
     Ok(definition)
+}
+
+/// Identity columns count for themselves; the default of `serial` is the same sequence's.
+fn own_sequence(default: ColumnDefault) -> ColumnDefault {
+    match default {
+        ColumnDefault::Identity(identity) if identity.kind != IdentityKind::Serial => {
+            ColumnDefault::Identity(Identity {
+                id: Uuid::new_v4(),
+                ..identity
+            })
+        }
+        other => other,
+    }
 }
 
 /// Keys get the new table's name where they had the old one's; the name of a CHECK stays.

@@ -33,6 +33,8 @@ pub(crate) struct Scope<'a> {
     pub proposed: Option<Arc<dyn TableSource>>,
     /// `WITH` before INSERT, UPDATE, DELETE or MERGE.
     pub with: Option<&'a With>,
+    /// `OVERRIDING SYSTEM VALUE`
+    pub overriding: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -44,6 +46,7 @@ impl<'a> Scope<'a> {
             target: None,
             proposed: None,
             with: None,
+            overriding: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl<'a> Scope<'a> {
             target: self.target.clone(),
             proposed: self.proposed.clone(),
             with: self.with,
+            overriding: self.overriding,
         }
     }
 

@@ -96,6 +96,7 @@ impl Fixture {
             system_tables: None,
             arguments: None,
             momentary: Momentary::default(),
+            sequences: None,
             allow_files: self.allow_files,
         }
     }

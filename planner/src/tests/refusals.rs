@@ -200,7 +200,6 @@ async fn what_would_be_ignored_is_refused() {
         "grant select on t to x",
         "create temporary table u (a int)",
         "create unlogged table u (a int)",
-        "create table u (a serial)",
         "create table u (a int) tablespace x",
         "create index i on t (a)",
         "create materialized view m as select 1",

@@ -25,6 +25,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::DivisionByZero => "22012",
         ErrorKind::NullValueNotAllowed => "22004",
         ErrorKind::SubstringError => "22011",
+        ErrorKind::SequenceLimitExceeded => "2200H",
         ErrorKind::InvalidRegularExpression => "2201B",
         ErrorKind::InvalidLogarithmArgument => "2201E",
         ErrorKind::InvalidPowerArgument => "2201F",
