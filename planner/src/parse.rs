@@ -12,6 +12,7 @@ mod dialect;
 mod history;
 mod limits;
 mod merge;
+mod sequence_options;
 mod tokens;
 mod utility;
 mod version;
