@@ -2,7 +2,7 @@
 PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/venv/bin/python
 BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/bench-venv/bin/python
 
-.PHONY: build check fmt lint layers test slt crash clients judges bless tpch bench demo ci setup
+.PHONY: build check fmt lint layers test slt crash faults history clients judges bless tpch bench demo ci setup
 
 build: ## the program
 	cargo build --release --package staffa-server
@@ -34,6 +34,12 @@ slt: ## SQL text tests through three doors; STAFFA_SLT=part of a file's name
 
 crash: setup ## 200 kill -9 during loads
 	STAFFA_KILLS=$${STAFFA_KILLS:-200} cargo test --package staffa-tests --test it durability::kill -- --nocapture
+
+faults: ## every step of a commit × {error, lost answer, all gone, kill}, on SQLite and PostgreSQL
+	STAFFA_FAULTS=all cargo test --package staffa-catalog --lib -- catalog::faults postgres::tests::all_tests
+
+history: setup ## two minutes of random transactions, checked for snapshot isolation, on SQLite and PostgreSQL
+	STAFFA_HISTORY_SECONDS=$${STAFFA_HISTORY_SECONDS:-60} cargo test --package staffa-tests --test it isolation:: -- --nocapture
 
 clients: setup ## psycopg and JDBC beside PostgreSQL
 	cargo test --package staffa-tests --test it clients::

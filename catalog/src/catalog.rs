@@ -179,6 +179,8 @@ async fn keep_alive(shared: Weak<Shared>) {
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod judge;
 #[cfg(test)]
 mod tests;

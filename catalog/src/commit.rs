@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod alter_tests;
 mod deletes;
+pub(crate) mod group;
 mod keys;
 mod table;
 #[cfg(test)]
@@ -48,6 +49,7 @@ const LOOKUP_PAUSE: Duration = Duration::from_millis(250);
 const PUTS_MAX: usize = 32;
 
 /// A transaction on its way to be committed.
+#[derive(Clone)]
 pub(crate) struct Commit {
     pub(crate) shared: Arc<Shared>,
     pub(crate) txn_id: Uuid,
@@ -57,6 +59,9 @@ pub(crate) struct Commit {
     pub(crate) registered: BTreeSet<String>,
     pub(crate) may_have_strays: bool,
 }
+
+/// Attempts after one in a group have numbers from here on: their objects have names of their own.
+const FIRST_ATTEMPT_AFTER_GROUP: u32 = 1000;
 
 /// What one attempt stores and swaps, made on one head state.
 #[derive(Default)]
@@ -71,21 +76,32 @@ struct Attempt {
 
 /// Commits, or leaves no trace. Gives the commit's sequence number.
 pub(crate) async fn run(mut commit: Commit) -> Result<u64> {
-    match commit.try_to_commit().await {
+    if let Err(error) = commit.register().await {
+        return commit.settle(error).await;
+    }
+    let mut first_attempt = 0;
+    if group::is_append(&commit) {
+        commit = match group::run(commit).await {
+            Ok(csn) => return Ok(csn),
+            Err((commit, Some(error))) => return commit.settle(error).await,
+            Err((commit, None)) => commit,
+        };
+        first_attempt = FIRST_ATTEMPT_AFTER_GROUP;
+    }
+    match commit.try_to_commit(first_attempt).await {
         Ok(csn) => Ok(csn),
         Err(error) => commit.settle(error).await,
     }
 }
 
 impl Commit {
-    async fn try_to_commit(&mut self) -> Result<u64> {
-        self.register().await?;
+    async fn try_to_commit(&self, first_attempt: u32) -> Result<u64> {
         let names: Vec<TableName> = self.changes.relations.keys().cloned().collect();
         let _turns = self.shared.take_turns(&names).await;
         let mut garbage = self.strays().await?;
         let mut work: BTreeMap<TableName, TableWork> = BTreeMap::new();
         let give_up_at = Instant::now() + RETRY_TIME_MAX;
-        for number in 0.. {
+        for number in first_attempt.. {
             let head = self.shared.head().await?;
             let mut attempt = self.attempt(number, &head, &mut work).await?;
             put_all(&self.shared, &attempt.objects).await?;
@@ -99,11 +115,13 @@ impl Commit {
                     return Ok(csn);
                 }
                 SwapOutcome::Moved => {
-                    garbage.extend(self.discard(&attempt, &work).await);
+                    let keeps = |object: &str| work.values().any(|work| work.keeps(object));
+                    garbage.extend(discard(&self.shared, &attempt.objects, keeps).await);
                     if Instant::now() > give_up_at {
                         break;
                     }
-                    let pause_ms = rand::rng().random_range(1..=RETRY_PAUSE_MAX_MS.min(10 << number.min(8)));
+                    let pause_ms =
+                        rand::rng().random_range(1..=RETRY_PAUSE_MAX_MS.min(10 << (number - first_attempt).min(8)));
                     tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 }
             }
@@ -127,13 +145,17 @@ impl Commit {
                 None => {}
             }
         }
-        let new: Vec<String> = locations.difference(&self.registered).cloned().collect();
-        // Also with no location: the row is where the outcome is looked up.
+        // The row is where the outcome is looked up: it must be there also when nothing is written.
+        let is_known = !self.registered.is_empty() && locations.is_subset(&self.registered);
+        self.registered.extend(locations);
+        if is_known && !self.shared.database.may_lose_notes() {
+            return Ok(());
+        }
+        let locations: Vec<String> = self.registered.iter().cloned().collect();
         self.shared
             .database
-            .register(self.txn_id, self.base.csn(), &new)
+            .register(self.txn_id, self.base.csn(), &locations)
             .await?;
-        self.registered.extend(new);
         Ok(())
     }
 
@@ -277,7 +299,9 @@ impl Commit {
             table_location: state.version.metadata().location().to_owned(),
             owner_location: owner.clone(),
         }));
-        let work = work.entry(name.clone()).or_insert_with(|| TableWork::new(self.txn_id));
+        let work = work
+            .entry(name.clone())
+            .or_insert_with(|| TableWork::new(self.txn_id, number));
         let next = work.next_version(&self.shared, state, head.as_deref(), number).await?;
         attempt.move_pointer(name, from, next.version.metadata_location().to_owned());
         attempt.objects.extend(next.objects);
@@ -392,7 +416,7 @@ impl Commit {
                 .collect()
         };
         Swap {
-            txn_id: self.txn_id,
+            txn_ids: vec![self.txn_id],
             create_databases: with(true, &self.changes.databases),
             drop_databases: with(false, &self.changes.databases),
             create_schemas: schemas(true),
@@ -402,25 +426,6 @@ impl Commit {
             shares: attempt.shares.clone(),
             revived: attempt.revived.clone(),
         }
-    }
-
-    /// Deletes what a losing attempt stored, except what the next one uses again; what cannot be deleted now becomes
-    /// garbage of the commit. An engine that is pointed at a folder must not find a metadata file that never was.
-    async fn discard(&self, attempt: &Attempt, work: &BTreeMap<TableName, TableWork>) -> Vec<NewGarbage> {
-        let mut garbage = Vec::new();
-        for object in &attempt.objects {
-            if work.values().any(|work| work.keeps(&object.location)) {
-                continue;
-            }
-            if let Err(error) = self.shared.loader.objects().delete(&object.location).await {
-                tracing::warn!(object = object.location, %error, "cannot delete an object of a lost attempt");
-                garbage.push(NewGarbage {
-                    path: object.location.clone(),
-                    not_before_ms: 0,
-                });
-            }
-        }
-        garbage
     }
 
     /// After a failure: finds out whether the commit happened all the same, and cleans up only if it did not.
@@ -523,6 +528,22 @@ fn dies_later(path: String) -> NewGarbage {
         path,
         not_before_ms: Utc::now().timestamp_millis() + DROPPED_TABLE_KEPT_MS,
     }
+}
+
+/// Deletes what a losing attempt stored, except what the next one uses again; what cannot be deleted now becomes garbage
+/// of the commit. An engine that is pointed at a folder must not find a metadata file that never was.
+async fn discard(shared: &Shared, objects: &[Encoded], keeps: impl Fn(&str) -> bool) -> Vec<NewGarbage> {
+    let mut garbage = Vec::new();
+    for object in objects.iter().filter(|object| !keeps(&object.location)) {
+        if let Err(error) = shared.loader.objects().delete(&object.location).await {
+            tracing::warn!(object = object.location, %error, "cannot delete an object of a lost attempt");
+            garbage.push(NewGarbage {
+                path: object.location.clone(),
+                not_before_ms: 0,
+            });
+        }
+    }
+    garbage
 }
 
 /// Stores all objects at once; when one fails, the others are waited for, so that none comes after the cleanup.

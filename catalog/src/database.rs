@@ -7,6 +7,8 @@
 //! 4. A transaction is committed or aborted, never both: whoever comes second is refused.
 //! 5. Changes other programs make to `iceberg_tables` get sequence numbers too.
 
+#[cfg(test)]
+pub(crate) mod faults;
 mod lock;
 mod postgres;
 mod sql;
@@ -25,6 +27,7 @@ use crate::snapshot::RelationKind;
 pub(crate) use sql::SqlDatabase;
 
 use postgres::PostgresBackend;
+use sql::Backend;
 use sqlite::SqliteBackend;
 
 /// Where the metadata of a table or view is.
@@ -68,7 +71,8 @@ pub(crate) struct NewGarbage {
 /// Everything a commit changes in the database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Swap {
-    pub(crate) txn_id: Uuid,
+    /// The transactions that are committed: one, or some that only append to one table.
+    pub(crate) txn_ids: Vec<Uuid>,
     pub(crate) create_databases: Vec<String>,
     pub(crate) drop_databases: Vec<String>,
     pub(crate) create_schemas: Vec<(String, String)>,
@@ -134,6 +138,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// The pointers: what changed after `since`, or all. All at one moment.
     async fn pointers(&self, since: Option<u64>) -> Result<PointerState>;
 
+    /// Whether notes of this process may be gone while it lives: those of a server that was restarted.
+    fn may_lose_notes(&self) -> bool;
+
     /// Notes that a transaction is about to write below these table locations. May be called again with more.
     async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()>;
 
@@ -196,9 +203,21 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
 /// Opens the database a URL names, making its tables when it is new.
 pub(crate) async fn open(url: &str, server_id: Uuid) -> Result<Arc<dyn Database>> {
+    let backend = open_backend(url, server_id).await?;
+    Ok(Arc::new(SqlDatabase::new(backend, server_id).await?))
+}
+
+/// The same, failing as planned.
+#[cfg(test)]
+pub(crate) async fn open_faulty(url: &str, server_id: Uuid, faults: Arc<faults::Faults>) -> Result<Arc<dyn Database>> {
+    let inner = open_backend(url, server_id).await?;
+    let backend = faults::FaultyBackend { inner, faults };
+    Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?))
+}
+
+async fn open_backend(url: &str, server_id: Uuid) -> Result<Box<dyn Backend>> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let backend = PostgresBackend::open(url, server_id).await?;
-        return Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?));
+        return Ok(Box::new(PostgresBackend::open(url, server_id).await?));
     }
     let Some(path) = url.strip_prefix("sqlite:") else {
         // Not the URL itself: it may hold a password.
@@ -211,8 +230,7 @@ pub(crate) async fn open(url: &str, server_id: Uuid) -> Result<Arc<dyn Database>
     };
     // `sqlite:///data/catalog.db` and `sqlite:/data/catalog.db` are the same absolute path.
     let path = path.strip_prefix("//").unwrap_or(path);
-    let backend = SqliteBackend::open(path, server_id).await?;
-    Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?))
+    Ok(Box::new(SqliteBackend::open(path, server_id).await?))
 }
 
 /// The URL of a catalog database for people: without a password.

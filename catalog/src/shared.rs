@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
+use crate::commit::group::Groups;
 use crate::database::{Database, TxnOutcome};
 use crate::error::Result;
 use crate::journal::Pointers;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     head: tokio::sync::Mutex<Option<Head>>,
     /// Commits of this process to one table take turns: whoever would lose the swap waits instead.
     turns: Mutex<HashMap<TableName, Weak<tokio::sync::Mutex<()>>>>,
+    /// Appends that wait for each other.
+    pub(crate) groups: Groups,
     /// Every state that somebody may still hold.
     pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
 }
@@ -46,6 +49,7 @@ impl Shared {
             warehouse: warehouse.trim_end_matches('/').to_owned(),
             head: tokio::sync::Mutex::new(None),
             turns: Mutex::default(),
+            groups: Groups::default(),
             pinned: Mutex::default(),
         }
     }

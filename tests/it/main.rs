@@ -10,6 +10,7 @@
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! s3.rs           tables on S3: a stand-in store that also fails
+//! isolation.rs    random transactions of many writers, checked for snapshot isolation
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
 //! full_disk.rs    a file system without space
 //! writers.rs      several writers of one table, in and outside transaction blocks
@@ -24,6 +25,7 @@ mod cancel;
 mod clients;
 mod durability;
 mod full_disk;
+mod isolation;
 mod judges;
 mod postgres;
 mod protocol;

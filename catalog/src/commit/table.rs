@@ -49,15 +49,26 @@ pub(super) struct NextVersion {
 }
 
 impl TableWork {
-    pub(super) fn new(txn_id: Uuid) -> TableWork {
+    /// `first_attempt` keeps the names of manifests apart from those of attempts that were given up.
+    pub(super) fn new(txn_id: Uuid, first_attempt: u32) -> TableWork {
         // Positive, as Iceberg wants it; 62 random bits.
         let snapshot_id = rand::rng().random_range(1..=(i64::MAX >> 1));
         TableWork {
             txn_id,
             snapshot_id,
             added: BTreeMap::new(),
-            manifest_count: 0,
+            manifest_count: first_attempt,
         }
+    }
+
+    /// The transaction whose id the objects carry.
+    pub(super) fn txn_id(&self) -> Uuid {
+        self.txn_id
+    }
+
+    /// The next attempt has other files.
+    pub(super) fn forget_added(&mut self) {
+        self.added.clear();
     }
 
     /// Whether an object is used by the next attempt too.

@@ -15,6 +15,7 @@ use crate::objects::Objects;
 use crate::schema::ViewDefinition;
 use crate::snapshot::RelationKind;
 use crate::testing::{World, append, definition, foreign_text, injected, name};
+use crate::txn::Transaction;
 
 #[tokio::test]
 async fn rule_1_every_object_is_stored_before_the_pointer_moves() {
@@ -154,15 +155,13 @@ async fn rule_3_appends_of_many_tasks_and_two_servers_are_all_kept() {
     let fresh = world.second().await;
     let table = fresh.snapshot().await.unwrap().table(&table).await.unwrap().unwrap();
     assert_eq!(table.files().await.unwrap().len(), 40);
-    // What the losers of the races stored is gone: a metadata file and a list a commit, and the first metadata.
-    let metadata = world
-        .objects
-        .all()
-        .await
-        .into_iter()
-        .filter(|path| path.ends_with(".metadata.json"))
-        .count();
-    assert_eq!(metadata, 41);
+    // What the losers of the races stored is gone: a metadata file a commit, and the first metadata. Appends that waited
+    // for each other share a commit.
+    let commits = fresh.snapshot().await.unwrap().csn() - 2;
+    assert!(commits <= 40);
+    let stored = world.objects.all().await;
+    let metadata = stored.iter().filter(|path| path.ends_with(".metadata.json")).count();
+    assert_eq!(metadata as u64, 1 + commits);
 }
 
 #[tokio::test]
@@ -222,6 +221,9 @@ impl Database for LostAnswer {
     }
     async fn pointers(&self, since: Option<u64>) -> Result<PointerState> {
         self.inner.pointers(since).await
+    }
+    fn may_lose_notes(&self) -> bool {
+        self.inner.may_lose_notes()
     }
     async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()> {
         self.inner.register(txn_id, base_csn, table_locations).await
@@ -324,6 +326,26 @@ async fn rule_4_an_unknown_outcome_is_looked_up() {
     assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Io);
     assert!(world.objects.get(&lost).await.is_err());
     assert_eq!(world.rows(&table).await, [1]);
+
+    // Those of a group have one fate, and each looks it up.
+    for (mode, is_committed) in [(2, false), (1, true)] {
+        database.mode.store(0, Ordering::Relaxed);
+        let group_table = world.create_table(&format!("group{mode}")).await;
+        let mut txns = Vec::new();
+        for rows in 1..=9 {
+            let mut txn = begin().await;
+            append(&mut txn, &world.objects, &group_table, rows).await.unwrap();
+            txns.push(txn);
+        }
+        database.mode.store(mode, Ordering::Relaxed);
+        let outcomes = futures::future::join_all(txns.into_iter().map(Transaction::commit)).await;
+        assert!(
+            outcomes.iter().all(|outcome| outcome.is_ok() == is_committed),
+            "{outcomes:?}"
+        );
+        let expected: Vec<u64> = if is_committed { (1..=9).collect() } else { Vec::new() };
+        assert_eq!(world.rows(&group_table).await, expected);
+    }
 
     let mut txn = begin().await;
     let kept = append(&mut txn, &world.objects, &table, 3).await.unwrap();

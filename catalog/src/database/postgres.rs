@@ -133,6 +133,10 @@ impl Backend for PostgresBackend {
         Ok(Box::new(self.pool.take(need).await?))
     }
 
+    fn may_lose_notes(&self) -> bool {
+        true
+    }
+
     async fn change_token(&self) -> Result<i64> {
         let sql = "select csn from staffa_head";
         let mut life = self.life().await?;

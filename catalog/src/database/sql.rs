@@ -42,6 +42,9 @@ pub(super) trait Backend: Send + Sync + fmt::Debug {
     /// A connection of one's own until it is dropped.
     async fn connection(&self, need: Need) -> Result<Box<dyn Connection>>;
 
+    /// See [`Database::may_lose_notes`].
+    fn may_lose_notes(&self) -> bool;
+
     /// See [`Database::change_token`].
     async fn change_token(&self) -> Result<i64>;
 
@@ -211,6 +214,10 @@ impl Database for SqlDatabase {
             schemas: schemas.into_iter().collect(),
             changes,
         })
+    }
+
+    fn may_lose_notes(&self) -> bool {
+        self.backend.may_lose_notes()
     }
 
     async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()> {

@@ -127,6 +127,11 @@ impl Backend for SqliteBackend {
         }))
     }
 
+    /// Only with the machine.
+    fn may_lose_notes(&self) -> bool {
+        false
+    }
+
     async fn change_token(&self) -> Result<i64> {
         let mut watch = self.watch.lock().await;
         sqlx::query_scalar("PRAGMA data_version")

@@ -152,6 +152,23 @@ impl FileChanges {
 }
 
 impl TableDelta {
+    /// Nothing but new files for a committed table.
+    pub(crate) fn appending(name: TableName, version: Arc<TableVersion>, added: Vec<Arc<DataFile>>) -> TableDelta {
+        TableDelta {
+            version,
+            origin: Some(name),
+            changes: Vec::new(),
+            rows_checked: false,
+            keys: BTreeSet::new(),
+            files: FileChanges {
+                added,
+                ..FileChanges::default()
+            },
+            owners: BTreeSet::new(),
+            revived: None,
+        }
+    }
+
     /// A new table.
     pub(crate) fn new(version: Arc<TableVersion>) -> TableDelta {
         TableDelta {

@@ -144,6 +144,8 @@ fn all_tests_pass_on_postgres() {
             "catalog::judge",
             "--skip",
             "catalog::crash::child",
+            "--skip",
+            "catalog::faults::child",
         ])
         .env(POSTGRES, server.url())
         .output()

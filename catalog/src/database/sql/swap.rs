@@ -9,12 +9,18 @@ use crate::snapshot::RelationKind;
 
 /// Everything but the COMMIT; the swap's number. `None`: a pointer is not what it must be.
 pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<i64>> {
-    let txn_id = swap.txn_id.to_string();
-    let txn_id: Argument<'_> = txn_id.as_str().into();
-    let taken = txn
-        .execute("update staffa_txn set state=1 where txn_id=$1 and state=0", &[txn_id])
-        .await?;
-    if taken != 1 {
+    let ids: Vec<String> = swap.txn_ids.iter().map(ToString::to_string).collect();
+    let mut taken = 0;
+    for some in ids.chunks(TXN_IDS) {
+        taken += txn
+            .execute(
+                "update staffa_txn set state=1 where state=0
+                 and txn_id in ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                &padded(some),
+            )
+            .await?;
+    }
+    if taken != ids.len() as u64 {
         return Err(Error::conflict(
             "The transaction was given up because its server was thought to be dead.",
         ));
@@ -45,8 +51,14 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         )
         .await?;
     }
-    txn.execute("delete from staffa_txn_table where txn_id=$1", &[txn_id])
+    for some in ids.chunks(TXN_IDS) {
+        txn.execute(
+            "delete from staffa_txn_table
+             where txn_id in ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            &padded(some),
+        )
         .await?;
+    }
     // Other commits wait from here to the end, where they are numbered one after the other: there is little left to do.
     let csn = txn.take_number().await?;
     for dead in &swap.garbage {
@@ -57,12 +69,26 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         )
         .await?;
     }
-    txn.execute(
-        "update staffa_txn set commit_csn=$2 where txn_id=$1",
-        &[txn_id, csn.into()],
-    )
-    .await?;
+    for some in ids.chunks(TXN_IDS) {
+        let arguments: Vec<Argument<'_>> = padded(some).into_iter().chain([csn.into()]).collect();
+        txn.execute(
+            "update staffa_txn set commit_csn=$17
+             where txn_id in ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            &arguments,
+        )
+        .await?;
+    }
     Ok(Some(csn))
+}
+
+/// How many transactions one statement names: each statement of a swap is a round trip.
+const TXN_IDS: usize = 16;
+
+/// As many ids as the statements have parameters; naming one twice does no harm.
+fn padded(ids: &[String]) -> Vec<Argument<'_>> {
+    let last = ids.last().map_or("", String::as_str);
+    let ids = ids.iter().map(String::as_str).chain(std::iter::repeat(last));
+    ids.take(TXN_IDS).map(Argument::from).collect()
 }
 
 /// Whether names are made or dropped, and pointers not just moved.
