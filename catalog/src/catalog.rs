@@ -1,5 +1,6 @@
 //! The handle on one open catalog.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::loader::Loader;
 use crate::objects::Objects;
 use crate::shared::Shared;
 use crate::snapshot::CatalogSnapshot;
+use crate::table::Table;
 use crate::txn::Transaction;
 
 /// How often a server says it is alive.
@@ -97,6 +99,22 @@ impl Catalog {
     /// [`Catalog::forget`].
     pub async fn dead_objects(&self, now_ms: i64) -> Result<Vec<DeadObject>> {
         garbage::dead_objects(&self.shared, now_ms).await
+    }
+
+    /// Every object a table needs, as it is now: what else lies in its directory, and is not of a transaction that is under
+    /// way, is an orphan.
+    pub async fn needed_objects(&self, table: &Table) -> Result<HashSet<String>> {
+        garbage::needed_objects(&self.shared, table.version()).await
+    }
+
+    /// When the oldest open transaction of any server began to write, in milliseconds since 1970 UTC.
+    pub async fn oldest_transaction_ms(&self) -> Result<Option<i64>> {
+        self.shared.database.oldest_started_ms().await
+    }
+
+    /// Whether all in the table's directory is its own.
+    pub fn owns_directory(&self, table: &Table) -> bool {
+        self.shared.owns_location(table.location(), table.uuid())
     }
 
     /// Takes paths that were deleted off the list of dead objects.

@@ -170,6 +170,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// The oldest state that an open transaction of any server, or anything a living server runs, may look at.
     async fn oldest_base_csn(&self) -> Result<Option<u64>>;
 
+    /// When the oldest open transaction of any server was registered.
+    async fn oldest_started_ms(&self) -> Result<Option<i64>>;
+
     /// All clones. Those whose files are gone are forgotten with [`Database::forget_garbage`].
     async fn shares(&self) -> Result<Vec<Share>>;
 

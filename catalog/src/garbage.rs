@@ -4,18 +4,26 @@
 //! look at a state from before that commit any more, and when no clone has it among its files: what clones need is found
 //! by reading their metadata, each time something below the table they were made from would go.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::database::Share;
 use crate::error::Result;
+use crate::iceberg::{ManifestFile, Metadata};
 use crate::shared::Shared;
 use crate::table::TableVersion;
 
 /// How long the files of a dropped table stay, so that a drop can be taken back.
 pub(crate) const DROPPED_TABLE_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
-/// How long a metadata file that fell off its table's log stays, for readers of other processes.
-pub(crate) const OLD_METADATA_KEPT_MS: i64 = 24 * 3600 * 1000;
+/// How long a metadata file that fell off its table's log stays, for readers of other programs: they read it right after
+/// the pointer.
+pub(crate) const OLD_METADATA_KEPT_MS: i64 = 10 * 60 * 1000;
+/// How long a snapshot's files stay at least after its commit, for readers of other programs.
+pub(crate) const EXPIRED_KEPT_MS: i64 = 10 * 60 * 1000;
+/// How many objects are read at once.
+const READS_MAX: usize = 16;
 
 /// Something that may be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +49,8 @@ impl DeadObject {
 /// What is dead at `now_ms`: its time has come, no session of this process and no open transaction of any can still
 /// see it, no clone needs it, and no table lives below it (one that was registered again).
 pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64) -> Result<Vec<DeadObject>> {
+    // What is newest is held, too: it must not be older than need be.
+    shared.head().await?;
     // Before the clones are looked up: one that is made from now on comes from a state that has nothing of these.
     let oldest_txn = shared.database.oldest_base_csn().await?;
     let oldest_used = oldest_txn
@@ -70,12 +80,6 @@ pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64) -> Result<Vec<Dea
         }
     }
     Ok(found)
-}
-
-/// The objects of a table that its clones need.
-pub(crate) async fn needed_by_clones(shared: &Shared, table_location: &str) -> Result<Arc<HashSet<String>>> {
-    let mut clones = Clones::new(shared.database.shares().await?);
-    clones.needed_below(shared, &format!("{table_location}/")).await
 }
 
 /// What clones need, by the table they were made from; read when first asked for.
@@ -108,7 +112,7 @@ impl Clones {
             // Also of a clone that was dropped: it may come back while its own files are there.
             if let Some(location) = shared.database.last_metadata(&share.table_location).await? {
                 let version = shared.loader.table_version(&location).await?;
-                needed.extend(reachable(shared, &version, None).await?);
+                needed.extend(reachable(shared, version.metadata(), |_| true).await?);
             }
         }
         let prefix = format!("{owner}/");
@@ -119,32 +123,60 @@ impl Clones {
     }
 }
 
-/// Every object that snapshots of a table lead to: manifest lists, manifests, data and delete files. `only`: of these
-/// snapshots; else of all.
+/// Every object that snapshots of a table lead to: manifest lists, manifests, data and delete files.
 pub(crate) async fn reachable(
     shared: &Shared,
-    version: &TableVersion,
-    only: Option<&HashSet<i64>>,
+    metadata: &Metadata,
+    wanted: impl Fn(i64) -> bool,
 ) -> Result<HashSet<String>> {
-    let mut found = HashSet::new();
-    for snapshot in version.metadata().history()?.snapshots {
-        if only.is_some_and(|only| !only.contains(&snapshot.id)) {
-            continue;
-        }
-        found.insert(snapshot.manifest_list.clone());
-        let manifests = shared
-            .loader
-            .manifest_list(version.metadata(), &snapshot.manifest_list)
-            .await?;
-        for manifest in manifests.iter() {
-            // Manifests are shared by many snapshots: the first one that has it reads it.
-            if !found.insert(manifest.location().to_owned()) || !manifest.has_live_files() {
-                continue;
-            }
-            let content = shared.loader.manifest(manifest).await?;
-            found.extend(content.data.iter().map(|file| file.location.clone()));
-            found.extend(content.deletes.iter().map(|file| file.location.clone()));
-        }
+    let snapshots = metadata.history()?.snapshots;
+    let lists: Vec<String> = snapshots
+        .into_iter()
+        .filter(|snapshot| wanted(snapshot.id))
+        .map(|snapshot| snapshot.manifest_list)
+        .collect();
+    let mut manifests: HashMap<String, ManifestFile> = HashMap::new();
+    let reads: Vec<_> = lists
+        .iter()
+        .map(|list| async move { shared.loader.manifest_list(metadata, list).await })
+        .collect();
+    let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
+    while let Some(named) = reads.try_next().await? {
+        manifests.extend(
+            named
+                .into_iter()
+                .map(|manifest| (manifest.location().to_owned(), manifest)),
+        );
     }
+    drop(reads);
+    let reads: Vec<_> = manifests
+        .values()
+        .filter(|manifest| manifest.has_live_files())
+        .map(|manifest| async move { shared.loader.manifest(manifest).await })
+        .collect();
+    let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
+    let mut found = HashSet::new();
+    while let Some(content) = reads.try_next().await? {
+        found.extend(content.data.iter().map(|file| file.location.clone()));
+        found.extend(content.deletes.iter().map(|file| file.location.clone()));
+    }
+    drop(reads);
+    found.extend(lists);
+    found.extend(manifests.into_keys());
     Ok(found)
+}
+
+/// Every object a table needs, with its metadata files and what its clones have of it. What is on the garbage list counts
+/// too: it has its own time.
+pub(crate) async fn needed_objects(shared: &Shared, version: &TableVersion) -> Result<HashSet<String>> {
+    let metadata = version.metadata();
+    let mut needed = reachable(shared, metadata, |_| true).await?;
+    needed.insert(version.metadata_location().to_owned());
+    needed.extend(metadata.other_files());
+    let mut clones = Clones::new(shared.database.shares().await?);
+    let below = format!("{}/", metadata.location());
+    needed.extend(clones.needed_below(shared, &below).await?.iter().cloned());
+    let waiting = shared.database.garbage(i64::MAX).await?;
+    needed.extend(waiting.into_iter().map(|row| row.path));
+    Ok(needed)
 }

@@ -1,6 +1,6 @@
 //! What a table was before: its snapshots, the names some of them have, and which one a reader asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat};
 
@@ -96,6 +96,41 @@ pub(crate) struct Found {
     pub(crate) own_schema: bool,
 }
 
+/// What of a table's history may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expirable {
+    /// Snapshots.
+    pub snapshots: BTreeSet<i64>,
+    /// Branches and tags that are too old.
+    pub refs: BTreeSet<String>,
+}
+
+impl Expirable {
+    /// Whether nothing may go.
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.refs.is_empty()
+    }
+}
+
+const MAIN: &str = "main";
+const MAX_SNAPSHOT_AGE: &str = "history.expire.max-snapshot-age-ms";
+const MIN_SNAPSHOTS: &str = "history.expire.min-snapshots-to-keep";
+const MAX_REF_AGE: &str = "history.expire.max-ref-age-ms";
+/// Five days, as in Iceberg.
+const MAX_SNAPSHOT_AGE_MS: i64 = 5 * 24 * 3600 * 1000;
+/// Iceberg keeps one: too few for a table that was last changed a week ago.
+const MIN_SNAPSHOTS_KEPT: i64 = 20;
+
+fn number(properties: &BTreeMap<String, String>, key: &str, default: i64) -> Result<i64> {
+    match properties.get(key) {
+        None => Ok(default),
+        Some(text) => text.trim().parse().ok().filter(|number| *number >= 0).ok_or_else(|| {
+            Error::invalid(format!("table property {key} must be a number that is not negative"))
+                .with_detail(format!("It is \"{text}\"."))
+        }),
+    }
+}
+
 /// Everything a table remembers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
@@ -159,6 +194,63 @@ impl History {
                 shown(time_us)
             ))),
         }
+    }
+
+    /// What the table's properties and the names of snapshots no longer keep at `now_ms`. Of a branch's snapshots not more
+    /// than `snapshots_max` stay, whatever their age.
+    pub(crate) fn expirable(
+        &self,
+        properties: &BTreeMap<String, String>,
+        now_ms: i64,
+        snapshots_max: usize,
+    ) -> Result<Expirable> {
+        let max_age_ms = number(properties, MAX_SNAPSHOT_AGE, MAX_SNAPSHOT_AGE_MS)?;
+        let min_kept = number(properties, MIN_SNAPSHOTS, MIN_SNAPSHOTS_KEPT)?;
+        let max_ref_age_ms = number(properties, MAX_REF_AGE, i64::MAX)?;
+        let by_id: HashMap<i64, &SnapshotInfo> = self.snapshots.iter().map(|it| (it.id, it)).collect();
+        let age_ms = |id: i64| by_id.get(&id).map_or(0, |it| now_ms.saturating_sub(it.committed_ms));
+        let mut kept = HashSet::new();
+        let mut on_branch = HashSet::new();
+        let mut expirable = Expirable::default();
+        for given in &self.refs {
+            let (own_ref_age_ms, own_age_ms, own_min) = match given.retention {
+                RefRetention::Branch {
+                    max_ref_age_ms,
+                    max_snapshot_age_ms,
+                    min_snapshots_to_keep,
+                } => (max_ref_age_ms, max_snapshot_age_ms, min_snapshots_to_keep),
+                RefRetention::Tag { max_ref_age_ms } => (max_ref_age_ms, None, None),
+            };
+            let is_old = age_ms(given.snapshot_id) > own_ref_age_ms.unwrap_or(max_ref_age_ms);
+            if given.name != MAIN && is_old {
+                expirable.refs.insert(given.name.clone());
+                continue;
+            }
+            kept.insert(given.snapshot_id);
+            if !given.is_branch() {
+                continue;
+            }
+            let min_kept = usize::try_from(own_min.map_or(min_kept, i64::from)).unwrap_or(1);
+            let max_age_ms = own_age_ms.unwrap_or(max_age_ms);
+            let mut next = Some(given.snapshot_id);
+            let mut seen = HashSet::new();
+            while let Some(snapshot) = next.and_then(|id| by_id.get(&id)).filter(|it| seen.insert(it.id)) {
+                let number = seen.len();
+                if number <= min_kept || (age_ms(snapshot.id) <= max_age_ms && number <= snapshots_max) {
+                    kept.insert(snapshot.id);
+                }
+                on_branch.insert(snapshot.id);
+                next = snapshot.parent_id;
+            }
+        }
+        for snapshot in &self.snapshots {
+            // What was rolled back stays for a while, so that the rollback can be taken back.
+            let is_young = !on_branch.contains(&snapshot.id) && age_ms(snapshot.id) <= max_age_ms;
+            if !is_young && !kept.contains(&snapshot.id) {
+                expirable.snapshots.insert(snapshot.id);
+            }
+        }
+        Ok(expirable)
     }
 
     fn unknown(&self, table: &str, id: i64) -> Error {
@@ -243,6 +335,49 @@ mod tests {
                 retention: RefRetention::Tag { max_ref_age_ms: None },
             }],
         }
+    }
+
+    #[test]
+    fn names_ages_and_numbers_keep_snapshots() {
+        let set = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            pairs.collect::<BTreeMap<_, _>>()
+        };
+        let mut history = history();
+        // 3 is on no branch.
+        history.refs.push(SnapshotRef {
+            name: MAIN.to_owned(),
+            snapshot_id: 2,
+            retention: RefRetention::Branch {
+                max_ref_age_ms: None,
+                max_snapshot_age_ms: None,
+                min_snapshots_to_keep: None,
+            },
+        });
+        let expired = |history: &History, properties: &[(&str, &str)], now_ms, max| {
+            let found = history.expirable(&set(properties), now_ms, max).unwrap();
+            (
+                found.snapshots.into_iter().collect::<Vec<_>>(),
+                found.refs.into_iter().collect::<Vec<_>>(),
+            )
+        };
+        let none: (Vec<i64>, Vec<String>) = (Vec::new(), Vec::new());
+        let week = 7 * 24 * 3600 * 1000;
+        assert_eq!(expired(&history, &[], 5000, 100), none);
+        assert_eq!(expired(&history, &[], week, 100), (vec![3], Vec::new()));
+        // 1 has a name.
+        let one = [(MIN_SNAPSHOTS, "1")];
+        assert_eq!(expired(&history, &one, week, 100), (vec![3], Vec::new()));
+        let aged = [(MIN_SNAPSHOTS, "1"), (MAX_REF_AGE, "10000")];
+        assert_eq!(
+            expired(&history, &aged, week, 100),
+            (vec![1, 3], vec!["release".to_owned()])
+        );
+        history.refs.remove(0);
+        assert_eq!(expired(&history, &one, 5000, 1), (vec![1], Vec::new()));
+        assert!(history.expirable(&set(&[(MIN_SNAPSHOTS, "many")]), 0, 1).is_err());
     }
 
     #[test]

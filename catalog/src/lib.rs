@@ -48,7 +48,7 @@ pub use database::shown_database;
 pub use error::{Error, ErrorKind, Result};
 pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
 pub use garbage::DeadObject;
-pub use history::{HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
+pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
 pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind};

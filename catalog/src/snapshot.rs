@@ -125,6 +125,11 @@ impl CatalogSnapshot {
         self.pointers.get(name).map(|pointer| pointer.kind)
     }
 
+    /// The metadata file of a committed table or view; another one when anything about it has changed.
+    pub fn metadata_location(&self, name: &TableName) -> Option<&str> {
+        self.pointers.get(name).map(|pointer| pointer.location.as_str())
+    }
+
     /// The table of this name; `None` when there is none (also when the name is a view's).
     pub async fn table(&self, name: &TableName) -> Result<Option<Arc<Table>>> {
         if let Some(OwnRelation::Table(table)) = self.own.get(name) {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::deletes::with_deletes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{LiveFile, ManifestInfo};
-use crate::history::{HistoryEntry, SnapshotInfo, SnapshotRef, TableVersionSpec};
+use crate::history::{Expirable, HistoryEntry, SnapshotInfo, SnapshotRef, TableVersionSpec};
 use crate::iceberg::{ManifestFile, Metadata, read_list};
 use crate::loader::Loader;
 use crate::name::TableName;
@@ -144,6 +144,12 @@ impl Table {
     pub fn snapshot_of(&self, version: &TableVersionSpec) -> Result<i64> {
         let history = self.version.metadata.history()?;
         Ok(history.find(&self.name.name, version)?.snapshot_id)
+    }
+
+    /// What of its history the table's properties no longer keep at `now_ms`; of a branch at most `snapshots_max` stay.
+    pub fn expirable(&self, now_ms: i64, snapshots_max: usize) -> Result<Expirable> {
+        let history = self.version.metadata.history()?;
+        history.expirable(&self.version.properties, now_ms, snapshots_max)
     }
 
     /// The branch or tag of a name; the error of one that is not there says which are.

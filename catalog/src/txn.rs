@@ -18,7 +18,7 @@ use crate::commit::{self, Commit};
 use crate::database::Pointer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{DataFile, LiveFile};
-use crate::history::TableVersionSpec;
+use crate::history::{Expirable, TableVersionSpec};
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
@@ -505,6 +505,29 @@ impl Transaction {
         }
         self.may_have_strays |= strays;
         Ok(())
+    }
+
+    /// Puts other files with the same rows in the place of files, which are as [`Table::files`] of this transaction's state
+    /// gives them: compaction. The transaction may do nothing else to the table's rows. At the commit whoever changed rows
+    /// of the old files meanwhile wins: this one fails with `Conflict`.
+    pub async fn replace_files(&mut self, name: &TableName, old: &[Arc<LiveFile>], new: Vec<DataFile>) -> Result<()> {
+        let changes = self.file_changes(name).await?;
+        if !changes.is_empty() {
+            return Err(Error::internal("files are replaced in a transaction that changed rows"));
+        }
+        changes.replaces = true;
+        self.append(name, new)?;
+        self.remove_files(name, old).await
+    }
+
+    /// Forgets what [`Table::expirable`] found. Files that only old snapshots needed become garbage with the commit.
+    pub async fn expire(&mut self, name: &TableName, old: Expirable) -> Result<()> {
+        let names = old.refs.into_iter().map(|name| TableChange::DropRef { name });
+        let mut changes: Vec<TableChange> = names.collect();
+        if !old.snapshots.is_empty() {
+            changes.push(TableChange::ExpireSnapshots(old.snapshots));
+        }
+        self.alter_table(name, &changes, false).await
     }
 
     /// Makes all changes visible and durable at once. Gives the commit's sequence number, or the base's when there was

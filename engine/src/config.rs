@@ -1,6 +1,7 @@
 //! What a warehouse needs to know to open.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use staffa_storage::{S3Options, Secret};
 
@@ -29,8 +30,34 @@ pub struct Config {
     pub range_cache_bytes: u64,
     /// Access to S3, when tables live there.
     pub s3: Option<S3Options>,
+    /// Background upkeep of the tables; `None`: only by VACUUM and OPTIMIZE.
+    pub maintenance: Option<Maintenance>,
     /// Folders outside the warehouse from which `FROM 'file.parquet'` may read, in sessions that allow it.
     pub allowed_paths: Vec<PathBuf>,
+}
+
+/// What background upkeep may use, and how often it looks.
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    /// Time between two rounds; many commits make the next one come earlier.
+    pub interval: Duration,
+    /// Bytes it may read and write in a second, together.
+    pub io_bytes_per_second: u64,
+    /// Threads it may keep busy.
+    pub threads: usize,
+    /// Snapshots that a branch keeps at most, however young they are: each is in every later metadata file.
+    pub snapshots_max: usize,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            io_bytes_per_second: 64 << 20,
+            threads: 1,
+            snapshots_max: 1000,
+        }
+    }
 }
 
 impl Config {
@@ -47,6 +74,7 @@ impl Config {
             target_file_bytes: 256 << 20,
             range_cache_bytes: 256 << 20,
             s3: None,
+            maintenance: None,
             allowed_paths: Vec::new(),
         }
     }

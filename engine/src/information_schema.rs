@@ -17,11 +17,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use staffa_catalog::{CatalogSnapshot, ColumnDefault, RelationKind, SqlType, TableName};
 use staffa_planner::{Error, Result, SystemTables};
 
+use crate::upkeep::MaintenanceTable;
+
 /// The relations, for one statement.
 pub(crate) struct InformationSchema {
     snapshot: Arc<CatalogSnapshot>,
     database: String,
     owner: String,
+    maintenance: Option<Arc<MaintenanceTable>>,
 }
 
 impl InformationSchema {
@@ -30,7 +33,14 @@ impl InformationSchema {
             snapshot,
             database: database.to_owned(),
             owner: owner.to_owned(),
+            maintenance: None,
         }
+    }
+
+    /// With `staffa.maintenance`.
+    pub(crate) fn with_maintenance(mut self, table: MaintenanceTable) -> Self {
+        self.maintenance = Some(Arc::new(table));
+        self
     }
 }
 
@@ -44,6 +54,10 @@ impl fmt::Debug for InformationSchema {
 
 impl SystemTables for InformationSchema {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
+        if (schema, name) == ("staffa", "maintenance") {
+            let table = self.maintenance.clone()?;
+            return Some(table);
+        }
         let relation = Relation::named(schema, name)?;
         let rows = Rows {
             snapshot: Arc::clone(&self.snapshot),

@@ -44,7 +44,7 @@ mod upkeep;
 mod warehouse;
 
 pub use cancel::Canceller;
-pub use config::{Config, default_memory_limit};
+pub use config::{Config, Maintenance, default_memory_limit};
 pub use copy_stream::{CopyIn, CopyOut};
 pub use datafusion::scalar::ScalarValue;
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};

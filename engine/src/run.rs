@@ -14,6 +14,7 @@ use crate::command::{alter, change, copy, create, describe, drop, insert, trunca
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
+use crate::upkeep;
 
 impl Session {
     /// Runs a prepared statement. After an error of it, or of the rows it gave, call [`fail`](Self::fail).
@@ -151,6 +152,18 @@ impl Session {
                 create::clone_table(self, name, *if_not_exists, source, version.as_ref()).await?;
                 done(tag)
             }
+            Plan::Vacuum { tables, full } => {
+                self.check_outside_block("VACUUM")?;
+                guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
+                done(tag)
+            }
+            Plan::Optimize { table, only } => {
+                self.check_outside_block("OPTIMIZE")?;
+                guard
+                    .run(upkeep::optimize(&self.warehouse, table, only.as_ref()))
+                    .await?;
+                done(tag)
+            }
             Plan::UndropTable { name } => {
                 self.transaction().await?.undrop_table(name).await?;
                 done(tag)
@@ -252,6 +265,7 @@ impl Session {
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
         let logical = bind(query, parameters)?;
+        let pin = Arc::clone(&context.snapshot);
         let task_context = context.session.task_ctx();
         let work = async move { physical(&context, logical).await };
         let plan = guard.run(self.warehouse.planning().run(work)).await?;
@@ -263,12 +277,22 @@ impl Session {
             query.columns.clone(),
             guard,
             canceller,
+            pin,
         ))
     }
 
     /// The state of the open transaction, opened now if there is none.
     pub(crate) async fn transactions_snapshot(&mut self) -> Result<Arc<staffa_catalog::CatalogSnapshot>> {
         Ok(self.transaction().await?.snapshot())
+    }
+
+    /// These statements are transactions of their own.
+    fn check_outside_block(&self, statement: &str) -> Result<()> {
+        if self.status() == crate::TransactionStatus::Idle {
+            return Ok(());
+        }
+        let message = format!("{statement} cannot run inside a transaction block");
+        Err(Error::new(ErrorKind::ActiveTransaction, message))
     }
 
     fn check_writable(&self, prepared: &Prepared, class: StatementClass) -> Result<()> {

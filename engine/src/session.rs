@@ -19,6 +19,7 @@ use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::settings::Settings;
 use crate::stream::RowStream;
 use crate::transaction::Transactions;
+use crate::upkeep::MaintenanceTable;
 use crate::warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
 
 /// Statements one session may keep prepared: a client cannot fill the memory with them.
@@ -300,6 +301,8 @@ impl Session {
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
         let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user);
+        let maintenance = MaintenanceTable::new(self.warehouse.records(), &self.database, self.settings.time_zone());
+        let system_tables = system_tables.with_maintenance(maintenance);
         PlanContext {
             snapshot,
             database: self.database.clone(),

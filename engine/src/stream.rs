@@ -9,6 +9,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
+use staffa_catalog::CatalogSnapshot;
 use staffa_planner::{OutputColumn, Result, name_files};
 use tokio::sync::mpsc;
 
@@ -27,6 +28,8 @@ pub struct RowStream {
     source: Source,
     guard: StatementGuard,
     canceller: Canceller,
+    /// The state the rows come from: none of its files is deleted while they are read.
+    _pin: Option<Arc<CatalogSnapshot>>,
 }
 
 /// The rows of RETURNING: all there, and more than once to be read.
@@ -64,6 +67,7 @@ impl RowStream {
         columns: Vec<OutputColumn>,
         guard: StatementGuard,
         canceller: Canceller,
+        pin: Arc<CatalogSnapshot>,
     ) -> Self {
         let schema = plan.schema();
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
@@ -86,6 +90,7 @@ impl RowStream {
             source,
             guard,
             canceller,
+            _pin: Some(pin),
         }
     }
 
@@ -106,6 +111,7 @@ impl RowStream {
             source,
             guard,
             canceller,
+            _pin: None,
         }
     }
 
@@ -131,6 +137,7 @@ impl RowStream {
             source,
             guard,
             canceller,
+            _pin: None,
         }
     }
 

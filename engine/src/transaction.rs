@@ -393,7 +393,11 @@ impl Session {
         self.transactions.block = Block::None;
         self.transactions.savepoints.clear();
         let result = match open {
-            Some(open) if !open.transaction.is_read_only() => open.transaction.commit().await.map(|_| ()),
+            Some(open) if !open.transaction.is_read_only() => {
+                let committed = open.transaction.commit().await.map(|_| ());
+                self.warehouse.committed();
+                committed
+            }
             _ => Ok(()),
         };
         match result {

@@ -1,68 +1,259 @@
-//! Background upkeep of the tables: objects that no snapshot needs any more are deleted when their time has come.
+//! Upkeep of the tables: small files become larger ones, old snapshots go, and objects that nothing needs any more are
+//! deleted. By hand as VACUUM and OPTIMIZE, and in the background.
+//!
+//! Each piece of work is a transaction of its own. It waits for nobody and nobody waits for it; when somebody changed
+//! the same files first it gives up and finds the work again in a later round.
 
+mod compact;
+mod orphans;
+mod record;
+mod relation;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use staffa_catalog::Catalog;
-use staffa_storage::Stores;
+use chrono::Utc;
+use staffa_catalog::{ErrorKind as CatalogErrorKind, RelationKind, TableName};
+use staffa_planner::Result;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Maintenance;
+use crate::cpu::CpuRuntime;
+use crate::warehouse::{Inner, Warehouse};
+use compact::How;
+pub(crate) use record::{Origin, Record, Records};
+pub(crate) use relation::MaintenanceTable;
 
 /// How often the queue of dead objects is looked at.
-const PERIOD: Duration = Duration::from_secs(60);
+const GARBAGE_PERIOD: Duration = Duration::from_secs(60);
+/// Commits of this process after which a round begins before its time.
+const COMMITS_TO_WAKE: u64 = 64;
+/// Rounds of the background work are at least so long apart.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// A commit that does nothing but forget snapshots is worth it for so many of them.
+const EXPIRED_MIN: usize = 50;
+/// How often an expiry that lost against another commit is tried again.
+const EXPIRY_TRIES: usize = 5;
 
-/// The background task; it ends with the warehouse.
+/// The background tasks; they end with the warehouse.
 pub(crate) struct Upkeep {
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    records: Arc<Records>,
+    commits: AtomicU64,
+    wake: Arc<Notify>,
 }
 
 impl Upkeep {
-    pub(crate) fn start(catalog: Catalog, stores: Stores) -> Self {
-        let task = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(PERIOD);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = delete_dead(&catalog, &stores).await {
-                    tracing::warn!(%error, "could not delete dead objects; will try again");
-                }
-            }
-        });
-        Self { task }
+    pub(crate) fn start(warehouse: &Weak<Inner>, maintenance: Option<&Maintenance>) -> Result<Self> {
+        let wake = Arc::new(Notify::new());
+        let mut tasks = vec![tokio::spawn(delete_dead_for_ever(warehouse.clone()))];
+        if let Some(maintenance) = maintenance {
+            let cpu = CpuRuntime::start("staffa-upkeep", maintenance.threads.max(1))?;
+            let worker = Worker {
+                warehouse: warehouse.clone(),
+                settings: maintenance.clone(),
+                cpu,
+                wake: Arc::clone(&wake),
+                seen: HashMap::new(),
+            };
+            tasks.push(tokio::spawn(worker.run()));
+        }
+        Ok(Self {
+            tasks,
+            records: Arc::default(),
+            commits: AtomicU64::new(0),
+            wake,
+        })
     }
 
-    pub(crate) async fn stop(&self) {
-        self.task.abort();
+    /// Notes that a session has committed.
+    pub(crate) fn committed(&self) {
+        if self.commits.fetch_add(1, Ordering::Relaxed) % COMMITS_TO_WAKE == COMMITS_TO_WAKE - 1 {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn records(&self) -> &Arc<Records> {
+        &self.records
+    }
+
+    pub(crate) fn stop(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Drop for Upkeep {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop();
+    }
+}
+
+/// OPTIMIZE: the files of a table, or of it only some, written again where that makes them fewer or smaller.
+pub(crate) async fn optimize(warehouse: &Warehouse, table: &TableName, only: Option<&BTreeSet<String>>) -> Result<()> {
+    let how = How::by_hand(warehouse, only);
+    compact::compact(warehouse, table, &how, Origin::Statement).await
+}
+
+/// VACUUM: old snapshots are forgotten, then whatever nothing needs is deleted.
+pub(crate) async fn vacuum(warehouse: &Warehouse, tables: &[TableName], full: bool) -> Result<()> {
+    let snapshots_max = warehouse.maintenance().snapshots_max;
+    for table in tables {
+        if full {
+            optimize(warehouse, table, None).await?;
+        }
+        expire(warehouse, table, snapshots_max, 1, Origin::Statement).await?;
+        orphans::delete(warehouse, table, Origin::Statement).await?;
+    }
+    delete_dead(warehouse, Origin::Statement).await
+}
+
+/// Forgets old snapshots when there are at least so many.
+async fn expire(
+    warehouse: &Warehouse,
+    name: &TableName,
+    snapshots_max: usize,
+    min: usize,
+    origin: Origin,
+) -> Result<()> {
+    for attempt in 1.. {
+        let catalog = warehouse.catalog();
+        let snapshot = catalog.snapshot().await?;
+        let Some(table) = snapshot.table(name).await? else {
+            return Ok(());
+        };
+        let old = table.expirable(Utc::now().timestamp_millis(), snapshots_max)?;
+        if old.is_empty() || old.snapshots.len() < min && old.refs.is_empty() {
+            return Ok(());
+        }
+        let mut record = Record::start("expire snapshots", Some(name), origin);
+        record.before(table.snapshots()?.len() as u64, 0);
+        record.after(record.files_before().saturating_sub(old.snapshots.len() as u64), 0);
+        let mut transaction = catalog.begin(snapshot).await?;
+        transaction.expire(name, old).await?;
+        let result = transaction.commit().await.map(|_| ());
+        match &result {
+            Err(error) if error.kind() == CatalogErrorKind::Conflict && attempt < EXPIRY_TRIES => continue,
+            _ => return record.end(warehouse, result.map_err(Into::into)),
+        }
+    }
+    Ok(())
+}
+
+async fn delete_dead_for_ever(warehouse: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(GARBAGE_PERIOD);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = warehouse.upgrade() else { continue };
+        let _ = delete_dead(&Warehouse::from(inner), Origin::Background).await;
     }
 }
 
 /// Deletes what the catalog says is dead, then takes it off the queue: a crash in between deletes it again, harmlessly.
-async fn delete_dead(catalog: &Catalog, stores: &Stores) -> staffa_planner::Result<()> {
-    let now_ms = chrono::Utc::now().timestamp_millis();
-    let dead = catalog.dead_objects(now_ms).await?;
-    let mut gone = Vec::with_capacity(dead.len());
-    for object in dead {
-        let paths = if object.is_directory() {
-            stores.list(&object.path).await?
-        } else {
-            vec![object.path.clone()]
-        };
-        for path in paths.iter().filter(|path| !object.except.contains(*path)) {
-            match stores.delete(path).await {
-                Err(error) if error.kind() != staffa_storage::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
+async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
+    let catalog = warehouse.catalog();
+    let mut record = Record::start("delete garbage", None, origin);
+    let mut deleted = 0;
+    let work = async {
+        let dead = catalog.dead_objects(Utc::now().timestamp_millis()).await?;
+        for part in dead.chunks(100) {
+            let mut gone = Vec::with_capacity(part.len());
+            for object in part {
+                let paths = match object.is_directory() {
+                    true => warehouse.stores().list(&object.path).await?,
+                    false => vec![object.path.clone()],
+                };
+                for path in paths.iter().filter(|path| !object.except.contains(*path)) {
+                    deleted += u64::from(delete(warehouse, path).await?);
+                }
+                if object.is_all() {
+                    gone.push(object.path.clone());
+                }
+            }
+            catalog.forget(&gone).await?;
+        }
+        Ok(())
+    };
+    let result = work.await;
+    if deleted == 0 && result.is_ok() {
+        return Ok(());
+    }
+    record.before(deleted, 0);
+    record.end(warehouse, result)
+}
+
+/// Whether it was there.
+async fn delete(warehouse: &Warehouse, path: &str) -> Result<bool> {
+    match warehouse.stores().delete(path).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == staffa_storage::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The background work on tables.
+struct Worker {
+    warehouse: Weak<Inner>,
+    settings: Maintenance,
+    cpu: CpuRuntime,
+    wake: Arc<Notify>,
+    /// What each table was when it was last looked at: nothing is to do while it is the same.
+    seen: HashMap<TableName, String>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            let _ = tokio::time::timeout(self.settings.interval, self.wake.notified()).await;
+            tokio::time::sleep_until(begun + PAUSE_MIN).await;
+            let Some(inner) = self.warehouse.upgrade() else { return };
+            if let Err(error) = self.round(&Warehouse::from(inner)).await {
+                tracing::warn!(%error, "could not look after the tables; will try again");
             }
         }
-        if object.is_all() {
-            gone.push(object.path);
+    }
+
+    async fn round(&mut self, warehouse: &Warehouse) -> Result<()> {
+        let snapshot = warehouse.catalog().snapshot().await?;
+        let mut tables = Vec::new();
+        for database in snapshot.databases() {
+            for schema in snapshot.schemas(&database) {
+                let relations = snapshot.relations(&database, &schema).into_iter();
+                let names = relations.filter(|(_, kind)| *kind == RelationKind::Table);
+                tables.extend(names.map(|(name, _)| TableName::new(&database, &schema, name)));
+            }
         }
+        self.seen
+            .retain(|name, _| tables.binary_search(name).is_ok() || tables.contains(name));
+        for name in tables {
+            if !self.has_changed(&snapshot, &name) {
+                continue;
+            }
+            // One table that cannot be worked on must not keep the others from it; what happened is on record.
+            let how = How::in_background(warehouse, &self.settings, &self.cpu);
+            let _ = compact::compact(warehouse, &name, &how, Origin::Background).await;
+            let _ = expire(
+                warehouse,
+                &name,
+                self.settings.snapshots_max,
+                EXPIRED_MIN,
+                Origin::Background,
+            )
+            .await;
+            let after = warehouse.catalog().snapshot().await?;
+            if let Some(location) = after.metadata_location(&name) {
+                self.seen.insert(name, location.to_owned());
+            }
+        }
+        Ok(())
     }
-    if !gone.is_empty() {
-        tracing::debug!(objects = gone.len(), "deleted dead objects");
-        catalog.forget(&gone).await?;
+
+    fn has_changed(&self, snapshot: &staffa_catalog::CatalogSnapshot, name: &TableName) -> bool {
+        let now = snapshot.metadata_location(name);
+        now.is_some() && self.seen.get(name).map(String::as_str) != now
     }
-    Ok(())
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -13,12 +13,12 @@ use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
 use staffa_planner::{Error, ErrorKind, Result, base_session_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
-use crate::config::Config;
+use crate::config::{Config, Maintenance};
 use crate::cpu::CpuRuntime;
 use crate::objects::StoreObjects;
 use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Records, Upkeep};
 
 /// The database and the role that exist from the first start.
 pub const DEFAULT_DATABASE: &str = "staffa";
@@ -37,7 +37,7 @@ pub struct Warehouse {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     catalog: Catalog,
     stores: Stores,
     scan: Arc<ParquetScan>,
@@ -49,7 +49,9 @@ struct Inner {
     memory_limit_bytes: u64,
     next_backend: AtomicI32,
     sequences: Arc<Sequences>,
-    upkeep: Upkeep,
+    maintenance: Maintenance,
+    /// Set when the rest is there: it holds on to that, weakly.
+    upkeep: OnceLock<Upkeep>,
 }
 
 impl fmt::Debug for Warehouse {
@@ -109,11 +111,17 @@ impl Warehouse {
             memory_limit_bytes: config.memory_limit_bytes,
             next_backend: AtomicI32::new(1),
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
-            upkeep: Upkeep::start(catalog.clone(), stores.clone()),
+            maintenance: config.maintenance.clone().unwrap_or_default(),
+            upkeep: OnceLock::new(),
             catalog,
             stores,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        let upkeep = Upkeep::start(&Arc::downgrade(&inner), config.maintenance.as_ref())?;
+        if inner.upkeep.set(upkeep).is_err() {
+            return Err(Error::internal("upkeep was started twice"));
+        }
+        Ok(Self { inner })
     }
 
     /// A new session: one user's settings and transaction.
@@ -141,7 +149,26 @@ impl Warehouse {
 
     /// Stops the background work. Open sessions may go on.
     pub async fn close(&self) {
-        self.inner.upkeep.stop().await;
+        if let Some(upkeep) = self.inner.upkeep.get() {
+            upkeep.stop();
+        }
+    }
+
+    /// Tells the background work that there may be something to do.
+    pub(crate) fn committed(&self) {
+        if let Some(upkeep) = self.inner.upkeep.get() {
+            upkeep.committed();
+        }
+    }
+
+    pub(crate) fn maintenance(&self) -> &Maintenance {
+        &self.inner.maintenance
+    }
+
+    /// What upkeep did.
+    pub(crate) fn records(&self) -> Arc<Records> {
+        let upkeep = self.inner.upkeep.get();
+        upkeep.map(|upkeep| Arc::clone(upkeep.records())).unwrap_or_default()
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -213,6 +240,12 @@ async fn warehouse_location(
         .with_hint("Name it as the warehouse, with the settings of S3."));
     }
     Ok(location)
+}
+
+impl From<Arc<Inner>> for Warehouse {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
 }
 
 /// The first start makes the database everybody connects to.

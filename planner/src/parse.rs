@@ -14,12 +14,14 @@ mod limits;
 mod merge;
 mod sequence_options;
 mod tokens;
+mod upkeep;
 mod utility;
 mod version;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterTableAst, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst, HistoryAst, LikeAst,
-    MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, RefAst, SortTerm,
+    AlterAst, AlterTableAst, AnalyzedTable, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst,
+    HistoryAst, LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, RefAst, SortTerm,
+    UpkeepAst,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
@@ -142,6 +144,9 @@ fn tag_of(ast: &Ast) -> &'static str {
         } => "DROP SCHEMA",
         Ast::DropDatabase { .. } => "DROP DATABASE",
         Ast::Truncate { .. } => "TRUNCATE TABLE",
+        Ast::Upkeep(UpkeepAst::Vacuum { .. }) => "VACUUM",
+        Ast::Upkeep(UpkeepAst::Analyze { .. }) => "ANALYZE",
+        Ast::Upkeep(UpkeepAst::Optimize { .. }) => "OPTIMIZE",
         Ast::History(history) => match **history {
             HistoryAst::RollBack { .. } => "ROLLBACK TABLE",
             HistoryAst::Ref { .. } => "ALTER TABLE",
@@ -232,6 +237,7 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::Prepare { .. }
         | Ast::Execute { .. }
         | Ast::Deallocate { .. }
+        | Ast::Upkeep(_)
         | Ast::Nothing { .. }
         | Ast::Unsupported { .. } => StatementClass::Utility,
     }

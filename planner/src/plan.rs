@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::parse::{Ast, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, set, transaction, truncate,
+    Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, set, transaction, truncate, upkeep,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -62,6 +62,7 @@ pub(crate) fn of_ast<'a>(
                 restart,
                 cascade,
             } => truncate::truncate(scope, names, *restart, *cascade).await,
+            Ast::Upkeep(asked) => upkeep::plan(scope, asked).await,
             Ast::History(asked) => history::plan(scope, asked).await,
             Ast::AlterTable(asked) => alter::alter_table(scope, asked),
             Ast::RenameRelation {

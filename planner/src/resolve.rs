@@ -225,6 +225,10 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
         return Ok(system.and_then(|system| system.table(&name.schema, &name.name)));
     }
     match context.snapshot.relation(name) {
+        None if name.schema == "staffa" => {
+            let system = context.system_tables.as_ref();
+            Ok(system.and_then(|system| system.table(&name.schema, &name.name)))
+        }
         None => Ok(None),
         Some(RelationKind::Table) => match context.snapshot.table(name).await? {
             Some(table) => Ok(Some(Arc::new(StaffaTable::open(context, table).await?))),

@@ -2,6 +2,7 @@
 //!
 //! Commands carry plain data for the engine to act on; queries carry an analysed logical plan, whose types are final.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
@@ -32,6 +33,7 @@ pub(crate) mod returning;
 pub(crate) mod set;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
+pub(crate) mod upkeep;
 pub(crate) mod upsert;
 
 /// One statement, ready to run.
@@ -119,6 +121,18 @@ pub enum Plan {
         if_not_exists: bool,
         source: TableName,
         version: Option<TableVersionSpec>,
+    },
+    /// `VACUUM`
+    Vacuum {
+        tables: Vec<TableName>,
+        /// Files are written again, too.
+        full: bool,
+    },
+    /// `OPTIMIZE`
+    Optimize {
+        table: TableName,
+        /// The locations of the files it is about; `None`: all.
+        only: Option<BTreeSet<String>>,
     },
     /// `UNDROP TABLE`
     UndropTable { name: TableName },

@@ -17,6 +17,7 @@ use datafusion::common::{DFSchema, Result as DataFusionResult, Statistics};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -59,6 +60,18 @@ impl StaffaTable {
     /// The same with two more columns that say where each row lies: the file's number in the list, and the position in it.
     pub(crate) async fn open_addressed(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
         Self::load(context, table, true).await
+    }
+
+    /// Only some of its files.
+    pub(crate) fn of_files(context: &PlanContext, table: Arc<Table>, files: Vec<Arc<LiveFile>>) -> Self {
+        Self {
+            schema: table_arrow_schema(table.schema(), &context.time_zone),
+            addressed: false,
+            table,
+            files: Arc::new(files),
+            scan: Arc::clone(&context.scan),
+            reports: context.reports.clone(),
+        }
     }
 
     async fn load(context: &PlanContext, table: Arc<Table>, addressed: bool) -> Result<Self> {
@@ -261,6 +274,16 @@ pub(crate) async fn scan_file(
         }
     };
     Ok(scanned)
+}
+
+/// The files that may hold a row for which the condition, over the table's columns, is true.
+pub(crate) fn files_that_may_match(
+    table: &Table,
+    schema: &SchemaRef,
+    files: &[Arc<LiveFile>],
+    condition: &Arc<dyn PhysicalExpr>,
+) -> Result<Vec<Arc<LiveFile>>> {
+    Ok(prune::prune(table, schema, files, Some(condition))?.files)
 }
 
 /// The rows of a file that are not deleted.

@@ -243,7 +243,7 @@ fn gathering(
     })
 }
 
-fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let keys: Vec<PhysicalSortExpr> = sort_columns(table)
         .into_iter()
         .map(|(index, descending, nulls_first)| {

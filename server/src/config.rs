@@ -67,6 +67,8 @@ pub struct Config {
     /// Where new tables' files go; `None`: a directory inside `data`.
     pub warehouse: Option<String>,
     pub target_file_bytes: u64,
+    /// Background upkeep; `None`: switched off.
+    pub maintenance: Option<staffa::Maintenance>,
     pub s3: S3,
     pub log_format: LogFormat,
     pub log_level: String,
@@ -150,6 +152,7 @@ impl Config {
             catalog: raw.parse_optional("catalog", parse_catalog)?,
             warehouse: raw.text("warehouse").map(str::to_owned),
             target_file_bytes: raw.parse("target_file_size", parse_file_size)?,
+            maintenance: parse_maintenance(raw)?,
             s3: S3 {
                 region: raw.text("s3.region").map(str::to_owned),
                 endpoint: raw.text("s3.endpoint").map(str::to_owned),
@@ -243,6 +246,24 @@ fn parse_count(text: &str, least: usize, most: usize) -> Result<usize, String> {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
         _ => Err(format!("expected a whole number from {least} to {most}")),
     }
+}
+
+fn parse_maintenance(raw: &RawConfig) -> Result<Option<staffa::Maintenance>, Failure> {
+    let maintenance = staffa::Maintenance {
+        interval: raw.parse("maintenance_interval", |text| {
+            units::duration(text)?
+                .filter(|time| !time.is_zero())
+                .ok_or_else(|| "must be longer than 0".to_owned())
+        })?,
+        io_bytes_per_second: raw.parse("maintenance_io", |text| match units::size(text)? {
+            0 => Err("must be more than 0".to_owned()),
+            bytes => Ok(bytes),
+        })?,
+        threads: raw.parse("maintenance_threads", |text| parse_count(text, 1, 1024))?,
+        snapshots_max: raw.parse("maintenance_snapshots", |text| parse_count(text, 20, 1_000_000))?,
+    };
+    let is_on = raw.parse("maintenance", parse_bool)?;
+    Ok(is_on.then_some(maintenance))
 }
 
 /// Less than this and no query of any use would run.

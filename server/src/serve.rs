@@ -133,6 +133,7 @@ pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> 
     engine.threads = config.threads;
     engine.target_file_bytes = config.target_file_bytes;
     engine.catalog = config.catalog.clone().map(staffa::Secret::new);
+    engine.maintenance.clone_from(&config.maintenance);
     engine.warehouse = config.warehouse.as_deref().map(location).transpose()?;
     let on_s3 = engine
         .warehouse

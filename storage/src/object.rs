@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use datafusion::datasource::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -193,9 +194,17 @@ impl Stores {
     /// # Errors
     /// As [`resolve`](Self::resolve); I/O errors.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.list_older(prefix, DateTime::<Utc>::MAX_UTC).await
+    }
+
+    /// The same of objects last written before a time.
+    pub async fn list_older(&self, prefix: &str, before: DateTime<Utc>) -> Result<Vec<String>> {
         let prefix = prefix.trim_end_matches('/');
         let (_, store, path) = self.resolve(prefix)?;
-        let objects = store.list(Some(&path)).map_ok(|meta| {
+        let old = store
+            .list(Some(&path))
+            .try_filter(|meta| std::future::ready(meta.last_modified < before));
+        let objects = old.map_ok(|meta| {
             let below = meta
                 .location
                 .as_ref()

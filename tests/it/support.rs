@@ -27,7 +27,8 @@ pub struct Server {
 impl Server {
     /// A server on an empty folder; everybody on this machine may log in.
     pub fn start() -> Self {
-        Self::start_with(&["--auth", "trust"], &[])
+        // Tests count files and snapshots; `maintenance.rs` switches upkeep on.
+        Self::start_with(&["--auth", "trust", "--maintenance=false"], &[])
     }
 
     /// The same with flags and environment of the caller's choice.

@@ -14,7 +14,7 @@ use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
 use crate::file::{DataFile, DeleteFile};
-use crate::garbage::OLD_METADATA_KEPT_MS;
+use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, reachable};
 use crate::history::SnapshotRef;
 use crate::iceberg::{
     Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, rewrite_manifest,
@@ -97,7 +97,10 @@ impl TableWork {
                     self.snapshot_id = rand::rng().random_range(1..=(i64::MAX >> 1));
                     self.added.clear();
                 }
-                let mut changes = SnapshotChanges::default();
+                let mut changes = SnapshotChanges {
+                    replaces: delta.files.replaces,
+                    ..SnapshotChanges::default()
+                };
                 for file in &delta.files.added {
                     changes.added.add(file.row_count, file.size_bytes);
                 }
@@ -141,10 +144,13 @@ impl TableWork {
         let location = metadata_path(next.location(), from, self.txn_id, attempt);
         let json = next.to_json()?;
         let not_before_ms = Utc::now().timestamp_millis() + OLD_METADATA_KEPT_MS;
-        let garbage = expired
+        let mut garbage: Vec<NewGarbage> = expired
             .into_iter()
             .map(|path| NewGarbage { path, not_before_ms })
             .collect();
+        if let (Some(version), true) = (onto, delta.expires()) {
+            garbage.extend(garbage_of_expired(shared, version.metadata(), &next).await?);
+        }
         let mut version = TableVersion::new(location.clone(), next, json.len())?;
         if delta.rolled_back_to().is_none() {
             version = version.with_manifests(manifests);
@@ -299,6 +305,28 @@ impl TableWork {
     }
 }
 
+/// The files below the table that only snapshots needed which the next version has no more. What a clone has of another
+/// table is that table's to delete.
+async fn garbage_of_expired(shared: &Shared, current: &Metadata, next: &Metadata) -> Result<Vec<NewGarbage>> {
+    let mut newest_ms = 0;
+    let mut gone = HashSet::new();
+    for snapshot in current.history()?.snapshots {
+        if !next.has_snapshot(snapshot.id) {
+            newest_ms = newest_ms.max(snapshot.committed_ms);
+            gone.insert(snapshot.id);
+        }
+    }
+    let mut dead = reachable(shared, current, |id| gone.contains(&id)).await?;
+    let alive = reachable(shared, next, |_| true).await?;
+    let below = format!("{}/", current.location());
+    dead.retain(|path| path.starts_with(&below) && !alive.contains(path));
+    let not_before_ms = newest_ms + EXPIRED_KEPT_MS;
+    Ok(dead
+        .into_iter()
+        .map(|path| NewGarbage { path, not_before_ms })
+        .collect())
+}
+
 fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, changes: SnapshotChanges) -> NewSnapshot {
     NewSnapshot {
         id,
@@ -387,7 +415,12 @@ fn check_history(name: &str, base: &Metadata, head: &Metadata, delta: &TableDelt
                 }
             }
             TableChange::ExpireSnapshots(ids) => {
-                let named = head.refs()?.into_iter().any(|given| ids.contains(&given.snapshot_id));
+                let goes = |name: &String| {
+                    let mut changes = delta.changes.iter();
+                    changes.any(|change| matches!(change, TableChange::DropRef { name: gone } if gone == name))
+                };
+                let mut refs = head.refs()?.into_iter();
+                let named = refs.any(|given| ids.contains(&given.snapshot_id) && !goes(&given.name));
                 if named || head.snapshot_id().is_some_and(|id| ids.contains(&id)) {
                     return changed("an old snapshot is in use again");
                 }

@@ -192,7 +192,7 @@ async fn small_manifests_are_merged_when_there_are_many() {
     // 101 were merged into one by the commit that added its own; one more came after.
     assert_eq!(manifests.len(), 3);
     assert_eq!(fresh.files().await.unwrap().len(), 103);
-    // 20 old metadata files are remembered, the others are garbage in a day.
+    // 20 old metadata files are remembered, the others are garbage.
     assert_eq!(world.foreign_number("select count(*) from staffa_gc").await, 103 - 20);
     let now_ms = chrono::Utc::now().timestamp_millis();
     assert!(world.catalog.dead_objects(now_ms).await.unwrap().is_empty());
@@ -250,6 +250,10 @@ impl Database for LostAnswer {
     async fn cleaned(&self, txn_id: Uuid) -> Result<()> {
         self.inner.cleaned(txn_id).await
     }
+    async fn oldest_started_ms(&self) -> Result<Option<i64>> {
+        self.inner.oldest_started_ms().await
+    }
+
     async fn shares(&self) -> Result<Vec<Share>> {
         self.inner.shares().await
     }

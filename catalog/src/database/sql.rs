@@ -398,6 +398,17 @@ impl Database for SqlDatabase {
         csn.map(unsigned).transpose()
     }
 
+    async fn oldest_started_ms(&self) -> Result<Option<i64>> {
+        let mut connection = self.backend.connection(Need::Read).await?;
+        let rows = connection
+            .rows("select min(started_ms) from staffa_txn where state=0", &[])
+            .await?;
+        match rows.first() {
+            Some(row) => row.optional_number(0),
+            None => Ok(None),
+        }
+    }
+
     async fn shares(&self) -> Result<Vec<Share>> {
         let mut connection = self.backend.connection(Need::Read).await?;
         let rows = connection

@@ -34,6 +34,20 @@ impl Metadata {
         })
     }
 
+    /// Files the metadata names besides those of its snapshots: older metadata, and statistics.
+    pub(crate) fn other_files(&self) -> Vec<String> {
+        let log = self
+            .inner
+            .metadata_log()
+            .iter()
+            .map(|entry| entry.metadata_file.clone());
+        let statistics = self.inner.statistics_iter().map(|file| file.statistics_path.clone());
+        let partitions = self.inner.partition_statistics_iter();
+        log.chain(statistics)
+            .chain(partitions.map(|file| file.statistics_path.clone()))
+            .collect()
+    }
+
     /// The branches and tags, by name.
     pub(crate) fn refs(&self) -> Result<Vec<SnapshotRef>> {
         if self.inner.current_snapshot_id().is_none() {

@@ -52,6 +52,8 @@ pub(crate) struct SnapshotChanges {
     /// Files of position deletes, with the rows they name.
     pub(crate) added_deletes: SnapshotTotals,
     pub(crate) removed_deletes: SnapshotTotals,
+    /// Whether the same rows are in other files now.
+    pub(crate) replaces: bool,
 }
 
 /// Files, with the sums of their rows and bytes.
@@ -409,6 +411,7 @@ fn summary(parent: Option<&Summary>, changes: SnapshotChanges) -> Summary {
         removed,
         added_deletes,
         removed_deletes,
+        replaces,
     } = changes;
     let mut properties = HashMap::from([
         ("engine-name".to_owned(), "staffa".to_owned()),
@@ -461,6 +464,7 @@ fn summary(parent: Option<&Summary>, changes: SnapshotChanges) -> Summary {
     let takes_away = removed.files > 0 || added_deletes.files > 0;
     Summary {
         operation: match (added.files > 0, takes_away) {
+            _ if replaces => Operation::Replace,
             (_, false) => Operation::Append,
             (false, true) => Operation::Delete,
             (true, true) => Operation::Overwrite,

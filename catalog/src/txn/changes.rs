@@ -79,6 +79,8 @@ pub(crate) struct FileChanges {
     pub(crate) added: Vec<Arc<DataFile>>,
     /// Committed files whose rows are all deleted, as they were when that was done; by location.
     pub(crate) removed: BTreeMap<String, Arc<LiveFile>>,
+    /// Whether the added files hold the rows of the removed ones, and nothing else was done.
+    pub(crate) replaces: bool,
     /// Rows deleted in files that stay, committed ones and own ones; by location.
     pub(crate) deleted: BTreeMap<String, DeletedRows>,
 }
@@ -181,6 +183,12 @@ impl TableDelta {
             owners: BTreeSet::new(),
             revived: None,
         }
+    }
+
+    /// Whether snapshots go.
+    pub(crate) fn expires(&self) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| matches!(change, TableChange::ExpireSnapshots(_)))
     }
 
     /// The older snapshot whose rows are the table's again.

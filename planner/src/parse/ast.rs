@@ -43,6 +43,7 @@ pub(crate) enum Ast {
     },
     AlterTable(Box<AlterTableAst>),
     History(Box<HistoryAst>),
+    Upkeep(UpkeepAst),
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
     RenameRelation {
         view: bool,
@@ -255,6 +256,31 @@ pub(crate) enum AlterAst {
     ResetProperties(Vec<String>),
     SetPartitioning(Vec<PartitionTerm>),
     SetSorting(Vec<SortTerm>),
+}
+
+/// A statement that changes no rows, only how they are stored.
+#[derive(Clone, Debug)]
+pub(crate) enum UpkeepAst {
+    Vacuum {
+        /// None: all.
+        tables: Vec<AnalyzedTable>,
+        full: bool,
+        analyze: bool,
+    },
+    Analyze {
+        tables: Vec<AnalyzedTable>,
+    },
+    Optimize {
+        table: ObjectName,
+        condition: Option<Box<Expr>>,
+    },
+}
+
+/// A table of VACUUM or ANALYZE.
+#[derive(Clone, Debug)]
+pub(crate) struct AnalyzedTable {
+    pub name: ObjectName,
+    pub columns: Vec<Ident>,
 }
 
 /// A statement about older states of tables.

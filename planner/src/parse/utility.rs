@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Ast, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{alter, create, history, parse_one};
+use super::{alter, create, history, parse_one, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::{DiscardTarget, IsolationLevel, SavepointAction, TransactionModes};
@@ -106,6 +106,9 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
             }
             Ok(unsupported(cursor, "CLOSE", "CLOSE CURSOR"))
         }
+        "vacuum" => upkeep::vacuum(cursor),
+        "analyze" | "analyse" => upkeep::analyze(cursor),
+        "optimize" => upkeep::optimize(cursor),
         "undrop" => {
             cursor.expect_word("table")?;
             history::undrop(cursor)
@@ -144,6 +147,10 @@ const KNOWN: &[&str] = &[
     "deallocate",
     "explain",
     "close",
+    "vacuum",
+    "analyze",
+    "analyse",
+    "optimize",
     "undrop",
     "unlisten",
 ];
@@ -156,8 +163,6 @@ fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static st
         "move" => ("MOVE", "MOVE"),
         "grant" => ("GRANT", "GRANT"),
         "revoke" => ("REVOKE", "REVOKE"),
-        "vacuum" => ("VACUUM", "VACUUM"),
-        "analyze" | "analyse" => ("ANALYZE", "ANALYZE"),
         "lock" => ("LOCK TABLE", "LOCK TABLE"),
         "listen" => ("LISTEN", "LISTEN"),
         "notify" => ("NOTIFY", "NOTIFY"),

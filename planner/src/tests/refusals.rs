@@ -196,7 +196,6 @@ async fn what_would_be_ignored_is_refused() {
         "declare c cursor for select 1",
         "fetch 10 from c",
         "lock table t",
-        "vacuum t",
         "grant select on t to x",
         "create temporary table u (a int)",
         "create unlogged table u (a int)",

@@ -1,0 +1,274 @@
+//! Compaction: files that are small, or have many deleted rows, are written again as few large ones, sorted by the table's
+//! order. Only files move; the rows are the same before and after.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use staffa_catalog::{DataFile, LiveFile, Table, TableName};
+use staffa_planner::{PlanContext, Result, rewrite_plan, write_spec};
+use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
+use tokio::time::Instant;
+
+use super::{Origin, Record};
+use crate::command::insert::as_data_files;
+use crate::config::Maintenance;
+use crate::cpu::CpuRuntime;
+use crate::session::SessionOptions;
+use crate::warehouse::Warehouse;
+
+/// The size files are made for, as Iceberg's engines name it.
+const TARGET_SIZE: &str = "write.target-file-size-bytes";
+/// So many small files in a partition are worth a rewrite in the background.
+const SMALL_FILES_MIN: usize = 8;
+/// In the background a file joins smaller ones when it is at most so many times as large as they are together: else each new
+/// row would be written again with all older ones, each time.
+const GROWTH_MAX: u64 = 4;
+/// Below this all files are alike.
+const TINY_BYTES: u64 = 1 << 20;
+
+/// How compaction goes about it.
+pub(super) struct How<'a> {
+    /// Whether every file that is too small or has deleted rows is written again, however little there is to gain.
+    thorough: bool,
+    only: Option<&'a BTreeSet<String>>,
+    cpu: CpuRuntime,
+    tasks: usize,
+    /// Bytes read and written in a second, together.
+    bytes_per_second: Option<u64>,
+}
+
+impl<'a> How<'a> {
+    pub(super) fn by_hand(warehouse: &Warehouse, only: Option<&'a BTreeSet<String>>) -> Self {
+        Self {
+            thorough: true,
+            only,
+            cpu: warehouse.cpu().clone(),
+            tasks: warehouse.base().config().target_partitions(),
+            bytes_per_second: None,
+        }
+    }
+
+    pub(super) fn in_background(_: &Warehouse, settings: &Maintenance, cpu: &CpuRuntime) -> Self {
+        Self {
+            thorough: false,
+            only: None,
+            cpu: cpu.clone(),
+            tasks: settings.threads.max(1),
+            bytes_per_second: Some(settings.io_bytes_per_second.max(1)),
+        }
+    }
+}
+
+/// Compacts a table, one group of files after the other.
+pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'_>, origin: Origin) -> Result<()> {
+    let snapshot = warehouse.catalog().snapshot().await?;
+    let Some(table) = snapshot.table(name).await? else {
+        return Ok(());
+    };
+    let files = table.files().await?;
+    let groups = groups(&table, &files, how, warehouse.write_options().target_file_bytes);
+    drop((snapshot, table, files));
+    for group in groups {
+        let mut record = Record::start("compact", Some(name), origin);
+        let result = rewrite(warehouse, name, &group, how, &mut record).await;
+        record.end(warehouse, result)?;
+    }
+    Ok(())
+}
+
+/// The locations of the files that are written again together.
+fn groups(table: &Table, files: &[Arc<LiveFile>], how: &How<'_>, default_target: u64) -> Vec<Vec<String>> {
+    let target = table
+        .properties()
+        .get(TARGET_SIZE)
+        .and_then(|text| text.trim().parse().ok());
+    let target = target.filter(|bytes| *bytes > 0).unwrap_or(default_target);
+    // A partition's values have no order of their own.
+    let mut partitions: BTreeMap<(i32, String), Vec<&Arc<LiveFile>>> = BTreeMap::new();
+    for file in files {
+        let wanted = how.only.is_none_or(|only| only.contains(&file.location));
+        if wanted && (file.size_bytes < target / 4 * 3 || has_many_deletes(file, how)) {
+            let key = (file.spec_id, format!("{:?}", file.partition));
+            partitions.entry(key).or_default().push(file);
+        }
+    }
+    let mut groups = Vec::new();
+    for (_, mut files) in partitions {
+        files.sort_by_key(|file| file.size_bytes);
+        let mut group: Vec<&Arc<LiveFile>> = Vec::new();
+        let mut bytes = 0_u64;
+        for file in files {
+            let too_large = !how.thorough && file.size_bytes > TINY_BYTES.max(bytes.saturating_mul(GROWTH_MAX));
+            if bytes + file.size_bytes > target && !group.is_empty() || too_large && !group.is_empty() {
+                groups.push(std::mem::take(&mut group));
+                bytes = 0;
+            }
+            bytes += file.size_bytes;
+            group.push(file);
+        }
+        groups.push(group);
+    }
+    let is_worth_it = |group: &Vec<&Arc<LiveFile>>| {
+        let count_min = if how.thorough { 2 } else { SMALL_FILES_MIN };
+        group.len() >= count_min || group.iter().any(|file| has_many_deletes(file, how))
+    };
+    let worth = groups.into_iter().filter(is_worth_it);
+    worth
+        .map(|group| group.iter().map(|file| file.location.clone()).collect())
+        .collect()
+}
+
+fn has_many_deletes(file: &LiveFile, how: &How<'_>) -> bool {
+    match how.thorough {
+        true => file.has_deletes(),
+        // Tiny files are merged when there are many of them, with what is deleted of them.
+        false => file.size_bytes >= TINY_BYTES && file.deleted_count().saturating_mul(10) > file.row_count,
+    }
+}
+
+/// Writes the files again in a transaction of its own. Files that are gone meanwhile are left out.
+async fn rewrite(
+    warehouse: &Warehouse,
+    name: &TableName,
+    group: &[String],
+    how: &How<'_>,
+    record: &mut Record,
+) -> Result<()> {
+    let catalog = warehouse.catalog();
+    let mut transaction = catalog.begin(catalog.snapshot().await?).await?;
+    let Some(table) = transaction.snapshot().table(name).await? else {
+        return Ok(());
+    };
+    let live = table.files().await?;
+    let by_location: HashMap<&str, &Arc<LiveFile>> = live.iter().map(|file| (file.location.as_str(), file)).collect();
+    let old: Vec<Arc<LiveFile>> = group
+        .iter()
+        .filter_map(|location| by_location.get(location.as_str()).map(|file| Arc::clone(file)))
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let bytes: u64 = old.iter().map(|file| file.size_bytes).sum();
+    record.before(old.len() as u64, bytes);
+    let target = transaction.begin_write(name).await?;
+    let session = warehouse
+        .session(SessionOptions {
+            database: name.database.clone(),
+            ..SessionOptions::default()
+        })
+        .await?;
+    let context = session.context(transaction.snapshot());
+    let written = write(
+        warehouse,
+        &context,
+        &target.table,
+        &old,
+        &target.data_prefix,
+        bytes,
+        how,
+    )
+    .await?;
+    let new = as_data_files(&table, written)?;
+    record.after(
+        new.len() as u64,
+        new.iter().map(|file: &DataFile| file.size_bytes).sum(),
+    );
+    transaction.replace_files(name, &old, new).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn write(
+    warehouse: &Warehouse,
+    context: &PlanContext,
+    table: &Arc<Table>,
+    old: &[Arc<LiveFile>],
+    data_prefix: &str,
+    bytes: u64,
+    how: &How<'_>,
+) -> Result<Vec<WrittenFile>> {
+    let options = warehouse.write_options().clone();
+    // One task for each file that comes of it: more tasks would make more files.
+    let files = bytes.div_ceil(options.target_file_bytes.max(1));
+    let tasks = how.tasks.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
+    let spec = Arc::new(write_spec(table, data_prefix, options)?);
+    let rows: u64 = old.iter().map(|file| file.row_count - file.deleted_count()).sum();
+    let pace = how.bytes_per_second.map(|per_second| Pace {
+        begun: Instant::now(),
+        // All bytes are read and about as many are written.
+        seconds_in_all: bytes as f64 * 2.0 / per_second as f64,
+        rows_in_all: rows.max(1),
+    });
+    let (planning, table, old) = (context.clone(), Arc::clone(table), old.to_vec());
+    let plan = async move { rewrite_plan(&planning, &table, &old, tasks).await };
+    let plan = warehouse.planning().run(plan).await?;
+    let counter: Arc<AtomicU64> = Arc::default();
+    let writes: Vec<_> = (0..plan.properties().output_partitioning().partition_count())
+        .map(|partition| {
+            let pool = Arc::clone(&context.session.runtime_env().memory_pool);
+            let stores = warehouse.stores().clone();
+            let writer = FileWriter::new(
+                stores,
+                Arc::clone(&spec) as Arc<WriteSpec>,
+                Arc::clone(&counter),
+                Some(pool),
+            );
+            let (plan, task_context) = (Arc::clone(&plan), context.session.task_ctx());
+            how.cpu
+                .spawn(async move { write_partition(plan, partition, task_context, writer?, pace).await })
+        })
+        .collect();
+    let mut written = Vec::new();
+    for write in writes {
+        written.extend(write.await?);
+    }
+    Ok(written)
+}
+
+async fn write_partition(
+    plan: Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+    mut writer: FileWriter,
+    pace: Option<Pace>,
+) -> Result<Vec<WrittenFile>> {
+    let mut rows = plan.execute(partition, context)?;
+    let mut done = 0;
+    while let Some(batch) = rows.next().await {
+        let count = batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        let written = match batch {
+            Ok(batch) => writer.write(batch).await.map_err(staffa_planner::Error::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            writer.abort().await;
+            return Err(error);
+        }
+        done += count;
+        if let Some(pace) = pace {
+            pace.keep(done).await;
+        }
+    }
+    Ok(writer.finish().await?)
+}
+
+/// Not faster than the budget allows.
+#[derive(Clone, Copy)]
+struct Pace {
+    begun: Instant,
+    seconds_in_all: f64,
+    rows_in_all: u64,
+}
+
+impl Pace {
+    async fn keep(&self, rows_done: u64) {
+        let share = rows_done.min(self.rows_in_all) as f64 / self.rows_in_all as f64;
+        let due = Duration::try_from_secs_f64(self.seconds_in_all * share).unwrap_or_default();
+        tokio::time::sleep_until(self.begun + due).await;
+    }
+}

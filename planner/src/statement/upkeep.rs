@@ -1,0 +1,130 @@
+//! `VACUUM`, `ANALYZE`, `OPTIMIZE`, resolved; and the rows of a compaction.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SetExpr};
+use staffa_catalog::{LiveFile, RelationKind, Table, TableName};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::parse::{AnalyzedTable, Ast, UpkeepAst, parse_one};
+use crate::resolve;
+use crate::statement::Plan;
+use crate::statement::query::{self, Scope};
+use crate::table_provider::{StaffaTable, files_that_may_match};
+use crate::types::table_arrow_schema;
+
+pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
+    match asked {
+        UpkeepAst::Vacuum { tables, full, analyze } => Ok(Plan::Vacuum {
+            tables: names(scope, tables, *analyze).await?,
+            full: *full,
+        }),
+        UpkeepAst::Analyze { tables } => {
+            names(scope, tables, true).await?;
+            Ok(Plan::Nothing { tag: "ANALYZE" })
+        }
+        UpkeepAst::Optimize { table, condition } => {
+            let found = resolve::table(scope.context, table, scope.text).await?;
+            let only = match condition {
+                None => None,
+                Some(condition) => Some(matching(scope, &found, table, condition).await?),
+            };
+            Ok(Plan::Optimize {
+                table: found.name().clone(),
+                only,
+            })
+        }
+    }
+}
+
+/// The tables, all of the database when none is named. With `columns` those that are named must be there.
+async fn names(scope: &Scope<'_>, tables: &[AnalyzedTable], columns: bool) -> Result<Vec<TableName>> {
+    let context = scope.context;
+    let mut found = Vec::new();
+    if tables.is_empty() {
+        for schema in context.snapshot.schemas(&context.database) {
+            let relations = context.snapshot.relations(&context.database, &schema).into_iter();
+            let tables = relations.filter(|(_, kind)| *kind == RelationKind::Table);
+            found.extend(tables.map(|(name, _)| TableName::new(&context.database, &schema, name)));
+        }
+        return Ok(found);
+    }
+    for asked in tables {
+        let table = resolve::table(context, &asked.name, scope.text).await?;
+        if !asked.columns.is_empty() && !columns {
+            let message = "ANALYZE option must be specified when a column list is provided";
+            return Err(Error::unsupported(message));
+        }
+        for column in &asked.columns {
+            let column = resolve::fold(column);
+            if table.schema().column(&column).is_none() {
+                let relation = &table.name().name;
+                let message = format!("column \"{column}\" of relation \"{relation}\" does not exist");
+                return Err(Error::new(ErrorKind::UndefinedColumn, message));
+            }
+        }
+        found.push(table.name().clone());
+    }
+    Ok(found)
+}
+
+/// The files that may hold a row for which the condition is true, by what is known of them without reading them.
+async fn matching(scope: &Scope<'_>, table: &Table, name: &ObjectName, condition: &Expr) -> Result<BTreeSet<String>> {
+    let Ast::Query(mut select) = parse_one("select 1 from t", 0)?.ast else {
+        return Err(Error::internal("a query that is none"));
+    };
+    let SetExpr::Select(body) = select.body.as_mut() else {
+        return Err(Error::internal("a query without a select list"));
+    };
+    body.selection = Some(condition.clone());
+    if let Some(datafusion::sql::sqlparser::ast::TableFactor::Table { name: read, .. }) =
+        body.from.first_mut().map(|from| &mut from.relation)
+    {
+        *read = name.clone();
+    }
+    let planned = query::plan(scope, &select, &[]).await?;
+    if !planned.parameters.is_empty() {
+        return Err(Error::unsupported("parameters in OPTIMIZE are not supported"));
+    }
+    let logical = crate::function::with_session_facts(scope.context, planned.logical)?;
+    let mut conditions: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+    logical.apply(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            let schema: &DFSchema = filter.input.schema();
+            let session = &scope.context.session;
+            conditions.push(session.create_physical_expr(filter.predicate.clone(), schema)?);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let [condition] = conditions.as_slice() else {
+        let message = "the condition of OPTIMIZE must be over the columns of the table";
+        return Err(Error::unsupported(message));
+    };
+    let schema = table_arrow_schema(table.schema(), &scope.context.time_zone);
+    let files = table.files().await?;
+    let matching = files_that_may_match(table, &schema, &files, condition)?;
+    Ok(matching.iter().map(|file| file.location.clone()).collect())
+}
+
+/// The operators that give the rows of some files of a table as they are stored, without those that are deleted, sorted
+/// by the table's sort order. `tasks` of them run at once.
+pub async fn rewrite_plan(
+    context: &PlanContext,
+    table: &Arc<Table>,
+    files: &[Arc<LiveFile>],
+    tasks: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut context = context.clone();
+    context.session.config_mut().options_mut().execution.target_partitions = tasks.max(1);
+    let provider = StaffaTable::of_files(&context, Arc::clone(table), files.to_vec());
+    let rows = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(provider)), None)?.build()?;
+    crate::write::sorted(table, crate::physical(&context, rows).await?)
+}
