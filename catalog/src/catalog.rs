@@ -202,3 +202,5 @@ mod faults;
 mod judge;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upkeep_tests;

@@ -72,6 +72,7 @@ struct Attempt {
     versions: Vec<TableVersion>,
     shares: Vec<Share>,
     revived: Vec<String>,
+    released: Vec<String>,
 }
 
 /// Commits, or leaves no trace. Gives the commit's sequence number.
@@ -294,11 +295,21 @@ impl Commit {
             }
             head = Some(revived.version.clone());
         }
+        if state.expires() {
+            // Readers of what a clone forgets may need files of the table it was made from.
+            let location = state.version.metadata().location();
+            let shares = self.shared.database.shares().await?.into_iter();
+            let own = shares.filter(|share| share.table_location == location);
+            attempt.released.extend(own.map(|share| share.owner_location));
+        }
         let owners = state.owners.iter();
         attempt.shares.extend(owners.map(|owner| Share {
             table_location: state.version.metadata().location().to_owned(),
             owner_location: owner.clone(),
         }));
+        if state.files.replaces && self.shared.has_row_changers(state.version.metadata().uuid()) {
+            return Err(Error::conflict("A transaction that deletes rows of the table is open."));
+        }
         let work = work
             .entry(name.clone())
             .or_insert_with(|| TableWork::new(self.txn_id, number));
@@ -425,6 +436,7 @@ impl Commit {
             garbage: attempt.garbage.clone(),
             shares: attempt.shares.clone(),
             revived: attempt.revived.clone(),
+            released: attempt.released.clone(),
         }
     }
 

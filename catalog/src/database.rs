@@ -82,6 +82,8 @@ pub(crate) struct Swap {
     pub(crate) shares: Vec<Share>,
     /// Paths that must be on the garbage list, and go off it.
     pub(crate) revived: Vec<String>,
+    /// Tables whose garbage was needed until this commit, by location: it is as if it had become garbage now.
+    pub(crate) released: Vec<String>,
 }
 
 /// A table some of whose files are another's: a clone.

@@ -18,8 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use definition::create_metadata;
 pub(crate) use manifest::{
-    Encoded, ManifestContent, ManifestFile, merge_manifest, read_list, read_manifest, rewrite_manifest,
-    write_delete_manifest, write_list, write_manifest,
+    Encoded, ManifestContent, ManifestFile, merge_manifest, read_list, read_manifest, write_delete_manifest,
+    write_list, write_manifest,
 };
 pub(crate) use metadata::{Metadata, NewSnapshot, SnapshotChanges};
 pub(crate) use view::{ViewMetadata, read_view, write_view};

@@ -30,6 +30,28 @@ pub(crate) struct Shared {
     pub(crate) groups: Groups,
     /// Every state that somebody may still hold.
     pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
+    /// How many open transactions of this process have deleted rows of a table, by its uuid.
+    row_changers: Mutex<HashMap<Uuid, usize>>,
+}
+
+/// An open transaction that deleted rows of a table. Compaction keeps off the table while there is one: the positions of
+/// those rows would be others after it.
+#[derive(Debug)]
+pub(crate) struct RowChanger {
+    shared: Arc<Shared>,
+    table: Uuid,
+}
+
+impl Drop for RowChanger {
+    fn drop(&mut self) {
+        let mut changers = self.shared.row_changers.lock();
+        if let Some(count) = changers.get_mut(&self.table) {
+            *count -= 1;
+            if *count == 0 {
+                changers.remove(&self.table);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,7 +73,21 @@ impl Shared {
             turns: Mutex::default(),
             groups: Groups::default(),
             pinned: Mutex::default(),
+            row_changers: Mutex::default(),
         }
+    }
+
+    /// Notes a transaction that deletes rows of a table, until what is given is dropped.
+    pub(crate) fn row_changer(self: &Arc<Self>, table: Uuid) -> RowChanger {
+        *self.row_changers.lock().entry(table).or_default() += 1;
+        RowChanger {
+            shared: self.clone(),
+            table,
+        }
+    }
+
+    pub(crate) fn has_row_changers(&self, table: Uuid) -> bool {
+        self.row_changers.lock().contains_key(&table)
     }
 
     /// The newest committed state. The same value as last time when nothing changed.

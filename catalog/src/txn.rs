@@ -5,7 +5,7 @@
 
 mod changes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -22,7 +22,7 @@ use crate::history::{Expirable, TableVersionSpec};
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
-use crate::shared::{Shared, data_directory};
+use crate::shared::{RowChanger, Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, OwnRelation, RelationKind};
 use crate::table::{Table, TableVersion};
 
@@ -68,6 +68,8 @@ pub struct Transaction {
     may_have_strays: bool,
     /// Whether commit or rollback has taken over.
     is_finished: bool,
+    /// The tables whose rows it deletes.
+    row_changers: HashMap<Uuid, RowChanger>,
 }
 
 impl Transaction {
@@ -81,6 +83,7 @@ impl Transaction {
             registered: BTreeSet::new(),
             may_have_strays: false,
             is_finished: false,
+            row_changers: HashMap::new(),
         }
     }
 
@@ -488,6 +491,7 @@ impl Transaction {
     /// Deletes rows of files of a table, which are as [`Table::files`] of this transaction's state gives them. Every row
     /// must still have been there. A file that has no row left is better given to [`Transaction::remove_files`].
     pub async fn delete_rows(&mut self, name: &TableName, rows: Vec<(Arc<LiveFile>, RoaringTreemap)>) -> Result<()> {
+        self.note_row_changes(name).await?;
         let changes = self.file_changes(name).await?;
         for (file, rows) in rows.iter().filter(|(_, rows)| !rows.is_empty()) {
             changes.delete_rows(file, rows);
@@ -498,6 +502,9 @@ impl Transaction {
     /// Deletes all rows that are left in files of a table, which are as [`Table::files`] of this transaction's state
     /// gives them.
     pub async fn remove_files(&mut self, name: &TableName, files: &[Arc<LiveFile>]) -> Result<()> {
+        if !files.is_empty() && !self.delta_of(name).is_some_and(|delta| delta.files.replaces) {
+            self.note_row_changes(name).await?;
+        }
         let changes = self.file_changes(name).await?;
         let mut strays = false;
         for file in files {
@@ -543,6 +550,7 @@ impl Transaction {
             return Ok(csn);
         }
         self.is_finished = true;
+        let row_changers = std::mem::take(&mut self.row_changers);
         let commit = Commit {
             shared: self.shared.clone(),
             txn_id: self.id,
@@ -551,7 +559,12 @@ impl Transaction {
             registered: std::mem::take(&mut self.registered),
             may_have_strays: self.may_have_strays,
         };
-        tokio::spawn(commit::run(commit)).await.map_err(|error| {
+        let running = async move {
+            let result = commit::run(commit).await;
+            drop(row_changers);
+            result
+        };
+        tokio::spawn(running).await.map_err(|error| {
             Error::internal("the commit was stopped; its outcome is unknown")
                 .with_detail(format!("transaction {}", self.id))
                 .with_hint("Look whether the change is there before you repeat it.")
@@ -700,6 +713,15 @@ impl Transaction {
             )
             .with_hint("Commit the transaction first.")),
         }
+    }
+
+    async fn note_row_changes(&mut self, name: &TableName) -> Result<()> {
+        let table = self.table(name).await?.uuid();
+        let shared = &self.shared;
+        self.row_changers
+            .entry(table)
+            .or_insert_with(|| shared.row_changer(table));
+        Ok(())
     }
 
     /// The delta of a table, begun on its base's `version` if there is none.

@@ -95,7 +95,8 @@ impl Drop for Upkeep {
 /// OPTIMIZE: the files of a table, or of it only some, written again where that makes them fewer or smaller.
 pub(crate) async fn optimize(warehouse: &Warehouse, table: &TableName, only: Option<&BTreeSet<String>>) -> Result<()> {
     let how = How::by_hand(warehouse, only);
-    compact::compact(warehouse, table, &how, Origin::Statement).await
+    compact::compact(warehouse, table, &how, Origin::Statement).await?;
+    Ok(())
 }
 
 /// VACUUM: old snapshots are forgotten, then whatever nothing needs is deleted.
@@ -235,7 +236,7 @@ impl Worker {
             }
             // One table that cannot be worked on must not keep the others from it; what happened is on record.
             let how = How::in_background(warehouse, &self.settings, &self.cpu);
-            let _ = compact::compact(warehouse, &name, &how, Origin::Background).await;
+            let complete = compact::compact(warehouse, &name, &how, Origin::Background).await;
             let _ = expire(
                 warehouse,
                 &name,
@@ -245,7 +246,9 @@ impl Worker {
             )
             .await;
             let after = warehouse.catalog().snapshot().await?;
-            if let Some(location) = after.metadata_location(&name) {
+            // What failed is not tried again before the table changes.
+            let complete = complete.unwrap_or(true);
+            if let Some(location) = after.metadata_location(&name).filter(|_| complete) {
                 self.seen.insert(name, location.to_owned());
             }
         }

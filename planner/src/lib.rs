@@ -61,7 +61,7 @@ pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::dml::with_defaults;
 pub use statement::returning::Returning;
-pub use statement::upkeep::rewrite_plan;
+pub use statement::upkeep::compaction_plan;
 pub use statement::{
     ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,
     QueryPlan, SavepointAction, TransactionModes,

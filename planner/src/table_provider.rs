@@ -62,18 +62,6 @@ impl StaffaTable {
         Self::load(context, table, true).await
     }
 
-    /// Only some of its files.
-    pub(crate) fn of_files(context: &PlanContext, table: Arc<Table>, files: Vec<Arc<LiveFile>>) -> Self {
-        Self {
-            schema: table_arrow_schema(table.schema(), &context.time_zone),
-            addressed: false,
-            table,
-            files: Arc::new(files),
-            scan: Arc::clone(&context.scan),
-            reports: context.reports.clone(),
-        }
-    }
-
     async fn load(context: &PlanContext, table: Arc<Table>, addressed: bool) -> Result<Self> {
         let files = table.files().await?;
         let mut schema = table_arrow_schema(table.schema(), &context.time_zone);

@@ -139,7 +139,7 @@ fn work(address: SocketAddr, worker: u64, round: u64, ledger: &Mutex<Ledger>, st
 }
 
 /// `None` when the connection broke before ReadyForQuery.
-fn try_simple(wire: &mut Wire, sql: &str) -> Option<Result<(), String>> {
+pub fn try_simple(wire: &mut Wire, sql: &str) -> Option<Result<(), String>> {
     wire.send_lossy(&query(sql));
     finished(wire)
 }

@@ -9,6 +9,7 @@
 //! durability.rs   the order of fsyncs, and kill -9
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
+//! maintenance.rs  background upkeep, and a kill in the middle of it
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! isolation.rs    random transactions of many writers, checked for snapshot isolation
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
@@ -27,6 +28,7 @@ mod durability;
 mod full_disk;
 mod isolation;
 mod judges;
+mod maintenance;
 mod postgres;
 mod protocol;
 mod s3;

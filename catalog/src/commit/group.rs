@@ -113,11 +113,13 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
         changes,
         rows_checked,
         keys,
-        files: FileChanges {
-            added,
-            removed,
-            deleted,
-        },
+        files:
+            FileChanges {
+                added,
+                removed,
+                deleted,
+                replaces,
+            },
         owners,
         revived,
     } = table;
@@ -128,6 +130,7 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
         && !added.is_empty()
         && removed.is_empty()
         && deleted.is_empty()
+        && !replaces
         && owners.is_empty()
         && revived.is_none();
     is_plain.then_some((name, table))

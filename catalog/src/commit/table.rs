@@ -17,8 +17,8 @@ use crate::file::{DataFile, DeleteFile};
 use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, reachable};
 use crate::history::SnapshotRef;
 use crate::iceberg::{
-    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, rewrite_manifest,
-    write_delete_manifest, write_list, write_manifest,
+    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, write_delete_manifest, write_list,
+    write_manifest,
 };
 use crate::invariants::check_step;
 use crate::shared::{Shared, data_directory, spread};
@@ -30,6 +30,10 @@ const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 /// How many smaller ones of one partition spec a table may have before a commit merges them (Iceberg's default).
 const SMALL_MANIFESTS_MAX: usize = 100;
 const MANIFEST_READS_MAX: usize = 16;
+/// Iceberg's table properties for these numbers.
+const MANIFEST_SIZE: &str = "commit.manifest.target-size-bytes";
+const MANIFEST_COUNT: &str = "commit.manifest.min-count-to-merge";
+const MANIFEST_MERGE: &str = "commit.manifest-merge.enabled";
 
 /// What the attempts of one commit to one table share.
 pub(super) struct TableWork {
@@ -212,7 +216,7 @@ impl TableWork {
     }
 
     /// The manifests with the files at `removed` marked as deleted. Those that list none of them stay as they are; those
-    /// that listed nothing alive before are left out.
+    /// that listed nothing alive before are left out. What is rewritten comes together.
     async fn without(
         &mut self,
         shared: &Shared,
@@ -221,6 +225,7 @@ impl TableWork {
         removed: &HashSet<String>,
         objects: &mut Vec<Encoded>,
     ) -> Result<Vec<ManifestFile>> {
+        let mut touched: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
         let mut kept = Vec::with_capacity(manifests.len());
         for manifest in manifests {
             if !manifest.has_live_files() {
@@ -229,16 +234,20 @@ impl TableWork {
             let content = shared.loader.manifest(&manifest).await?;
             let names_one = content.data.iter().any(|file| removed.contains(&file.location))
                 || content.deletes.iter().any(|file| removed.contains(&file.location));
-            if !names_one {
-                kept.push(manifest);
-                continue;
+            match names_one {
+                true => touched
+                    .entry((!manifest.is_data(), manifest.spec_id()))
+                    .or_default()
+                    .push(manifest),
+                false => kept.push(manifest),
             }
-            let bytes = shared.loader.objects().get(manifest.location()).await?;
-            let location = self.manifest_path(current.location());
-            let (rewritten, encoded) =
-                rewrite_manifest(current, self.snapshot_id, &manifest, &bytes, removed, location).await?;
-            kept.push(rewritten);
-            objects.push(encoded);
+        }
+        let target = number(current, MANIFEST_SIZE).unwrap_or(MANIFEST_BYTES_MAX);
+        for ((_, spec_id), group) in touched {
+            for bin in bins(group, target) {
+                let manifest = self.together(shared, current, spec_id, bin, removed, objects).await?;
+                kept.push(manifest);
+            }
         }
         Ok(kept)
     }
@@ -251,47 +260,71 @@ impl TableWork {
         manifests: Vec<ManifestFile>,
         objects: &mut Vec<Encoded>,
     ) -> Result<Vec<ManifestFile>> {
+        let is_off = current
+            .property(MANIFEST_MERGE)
+            .is_some_and(|text| text.eq_ignore_ascii_case("false"));
+        let count_max = match number(current, MANIFEST_COUNT) {
+            // Iceberg's number is that at which they are merged.
+            Some(count) => usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX).max(1),
+            None => SMALL_MANIFESTS_MAX,
+        };
+        if is_off {
+            return Ok(manifests);
+        }
+        let target = number(current, MANIFEST_SIZE).unwrap_or(MANIFEST_BYTES_MAX);
         let mut small: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
-        let mut kept = Vec::new();
+        let mut all = Vec::new();
         for manifest in manifests {
             // What this commit has rewritten is not stored yet.
             let is_new = objects.iter().any(|object| object.location == manifest.location());
-            match !is_new && manifest.length_bytes() < MANIFEST_BYTES_MAX {
+            match !is_new && manifest.length_bytes() < target {
                 true => small
                     .entry((!manifest.is_data(), manifest.spec_id()))
                     .or_default()
                     .push(manifest),
-                false => kept.push(manifest),
+                false => all.push(manifest),
             }
         }
-        let mut all = Vec::new();
         for ((_, spec_id), group) in small {
-            if group.len() <= SMALL_MANIFESTS_MAX {
+            if group.len() <= count_max {
                 all.extend(group);
                 continue;
             }
-            for bin in bins(group) {
-                let store = shared.loader.objects();
-                let reads: Vec<_> = bin
-                    .into_iter()
-                    .map(|part| {
-                        let store = store.clone();
-                        async move {
-                            let bytes = store.get(part.location()).await?;
-                            Ok::<_, Error>((part, bytes))
-                        }
-                    })
-                    .collect();
-                let parts: Vec<(ManifestFile, Bytes)> =
-                    stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;
-                let location = self.manifest_path(current.location());
-                let (manifest, encoded) = merge_manifest(current, spec_id, self.snapshot_id, &parts, location).await?;
+            for bin in bins(group, target) {
+                let nothing = HashSet::new();
+                let manifest = self.together(shared, current, spec_id, bin, &nothing, objects).await?;
                 all.push(manifest);
-                objects.push(encoded);
             }
         }
-        all.extend(kept);
         Ok(all)
+    }
+
+    /// One manifest with the live entries of several, those of files at `removed` marked as deleted.
+    async fn together(
+        &mut self,
+        shared: &Shared,
+        current: &Metadata,
+        spec_id: i32,
+        parts: Vec<ManifestFile>,
+        removed: &HashSet<String>,
+        objects: &mut Vec<Encoded>,
+    ) -> Result<ManifestFile> {
+        let store = shared.loader.objects();
+        let reads: Vec<_> = parts
+            .into_iter()
+            .map(|part| {
+                let store = store.clone();
+                async move {
+                    let bytes = store.get(part.location()).await?;
+                    Ok::<_, Error>((part, bytes))
+                }
+            })
+            .collect();
+        let parts: Vec<(ManifestFile, Bytes)> = stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;
+        let location = self.manifest_path(current.location());
+        let (manifest, encoded) = merge_manifest(current, spec_id, self.snapshot_id, &parts, removed, location).await?;
+        objects.push(encoded);
+        Ok(manifest)
     }
 
     fn manifest_path(&mut self, table: &str) -> String {
@@ -337,8 +370,13 @@ fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, changes: Sna
     }
 }
 
+/// A table property that is a number; what is none counts as not set, as other engines take it.
+fn number(metadata: &Metadata, key: &str) -> Option<u64> {
+    metadata.property(key)?.trim().parse().ok().filter(|number| *number > 0)
+}
+
 /// Neighbours together, up to the size a manifest should have.
-fn bins(manifests: Vec<ManifestFile>) -> Vec<Vec<ManifestFile>> {
+fn bins(manifests: Vec<ManifestFile>, target: u64) -> Vec<Vec<ManifestFile>> {
     let mut bins: Vec<Vec<ManifestFile>> = Vec::new();
     let mut room = 0;
     for manifest in manifests {
@@ -347,7 +385,7 @@ fn bins(manifests: Vec<ManifestFile>) -> Vec<Vec<ManifestFile>> {
             Some(bin) if length <= room => bin.push(manifest),
             _ => {
                 bins.push(vec![manifest]);
-                room = MANIFEST_BYTES_MAX;
+                room = target;
             }
         }
         room = room.saturating_sub(length);

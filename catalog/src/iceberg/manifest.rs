@@ -139,31 +139,14 @@ pub(crate) async fn write_delete_manifest(
     memory.finish(location).await
 }
 
-/// Encodes a manifest again with the files at `removed` marked as deleted by the new snapshot.
-pub(crate) async fn rewrite_manifest(
-    metadata: &Metadata,
-    snapshot_id: i64,
-    part: &ManifestFile,
-    bytes: &Bytes,
-    removed: &HashSet<String>,
-    location: String,
-) -> Result<(ManifestFile, Encoded)> {
-    let spec = spec(metadata, part.spec_id())?;
-    let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id, part.is_data())?;
-    for entry in parse(part, bytes)? {
-        if entry.is_alive() {
-            memory.keep(part, &entry, removed.contains(entry.data_file.file_path()))?;
-        }
-    }
-    memory.finish(location).await
-}
-
-/// Encodes one manifest with the live entries of several of the same partition spec and content.
+/// Encodes one manifest with the live entries of several of the same partition spec and content; the files at `removed`
+/// are marked as deleted by the new snapshot.
 pub(crate) async fn merge_manifest(
     metadata: &Metadata,
     spec_id: i32,
     snapshot_id: i64,
     parts: &[(ManifestFile, Bytes)],
+    removed: &HashSet<String>,
     location: String,
 ) -> Result<(ManifestFile, Encoded)> {
     let is_data = parts.iter().all(|(part, _)| part.is_data());
@@ -171,7 +154,7 @@ pub(crate) async fn merge_manifest(
     for (part, bytes) in parts {
         for entry in parse(part, bytes)? {
             if entry.is_alive() {
-                memory.keep(part, &entry, false)?;
+                memory.keep(part, &entry, removed.contains(entry.data_file.file_path()))?;
             }
         }
     }

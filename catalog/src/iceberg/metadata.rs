@@ -291,6 +291,10 @@ impl Metadata {
             .collect()
     }
 
+    pub(crate) fn property(&self, key: &str) -> Option<&str> {
+        self.inner.properties().get(key).map(String::as_str)
+    }
+
     pub(crate) fn comment(&self) -> Option<&str> {
         self.inner.properties().get(COMMENT_KEY).map(String::as_str)
     }

@@ -10,7 +10,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use staffa_catalog::{DataFile, LiveFile, Table, TableName};
-use staffa_planner::{PlanContext, Result, rewrite_plan, write_spec};
+use staffa_planner::{PlanContext, Result, compaction_plan, write_spec};
 use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
 use tokio::time::Instant;
 
@@ -30,6 +30,9 @@ const SMALL_FILES_MIN: usize = 8;
 const GROWTH_MAX: u64 = 4;
 /// Below this all files are alike.
 const TINY_BYTES: u64 = 1 << 20;
+
+/// Rows that were just written are those that are changed next: in the background their files are left alone for a while.
+const SETTLED_MS: i64 = 5000;
 
 /// How compaction goes about it.
 pub(super) struct How<'a> {
@@ -64,21 +67,36 @@ impl<'a> How<'a> {
     }
 }
 
-/// Compacts a table, one group of files after the other.
-pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'_>, origin: Origin) -> Result<()> {
+/// Compacts a table, one group of files after the other. Tells whether it looked at all files.
+pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'_>, origin: Origin) -> Result<bool> {
     let snapshot = warehouse.catalog().snapshot().await?;
     let Some(table) = snapshot.table(name).await? else {
-        return Ok(());
+        return Ok(true);
     };
     let files = table.files().await?;
-    let groups = groups(&table, &files, how, warehouse.write_options().target_file_bytes);
+    let settled = settled_number(&table, how)?;
+    let is_settled = |file: &LiveFile| settled.is_none_or(|number| file.sequence_number <= number);
+    let old: Vec<Arc<LiveFile>> = files.iter().filter(|file| is_settled(file)).cloned().collect();
+    let is_complete = old.len() == files.len();
+    let groups = groups(&table, &old, how, warehouse.write_options().target_file_bytes);
     drop((snapshot, table, files));
     for group in groups {
         let mut record = Record::start("compact", Some(name), origin);
         let result = rewrite(warehouse, name, &group, how, &mut record).await;
         record.end(warehouse, result)?;
     }
-    Ok(())
+    Ok(is_complete)
+}
+
+/// The newest commit whose files are old enough; `None`: all are.
+fn settled_number(table: &Table, how: &How<'_>) -> Result<Option<i64>> {
+    if how.thorough {
+        return Ok(None);
+    }
+    let before_ms = chrono::Utc::now().timestamp_millis() - SETTLED_MS;
+    let snapshots = table.snapshots()?.into_iter();
+    let old = snapshots.filter(|snapshot| snapshot.committed_ms <= before_ms);
+    Ok(Some(old.map(|snapshot| snapshot.sequence_number).max().unwrap_or(0)))
 }
 
 /// The locations of the files that are written again together.
@@ -205,7 +223,7 @@ async fn write(
         rows_in_all: rows.max(1),
     });
     let (planning, table, old) = (context.clone(), Arc::clone(table), old.to_vec());
-    let plan = async move { rewrite_plan(&planning, &table, &old, tasks).await };
+    let plan = async move { compaction_plan(&planning, &table, &old, tasks).await };
     let plan = warehouse.planning().run(plan).await?;
     let counter: Arc<AtomicU64> = Arc::default();
     let writes: Vec<_> = (0..plan.properties().output_partitioning().partition_count())

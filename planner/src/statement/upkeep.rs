@@ -116,7 +116,7 @@ async fn matching(scope: &Scope<'_>, table: &Table, name: &ObjectName, condition
 
 /// The operators that give the rows of some files of a table as they are stored, without those that are deleted, sorted
 /// by the table's sort order. `tasks` of them run at once.
-pub async fn rewrite_plan(
+pub async fn compaction_plan(
     context: &PlanContext,
     table: &Arc<Table>,
     files: &[Arc<LiveFile>],

@@ -69,6 +69,14 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         )
         .await?;
     }
+    for owner in &swap.released {
+        let below = format!("{owner}/");
+        txn.execute(
+            "update staffa_gc set after_csn=$2 where substr(path, 1, length($1))=$1",
+            &[below.as_str().into(), csn.into()],
+        )
+        .await?;
+    }
     for some in ids.chunks(TXN_IDS) {
         let arguments: Vec<Argument<'_>> = padded(some).into_iter().chain([csn.into()]).collect();
         txn.execute(

@@ -1,0 +1,254 @@
+//! Old snapshots, clones and compaction: what becomes garbage when, and what never does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::ErrorKind;
+use crate::file::LiveFile;
+use crate::garbage::DeadObject;
+use crate::history::TableVersionSpec;
+use crate::name::TableName;
+use crate::table::Table;
+use crate::testing::{World, append, name};
+
+const DAY_MS: i64 = 86_400_000;
+
+async fn table(world: &World, name: &TableName) -> Arc<Table> {
+    world
+        .catalog
+        .snapshot()
+        .await
+        .unwrap()
+        .table(name)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// One commit with one file of so many rows.
+async fn add(world: &World, name: &TableName, rows: u64) -> String {
+    let mut txn = world.begin().await;
+    let location = append(&mut txn, &world.objects, name, rows).await.unwrap();
+    txn.commit().await.unwrap();
+    location
+}
+
+async fn remove(world: &World, name: &TableName, rows: u64) {
+    let files = table(world, name).await.files().await.unwrap();
+    let gone: Vec<Arc<LiveFile>> = files.iter().filter(|file| file.row_count == rows).cloned().collect();
+    let mut txn = world.begin().await;
+    txn.remove_files(name, &gone).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+/// Forgets all snapshots but the newest, as if a month had passed.
+async fn expire_all(world: &World, name: &TableName) {
+    let current = table(world, name).await;
+    let in_a_month = chrono::Utc::now().timestamp_millis() + 30 * DAY_MS;
+    let mut old = current.expirable(in_a_month, 1000).unwrap();
+    // 20 are kept whatever their age; here all go.
+    let all: BTreeSet<i64> = current.snapshots().unwrap().iter().map(|it| it.id).collect();
+    old.snapshots = all
+        .into_iter()
+        .filter(|id| Some(*id) != current.snapshot_id())
+        .collect();
+    let mut txn = world.begin().await;
+    txn.expire(name, old).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+async fn dead_in(world: &World, days: i64) -> Vec<DeadObject> {
+    let at = chrono::Utc::now().timestamp_millis() + days * DAY_MS;
+    world.catalog.dead_objects(at).await.unwrap()
+}
+
+fn names(dead: &[DeadObject], location: &str) -> bool {
+    dead.iter().any(|object| object.path == location)
+}
+
+#[tokio::test]
+async fn files_of_forgotten_snapshots_die_when_nobody_looks_at_them() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    let (one, two) = (add(&world, &t, 1).await, add(&world, &t, 2).await);
+    let reader = world.catalog.snapshot().await.unwrap();
+    remove(&world, &t, 1).await;
+    expire_all(&world, &t).await;
+    assert_eq!(table(&world, &t).await.snapshots().unwrap().len(), 1);
+    assert!(dead_in(&world, 1).await.is_empty(), "a reader of this process");
+    // It reads on, also what is forgotten now.
+    let old = reader.table(&t).await.unwrap().unwrap();
+    let first = old.snapshots().unwrap()[0].id;
+    let then = old.at(&TableVersionSpec::Snapshot(first)).unwrap();
+    assert_eq!(then.files().await.unwrap().len(), 1);
+    drop((old, then, reader));
+    let dead = dead_in(&world, 1).await;
+    assert!(names(&dead, &one), "{dead:?}");
+    assert!(!names(&dead, &two), "{dead:?}");
+    // Three manifest lists of old snapshots, and at least the manifest that only they had.
+    assert_eq!(dead.iter().filter(|object| object.path.contains("/snap-")).count(), 2);
+    assert!(
+        !names(&dead_in(&world, 0).await, &one),
+        "other programs have ten minutes"
+    );
+    let needed = world.catalog.needed_objects(&*table(&world, &t).await).await.unwrap();
+    assert!(
+        needed.contains(&two) && needed.contains(&one),
+        "what is on the list is no orphan"
+    );
+}
+
+#[tokio::test]
+async fn what_another_server_looks_at_stays() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    let one = add(&world, &t, 1).await;
+    let other = world.second().await;
+    remove(&world, &t, 1).await;
+    expire_all(&world, &t).await;
+    assert!(dead_in(&world, 1).await.is_empty());
+    other.shared.heartbeat().await.unwrap();
+    assert!(names(&dead_in(&world, 1).await, &one));
+    // A transaction that began there keeps what it began from.
+    let txn = other.begin(other.snapshot().await.unwrap()).await.unwrap();
+    let two = add(&world, &t, 2).await;
+    remove(&world, &t, 2).await;
+    expire_all(&world, &t).await;
+    other.shared.heartbeat().await.unwrap();
+    assert!(!names(&dead_in(&world, 1).await, &two));
+    txn.rollback().await.unwrap();
+    other.shared.heartbeat().await.unwrap();
+    assert!(names(&dead_in(&world, 1).await, &two));
+}
+
+#[tokio::test]
+async fn no_file_that_a_clone_needs_dies() {
+    let world = World::new().await;
+    let (t, c, d) = (world.create_table("t").await, name("c"), name("d"));
+    let (one, two) = (add(&world, &t, 1).await, add(&world, &t, 2).await);
+    for (from, to) in [(&t, &c), (&c, &d)] {
+        let mut txn = world.begin().await;
+        txn.clone_table(to, from, None).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    let three = add(&world, &d, 3).await;
+    assert_eq!(world.rows(&c).await, [1, 2]);
+    assert_eq!(world.rows(&d).await, [1, 2, 3]);
+    // The table itself forgets a file, then goes as a whole.
+    remove(&world, &t, 1).await;
+    expire_all(&world, &t).await;
+    assert!(!names(&dead_in(&world, 1).await, &one));
+    let mut txn = world.begin().await;
+    txn.drop_table(&t).await.unwrap();
+    txn.commit().await.unwrap();
+    let dead = dead_in(&world, 8).await;
+    let directory = dead.iter().find(|object| object.is_directory()).unwrap();
+    assert!(directory.except.contains(&one) && directory.except.contains(&two));
+    assert!(!directory.is_all() && !directory.except.contains(&three));
+    // The last that needs a file is the clone of the clone.
+    let mut txn = world.begin().await;
+    txn.drop_table(&c).await.unwrap();
+    txn.commit().await.unwrap();
+    remove(&world, &d, 1).await;
+    expire_all(&world, &d).await;
+    let dead = dead_in(&world, 6).await;
+    assert!(!names(&dead, &one), "the dropped clone can come back");
+    let dead = dead_in(&world, 8).await;
+    let paths: Vec<String> = dead
+        .iter()
+        .filter(|object| object.is_all())
+        .map(|object| object.path.clone())
+        .collect();
+    assert!(paths.iter().any(|path| path.contains("/c-")), "{paths:?}");
+    world.catalog.forget(&paths).await.unwrap();
+    let dead = dead_in(&world, 8).await;
+    let directory = dead.iter().find(|object| object.is_directory()).unwrap();
+    assert!(!directory.except.contains(&one) && directory.except.contains(&two));
+    assert_eq!(world.rows(&d).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn compaction_loses_against_everybody_else() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    for rows in 1..=3 {
+        add(&world, &t, rows).await;
+    }
+    let replace = |world: &World, rows: [u64; 2]| {
+        let (catalog, objects, t) = (world.catalog.clone(), world.objects.clone(), t.clone());
+        async move {
+            let mut txn = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
+            let live = txn.snapshot().table(&t).await.unwrap().unwrap().files().await.unwrap();
+            let old: Vec<_> = live
+                .iter()
+                .filter(|file| rows.contains(&file.row_count))
+                .cloned()
+                .collect();
+            let mut other = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
+            let made = append(&mut other, &objects, &t, rows.iter().sum()).await.unwrap();
+            let files = other
+                .snapshot()
+                .table(&t)
+                .await
+                .unwrap()
+                .unwrap()
+                .files()
+                .await
+                .unwrap();
+            let new = files.iter().find(|file| file.location == made).unwrap();
+            let new = crate::file::DataFile::clone(&new.data);
+            std::mem::forget(other);
+            txn.replace_files(&t, &old, vec![new]).await.unwrap();
+            txn
+        }
+    };
+    // Appends and deletes of other files do not matter.
+    let txn = replace(&world, [1, 2]).await;
+    add(&world, &t, 50).await;
+    remove(&world, &t, 50).await;
+    txn.commit().await.unwrap();
+    assert_eq!(world.rows(&t).await, [3, 3]);
+    let last = table(&world, &t).await.snapshots().unwrap().pop().unwrap();
+    assert_eq!(last.operation, "replace");
+    // One of its own files gone, or about to go.
+    for rows in [7, 9] {
+        add(&world, &t, rows).await;
+    }
+    let txn = replace(&world, [7, 9]).await;
+    remove(&world, &t, 9).await;
+    assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    add(&world, &t, 9).await;
+    let mut changer = world.begin().await;
+    let files = table(&world, &t).await.files().await.unwrap();
+    let seven: Vec<_> = files.iter().filter(|file| file.row_count == 7).cloned().collect();
+    changer.remove_files(&t, &seven).await.unwrap();
+    let txn = replace(&world, [7, 9]).await;
+    assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    changer.commit().await.unwrap();
+    assert_eq!(world.rows(&t).await, [3, 3, 9]);
+}
+
+#[tokio::test]
+async fn a_rollback_and_a_name_need_the_table_as_it_was() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    add(&world, &t, 2).await;
+    let first = table(&world, &t).await.snapshots().unwrap()[0].id;
+    let mut rollback = world.begin().await;
+    let back = crate::alter::TableChange::RollBack { snapshot_id: first };
+    rollback
+        .alter_table(&t, std::slice::from_ref(&back), false)
+        .await
+        .unwrap();
+    add(&world, &t, 3).await;
+    assert_eq!(rollback.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let mut appender = world.begin().await;
+    append(&mut appender, &world.objects, &t, 4).await.unwrap();
+    let mut rollback = world.begin().await;
+    rollback.alter_table(&t, &[back], false).await.unwrap();
+    rollback.commit().await.unwrap();
+    assert_eq!(world.rows(&t).await, [1]);
+    appender.commit().await.unwrap();
+    assert_eq!(world.rows(&t).await, [1, 4]);
+}

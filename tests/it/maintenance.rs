@@ -1,0 +1,175 @@
+//! Background upkeep: many small commits leave few files, writers never notice, a kill in the middle loses nothing, and other
+//! engines read what is left.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::durability::try_simple;
+use crate::support::{Server, python};
+use crate::wire::Wire;
+
+const FLAGS: [&str; 3] = ["--auth", "trust", "--maintenance-interval=1s"];
+const WRITERS: u64 = 4;
+const INSERTS: u64 = 500;
+/// Updates, and deletes, of each writer.
+const CHANGES: u64 = INSERTS / 50;
+
+fn run(wire: &mut Wire, sql: &str) -> String {
+    let reply = wire.simple(sql);
+    assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
+    match reply.rows.is_empty() {
+        true => String::new(),
+        false => reply.value(),
+    }
+}
+
+/// The least of a few times a query takes.
+fn time(wire: &mut Wire, sql: &str) -> Duration {
+    let once = |wire: &mut Wire| {
+        let begun = Instant::now();
+        run(wire, sql);
+        begun.elapsed()
+    };
+    (0..5).map(|_| once(wire)).min().unwrap()
+}
+
+#[test]
+fn small_commits_leave_few_files_and_no_writer_notices() {
+    let mut server = Server::start_with(&FLAGS, &[]);
+    let mut wire = server.connect();
+    run(&mut wire, "create table t (id bigint, n bigint, a text)");
+    run(&mut wire, "insert into t values (-1, 0, 'counter')");
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let mut wire = server.connect();
+            scope.spawn(move || {
+                for number in 0..INSERTS {
+                    let id = writer * INSERTS + number;
+                    run(&mut wire, &format!("insert into t values ({id}, 0, 'row {id}')"));
+                    if number % 50 == 0 {
+                        run(&mut wire, "update t set n = n + 1 where id = -1");
+                        run(&mut wire, &format!("delete from t where id = {id}"));
+                    }
+                }
+            });
+        }
+    });
+    let rows = WRITERS * (INSERTS - CHANGES) + 1;
+    let state = "select count(*) || '|' || count(distinct id) || '|' || max(n) from t";
+    assert_eq!(run(&mut wire, state), format!("{rows}|{rows}|{}", WRITERS * CHANGES));
+
+    let count_files = "select count(*) from staffa.files('t')";
+    let give_up_at = Instant::now() + Duration::from_secs(120);
+    loop {
+        let files: u64 = run(&mut wire, count_files).parse().unwrap();
+        if files < 16 {
+            break;
+        }
+        assert!(Instant::now() < give_up_at, "{files} files are left:\n{}", server.log());
+        sleep(Duration::from_millis(500));
+    }
+    assert_eq!(run(&mut wire, state), format!("{rows}|{rows}|{}", WRITERS * CHANGES));
+    let done = "select count(*) > 0 and max(files_before) > 8 from staffa.maintenance \
+                where table_name = 't' and operation = 'compact' and origin = 'background' and result = 'done'";
+    assert_eq!(run(&mut wire, done), "t");
+    let failed = "select string_agg(result, '; ') from staffa.maintenance where result like 'failed%'";
+    assert_eq!(wire.simple(failed).text(), vec![vec![None]]);
+
+    run(&mut wire, "create table fresh as select * from t");
+    let scan = "select sum(id), max(a), count(*) from";
+    let (old, fresh) = (
+        time(&mut wire, &format!("{scan} t")),
+        time(&mut wire, &format!("{scan} fresh")),
+    );
+    println!(
+        "{rows} rows after {} commits: {old:?}, freshly written {fresh:?}",
+        WRITERS * (INSERTS + 2 * CHANGES)
+    );
+    assert!(
+        old < fresh * 5 + Duration::from_millis(50),
+        "{old:?}, freshly written {fresh:?}"
+    );
+
+    // What a clone, a tag and a rollback lead to outlives what the table itself forgets.
+    run(&mut wire, "create table c clone fresh");
+    run(&mut wire, "alter table fresh create tag whole");
+    run(&mut wire, "delete from fresh where id % 2 = 0");
+    run(&mut wire, "alter table fresh create branch half");
+    run(&mut wire, "rollback table fresh to version 'whole'");
+    run(&mut wire, "insert into c values (-5, 0, 'own')");
+    run(&mut wire, "optimize c");
+    let data = server.data().to_str().unwrap().to_owned();
+    let url = server.url("staffa");
+    let text = python("judges/read_tables.py", &["--data", &data, "--url", &url, "--duckdb"]);
+    assert!(text.contains("3 tables"), "{text}");
+    for table in ["fresh", "c"] {
+        run(&mut wire, &format!("vacuum full {table}"));
+    }
+    run(&mut wire, "drop table t");
+    println!("{}", python("judges/read_states.py", &["--data", &data, "--url", &url]));
+    server.assert_well();
+}
+
+#[test]
+fn a_kill_during_compaction_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let acknowledged = AtomicU64::new(0);
+    let tried = AtomicU64::new(0);
+    let flags = ["--auth", "trust", "--maintenance-interval=100ms"];
+    for round in 0..4 {
+        let mut server = Server::start_on(folder.path(), &flags, &[]);
+        let mut wire = server.connect();
+        if round == 0 {
+            run(&mut wire, "create table t (id bigint)");
+        }
+        check(&mut wire, &acknowledged, &tried);
+        thread::scope(|scope| {
+            let (mut inserts, mut optimizer) = (server.connect(), server.connect());
+            let (acknowledged, tried) = (&acknowledged, &tried);
+            scope.spawn(move || {
+                loop {
+                    let id = tried.fetch_add(1, Ordering::Relaxed);
+                    match try_simple(&mut inserts, &format!("insert into t values ({id})")) {
+                        Some(Ok(())) => _ = acknowledged.fetch_add(1, Ordering::Relaxed),
+                        Some(Err(error)) => panic!("{error}"),
+                        None => return,
+                    }
+                }
+            });
+            scope.spawn(move || {
+                while let Some(done) = try_simple(&mut optimizer, "optimize t") {
+                    assert_eq!(done, Ok(()));
+                }
+            });
+            sleep(Duration::from_millis(1500 + 370 * round));
+            server.assert_well();
+            server.kill();
+        });
+    }
+    let mut server = Server::start_on(folder.path(), &flags, &[]);
+    let mut wire = server.connect();
+    check(&mut wire, &acknowledged, &tried);
+    let data = server.data().to_str().unwrap().to_owned();
+    let text = python(
+        "judges/read_tables.py",
+        &["--data", &data, "--url", &server.url("staffa"), "--duckdb"],
+    );
+    assert!(text.contains("1 tables"), "{text}");
+    server.assert_well();
+}
+
+/// Every row once; none that was acknowledged is missing, and none is there that nobody sent.
+fn check(wire: &mut Wire, acknowledged: &AtomicU64, tried: &AtomicU64) {
+    let count: u64 = run(wire, "select count(*) from t").parse().unwrap();
+    assert_eq!(run(wire, "select count(distinct id) from t"), count.to_string());
+    let (least, most) = (acknowledged.load(Ordering::Relaxed), tried.load(Ordering::Relaxed));
+    assert!(
+        (least..=most).contains(&count),
+        "{count} rows, {least} acknowledged, {most} sent"
+    );
+    // Those whose answer was lost are there for good.
+    acknowledged.store(count, Ordering::Relaxed);
+}
