@@ -18,7 +18,7 @@ use staffa_storage::ParquetScan;
 use crate::function::Sequences;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
-use crate::{function, null_matching};
+use crate::{function, guard, optimizer};
 
 /// The facts of one statement of one session. Cheap to make: everything big in it is shared.
 #[derive(Clone)]
@@ -89,7 +89,8 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
         .with_runtime_env(runtime)
         .with_default_features()
         .with_type_planner(Arc::new(PostgresTypes::new("UTC")))
-        .with_optimizer_rules(null_matching::optimizer_rules())
+        .with_optimizer_rules(optimizer::rules())
+        .with_physical_optimizer_rules(guard::physical_optimizer_rules())
         .build();
     function::register(&mut state);
     state

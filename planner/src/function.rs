@@ -40,7 +40,7 @@ use self::datetime::{calendar, span};
 pub(crate) use self::series::{ORDINALS, SERIES};
 pub(crate) use self::session::SessionFacts;
 use self::session::SessionFunction;
-pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, plain, single_row};
+pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::TextCasts;
 use crate::context::PlanContext;

@@ -5,6 +5,7 @@
 //! | `u = '0000…'` with a `uuid`, `i > '1 day'` | the literal cast to the type of the other side |
 //! | `interval * number`, `interval / number` | `interval_multiply`, `interval_divide` |
 //! | `date - date` | an `integer` |
+//! | `date + integer` | a `date` |
 //! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
 //! | `timestamptz > date` | the date is a midnight of the session's zone |
 //! | `a && b`, `s ^@ t` | `array_has_any`, `starts_with` |
@@ -196,6 +197,15 @@ fn planned(
             let field = Arc::new(Field::new("", DataType::Int32, true));
             Expr::Cast(Cast::new_from_field(Box::new(days), field))
         }
+        BinaryOperator::Plus | BinaryOperator::Minus if date(left_type) && right_type.is_integer() => {
+            let op = if *op == BinaryOperator::Plus {
+                Operator::Plus
+            } else {
+                Operator::Minus
+            };
+            date_after(left, op, right)
+        }
+        BinaryOperator::Plus if left_type.is_integer() && date(right_type) => date_after(right, Operator::Plus, left),
         BinaryOperator::Minus
             if timestamp(left_type) && (timestamp(right_type) || date(right_type))
                 || date(left_type) && timestamp(right_type) =>
@@ -210,4 +220,18 @@ fn planned(
         BinaryOperator::PGStartsWith => starts_with(left, right),
         _ => return None,
     })
+}
+
+/// A date and some days: days are counted as numbers.
+fn date_after(date: Expr, op: Operator, days: Expr) -> Expr {
+    let cast = |expression: Expr, ty: DataType| {
+        let field = Arc::new(Field::new("", ty, true));
+        Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+    };
+    let number = Expr::BinaryExpr(BinaryExpr::new(
+        Box::new(cast(date, DataType::Int32)),
+        op,
+        Box::new(cast(days, DataType::Int32)),
+    ));
+    cast(number, DataType::Date32)
 }

@@ -6,6 +6,7 @@ pub(crate) mod joins;
 mod literals;
 mod names;
 mod refuse;
+mod rows;
 mod series;
 
 use std::collections::HashMap;
@@ -13,8 +14,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -180,6 +181,12 @@ impl VisitorMut for Rewriter<'_> {
         {
             return ControlFlow::Break(error);
         }
+        if let Err(error) = resolve_grouping_positions(&mut select.group_by, &select.projection) {
+            return ControlFlow::Break(error);
+        }
+        if let Err(error) = rows::condition(select) {
+            return ControlFlow::Break(error);
+        }
         for item in &mut select.projection {
             if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
                 && let Ok(parts) = crate::resolve::parts(name)
@@ -215,6 +222,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        if let Err(error) = rows::comparison(expression) {
+            return ControlFlow::Break(error);
+        }
         match expression {
             Expr::Function(function) => {
                 if let Err(error) = self.function(function) {
@@ -329,23 +339,40 @@ fn taken(expression: &mut Expr) -> Expr {
 
 /// `distinct on (1)` is about the first column of the output.
 fn resolve_ordinals(keys: &mut [Expr], projection: &[SelectItem]) -> Result<()> {
-    for key in keys {
-        let Expr::Value(value) = &*key else { continue };
-        let Value::Number(digits, _) = &value.value else {
-            continue;
-        };
-        let index = digits.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        match index.and_then(|index| projection.get(index)) {
-            Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => *key = expr.clone(),
-            Some(_) => {
-                return Err(Error::unsupported(
-                    "a position behind * in DISTINCT ON is not supported",
-                ));
-            }
-            None => {
-                let message = format!("SELECT DISTINCT ON position {digits} is not in select list");
-                return Err(Error::new(ErrorKind::InvalidColumnReference, message));
-            }
+    keys.iter_mut()
+        .try_for_each(|key| at_position(key, projection, "SELECT DISTINCT ON"))
+}
+
+/// So is `rollup (1)`.
+fn resolve_grouping_positions(group_by: &mut GroupByExpr, projection: &[SelectItem]) -> Result<()> {
+    let GroupByExpr::Expressions(keys, _) = group_by else {
+        return Ok(());
+    };
+    let sets = keys.iter_mut().filter_map(|key| match key {
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => Some(sets),
+        _ => None,
+    });
+    sets.flatten()
+        .flatten()
+        .try_for_each(|key| at_position(key, projection, "GROUP BY"))
+}
+
+/// Puts a column of the output in the place of its number.
+fn at_position(key: &mut Expr, projection: &[SelectItem], clause: &str) -> Result<()> {
+    let Expr::Value(value) = &*key else { return Ok(()) };
+    let Value::Number(digits, _) = &value.value else {
+        return Ok(());
+    };
+    let index = digits.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    match index.and_then(|index| projection.get(index)) {
+        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => *key = expr.clone(),
+        Some(_) => {
+            let message = format!("a position behind * in {clause} is not supported");
+            return Err(Error::unsupported(message));
+        }
+        None => {
+            let message = format!("{clause} position {digits} is not in select list");
+            return Err(Error::new(ErrorKind::InvalidColumnReference, message));
         }
     }
     Ok(())

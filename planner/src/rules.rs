@@ -9,10 +9,12 @@ mod arithmetic;
 mod casts;
 mod characters;
 mod dates;
+mod estimates;
 mod intervals;
 mod literals;
 mod recursion;
 mod set_operations;
+mod sort_keys;
 mod subqueries;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -45,6 +47,9 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     };
     let plan = casts::as_postgres(context, plan)?;
     let plan = arithmetic::check(plan)?;
+    let plan = recursion::same_types(plan)?;
+    let plan = sort_keys::once(plan)?;
+    let plan = estimates::opaque(plan)?;
     characters::trim_literals(plan)
 }
 

@@ -182,7 +182,7 @@ pub(crate) fn unqualified(expression: Expr) -> Result<Expr> {
     Ok(bare.data()?)
 }
 
-fn body_of(sql: &str) -> Result<Query> {
+pub(crate) fn body_of(sql: &str) -> Result<Query> {
     match parse_one(sql, 0)?.ast {
         Ast::Query(body) => Ok(*body),
         _ => Err(Error::internal("an expression that is a statement")),

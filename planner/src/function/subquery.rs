@@ -193,3 +193,42 @@ impl ScalarUDFImpl for Plain {
         Ok(args.args[0].clone())
     }
 }
+
+/// The value, which may be null for all that is said of it.
+pub(crate) fn nullable(value: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction {
+        func: Arc::new(ScalarUDF::from(Nullable {
+            // Volatile, that a constant stays wrapped.
+            signature: Signature::any(1, Volatility::Volatile),
+        })),
+        args: vec![value],
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Nullable {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Nullable {
+    fn name(&self) -> &str {
+        "staffa_nullable"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let field = args.arg_fields[0].as_ref().clone();
+        Ok(Arc::new(field.with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Ok(args.args[0].clone())
+    }
+}

@@ -185,6 +185,7 @@ fn named(expression: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
@@ -277,6 +278,7 @@ mod tests {
             ("coalesce(a, 1)", "coalesce"),
             ("extract(year from d)", "extract"),
             ("substring(a from 1 for 2)", "substring"),
+            ("substr(a, 1, 2)", "substr"),
             ("trim(a)", "btrim"),
             ("date '2024-01-01'", "date"),
             ("interval '1 day'", "interval"),

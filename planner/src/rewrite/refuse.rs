@@ -266,9 +266,6 @@ fn check_expression(expression: &Expr) -> Result<()> {
         ]),
         Expr::Like { any, .. } | Expr::ILike { any, .. } => refuse(&[(*any, "LIKE ANY")]),
         // DataFusion takes the pattern for a regular expression.
-        Expr::InSubquery { expr, .. } if matches!(expr.as_ref(), Expr::Tuple(_)) => {
-            refuse(&[(true, "IN (subquery) of several columns")])
-        }
         Expr::SimilarTo { .. } => {
             Err(Error::unsupported("SIMILAR TO is not supported").with_hint("Use LIKE or the operator ~."))
         }

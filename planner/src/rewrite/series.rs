@@ -6,15 +6,18 @@
 //! | `generate_series(t.a, now(), '1 day') d` | `unnest(staffa_series(t.a, now(), '1 day')) as d (d)` |
 //! | `unnest(x, y) with ordinality as t (a, b, n)` | `unnest(x, y, staffa_ordinals(x, y)) as t (a, b, n)` |
 //!
-//! Between integer literals it stays DataFusion's table function, which does not hold all values in memory.
+//! Between integer literals it stays DataFusion's table function, which does not hold all values in memory; that counts in
+//! `bigint`, so `generate_series(1, 3) i` becomes `(select value::integer from generate_series(1, 3) …) as i (i)`.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
+    Expr, FunctionArg, FunctionArgExpr, Ident, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator,
+    Value,
 };
 
 use super::call;
 use crate::function::{ORDINALS, SERIES};
 use crate::resolve::shown;
+use crate::stored;
 
 /// Whether WITH ORDINALITY after this function is understood.
 pub(super) fn can_count(factor: &TableFactor) -> bool {
@@ -60,8 +63,21 @@ pub(super) fn table_function(factor: &mut TableFactor) {
     };
     let mut arrays = match function.as_str() {
         "generate_series" | "range" if !ordinality && arguments.iter().all(is_integer) => {
-            if let TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } = factor {
-                name_columns(alias, &function, 1, false);
+            let mut alias = alias;
+            if alias.as_ref().is_some_and(|alias| alias.name.value == COUNTED) {
+                return;
+            }
+            name_columns(&mut alias, &function, 1, false);
+            if arguments.iter().all(is_small)
+                && let Some(subquery) = counted(factor)
+            {
+                *factor = subquery;
+            }
+            if let TableFactor::Table { alias: place, .. }
+            | TableFactor::Function { alias: place, .. }
+            | TableFactor::Derived { alias: place, .. } = factor
+            {
+                *place = alias;
             }
             return;
         }
@@ -106,6 +122,39 @@ fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
         _ => None,
     });
     plain.collect()
+}
+
+/// What the table function is called inside the subquery that makes its numbers `integer`. No text has this character.
+const COUNTED: &str = "\u{1}counted";
+
+/// `(select value::integer from <the function>)`
+fn counted(function: &TableFactor) -> Option<TableFactor> {
+    let text = format!("select value::integer from generate_series(1, 1) as \"{COUNTED}\" (value)");
+    let mut query = stored::body_of(&text).ok()?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return None;
+    };
+    let TableFactor::Table { args: place, .. } = &mut select.from.first_mut()?.relation else {
+        return None;
+    };
+    let (TableFactor::Table { args: Some(given), .. }, Some(place)) = (function, place) else {
+        return None;
+    };
+    *place = given.clone();
+    Some(TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: None,
+        sample: None,
+    })
+}
+
+fn is_small(argument: &Expr) -> bool {
+    match argument {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.parse::<i32>().is_ok()),
+        Expr::UnaryOp { expr, .. } => is_small(expr),
+        _ => false,
+    }
 }
 
 fn is_integer(argument: &Expr) -> bool {

@@ -36,7 +36,7 @@ use datafusion::scalar::ScalarValue;
 use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
 use crate::error::Error;
-use crate::function::{decided, is_array_of_rows, single_row};
+use crate::function::{decided, is_array_of_rows, nullable, single_row};
 
 /// Makes joins of the subqueries named above.
 pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -135,6 +135,18 @@ impl Subqueries {
                     [Expr::ScalarSubquery(rows)] => Ok(Transformed::yes(array_of(rows)?)),
                     _ => Err(unsupported()),
                 },
+                Expr::ScalarSubquery(subquery) => {
+                    check_aggregates(&subquery.subquery)?;
+                    or_null(subquery)
+                }
+                Expr::Exists(Exists { ref subquery, .. }) => {
+                    check_aggregates(&subquery.subquery)?;
+                    Ok(Transformed::no(inner))
+                }
+                Expr::InSubquery(InSubquery { ref subquery, .. }) => {
+                    check_aggregates(&subquery.subquery)?;
+                    Ok(Transformed::no(inner))
+                }
                 other => Ok(Transformed::no(other)),
             })?;
             Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
@@ -263,11 +275,12 @@ impl Subqueries {
         }
         let carrier = self.carrier(&joined.base, &reads)?;
         let found = self.push(query, &carrier)?;
-        let mark = self.fresh("found");
+        let (mark, rows) = (self.fresh("found"), self.fresh("rows"));
         let keys: Vec<Expr> = carrier.key_columns().collect();
+        // Not DISTINCT: the optimiser drops that where it believes, wrongly after a join and another grouping, that keys are
+        // unique.
         let found = LogicalPlanBuilder::from(found)
-            .project(keys)?
-            .distinct()?
+            .aggregate(keys, [count(lit(1_i64)).alias(rows)])?
             .project(carrier.key_columns().chain([lit(true).alias(&mark)]))?
             .build()?;
         self.looked_up(joined, &carrier, found)?;
@@ -531,6 +544,43 @@ fn aggregated(input: LogicalPlan, value: Expr, order: Vec<Sort>) -> DataFusionRe
     Ok(Expr::ScalarSubquery(subquery(plan)))
 }
 
+/// An aggregate of nothing but outer columns is one of the query around, in PostgreSQL.
+fn check_aggregates(query: &LogicalPlan) -> DataFusionResult<()> {
+    query.apply(|node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            let outer = |call: &&Expr| call.contains_outer() && call.column_refs().is_empty();
+            if aggregate.aggr_expr.iter().any(|call| outer(&call)) {
+                let message = "an aggregate of columns of the query around a subquery is not supported";
+                return Err(Error::unsupported(message).into());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// A scalar subquery whose value may be null where it has no row. DataFusion takes the column's word for it that it is not.
+fn or_null(subquery: Subquery) -> DataFusionResult<Transformed<Expr>> {
+    let field = subquery.subquery.schema().qualified_field(0);
+    if field.1.is_nullable() || has_one_row(&subquery.subquery) || subquery.subquery.schema().fields().len() != 1 {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let value = nullable(Expr::Column(Column::from(field))).alias_qualified(field.0.cloned(), field.1.name());
+    let plan = Projection::try_new(vec![value], Arc::clone(&subquery.subquery))?;
+    let subquery = subquery.with_plan(Arc::new(LogicalPlan::Projection(plan)));
+    Ok(Transformed::yes(Expr::ScalarSubquery(subquery)))
+}
+
+fn has_one_row(query: &LogicalPlan) -> bool {
+    match query {
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(nothing) => nothing.produce_one_row,
+        _ => false,
+    }
+}
+
 /// DISTINCT ON of other expressions, in the order `LogicalPlan::expressions` gives them, and another input.
 fn distinct_on(on: &DistinctOn, expressions: Vec<Expr>, input: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let mut rest = expressions.into_iter();
@@ -570,7 +620,10 @@ fn good_condition(condition: &Expr) -> DataFusionResult<bool> {
     for part in split_conjunction(condition) {
         let good = match part {
             Expr::InSubquery(list) if list.negated => {
-                free(&list.subquery.subquery)?.is_empty() && !list.expr.exists(is_ours)?
+                // A value without columns: its condition would be pushed into the subquery, whose nulls decide.
+                free(&list.subquery.subquery)?.is_empty()
+                    && !list.expr.column_refs().is_empty()
+                    && !list.expr.exists(is_ours)?
             }
             other => good_under_or(other)?,
         };
@@ -602,7 +655,8 @@ fn good_predicate(query: &LogicalPlan) -> DataFusionResult<bool> {
     plain_filters(query, &mut found)
 }
 
-/// `(select max(x) from t where t.k = outer.k)`, or one that reads nothing outside.
+/// `(select max(x) from t where t.k = outer.k)`, or one that reads nothing outside. DataFusion loses columns that are read
+/// from outside below an alias.
 fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
     if free(query)?.is_empty() {
         return Ok(true);
@@ -611,7 +665,6 @@ fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
         LogicalPlan::Projection(projection) => {
             Ok(!reads_outside(&projection.expr, query)? && good_scalar(&projection.input)?)
         }
-        LogicalPlan::SubqueryAlias(alias) => good_scalar(&alias.input),
         LogicalPlan::Aggregate(aggregate) => {
             let mut found = Vec::new();
             let plain = aggregate.group_expr.is_empty()
@@ -632,7 +685,6 @@ fn plain_filters(plan: &LogicalPlan, found: &mut Vec<Expr>) -> DataFusionResult<
         LogicalPlan::Projection(projection) => {
             Ok(!reads_outside(&projection.expr, plan)? && plain_filters(&projection.input, found)?)
         }
-        LogicalPlan::SubqueryAlias(alias) => plain_filters(&alias.input, found),
         LogicalPlan::Filter(filter) => {
             for part in split_conjunction(&filter.predicate) {
                 if free_of(part, plan)?.is_empty() {

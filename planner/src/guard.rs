@@ -1,0 +1,252 @@
+//! Corrections of what DataFusion's operators say about their rows, made before it decides where to sort, merge and filter.
+//!
+//! Three operators pass on that a column is constant although it is not: an outer join where it adds nulls, an aggregate with
+//! grouping sets where it leaves a column out, a union of inputs with different constants. A sort by such a column would be
+//! taken for none. And a projection finds columns by name: with two of one name a filter pushed through it is one on the
+//! wrong column. So:
+//!
+//! ```text
+//! HashJoin(Left, a, b where b.x = 3)          -> Guard(HashJoin(…))                nothing is known of its rows
+//! Aggregate(cube(x, y), input)                -> Aggregate(cube(x, y), Guard(input))
+//! Union(select 1, select 2)                   -> Union(Guard(select 1), Guard(select 2))
+//! Projection(a@0 as a, a@1 as a)              -> Guard(Projection(…))              no filter goes through
+//! ```
+//!
+//! They stay in the plan, where they hand on what comes: an operator asks its input again whenever it gets a new one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::JoinType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+    Statistics,
+};
+
+type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+
+/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided.
+pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    rules
+        .flat_map(|rule| {
+            let guard: Option<Rule> = match rule.name() {
+                "FilterPushdown" => Some(Arc::new(Guards)),
+                "FilterPushdown(Post)" => Some(Arc::new(NameGuards)),
+                _ => None,
+            };
+            guard.into_iter().chain([rule])
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+struct Guards;
+
+impl PhysicalOptimizerRule for Guards {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(guarded).data()
+    }
+
+    fn name(&self) -> &str {
+        "Guards"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The same for the projections that came in since.
+#[derive(Debug)]
+struct NameGuards;
+
+impl PhysicalOptimizerRule for NameGuards {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            Ok(match repeats_names(&plan) {
+                true => Transformed::yes(GuardExec::of(plan, Knows::All)),
+                false => Transformed::no(plan),
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "NameGuards"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    if repeats_names(&plan) {
+        return Ok(Transformed::yes(GuardExec::of(plan, Knows::All)));
+    }
+    if let Some(nullable) = null_supplying(&plan) {
+        let wrong = nullable.into_iter().any(|child| has_constants(plan.children()[child]));
+        return Ok(match wrong {
+            true => Transformed::yes(GuardExec::of(plan, Knows::Nothing)),
+            false => Transformed::no(plan),
+        });
+    }
+    let forgets = match plan.downcast_ref::<AggregateExec>() {
+        Some(aggregate) => aggregate.group_expr().has_grouping_set(),
+        None => plan.downcast_ref::<UnionExec>().is_some(),
+    };
+    if !forgets || !plan.children().into_iter().any(has_constants) {
+        return Ok(Transformed::no(plan));
+    }
+    let children = plan.children().into_iter().cloned();
+    let children = children.map(|child| GuardExec::of(child, Knows::Nothing)).collect();
+    replace_children_if_necessary(plan, children).map(Transformed::yes)
+}
+
+fn has_constants(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    !plan.properties().equivalence_properties().constants().is_empty()
+}
+
+fn repeats_names(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(projection) = plan.downcast_ref::<ProjectionExec>() else {
+        return false;
+    };
+    let mut names: Vec<&str> = projection.expr().iter().map(|output| output.alias.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Which children of a join it gives nulls for.
+fn null_supplying(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<usize>> {
+    let join_type = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        *join.join_type()
+    } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        *join.join_type()
+    } else {
+        plan.downcast_ref::<SortMergeJoinExec>()?.join_type()
+    };
+    Some(match join_type {
+        JoinType::Left => vec![1],
+        JoinType::Right => vec![0],
+        JoinType::Full => vec![0, 1],
+        _ => Vec::new(),
+    })
+}
+
+/// What a guard passes on of its input's properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knows {
+    All,
+    /// Neither order nor constants.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct GuardExec {
+    input: Arc<dyn ExecutionPlan>,
+    knows: Knows,
+    properties: Arc<PlanProperties>,
+}
+
+impl GuardExec {
+    fn of(input: Arc<dyn ExecutionPlan>, knows: Knows) -> Arc<dyn ExecutionPlan> {
+        let properties = match knows {
+            Knows::All => Arc::clone(input.properties()),
+            Knows::Nothing => {
+                let nothing = EquivalenceProperties::new(input.schema());
+                Arc::new(PlanProperties::clone(input.properties()).with_eq_properties(nothing))
+            }
+        };
+        Arc::new(Self {
+            input,
+            knows,
+            properties,
+        })
+    }
+}
+
+impl DisplayAs for GuardExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GuardExec")
+    }
+}
+
+impl ExecutionPlan for GuardExec {
+    fn name(&self) -> &str {
+        "GuardExec"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![self.knows == Knows::All]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Self::of(input, self.knows)),
+            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
+        }
+    }
+
+    /// Still required, although it is deprecated for callers.
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        self.replace_children(children, recompute)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        match inputs {
+            [input] => Ok(Arc::clone(input)),
+            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
+        }
+    }
+}

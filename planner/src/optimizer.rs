@@ -1,0 +1,160 @@
+//! DataFusion's optimiser rules, four of them kept away from plans they would break.
+//!
+//! `a IS NOT DISTINCT FROM b` becomes a key of a join that is marked as one in which nulls match. That mark counts for all keys of
+//! the join, and two rules add others, for which it is wrong: `extract_equijoin_predicate` turns an equality of the join's
+//! condition into a key, `eliminate_cross_join` puts the keys of several joins together. `a = b` would hold for two nulls then.
+//!
+//! `single_distinct_aggregation_to_group_by` sums sums, and a sum of numerics has more digits than its argument: the type
+//! of the column changes under the expressions that read it.
+//!
+//! `push_down_filter` moves a condition without columns below an aggregate that has a row even where its input has none.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{NullEquality, Result};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
+use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+
+type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// DataFusion's rules in their order, these four replaced.
+pub(crate) fn rules() -> Vec<Rule> {
+    let replaced = |rule: Rule| -> Rule {
+        match rule.name() {
+            "eliminate_cross_join" => Arc::new(CrossJoins(EliminateCrossJoin::new())),
+            "extract_equijoin_predicate" => Arc::new(Equalities(ExtractEquijoinPredicate::new())),
+            "push_down_filter" => Arc::new(Filters(PushDownFilter::new())),
+            "single_distinct_aggregation_to_group_by" => Arc::new(SingleDistinct(SingleDistinctToGroupBy::new())),
+            _ => rule,
+        }
+    };
+    Optimizer::new().rules.into_iter().map(replaced).collect()
+}
+
+fn matches_nulls(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(join)
+        if join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty())
+}
+
+#[derive(Debug)]
+struct Equalities(ExtractEquijoinPredicate);
+
+impl OptimizerRule for Equalities {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if matches_nulls(&plan) {
+            return Ok(Transformed::no(plan));
+        }
+        self.0.rewrite(plan, config)
+    }
+}
+
+/// Below such joins, and where there are none, cross joins go as ever.
+#[derive(Debug)]
+struct CrossJoins(EliminateCrossJoin);
+
+impl OptimizerRule for CrossJoins {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        plan.transform_down(|plan| {
+            if plan.exists(|inner| Ok(matches_nulls(inner)))? {
+                return Ok(Transformed::no(plan));
+            }
+            let rewritten = self.0.rewrite(plan, config)?;
+            // It has seen what is below.
+            Ok(Transformed::new(
+                rewritten.data,
+                rewritten.transformed,
+                TreeNodeRecursion::Jump,
+            ))
+        })
+    }
+}
+
+#[derive(Debug)]
+struct SingleDistinct(SingleDistinctToGroupBy);
+
+impl OptimizerRule for SingleDistinct {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if !matches!(plan, LogicalPlan::Aggregate(_)) {
+            return Ok(Transformed::no(plan));
+        }
+        let rewritten = self.0.rewrite(plan.clone(), config)?;
+        let types = |plan: &LogicalPlan| -> Vec<DataType> {
+            let fields = plan.schema().fields().iter();
+            fields.map(|field| field.data_type().clone()).collect()
+        };
+        match types(&rewritten.data) == types(&plan) {
+            true => Ok(rewritten),
+            false => Ok(Transformed::no(plan)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Filters(PushDownFilter);
+
+impl OptimizerRule for Filters {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Filter(filter) = plan else {
+            return self.0.rewrite(plan, config);
+        };
+        if !has_row_of_nothing(&filter.input) {
+            return self.0.rewrite(LogicalPlan::Filter(filter), config);
+        }
+        let (stay, go): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(filter.predicate.clone())
+            .into_iter()
+            .partition(|condition| condition.column_refs().is_empty());
+        let (Some(stay), go) = (conjunction(stay), conjunction(go)) else {
+            return self.0.rewrite(LogicalPlan::Filter(filter), config);
+        };
+        let Some(go) = go else {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        };
+        let below = LogicalPlan::Filter(Filter::try_new(go, filter.input)?);
+        self.0.rewrite(below, config)?.map_data(|below| {
+            let above = Filter::try_new(stay, Arc::new(below))?;
+            Ok(LogicalPlan::Filter(above))
+        })
+    }
+}
+
+/// Whether it is an aggregate that has a row when there is nothing to aggregate.
+fn has_row_of_nothing(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Aggregate(aggregate)
+        if aggregate.group_expr.is_empty() || aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))))
+}
