@@ -112,5 +112,7 @@ async fn a_group_that_cannot_be_stored_is_tried_one_by_one() {
     let stored = world.objects.all().await;
     let data = stored.iter().filter(|object| object.ends_with(".parquet")).count();
     let lists = stored.iter().filter(|object| object.contains("/snap-")).count();
-    assert_eq!((data, lists), (expected.len(), expected.len()));
+    assert_eq!(data, expected.len());
+    // One list each, or one for several where a later group had luck.
+    assert!((1..=expected.len()).contains(&lists), "{lists} lists");
 }
