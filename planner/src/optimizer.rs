@@ -130,27 +130,38 @@ impl OptimizerRule for Filters {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Filter(filter) = plan else {
+        let LogicalPlan::Filter(_) = &plan else {
             return self.0.rewrite(plan, config);
         };
-        if !has_row_of_nothing(&filter.input) {
-            return self.0.rewrite(LogicalPlan::Filter(filter), config);
+        let (conditions, input) = conditions_over(&plan);
+        if !has_row_of_nothing(input) {
+            return self.0.rewrite(plan, config);
         }
-        let (stay, go): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(filter.predicate.clone())
+        let (stay, go): (Vec<Expr>, Vec<Expr>) = conditions
             .into_iter()
             .partition(|condition| condition.column_refs().is_empty());
         let (Some(stay), go) = (conjunction(stay), conjunction(go)) else {
-            return self.0.rewrite(LogicalPlan::Filter(filter), config);
+            return self.0.rewrite(plan, config);
         };
         let Some(go) = go else {
-            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+            return Ok(Transformed::no(plan));
         };
-        let below = LogicalPlan::Filter(Filter::try_new(go, filter.input)?);
+        let below = LogicalPlan::Filter(Filter::try_new(go, Arc::new(input.clone()))?);
         self.0.rewrite(below, config)?.map_data(|below| {
             let above = Filter::try_new(stay, Arc::new(below))?;
             Ok(LogicalPlan::Filter(above))
         })
     }
+}
+
+/// The conditions of filters that stand on each other, and what they filter: the rule makes one of them, too.
+fn conditions_over(plan: &LogicalPlan) -> (Vec<Expr>, &LogicalPlan) {
+    let (mut conditions, mut input) = (Vec::new(), plan);
+    while let LogicalPlan::Filter(filter) = input {
+        conditions.extend(split_conjunction_owned(filter.predicate.clone()));
+        input = &filter.input;
+    }
+    (conditions, input)
 }
 
 /// Whether it is an aggregate that has a row when there is nothing to aggregate.

@@ -78,6 +78,7 @@ pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result
 struct Rewriter<'a> {
     context: &'a PlanContext,
     parameters: Vec<Option<SqlType>>,
+    rows_written: rows::Written,
     /// Tables named with a schema: from the folded name (`s.t`) to the alias they go by (`t`).
     qualified: HashMap<Vec<String>, Ident>,
 }
@@ -87,6 +88,7 @@ impl<'a> Rewriter<'a> {
         Self {
             context,
             parameters: Vec::new(),
+            rows_written: rows::Written::default(),
             qualified: HashMap::new(),
         }
     }
@@ -222,7 +224,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
-        if let Err(error) = rows::comparison(expression) {
+        if let Err(error) = rows::comparison(expression, &mut self.rows_written) {
             return ControlFlow::Break(error);
         }
         match expression {

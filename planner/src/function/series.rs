@@ -208,6 +208,10 @@ fn length(step: IntervalMonthDayNano) -> i128 {
 }
 
 fn added(micros: i64, step: IntervalMonthDayNano, zone: Tz) -> Option<i64> {
+    // Hours are counted, not read off a clock: one that is put back shows some times twice.
+    if step.months == 0 && step.days == 0 {
+        return micros.checked_add(step.nanoseconds / 1000);
+    }
     let local = DateTime::from_timestamp_micros(micros)?
         .with_timezone(&zone)
         .naive_local();
@@ -221,7 +225,7 @@ fn added(micros: i64, step: IntervalMonthDayNano, zone: Tz) -> Option<i64> {
     let moment = zone
         .from_local_datetime(&local)
         .earliest()
-        .or_else(|| zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest())?;
+        .or_else(|| zone.from_local_datetime(&local.checked_add_signed(TimeDelta::hours(1))?).earliest())?;
     moment.timestamp_micros().checked_add(step.nanoseconds / 1000)
 }
 

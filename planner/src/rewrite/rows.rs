@@ -22,34 +22,72 @@ use super::names::MARKER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stored;
 
+/// `(a, b) IN (subquery)` a statement may have where it is not asked for by WHERE itself. Nested ones double each time.
+const LOOKUPS_MAX: usize = 64;
+/// Columns that may be compared: rows within rows are written out again and again.
+const COMPARED_MAX: usize = 100_000;
+/// Columns of a row, as in PostgreSQL; and of one that is ordered, whose comparison is as deep as the row is wide.
+const WIDTH_MAX: usize = 1664;
+const ORDERED_WIDTH_MAX: usize = 100;
+
+/// What the comparisons of a statement have cost.
+#[derive(Default)]
+pub(super) struct Written {
+    lookups: usize,
+    compared: usize,
+}
+
+impl Written {
+    fn compared(&mut self, columns: usize) -> Result<()> {
+        self.compared = self.compared.saturating_add(columns);
+        match columns <= WIDTH_MAX && self.compared <= COMPARED_MAX {
+            true => Ok(()),
+            false => Err(too_complex("the statement compares too many columns of rows")),
+        }
+    }
+}
+
+fn too_complex(message: &str) -> Error {
+    Error::new(ErrorKind::StatementTooComplex, message)
+}
+
 /// Rewrites one expression; those inside it come later.
-pub(super) fn comparison(expression: &mut Expr) -> Result<()> {
+pub(super) fn comparison(expression: &mut Expr, written: &mut Written) -> Result<()> {
     match expression {
         Expr::BinaryOp { left, op, right } => {
             let Some((left, right)) = pair(left, right)? else {
                 return Ok(());
             };
+            written.compared(left.len())?;
+            let ordered = !matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
+            if ordered && left.len() > ORDERED_WIDTH_MAX {
+                return Err(too_complex("rows of so many columns cannot be ordered"));
+            }
             if let Some(compared) = compared(op, &left, &right) {
                 *expression = compared;
             }
         }
         Expr::IsDistinctFrom(left, right) => {
             if let Some((left, right)) = pair(left, right)? {
+                written.compared(left.len())?;
                 *expression = any(each(&left, &right, Expr::IsDistinctFrom));
             }
         }
         Expr::IsNotDistinctFrom(left, right) => {
             if let Some((left, right)) = pair(left, right)? {
+                written.compared(left.len())?;
                 *expression = all(each(&left, &right, Expr::IsNotDistinctFrom));
             }
         }
         Expr::IsNull(row) => {
             if let Some(columns) = columns(row) {
+                written.compared(columns.len())?;
                 *expression = all(columns.iter().map(|column| Expr::IsNull(Box::new(column.clone()))));
             }
         }
         Expr::IsNotNull(row) => {
             if let Some(columns) = columns(row) {
+                written.compared(columns.len())?;
                 *expression = all(columns.iter().map(|column| Expr::IsNotNull(Box::new(column.clone()))));
             }
         }
@@ -59,6 +97,7 @@ pub(super) fn comparison(expression: &mut Expr) -> Result<()> {
             for other in list.iter() {
                 let other = columns(other).ok_or_else(|| Error::unsupported("comparing a row with a value"))?;
                 check_width(row.len(), other.len())?;
+                written.compared(row.len())?;
                 found.push(equal(&row, &other));
             }
             *expression = negate(any(found), *negated);
@@ -69,6 +108,11 @@ pub(super) fn comparison(expression: &mut Expr) -> Result<()> {
             negated,
         } => {
             let Some(row) = columns(expr) else { return Ok(()) };
+            written.compared(row.len())?;
+            written.lookups += 1;
+            if written.lookups > LOOKUPS_MAX {
+                return Err(too_complex("the statement compares rows with too many subqueries"));
+            }
             let found = |condition: &dyn Fn(Expr) -> Expr| among(&row, subquery, condition);
             let truth = |truth: bool| Expr::Value(Value::Boolean(truth).into());
             let when = |condition: Expr, result: Expr| CaseWhen { condition, result };

@@ -35,7 +35,7 @@ use datafusion::scalar::ScalarValue;
 
 use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::function::{decided, is_array_of_rows, nullable, single_row};
 
 /// Makes joins of the subqueries named above.
@@ -70,7 +70,13 @@ fn unsupported() -> DataFusionError {
 #[derive(Default)]
 struct Subqueries {
     names: usize,
+    /// How many subqueries were taken out of expressions.
+    taken: usize,
 }
+
+/// IN is looked up more than once in its subquery, whose own subqueries are copied with it: nested ones grow by powers. A
+/// statement that needs more than this is refused before planning it takes minutes.
+const SUBQUERIES_MAX: usize = 500;
 
 /// A node's input with what its subqueries need joined to it.
 struct Joined {
@@ -242,6 +248,11 @@ impl Subqueries {
             .transform_down(|inner| {
                 if !ours(&inner)? {
                     return Ok(Transformed::no(inner));
+                }
+                self.taken += 1;
+                if self.taken > SUBQUERIES_MAX {
+                    let message = "the statement has too many subqueries, or they are nested too deeply";
+                    return Err(Error::new(ErrorKind::StatementTooComplex, message).into());
                 }
                 let value = match inner {
                     Expr::Exists(Exists { subquery, negated }) => {
