@@ -13,7 +13,7 @@ pub struct Config {
     /// The catalog database: `postgres://USER:PASSWORD@HOST/DATABASE`, which any number of warehouses may share, or
     /// `sqlite:PATH`; `None` is `catalog.db` below `data_dir`.
     pub catalog: Option<Secret>,
-    /// Location of new tables: `file:///…` or `s3://bucket/prefix`; `None` is `warehouse/` below `data_dir`, or where the
+    /// Location of new tables: `file:///…`, `s3://bucket/prefix`, and `gs://…` or `az://…` in builds with that feature; `None` is `warehouse/` below `data_dir`, or where the
     /// other users of a shared catalog keep them.
     pub warehouse: Option<String>,
     /// Memory that queries may hold together, in bytes. Beyond it they spill to disk or fail with `out of memory`.

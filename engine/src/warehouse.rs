@@ -75,12 +75,15 @@ impl Warehouse {
         let database = CatalogDatabase::open(&catalog_url).await?;
         let warehouse = warehouse_location(&config, &database, &catalog_url, &data_dir).await?;
         let mut local_roots = vec![data_dir.clone()];
-        if let Some(path) = warehouse.strip_prefix("file://") {
-            local_roots.push(make_dir(Path::new(path))?);
+        let mut remote_roots = Vec::new();
+        match warehouse.strip_prefix("file://") {
+            Some(path) => local_roots.push(make_dir(Path::new(path))?),
+            None => remote_roots.push(warehouse.clone()),
         }
         local_roots.extend(config.allowed_paths.iter().cloned());
         let stores = Stores::new(StoreOptions {
             local_roots,
+            remote_roots,
             s3: config.s3.clone(),
             range_cache_bytes: config.range_cache_bytes,
             io: Some(tokio::runtime::Handle::current()),

@@ -135,22 +135,29 @@ pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> 
     engine.catalog = config.catalog.clone().map(staffa::Secret::new);
     engine.maintenance.clone_from(&config.maintenance);
     engine.warehouse = config.warehouse.as_deref().map(location).transpose()?;
+    // A shared catalog may name a place on S3 where this server's settings do not.
     let on_s3 = engine
         .warehouse
         .as_deref()
-        .filter(|location| location.starts_with("s3://"));
-    engine.s3 = on_s3.map(|location| s3_options(&config.s3, location)).transpose()?;
+        .is_some_and(|location| location.starts_with("s3://"));
+    if on_s3 || config.s3.region.is_some() || config.s3.endpoint.is_some() {
+        engine.s3 = Some(s3_options(&config.s3)?);
+    }
     Ok(engine)
 }
 
 /// A location as the engine wants it: a directory becomes a `file://` URL.
 fn location(text: &str) -> Result<String, Failure> {
-    if text.starts_with("s3://") || text.starts_with("file:///") {
+    if ["file:///", "s3://", "gs://", "az://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
         return Ok(text.to_owned());
     }
     if text.contains("://") {
         return Err(Failure::new(format!(
-            "cannot keep tables in {text:?}: warehouse must be a directory or s3://BUCKET/PREFIX"
+            "cannot keep tables in {text:?}: warehouse must be a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
+             az://CONTAINER/PREFIX"
         )));
     }
     let absolute = std::path::absolute(text)
@@ -158,12 +165,12 @@ fn location(text: &str) -> Result<String, Failure> {
     Ok(format!("file://{}", absolute.display()))
 }
 
-fn s3_options(s3: &S3, location: &str) -> Result<S3Options, Failure> {
+fn s3_options(s3: &S3) -> Result<S3Options, Failure> {
     let region = match (&s3.region, &s3.endpoint) {
         (Some(region), _) => region.clone(),
         // Other services take any region, but requests must name one.
         (None, Some(_)) => "us-east-1".to_owned(),
-        (None, None) => return Err(Failure::new(format!("the warehouse {location} needs s3.region"))),
+        (None, None) => return Err(Failure::new("a warehouse on S3 needs s3.region")),
     };
     if s3.access_key.is_some() != s3.secret_key.is_some() {
         return Err(Failure::new(
@@ -178,7 +185,6 @@ fn s3_options(s3: &S3, location: &str) -> Result<S3Options, Failure> {
         secret_key: secret(&s3.secret_key),
         session_token: s3.session_token.clone().map(staffa::Secret::new),
         allow_http: s3.allow_http,
-        roots: vec![location.to_owned()],
     })
 }
 
@@ -273,6 +279,7 @@ mod tests {
     #[test]
     fn locations_of_tables() {
         assert_eq!(location("s3://b/p").as_deref(), Ok("s3://b/p"));
+        assert_eq!(location("gs://b/p").as_deref(), Ok("gs://b/p"));
         assert_eq!(location("/srv/w").as_deref(), Ok("file:///srv/w"));
         assert!(location("w").expect("relative").starts_with("file:///"));
         assert!(location("ftp://x").is_err());
@@ -281,14 +288,11 @@ mod tests {
     #[test]
     fn s3_needs_a_region_or_an_endpoint_and_whole_credentials() {
         let mut s3 = S3::default();
-        assert!(s3_options(&s3, "s3://b").is_err());
+        assert!(s3_options(&s3).is_err());
         s3.endpoint = Some("http://127.0.0.1:9000".to_owned());
-        let options = s3_options(&s3, "s3://b").expect("valid");
-        assert_eq!(
-            (options.region.as_str(), options.roots),
-            ("us-east-1", vec!["s3://b".to_owned()])
-        );
+        let options = s3_options(&s3).expect("valid");
+        assert_eq!(options.region, "us-east-1");
         s3.access_key = Some("a".to_owned());
-        assert!(s3_options(&s3, "s3://b").is_err());
+        assert!(s3_options(&s3).is_err());
     }
 }

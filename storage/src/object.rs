@@ -62,8 +62,6 @@ pub struct S3Options {
     pub session_token: Option<Secret>,
     /// Allow an endpoint without TLS.
     pub allow_http: bool,
-    /// The allow-list: `s3://bucket` or `s3://bucket/prefix`. Nothing outside is reachable; empty allows nothing.
-    pub roots: Vec<String>,
 }
 
 /// What [`Stores`] may touch and how.
@@ -71,7 +69,9 @@ pub struct S3Options {
 pub struct StoreOptions {
     /// Directories below which local files may be read and written. Each must exist.
     pub local_roots: Vec<PathBuf>,
-    /// Access to S3; `None` refuses every `s3://` location.
+    /// Buckets, or prefixes in them, that may be read and written: `s3://bucket`, `gs://bucket/prefix`, `az://container`.
+    pub remote_roots: Vec<String>,
+    /// Access to S3; `None` refuses every `s3://` location. Google's and Azure's settings come from the environment.
     pub s3: Option<S3Options>,
     /// Bytes of remote files kept in memory as ranges; 0 keeps none.
     pub range_cache_bytes: u64,
@@ -103,19 +103,23 @@ impl Stores {
     /// Stores that reach what the options allow and nothing else.
     ///
     /// # Errors
-    /// A local root does not exist or cannot be resolved; a remote root is not a location.
+    /// A local root does not exist or cannot be resolved; a remote root is not a location, or its service is not part of this
+    /// build or lacks settings.
     pub fn new(options: StoreOptions) -> Result<Self> {
-        let remote = options.s3.as_ref().map(|s3| s3.roots.as_slice()).unwrap_or_default();
-        let roots = Roots::new(&options.local_roots, remote)?;
+        let roots = Roots::new(&options.local_roots, &options.remote_roots)?;
         let local: Arc<dyn ObjectStore> = Arc::new(DurableLocal::new(roots.clone()));
-        Ok(Self {
+        let stores = Self {
             inner: Arc::new(Inner {
                 options,
                 roots,
                 local,
                 remote: Mutex::default(),
             }),
-        })
+        };
+        for root in &stores.inner.options.remote_roots {
+            stores.resolve(root)?;
+        }
+        Ok(stores)
     }
 
     /// The store that holds a location, its URL in DataFusion's registry and the path inside it.

@@ -222,10 +222,10 @@ fn added(micros: i64, step: IntervalMonthDayNano, zone: Tz) -> Option<i64> {
         false => local.checked_sub_days(days)?,
     };
     // A time that does not exist where clocks are put forward is an hour later.
-    let moment = zone
-        .from_local_datetime(&local)
-        .earliest()
-        .or_else(|| zone.from_local_datetime(&local.checked_add_signed(TimeDelta::hours(1))?).earliest())?;
+    let moment = zone.from_local_datetime(&local).earliest().or_else(|| {
+        zone.from_local_datetime(&local.checked_add_signed(TimeDelta::hours(1))?)
+            .earliest()
+    })?;
     moment.timestamp_micros().checked_add(step.nanoseconds / 1000)
 }
 

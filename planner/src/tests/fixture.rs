@@ -42,9 +42,7 @@ impl Fixture {
         let root = directory.path().canonicalize().expect("the directory exists");
         let stores = Stores::new(StoreOptions {
             local_roots: vec![root.clone()],
-            s3: None,
-            range_cache_bytes: 0,
-            io: None,
+            ..StoreOptions::default()
         })
         .expect("stores");
         let database = format!("sqlite:{}", root.join("catalog.db").display());

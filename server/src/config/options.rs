@@ -100,7 +100,8 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Kind::Text,
         "URL",
         None,
-        "Where new tables' files go: a directory or s3://BUCKET/PREFIX [default: inside the data directory]",
+        "Where new tables' files go: a directory, s3://BUCKET/PREFIX, or gs:// and az:// in a build with them \
+         [default: inside the data directory]",
     ),
     option(
         "listen",

@@ -24,11 +24,11 @@ fn fixture() -> Fixture {
     std::fs::write(format!("{base}/allowed-not/file"), "s").unwrap();
     let s3 = S3Options {
         region: "x".into(),
-        roots: vec!["s3://b/wh".into(), "s3://whole".into()],
         ..Default::default()
     };
     let stores = Stores::new(StoreOptions {
         local_roots: vec![format!("{base}/allowed").into(), format!("{base}/also").into()],
+        remote_roots: vec!["s3://b/wh".into(), "s3://whole".into()],
         s3: Some(s3),
         ..Default::default()
     })
@@ -228,6 +228,24 @@ fn secrets_are_not_printed() {
     };
     let stores = Stores::new(options.clone()).unwrap();
     assert!(!format!("{options:?} {stores:?}").contains("canary"));
+}
+
+#[test]
+fn a_service_that_cannot_be_reached_is_named() {
+    for (root, message) in [
+        ("s3://bucket/wh", "S3 is not configured"),
+        #[cfg(not(feature = "gcs"))]
+        ("gs://bucket/wh", "this build has no Google Cloud Storage support"),
+        #[cfg(not(feature = "azure"))]
+        ("az://container/wh", "this build has no Azure support"),
+    ] {
+        let error = Stores::new(StoreOptions {
+            remote_roots: vec![root.into()],
+            ..Default::default()
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
 }
 
 #[test]
