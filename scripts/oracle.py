@@ -44,7 +44,7 @@ def free_port():
 
 
 @contextlib.contextmanager
-def postgres():
+def postgres(fsync=False):
     running = os.environ.get("STAFFA_ORACLE")
     if running:
         host, port = running.rsplit(":", 1)
@@ -57,7 +57,7 @@ def postgres():
     data, port = f"{place}/data", free_port()
     run = lambda *a: subprocess.run([*as_user(), *a], check=True, cwd=place, stdout=subprocess.DEVNULL)
     run(f"{binaries()}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off -c timezone=UTC"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync={'on' if fsync else 'off'} -c timezone=UTC"
     run(f"{binaries()}/pg_ctl", "-D", data, "-o", options, "-l", f"{place}/log", "-w", "start")
     try:
         yield Server("127.0.0.1", port)
