@@ -54,7 +54,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(type_of::TypeOf::new())),
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
-        Arc::new(ScalarUDF::from(subquery::Plain::new())),
+        Arc::new(ScalarUDF::from(subquery::Same::plain())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
         Arc::new(AsyncScalarUDF::new(Arc::new(sleep::Sleep::new())).into_scalar_udf()),

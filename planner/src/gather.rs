@@ -7,19 +7,17 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::operator::{only_child, streaming};
 
 /// Rows that were gathered so far. Their memory is the warehouse's: what does not fit is an error.
 #[derive(Debug, Default)]
@@ -66,19 +64,12 @@ impl GatherExec {
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, columns: usize, rows: Arc<GatheredRows>) -> Result<Self> {
         let kept: Vec<usize> = (0..columns).collect();
         let schema = Arc::new(input.schema().project(&kept)?);
-        let partitions = input.output_partitioning().partition_count();
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
         Ok(Self {
+            properties: streaming(&input, &schema),
             input,
             columns,
             rows,
             schema,
-            properties: Arc::new(properties),
         })
     }
 }
@@ -115,12 +106,10 @@ impl ExecutionPlan for GatherExec {
 
     fn with_new_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, self.columns, Arc::clone(&self.rows))?)),
-            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
-        }
+        let input = only_child(children)?;
+        Ok(Arc::new(Self::new(input, self.columns, Arc::clone(&self.rows))?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {

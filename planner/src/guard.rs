@@ -37,6 +37,8 @@ use datafusion::physical_plan::{
     Statistics,
 };
 
+use crate::operator::only_child;
+
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// DataFusion's rules in their order, with guards put in before filters move and sorts are decided.
@@ -220,13 +222,10 @@ impl ExecutionPlan for GuardExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Self::of(input, self.knows)),
-            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
-        }
+        Ok(Self::of(only_child(children)?, self.knows))
     }
 
     /// Still required, although it is deprecated for callers.

@@ -20,6 +20,7 @@ mod function;
 mod gather;
 mod guard;
 mod literal;
+mod operator;
 mod operators;
 mod optimizer;
 mod parse;

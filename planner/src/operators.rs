@@ -65,10 +65,10 @@ impl ExprPlanner for PostgresOperators {
             Kind::Comparison => in_one_zone(left, &left_type, right, &right_type),
             _ => (left, right),
         };
-        if let Some(planned) = planned(&op, &left, &left_type, &right, &right_type) {
-            return Ok(PlannerResult::Planned(planned));
-        }
-        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+        Ok(match planned(op, left, &left_type, right, &right_type) {
+            Ok(planned) => PlannerResult::Planned(planned),
+            Err(original) => PlannerResult::Original(original),
+        })
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
@@ -175,20 +175,19 @@ fn in_one_zone(left: Expr, left_type: &DataType, right: Expr, right_type: &DataT
     (left, right)
 }
 
-/// The operators that are functions here.
+/// The operators that are functions here; others come back as they were. Operands are moved, not copied: chains are long.
 fn planned(
-    op: &BinaryOperator,
-    left: &Expr,
+    op: BinaryOperator,
+    left: Expr,
     left_type: &DataType,
-    right: &Expr,
+    right: Expr,
     right_type: &DataType,
-) -> Option<Expr> {
+) -> Result<Expr, RawBinaryExpr> {
     let interval = |ty: &DataType| matches!(ty, DataType::Interval(_));
     let timestamp = |ty: &DataType| matches!(ty, DataType::Timestamp(..));
     let date = |ty: &DataType| ty == &DataType::Date32;
     let time = |ty: &DataType| ty == &DataType::Time64(TimeUnit::Microsecond);
-    let (left, right) = (left.clone(), right.clone());
-    Some(match op {
+    Ok(match op {
         BinaryOperator::Multiply if interval(left_type) && right_type.is_numeric() => interval_times(left, right),
         BinaryOperator::Multiply if interval(right_type) && left_type.is_numeric() => interval_times(right, left),
         BinaryOperator::Divide if interval(left_type) && right_type.is_numeric() => interval_over(left, right),
@@ -198,7 +197,7 @@ fn planned(
             Expr::Cast(Cast::new_from_field(Box::new(days), field))
         }
         BinaryOperator::Plus | BinaryOperator::Minus if date(left_type) && right_type.is_integer() => {
-            let op = if *op == BinaryOperator::Plus {
+            let op = if op == BinaryOperator::Plus {
                 Operator::Plus
             } else {
                 Operator::Minus
@@ -218,7 +217,7 @@ fn planned(
             array_has_any(left, right)
         }
         BinaryOperator::PGStartsWith => starts_with(left, right),
-        _ => return None,
+        op => return Err(RawBinaryExpr { op, left, right }),
     })
 }
 

@@ -20,20 +20,18 @@ use arrow::datatypes::{Int8Type, Int32Type, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::operator::{only_child, streaming};
 use crate::statement::{ChangeKind, ConflictKeys};
 use crate::write::{RowRules, check_row_rules};
 
@@ -95,19 +93,12 @@ impl RowChangesExec {
         let fields = input.schema();
         let row: Vec<usize> = (what.kind.leading_columns()..fields.fields().len()).collect();
         let schema = Arc::new(fields.project(&row)?);
-        let partitions = input.output_partitioning().partition_count();
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
         Ok(Self {
+            properties: streaming(&input, &schema),
             input,
             what,
             changes,
             schema,
-            properties: Arc::new(properties),
         })
     }
 }
@@ -144,16 +135,14 @@ impl ExecutionPlan for RowChangesExec {
 
     fn with_new_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(
-                input,
-                self.what.clone(),
-                Arc::clone(&self.changes),
-            )?)),
-            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
-        }
+        let input = only_child(children)?;
+        Ok(Arc::new(Self::new(
+            input,
+            self.what.clone(),
+            Arc::clone(&self.changes),
+        )?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {

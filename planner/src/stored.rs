@@ -82,8 +82,12 @@ pub(crate) fn default_value(context: &PlanContext, column: &str, ty: &SqlType, t
 
 /// A condition or a generated value over the columns of a row, which are found by their names alone.
 fn over_row(context: &PlanContext, role: Role, text: &str, relation: &str, columns: &[Column]) -> Result<Expr> {
-    let columns: Vec<_> = columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
-    plan(context, role, text, relation, &columns)
+    let (names, columns): (Vec<_>, Vec<_>) = columns
+        .iter()
+        .map(|c| (c.name.clone(), (c.name.clone(), c.ty.clone())))
+        .unzip();
+    let text = text_of(&syntax(text)?, None, &names);
+    plan(context, role, &text, relation, &columns)
 }
 
 /// The expression cast to its column's type, as an assignment casts.
@@ -201,6 +205,40 @@ pub(crate) fn syntax(text: &str) -> Result<ast::Expr> {
     }
 }
 
+/// The text of an expression that names a table's columns without the table, which may get another name or be the
+/// pattern of another table. Texts stored before may have the name of a table that is called otherwise now: they have no
+/// `relation`, and what is no column is one.
+pub(crate) fn text_of(expression: &ast::Expr, relation: Option<&str>, columns: &[String]) -> String {
+    struct Strip<'a>(Option<&'a str>, &'a [String]);
+    impl Strip<'_> {
+        fn is_relation(&self, name: &String) -> bool {
+            match self.0 {
+                Some(relation) => name == relation,
+                None => !self.1.contains(name),
+            }
+        }
+    }
+    impl VisitorMut for Strip<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::CompoundIdentifier(parts) = expression
+                && let [first, second, ..] = parts.as_slice()
+                && self.is_relation(&fold(first))
+                && self.1.contains(&fold(second))
+            {
+                parts.remove(0);
+                if let [only] = parts.as_slice() {
+                    *expression = ast::Expr::Identifier(only.clone());
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut expression = expression.clone();
+    let _ = VisitMut::visit(&mut expression, &mut Strip(relation, columns));
+    expression.to_string()
+}
+
 /// Whether its value depends on more than its columns: the clock, a setting, chance.
 pub(crate) fn depends_on_session(expression: &Expr) -> bool {
     let found = expression.exists(|expression| match expression {
@@ -208,6 +246,26 @@ pub(crate) fn depends_on_session(expression: &Expr) -> bool {
         _ => Ok(false),
     });
     found.unwrap_or(true)
+}
+
+/// Whether an expression calls a function, also in a subquery, that gives another value each time.
+pub(crate) fn has_volatile(context: &PlanContext, expression: &impl Visit) -> bool {
+    struct Calls<'a>(&'a PlanContext);
+    impl Visitor for Calls<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+            let ast::Expr::Function(call) = expression else {
+                return ControlFlow::Continue(());
+            };
+            let name = call.name.0.last().and_then(|part| part.as_ident()).map(fold);
+            let known = name.and_then(|name| self.0.session.scalar_functions().get(&name).cloned());
+            match known.is_some_and(|known| known.signature().volatility == Volatility::Volatile) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expression.visit(&mut Calls(context)).is_break()
 }
 
 fn has_subquery(body: &Query) -> bool {

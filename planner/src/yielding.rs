@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -27,6 +27,8 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
+
+use crate::operator::only_child;
 
 /// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
 /// second of work, between two places where the task can be stopped.
@@ -100,14 +102,11 @@ impl ExecutionPlan for SmallBatchesExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // The properties are the child's: there is nothing to keep or to compute.
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input))),
-            _ => Err(DataFusionError::Internal("one child is expected".to_owned())),
-        }
+        Ok(Arc::new(Self::new(only_child(children)?)))
     }
 
     /// Still required, although it is deprecated for callers.

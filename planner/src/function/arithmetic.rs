@@ -19,16 +19,19 @@ use datafusion::physical_expr_common::datum::apply;
 use crate::error::{Error, ErrorKind};
 
 /// `left op right` for two operands of one of these types.
-pub(crate) fn checked(op: Operator, left: Expr, right: Expr) -> Option<Expr> {
+///
+/// # Errors
+/// Another operator than those five.
+pub(crate) fn checked(op: Operator, left: Expr, right: Expr) -> DataFusionResult<Expr> {
     let op = match op {
         Operator::Plus => Op::Add,
         Operator::Minus => Op::Subtract,
         Operator::Multiply => Op::Multiply,
         Operator::Divide => Op::Divide,
         Operator::Modulo => Op::Modulo,
-        _ => return None,
+        other => return Err(Error::internal(format!("{other} is not arithmetic")).into()),
     };
-    Some(call(op, vec![left, right]))
+    Ok(call(op, vec![left, right]))
 }
 
 /// `-operand`

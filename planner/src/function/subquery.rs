@@ -150,69 +150,49 @@ pub(crate) const PLAIN: &str = "staffa_plain";
 
 /// The value without the field id by which a table's column is found in its files.
 pub(crate) fn plain(value: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction {
-        func: Arc::new(ScalarUDF::from(Plain::new())),
-        args: vec![value],
-    })
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Plain {
-    signature: Signature,
-}
-
-impl Plain {
-    pub(super) fn new() -> Self {
-        Self {
-            signature: Signature::any(1, Volatility::Immutable),
-        }
-    }
-}
-
-impl ScalarUDFImpl for Plain {
-    fn name(&self) -> &str {
-        PLAIN
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(types[0].clone())
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let field = args.arg_fields[0].as_ref().clone();
-        let mut metadata = field.metadata().clone();
-        metadata.remove(FIELD_ID_KEY);
-        Ok(Arc::new(field.with_name(self.name()).with_metadata(metadata)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Ok(args.args[0].clone())
-    }
+    Same::plain().of(value)
 }
 
 /// The value, which may be null for all that is said of it.
 pub(crate) fn nullable(value: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction {
-        func: Arc::new(ScalarUDF::from(Nullable {
-            // Volatile, that a constant stays wrapped.
-            signature: Signature::any(1, Volatility::Volatile),
-        })),
-        args: vec![value],
-    })
+    let nullable = Same {
+        name: "staffa_nullable",
+        becomes_nullable: true,
+        // Volatile, that a constant stays wrapped.
+        signature: Signature::any(1, Volatility::Volatile),
+    };
+    nullable.of(value)
 }
 
+/// Its argument, of which less is said.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Nullable {
+pub(super) struct Same {
+    name: &'static str,
+    /// Else it loses its field id.
+    becomes_nullable: bool,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for Nullable {
+impl Same {
+    pub(super) fn plain() -> Self {
+        Self {
+            name: PLAIN,
+            becomes_nullable: false,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+
+    fn of(self, value: Expr) -> Expr {
+        Expr::ScalarFunction(ScalarFunction {
+            func: Arc::new(ScalarUDF::from(self)),
+            args: vec![value],
+        })
+    }
+}
+
+impl ScalarUDFImpl for Same {
     fn name(&self) -> &str {
-        "staffa_nullable"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -224,8 +204,13 @@ impl ScalarUDFImpl for Nullable {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let field = args.arg_fields[0].as_ref().clone();
-        Ok(Arc::new(field.with_name(self.name()).with_nullable(true)))
+        let field = args.arg_fields[0].as_ref().clone().with_name(self.name);
+        if self.becomes_nullable {
+            return Ok(Arc::new(field.with_nullable(true)));
+        }
+        let mut metadata = field.metadata().clone();
+        metadata.remove(FIELD_ID_KEY);
+        Ok(Arc::new(field.with_metadata(metadata)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -63,10 +63,11 @@ fn rewrite(expression: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<
             let alike = right.get_type(schema).is_ok_and(|right_type| {
                 is_checked(&right_type) && left.get_type(schema).is_ok_and(|left_type| left_type == right_type)
             });
-            if alike && let Some(checked) = checked(op, (*left).clone(), (*right).clone()) {
-                return Ok(Transformed::yes(checked));
-            }
-            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+            Ok(match alike {
+                // Moved, not copied: a chain of thousands would be copied at every step.
+                true => Transformed::yes(checked(op, *left, *right)?),
+                false => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            })
         }
         Expr::Negative(operand) if operand.get_type(schema).is_ok_and(|ty| is_checked(&ty)) => {
             Ok(Transformed::yes(negated(*operand)))

@@ -16,8 +16,12 @@ use crate::function::{PLAIN, plain};
 use crate::operators::is_comparison;
 
 pub(super) fn opaque(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| map_expressions(node, |expression, schema| compared(expression, schema)))
-        .data()
+    plan.transform_up_with_subqueries(|node| match &node {
+        LogicalPlan::Filter(_) | LogicalPlan::Join(_) => map_expressions(node, compared),
+        LogicalPlan::TableScan(scan) if !scan.filters.is_empty() => map_expressions(node, compared),
+        _ => Ok(Transformed::no(node)),
+    })
+    .data()
 }
 
 fn compared(expression: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {

@@ -12,6 +12,12 @@ use super::map_expressions;
 
 pub(super) fn once(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|mut node| {
+        if !matches!(
+            node,
+            LogicalPlan::Distinct(Distinct::On(_)) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)
+        ) {
+            return Ok(Transformed::no(node));
+        }
         let mut changed = false;
         if let LogicalPlan::Distinct(Distinct::On(on)) = &mut node
             && let Some(keys) = &mut on.sort_expr

@@ -272,8 +272,11 @@ fn add_column(
         });
     }
     let mut columns = definitions(table);
-    columns.push(column.clone());
-    constraint::check_values(context, table.name(), &columns)?;
+    columns.push(column);
+    constraint::check_values(context, table.name(), &mut columns)?;
+    let column = columns
+        .pop()
+        .ok_or_else(|| Error::internal("a column that was added is gone"))?;
     let null = |default: &ColumnDefault| matches!(default, ColumnDefault::Expression(text) if text.eq_ignore_ascii_case("null"));
     let check = match &column.default {
         Some(default) if !null(default) => Some(RowCheck {
@@ -454,6 +457,9 @@ fn set_not_null(table: &Table, path: &[Ident], not_null: bool) -> Result<AlterSt
         return Err(Error::unsupported("NOT NULL for a field of a struct is not supported"));
     };
     let name = fold(ident);
+    if !not_null {
+        check_may_be_null(table, &name)?;
+    }
     Ok(AlterStep {
         changes: vec![TableChange::SetNullable {
             field_id: found.id,
@@ -465,6 +471,24 @@ fn set_not_null(table: &Table, path: &[Ident], not_null: bool) -> Result<AlterSt
         })),
         notice: None,
     })
+}
+
+/// Identity columns and those of a primary key stay NOT NULL.
+fn check_may_be_null(table: &Table, name: &str) -> Result<()> {
+    let default = table.schema().column(name).and_then(|column| column.default.as_ref());
+    if matches!(default, Some(ColumnDefault::Identity(identity)) if identity.kind != IdentityKind::Serial) {
+        let message = format!(
+            "column \"{name}\" of relation \"{}\" is an identity column",
+            table.name().name
+        );
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    let in_key = |kind: &ConstraintKind| matches!(kind, ConstraintKind::PrimaryKey { columns } if columns.iter().any(|column| column == name));
+    if table.constraints().iter().any(|constraint| in_key(&constraint.kind)) {
+        let message = format!("column \"{name}\" is in a primary key");
+        return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+    }
+    Ok(())
 }
 
 fn null_values(table: &Table, column: &str) -> Error {

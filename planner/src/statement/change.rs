@@ -15,8 +15,8 @@ use datafusion::logical_expr::{Cast, Expr as Logical, LogicalPlan, LogicalPlanBu
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+    GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
 use staffa_catalog::{Column, ColumnDefault, IdentityKind, LiveFile, SqlType, Table};
 
@@ -461,8 +461,12 @@ fn row_arguments(row: &Function) -> Result<Vec<Expr>> {
 /// The columns of a subquery's row, each asked for by a query of its own. The subquery is wrapped where it cannot be cut
 /// into its columns.
 fn columns_of_subquery(query: &Query, count: usize) -> Result<Vec<Expr>> {
+    let whole = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     let plain = match query.body.as_ref() {
-        SetExpr::Select(select) if select.distinct.is_none() => Some(&select.projection),
+        // ORDER BY and GROUP BY may mean an item by its number or its name.
+        SetExpr::Select(select) if whole && select.distinct.is_none() && is_ungrouped(select) => {
+            Some(&select.projection)
+        }
         _ => None,
     };
     let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
@@ -501,6 +505,10 @@ fn columns_of_subquery(query: &Query, count: usize) -> Result<Vec<Expr>> {
         Ok(Expr::Subquery(Box::new(query)))
     };
     (0..count).map(of_one).collect()
+}
+
+fn is_ungrouped(select: &Select) -> bool {
+    matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers) if keys.is_empty() && modifiers.is_empty())
 }
 
 /// Where a value for a column stands; the words of errors are others.

@@ -158,8 +158,8 @@ fn one(
             plain(check.enforced.is_some(), "ENFORCED")?;
             let all: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
             let named = stored::columns_named(&check.expr, &all);
-            let expression = check.expr.to_string();
-            check_condition(context, table, columns, &expression)?;
+            check_condition(context, table, columns, &check.expr.to_string())?;
+            let expression = stored::text_of(&check.expr, Some(&table.name), &all);
             let about = if named.len() == 1 { named.clone() } else { Vec::new() };
             let kind = ConstraintKind::Check {
                 expression,
@@ -355,15 +355,22 @@ fn check_condition(context: &PlanContext, table: &TableName, columns: &[ColumnDe
     }
 }
 
-/// Plans every default and generated value once, so that what is wrong is said now.
-pub(super) fn check_values(context: &PlanContext, table: &TableName, columns: &[ColumnDefinition]) -> Result<()> {
-    for column in columns {
+/// Plans every default and generated value once, so that what is wrong is said now. Generated ones are kept without the
+/// table's name.
+pub(super) fn check_values(context: &PlanContext, table: &TableName, columns: &mut [ColumnDefinition]) -> Result<()> {
+    for column in columns.iter() {
         match &column.default {
             None | Some(ColumnDefault::Identity(_)) => {}
             Some(ColumnDefault::Expression(text)) => {
                 stored::default_value(context, &column.name, &column.ty, text)?;
             }
             Some(ColumnDefault::Generated(text)) => check_generated(context, table, columns, column, text)?,
+        }
+    }
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    for column in columns {
+        if let Some(ColumnDefault::Generated(text)) = &mut column.default {
+            *text = stored::text_of(&stored::syntax(text)?, Some(&table.name), &names);
         }
     }
     Ok(())

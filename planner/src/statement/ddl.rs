@@ -80,7 +80,7 @@ pub(crate) async fn create_table(
     check_columns(&columns)?;
     let mut constraints = Vec::new();
     constraint::add(scope.context, &name, &mut columns, &mut constraints, &given)?;
-    constraint::check_values(scope.context, &name, &columns)?;
+    constraint::check_values(scope.context, &name, &mut columns)?;
     let definition = TableDefinition {
         partition_by: partitions(&create.partition_by, &columns)?,
         sorted_by: sort(&create.sorted_by, &columns)?,

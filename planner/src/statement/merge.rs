@@ -28,7 +28,7 @@ use crate::statement::change::{
 use crate::statement::dml::literal_columns;
 use crate::statement::query::Scope;
 use crate::statement::{ChangeKind, ChangePlan};
-use crate::stored;
+use crate::stored::{self, has_volatile};
 
 /// A column of the source that is there when the source has a row.
 const THERE: &str = "\u{1}there";
@@ -49,6 +49,8 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         .any(|clause| clause.rows == MergeRows::NotMatchedBySource);
     let (source, there) = source(&merge.source, by_source)?;
     let which = clause_of(&merge.clauses, target.position(), there);
+    // Asked again beside each value, chance would answer otherwise: then values are computed for all rows.
+    let guards = !has_volatile(scope.context, &which);
     let mut items = target.address();
     items.push(computed(0, which.clone()));
     items.extend(target.columns());
@@ -57,7 +59,11 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
     for (index, clause) in clauses.iter().enumerate() {
         for (_, value) in &clause.values {
             number += 1;
-            items.push(computed(number, guarded(&which, index, value.clone())));
+            let value = match guards {
+                true => guarded(&which, index, value.clone()),
+                false => value.clone(),
+            };
+            items.push(computed(number, value));
         }
     }
     let mut select = template()?;

@@ -38,6 +38,7 @@ use crate::statement::dml::literal_columns;
 use crate::statement::merge::{case, guarded, number};
 use crate::statement::query::Scope;
 use crate::statement::{ChangeKind, ChangePlan, ConflictKeys, QueryPlan};
+use crate::stored::has_volatile;
 use crate::table_provider::ADDRESS_POSITION;
 use crate::write::stored_rows;
 
@@ -224,8 +225,13 @@ async fn updates(
     let first_own = items.len();
     items.extend(target.columns());
     let first_value = items.len();
+    let guards = !has_volatile(scope.context, &which);
     for (number, (_, value)) in assigned.iter().enumerate() {
-        items.push(computed(1 + number, guarded(&which, UPDATES, value.clone())));
+        let value = match guards {
+            true => guarded(&which, UPDATES, value.clone()),
+            false => value.clone(),
+        };
+        items.push(computed(1 + number, value));
     }
     let key = keys
         .first()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result as DataFusionResult};
+use datafusion::functions::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Limit, Projection, Sort, Union, Window};
@@ -155,13 +156,14 @@ impl Subqueries {
         }
         let (numbered, number) = self.numbered(input, carrier.key_columns().collect(), order)?;
         let skip = match &limit.skip {
-            Some(skip) => here(skip, carrier, base, &numbered)?,
+            Some(skip) => coalesce(vec![here(skip, carrier, base, &numbered)?, lit(0_i64)]),
             None => lit(0_i64),
         };
         let mut within = number.clone().gt(skip.clone());
         if let Some(fetch) = &limit.fetch {
             let fetch = here(fetch, carrier, base, &numbered)?;
-            within = within.and(fetch.clone().is_null().or(number.lt_eq(skip + fetch)));
+            // Not `number <= skip + fetch`: a limit may be as large as numbers get.
+            within = within.and(fetch.clone().is_null().or((number - skip).lt_eq(fetch)));
         }
         let chosen = LogicalPlanBuilder::from(numbered).filter(within)?.build()?;
         match projection {
