@@ -1,8 +1,12 @@
-"""Writes a file of random DML statements for scripts/slt_bless.py to answer: python scripts/slt_random_dml.py SEED COUNT > FILE."""
+"""Writes a file of random DML statements for scripts/slt_bless.py to answer:
+
+    python scripts/slt_random_dml.py SEED COUNT plain > FILE     # INSERT, UPDATE, DELETE, MERGE in transactions
+    python scripts/slt_random_dml.py SEED COUNT keyed > FILE     # ON CONFLICT, RETURNING, TRUNCATE; defaults, checks, a generated column
+"""
 import random
 import sys
 
-seed, count = int(sys.argv[1]), int(sys.argv[2])
+seed, count, kind_of_file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 r = random.Random(seed)
 next_id = 1000
 
@@ -94,27 +98,115 @@ def other():
         f"delete from b where val = {r.randint(0, 30)}", f"update b set val = (val + {r.randint(1, 9)}) % 30",
     ])
 
+# A table with a key, defaults, checks and a generated column. Ids are below 40, so that keys meet.
+KEYED = """create table k (id int primary key, val int default 7 check (val < 60), name text not null default 'none',
+  grp int, twice int generated always as (val * 2) stored, constraint apart check (grp is null or grp <> val))"""
+COLUMNS = "k.id, k.val, k.name, k.grp, k.twice"
 
-out = [f"# scripts/slt_random_dml.py {seed} {count}",
-       "statement ok\ncreate table a (id int, grp int, val int, name text)",
-       "statement ok\ncreate table b (id int, grp int, val int)",
-       "statement ok\ninsert into a select i, i % 6, i * 7 % 40, 'r' || chr(97 + i % 5) from generate_series(1, 60) i",
-       "statement ok\ninsert into b select i, i % 5, i * 3 % 20 from generate_series(1, 15) i"]
-inside = False
-for step in range(count):
-    roll = r.random()
-    if inside and roll < 0.15 or not inside and roll < 0.05:
-        out.append("statement ok\n" + (r.choice(["commit", "rollback"]) if inside else "begin"))
-        inside = not inside
-        continue
-    make = r.choices([insert, copy, delete, update, merge, other], [3, 1, 3, 4, 3, 1])[0]
-    out.append("statement count 0\n" + make())
-    if step % 9 == 0:
-        out.append("query ? rowsort\nselect * from a\n----")
-    else:
-        out.append("query ?\nselect count(*), count(grp), sum(id), sum(val), min(val), max(val), count(distinct name), min(name) from a\n----")
-if inside:
-    out.append("statement ok\ncommit")
-out.append("query ? rowsort\nselect * from a\n----")
-out.append("query ? rowsort\nselect * from b\n----")
-print("\n\n".join(out))
+
+def returning(items=COLUMNS):
+    return f" returning {r.choice([items, '*', 'k.id, k.val + 1 as more', 'twice, upper(name)'])}"
+
+
+def keyed_condition():
+    return r.choice([f"k.id % {r.randint(2, 5)} = {r.randint(0, 2)}", f"k.val > {r.randint(-5, 50)}", "k.grp is null",
+                     f"k.id in (select id from b where val > {r.randint(0, 15)})", f"k.name like '%{r.choice('anoxm')}%'"])
+
+
+def keyed_row(columns):
+    given = {"id": str(r.randint(1, 40)), "val": r.choice([number(-5, 63), "default"]), "grp": r.choice([number(0, 9), "default"]),
+             "name": r.choice(["default", f"'{r.choice('abxyz')}{r.randint(0, 9)}'"] * 6 + ["null"])}
+    return "(" + ", ".join(given[column] for column in columns) + ")"
+
+
+def upsert():
+    columns = ["id"] + r.sample(["val", "name", "grp"], r.randint(0, 3))
+    rows = ", ".join(keyed_row(columns) for _ in range(r.randint(1, 4)))
+    action = r.choice([
+        "on conflict do nothing", "on conflict (id) do nothing", "on conflict (id) do update set val = excluded.val",
+        "on conflict on constraint k_pkey do update set name = k.name || excluded.name, val = default",
+        f"on conflict (id) do update set val = k.val + {r.randint(-3, 9)}, grp = excluded.grp where {keyed_condition()}",
+    ])
+    return f"insert into k ({', '.join(columns)}) values {rows} {action}", True
+
+
+def keyed_insert():
+    global next_id
+    next_id += 100
+    return r.choice([
+        f"insert into k (id, val, grp) select b.id + {next_id}, b.val, b.grp from b where b.id < {r.randint(1, 6)}",
+        f"insert into k (id) values ({next_id})", f"insert into k values ({next_id}, {number(0, 63)}, 'given', default, default)",
+    ]), True
+
+
+def keyed_update():
+    return r.choice([
+        f"update k set val = {r.choice(['default', 'k.val + 5', 'k.grp', number(-9, 63)])} where {keyed_condition()}",
+        f"update k set name = {r.choice(['default', 'upper(k.name)', 'null'])}, grp = k.val % 7 where {keyed_condition()} and k.id > 20",
+        f"update k set (val, grp) = (select b.val, b.grp from b where b.id = k.id) where k.id < {r.randint(2, 15)} and {keyed_condition()}",
+        f"update k set val = b.val from b where b.id = k.id and {keyed_condition()}",
+    ]), True
+
+
+def keyed_delete():
+    if r.random() < 0.15:
+        return "truncate k", False
+    return f"delete from k where {keyed_condition()} and k.id % 3 = {r.randint(0, 2)}", True
+
+
+def keyed_merge():
+    source = f"(select id, val, grp from b where id <> {r.randint(1, 15)})"
+    clauses = [
+        f"when matched and k.val > {number(0, 40)} then update set val = default, grp = s.grp", "when matched and s.val % 3 = 0 then delete",
+        "when matched then update set name = 'm' || k.name", "when not matched and s.val > 9 then insert (id, val) values (s.id, s.val)",
+        "when not matched and s.val < 3 then insert (id, name) values (s.id, default)",
+    ]
+    kept = [clause for clause in clauses if r.random() < 0.6] or clauses[:1]
+    return f"merge into k using {source} s on k.id = s.id {' '.join(kept)}", False
+
+
+SUMMARY = "select count(*), sum(id), sum(val), sum(grp), sum(twice), min(name), max(name) from k"
+
+
+def keyed():
+    """Every statement is a transaction: many break a check or name a row twice, and leave nothing."""
+    out = [f"statement ok\n{KEYED}", "statement ok\ncreate table b (id int, grp int, val int)",
+           "statement ok\ninsert into b select i, i % 5, i * 3 % 20 from generate_series(1, 15) i",
+           "statement ok\ninsert into k (id, val, grp) select i, i * 3, i % 8 from generate_series(1, 12) i where i * 3 <> i % 8"]
+    for step in range(count):
+        make = r.choices([upsert, keyed_insert, keyed_update, keyed_delete, keyed_merge], [5, 2, 3, 2, 2])[0]
+        statement, returns = make()
+        if returns and r.random() < 0.5:
+            statement += returning()
+            out.append("query ? rowsort\n" + statement + "\n----")
+        else:
+            out.append("statement count 0\n" + statement)
+        out.append(f"query ?\n{SUMMARY}\n----" if step % 10 else "query ? rowsort\nselect * from k\n----")
+    return out + ["query ? rowsort\nselect * from k\n----"]
+
+
+def plain():
+    out = ["statement ok\ncreate table a (id int, grp int, val int, name text)",
+           "statement ok\ncreate table b (id int, grp int, val int)",
+           "statement ok\ninsert into a select i, i % 6, i * 7 % 40, 'r' || chr(97 + i % 5) from generate_series(1, 60) i",
+           "statement ok\ninsert into b select i, i % 5, i * 3 % 20 from generate_series(1, 15) i"]
+    inside = False
+    for step in range(count):
+        roll = r.random()
+        if inside and roll < 0.15 or not inside and roll < 0.05:
+            out.append("statement ok\n" + (r.choice(["commit", "rollback"]) if inside else "begin"))
+            inside = not inside
+            continue
+        make = r.choices([insert, copy, delete, update, merge, other], [3, 1, 3, 4, 3, 1])[0]
+        out.append("statement count 0\n" + make())
+        if step % 9 == 0:
+            out.append("query ? rowsort\nselect * from a\n----")
+        else:
+            out.append("query ?\nselect count(*), count(grp), sum(id), sum(val), min(val), max(val), count(distinct name), min(name) from a\n----")
+    if inside:
+        out.append("statement ok\ncommit")
+    return out + ["query ? rowsort\nselect * from a\n----", "query ? rowsort\nselect * from b\n----"]
+
+
+made = keyed() if kind_of_file == "keyed" else plain()
+print("\n\n".join([f"# scripts/slt_random_dml.py {seed} {count} {kind_of_file}"] + made))

@@ -11,9 +11,11 @@ use crate::error::{Error, Result};
 use crate::garbage::{self, DeadObject};
 use crate::loader::Loader;
 use crate::objects::Objects;
+use crate::sequence::{Sequence, SequenceState};
 use crate::shared::Shared;
 use crate::snapshot::CatalogSnapshot;
 use crate::table::Table;
+use crate::temporary;
 use crate::txn::Transaction;
 
 /// How often a server says it is alive.
@@ -73,10 +75,40 @@ impl Catalog {
         recover(&self.shared, true).await
     }
 
-    /// The first of `count` steps of a column's sequence that are the caller's, counted from 0. Nobody is given them again,
-    /// also when the caller's transaction is rolled back. See [`Identity::number`](crate::Identity::number).
-    pub async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
-        self.shared.database.take_numbers(sequence, count).await
+    /// `count` steps of a sequence's counter that are the caller's, from `taken` of the result on. Nobody is given them
+    /// again, also when the caller's transaction is rolled back. See [`Sequence::number`](crate::Sequence::number).
+    pub async fn take_numbers(&self, sequence: &Sequence, count: i64) -> Result<SequenceState> {
+        let first = sequence.first_step();
+        self.shared.database.take_numbers(sequence.counter, first, count).await
+    }
+
+    /// How far a sequence is.
+    pub async fn sequence_state(&self, sequence: &Sequence) -> Result<SequenceState> {
+        let state = self.shared.database.counter(sequence.counter).await?;
+        Ok(state.unwrap_or(SequenceState {
+            origin: None,
+            taken: sequence.first_step(),
+        }))
+    }
+
+    /// `setval`: the number a sequence goes on from, which itself is given next unless it is called. Durable at once, and
+    /// not undone with a transaction.
+    pub async fn set_sequence(&self, sequence: &Sequence, origin: i64, is_called: bool) -> Result<()> {
+        let state = SequenceState {
+            origin: Some(origin),
+            taken: i64::from(is_called),
+        };
+        self.shared.database.set_counter(sequence.counter, state).await
+    }
+
+    /// The schema for temporary tables of a session, which `number` tells from other sessions of this process.
+    pub fn temporary_schema(&self, number: u64) -> String {
+        temporary::schema_of(self.shared.database.server_id(), number)
+    }
+
+    /// Drops a session's temporary tables.
+    pub async fn drop_temporary_schema(&self, database: &str, schema: &str) -> Result<()> {
+        temporary::drop_schema(&self.shared, database, schema).await
     }
 
     /// The SCRAM verifier of a role; `None` when there is no such role.
@@ -170,12 +202,13 @@ impl CatalogDatabase {
     }
 }
 
-async fn recover(shared: &Shared, first_look: bool) -> Result<usize> {
+async fn recover(shared: &Arc<Shared>, first_look: bool) -> Result<usize> {
     let leftovers = shared.database.leftovers(first_look).await?;
     for leftover in &leftovers {
         let deleted = shared.give_up(leftover.txn_id, &leftover.table_locations).await?;
         tracing::info!(txn_id = %leftover.txn_id, objects = deleted.len(), "cleaned up after a dead transaction");
     }
+    temporary::recover(shared).await?;
     Ok(leftovers.len())
 }
 

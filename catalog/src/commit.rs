@@ -35,6 +35,7 @@ use crate::name::TableName;
 use crate::shared::{Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, RelationKind};
 use crate::table::TableVersion;
+use crate::temporary::is_temporary_schema;
 use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
 
 use table::{TableWork, metadata_path};
@@ -143,7 +144,7 @@ impl Commit {
                 Some(RelationState::View(delta)) => {
                     locations.insert(self.view_location(name, delta).await?);
                 }
-                None => {}
+                Some(RelationState::Sequence(_)) | None => {}
             }
         }
         // The row is where the outcome is looked up: it must be there also when nothing is written.
@@ -213,6 +214,7 @@ impl Commit {
             let current = self.current(name, delta, head.pointers().get(name)).await?;
             match &delta.now {
                 Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
+                Some(RelationState::Sequence(state)) => self.next_sequence(&mut attempt, name, state, current),
                 Some(RelationState::Table(state)) if state.origin.as_ref() == Some(name) => {
                     let current = current.ok_or_else(|| Error::internal(format!("table {name} is gone")))?;
                     self.next_table(&mut attempt, number, name, state, Some(current), work)
@@ -363,6 +365,15 @@ impl Commit {
             ) => Ok(Some(Current::View {
                 location: location.clone(),
             })),
+            (
+                Some(BaseRelation::Sequence(base)),
+                Some(Pointer {
+                    kind: RelationKind::Sequence,
+                    location,
+                }),
+            ) if base == location => Ok(Some(Current::Sequence {
+                location: location.clone(),
+            })),
             (Some(_), Some(_)) => Err(Error::conflict(format!(
                 "Relation \"{}\" was replaced by another transaction.",
                 name.name
@@ -384,7 +395,7 @@ impl Commit {
             }
             _ => None,
         };
-        if let Some(Current::Table { .. }) = current {
+        if let Some(Current::Table { .. } | Current::Sequence { .. }) = current {
             self.leave(attempt, name, current);
         }
         let old = previous.as_ref().map(|(_, stored)| &stored.metadata);
@@ -409,6 +420,24 @@ impl Commit {
             to: Some(location),
         });
         Ok(())
+    }
+
+    fn next_sequence(&self, attempt: &mut Attempt, name: &TableName, state: &str, current: Option<Current>) {
+        let from = match current {
+            Some(Current::Sequence { location }) => Some(location),
+            other => {
+                self.leave(attempt, name, other);
+                None
+            }
+        };
+        if from.as_deref() != Some(state) {
+            attempt.pointers.push(PointerChange {
+                name: name.clone(),
+                kind: RelationKind::Sequence,
+                from,
+                to: Some(state.to_owned()),
+            });
+        }
     }
 
     fn swap(&self, attempt: &Attempt) -> Swap {
@@ -495,6 +524,9 @@ enum Current {
     View {
         location: String,
     },
+    Sequence {
+        location: String,
+    },
 }
 
 impl Attempt {
@@ -504,13 +536,14 @@ impl Attempt {
             None => return,
             Some(Current::View { location }) => {
                 // A view is one small file: it goes like the files of a table.
-                self.garbage.push(dies_later(location.clone()));
+                self.garbage.push(dies_later(name, location.clone()));
                 (RelationKind::View, location)
             }
+            Some(Current::Sequence { location }) => (RelationKind::Sequence, location),
             Some(Current::Table { version, location }) => {
                 let metadata = version.metadata();
                 if shared.owns_location(metadata.location(), metadata.uuid()) {
-                    self.garbage.push(dies_later(format!("{}/", metadata.location())));
+                    self.garbage.push(dies_later(name, format!("{}/", metadata.location())));
                 } else {
                     tracing::info!(table = %name, "the files of a dropped table stay: its directory was given by a user");
                 }
@@ -535,10 +568,15 @@ impl Attempt {
     }
 }
 
-fn dies_later(path: String) -> NewGarbage {
+/// The files of what was dropped stay for a while; those of temporary tables do not.
+fn dies_later(name: &TableName, path: String) -> NewGarbage {
+    let kept_ms = match is_temporary_schema(&name.schema) {
+        true => 0,
+        false => DROPPED_TABLE_KEPT_MS,
+    };
     NewGarbage {
         path,
-        not_before_ms: Utc::now().timestamp_millis() + DROPPED_TABLE_KEPT_MS,
+        not_before_ms: Utc::now().timestamp_millis() + kept_ms,
     }
 }
 

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
+use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
 
 pub(crate) use sql::SqlDatabase;
@@ -187,8 +188,21 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Takes paths off the garbage list.
     async fn forget_garbage(&self, paths: &[String]) -> Result<()>;
 
-    /// The first of `count` steps of a sequence that nobody is given again, counted from 0; durable when this returns.
-    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64>;
+    /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
+    /// counter is `first`. Durable when this returns.
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState>;
+
+    /// How far a counter is; `None`: nobody has asked it.
+    async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>>;
+
+    /// Sets a counter, durably.
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()>;
+
+    /// This server's id.
+    fn server_id(&self) -> Uuid;
+
+    /// The servers that live, or whose death nobody has dealt with yet.
+    async fn servers(&self) -> Result<Vec<Uuid>>;
 
     /// A role's SCRAM verifier.
     async fn secret(&self, role: &str) -> Result<Option<String>>;

@@ -33,9 +33,11 @@ mod name;
 mod objects;
 mod rule;
 mod schema;
+mod sequence;
 mod shared;
 mod snapshot;
 mod table;
+mod temporary;
 #[cfg(test)]
 mod testing;
 mod txn;
@@ -56,8 +58,10 @@ pub use schema::{
     Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,
     Transform, View, ViewDefinition,
 };
+pub use sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
 pub use snapshot::{CatalogSnapshot, RelationKind};
 pub use table::Table;
+pub use temporary::is_temporary_schema;
 pub use txn::{Savepoint, Transaction, WriteTarget};
 pub use types::SqlType;
 pub use uuid::Uuid;

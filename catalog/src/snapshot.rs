@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::error::Result;
 use crate::journal::Pointers;
 use crate::loader::Loader;
 use crate::name::TableName;
 use crate::schema::View;
+use crate::sequence::Sequence;
 use crate::table::Table;
+use crate::temporary::is_temporary_schema;
 use crate::txn::FileChanges;
 
 /// What a name in a schema stands for.
@@ -21,6 +24,8 @@ pub enum RelationKind {
     Table,
     /// A view.
     View,
+    /// A sequence.
+    Sequence,
 }
 
 /// One state of the whole catalog. Holding it pins it: nothing it needs is deleted.
@@ -100,9 +105,16 @@ impl CatalogSnapshot {
         self.pointers.has_database(database)
     }
 
-    /// The schemas of a database, sorted; none when there is no such database.
+    /// The schemas of a database, sorted; none when there is no such database. Without those of temporary tables.
     pub fn schemas(&self, database: &str) -> Vec<String> {
-        self.pointers.schemas(database).cloned().collect()
+        let all = self.pointers.schemas(database);
+        all.filter(|schema| !is_temporary_schema(schema)).cloned().collect()
+    }
+
+    /// The schemas of temporary tables, of all sessions.
+    pub(crate) fn temporary_schemas(&self, database: &str) -> Vec<String> {
+        let all = self.pointers.schemas(database);
+        all.filter(|schema| is_temporary_schema(schema)).cloned().collect()
     }
 
     /// Whether the schema exists.
@@ -160,6 +172,56 @@ impl CatalogSnapshot {
     /// The table, if [`CatalogSnapshot::table`] has given it out before.
     pub(crate) fn loaded_table(&self, name: &TableName) -> Option<Arc<Table>> {
         self.tables.lock().get(name).cloned()
+    }
+
+    /// The sequence of this name; `None` when there is none (also when the name is another relation's).
+    pub fn sequence(&self, name: &TableName) -> Result<Option<Sequence>> {
+        match self.pointers.get(name) {
+            Some(pointer) if pointer.kind == RelationKind::Sequence => Sequence::parse(&pointer.location).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The sequence with this id, whatever its name.
+    pub fn sequence_with_id(&self, id: Uuid) -> Result<Option<(TableName, Sequence)>> {
+        let text = id.to_string();
+        for database in self.pointers.databases() {
+            for schema in self.pointers.schemas(database) {
+                for (name, sequence) in self.sequences_where(database, schema, |pointer| pointer.contains(&text))? {
+                    if sequence.id == id {
+                        return Ok(Some((TableName::new(database, schema, name), sequence)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The sequences of a schema, sorted by name.
+    pub fn sequences(&self, database: &str, schema: &str) -> Result<Vec<(String, Sequence)>> {
+        self.sequences_where(database, schema, |_| true)
+    }
+
+    /// The sequences that go with a table of the schema.
+    pub fn sequences_of(&self, database: &str, schema: &str, table: Uuid) -> Result<Vec<(String, Sequence)>> {
+        let text = table.to_string();
+        let mut all = self.sequences_where(database, schema, |pointer| pointer.contains(&text))?;
+        all.retain(|(_, sequence)| sequence.owner.is_some_and(|owner| owner.table == table));
+        Ok(all)
+    }
+
+    fn sequences_where(
+        &self,
+        database: &str,
+        schema: &str,
+        may_be: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Sequence)>> {
+        let relations = self.pointers.relations(database, schema).into_iter();
+        relations
+            .flat_map(|all| all.iter())
+            .filter(|(_, pointer)| pointer.kind == RelationKind::Sequence && may_be(&pointer.location))
+            .map(|(name, pointer)| Ok((name.clone(), Sequence::parse(&pointer.location)?)))
+            .collect()
     }
 
     /// The view of this name; `None` when there is none (also when the name is a table's).

@@ -22,6 +22,7 @@ use crate::history::{Expirable, TableVersionSpec};
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
+use crate::sequence::Sequence;
 use crate::shared::{RowChanger, Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, OwnRelation, RelationKind};
 use crate::table::{Table, TableVersion};
@@ -163,6 +164,9 @@ impl Transaction {
             }
             self.drop_schema(database, &schema, cascade).await?;
         }
+        for schema in snapshot.temporary_schemas(database) {
+            self.drop_schema(database, &schema, true).await?;
+        }
         set_existence(&mut self.change().databases, database.to_owned(), false);
         Ok(())
     }
@@ -196,7 +200,11 @@ impl Transaction {
             return Err(has_dependents("schema", schema, &format!("{first} is in it")));
         }
         for (name, _) in relations {
-            self.drop_relation(&TableName::new(database, schema, name)).await?;
+            let name = TableName::new(database, schema, name);
+            // A sequence goes with its table.
+            if self.snapshot().relation(&name).is_some() {
+                self.drop_relation(&name).await?;
+            }
         }
         set_existence(
             &mut self.change().schemas,
@@ -310,6 +318,7 @@ impl Transaction {
         match self.snapshot().relation(name) {
             None => Err(Error::undefined_relation(&name.name)),
             Some(RelationKind::View) => Err(wrong_type(name, "table", "Use DROP VIEW to remove a view.")),
+            Some(RelationKind::Sequence) => Err(wrong_type(name, "table", "Use DROP SEQUENCE to remove a sequence.")),
             Some(RelationKind::Table) => self.drop_relation(name).await,
         }
     }
@@ -320,6 +329,9 @@ impl Transaction {
         self.check_new_relation(&name)?;
         match self.snapshot().relation(&name) {
             Some(RelationKind::Table) if replace => return Err(wrong_type(&name, "view", "A table has that name.")),
+            Some(RelationKind::Sequence) if replace => {
+                return Err(wrong_type(&name, "view", "A sequence has that name."));
+            }
             Some(RelationKind::View) if replace => {}
             Some(_) => return Err(Error::duplicate_relation(&name.name)),
             None => {}
@@ -332,7 +344,45 @@ impl Transaction {
         match self.snapshot().relation(name) {
             None => Err(Error::undefined_relation(&name.name)),
             Some(RelationKind::Table) => Err(wrong_type(name, "view", "Use DROP TABLE to remove a table.")),
+            Some(RelationKind::Sequence) => Err(wrong_type(name, "view", "Use DROP SEQUENCE to remove a sequence.")),
             Some(RelationKind::View) => self.drop_relation(name).await,
+        }
+    }
+
+    /// CREATE SEQUENCE
+    pub fn create_sequence(&mut self, name: &TableName, sequence: &Sequence) -> Result<()> {
+        self.check_new_relation(name)?;
+        if self.snapshot().relation(name).is_some() {
+            return Err(Error::duplicate_relation(&name.name));
+        }
+        self.set_state(name, Some(RelationState::Sequence(sequence.print()?)));
+        Ok(())
+    }
+
+    /// ALTER SEQUENCE: its definition from now on. Fails with `Conflict` at the commit when another transaction altered it
+    /// meanwhile.
+    pub async fn alter_sequence(&mut self, name: &TableName, sequence: &Sequence) -> Result<()> {
+        self.check_sequence(name)?;
+        self.note_base(name).await?;
+        self.set_state(name, Some(RelationState::Sequence(sequence.print()?)));
+        Ok(())
+    }
+
+    /// DROP SEQUENCE
+    pub async fn drop_sequence(&mut self, name: &TableName) -> Result<()> {
+        self.check_sequence(name)?;
+        self.drop_relation(name).await
+    }
+
+    fn check_sequence(&self, name: &TableName) -> Result<()> {
+        match self.snapshot().relation(name) {
+            Some(RelationKind::Sequence) => Ok(()),
+            Some(_) => Err(wrong_type(
+                name,
+                "sequence",
+                "Use DROP TABLE or DROP VIEW to remove it.",
+            )),
+            None => Err(Error::undefined_relation(&name.name)),
         }
     }
 
@@ -387,6 +437,12 @@ impl Transaction {
             .with_hint("Commit or roll back the transaction first."));
         }
         let (metadata, _) = table.version().metadata().next(None, changes, None)?;
+        for change in changes {
+            if let TableChange::DropColumn { field_id } = change {
+                self.drop_owned_sequences(name, table.uuid(), |column| column == *field_id)
+                    .await?;
+            }
+        }
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = self.table_delta(name, table.version().clone())?;
         delta.version = version;
@@ -409,7 +465,20 @@ impl Transaction {
             self.drop_relation(from).await?;
             return self.put_view(definition).await;
         }
+        if let Some(sequence) = snapshot.sequence(from)? {
+            self.drop_relation(from).await?;
+            self.note_base(to).await?;
+            self.set_state(to, Some(RelationState::Sequence(sequence.print()?)));
+            return Ok(());
+        }
         let version = self.table(from).await?.version().clone();
+        if from.schema != to.schema || from.database != to.database {
+            let owned = snapshot.sequences_of(&from.database, &from.schema, version.metadata().uuid())?;
+            for (name, _) in owned {
+                let named = |table: &TableName| TableName::new(&table.database, &table.schema, &name);
+                Box::pin(self.rename(&named(from), &named(to))).await?;
+            }
+        }
         self.note_base(to).await?;
         let moved = self.table_delta(from, version)?.clone();
         self.set_state(from, None);
@@ -429,7 +498,10 @@ impl Transaction {
                 TableName::new(database, from, &name),
                 TableName::new(database, to, &name),
             );
-            self.rename(&old, &new).await?;
+            // A sequence goes with its table.
+            if self.snapshot().relation(&old).is_some() {
+                self.rename(&old, &new).await?;
+            }
         }
         self.drop_schema(database, from, false).await
     }
@@ -625,14 +697,13 @@ impl Transaction {
                     own.insert(name.clone(), OwnRelation::View(Arc::new(view(&delta.definition))));
                     Some(RelationKind::View)
                 }
+                Some(RelationState::Sequence(_)) => Some(RelationKind::Sequence),
             };
-            pointers.set(
-                name,
-                kind.map(|kind| Pointer {
-                    kind,
-                    location: String::new(),
-                }),
-            );
+            let location = match &delta.now {
+                Some(RelationState::Sequence(pointer)) => pointer.clone(),
+                _ => String::new(),
+            };
+            pointers.set(name, kind.map(|kind| Pointer { kind, location }));
         }
         for ((database, schema), exists) in &self.changes.schemas {
             match exists {
@@ -699,7 +770,7 @@ impl Transaction {
     fn delta_of(&self, name: &TableName) -> Option<&TableDelta> {
         match self.changes.relations.get(name)?.now.as_ref()? {
             RelationState::Table(delta) => Some(delta),
-            RelationState::View(_) => None,
+            RelationState::View(_) | RelationState::Sequence(_) => None,
         }
     }
 
@@ -759,6 +830,10 @@ impl Transaction {
         let base = match self.base.relation(name) {
             None => return Ok(()),
             Some(RelationKind::View) => BaseRelation::View,
+            Some(RelationKind::Sequence) => {
+                let pointer = self.base.metadata_location(name).unwrap_or_default();
+                BaseRelation::Sequence(pointer.to_owned())
+            }
             Some(RelationKind::Table) => BaseRelation::Table(self.table(name).await?.version().clone()),
         };
         self.change().relations.insert(
@@ -772,10 +847,26 @@ impl Transaction {
     }
 
     async fn drop_relation(&mut self, name: &TableName) -> Result<()> {
+        if self.snapshot().relation(name) == Some(RelationKind::Table) {
+            let table = self.table(name).await?.uuid();
+            self.drop_owned_sequences(name, table, |_| true).await?;
+        }
         self.note_base(name).await?;
         // Files written for the table by this transaction have no place any more.
         self.may_have_strays = true;
         self.set_state(name, None);
+        Ok(())
+    }
+
+    /// Drops the sequences that go with columns of a table.
+    async fn drop_owned_sequences(&mut self, of: &TableName, table: Uuid, columns: impl Fn(i32) -> bool) -> Result<()> {
+        for (name, sequence) in self.snapshot().sequences_of(&of.database, &of.schema, table)? {
+            if sequence.owner.is_some_and(|owner| columns(owner.column)) {
+                let name = TableName::new(&of.database, &of.schema, name);
+                self.note_base(&name).await?;
+                self.set_state(&name, None);
+            }
+        }
         Ok(())
     }
 

@@ -8,4 +8,5 @@ pub(crate) mod describe;
 pub(crate) mod drop;
 pub(crate) mod insert;
 pub(crate) mod returning;
+pub(crate) mod sequence;
 pub(crate) mod truncate;

@@ -14,7 +14,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use staffa_catalog::{CatalogSnapshot, ColumnDefault, RelationKind, SqlType, TableName};
+use staffa_catalog::{
+    CatalogSnapshot, ColumnDefault, IdentityKind, RelationKind, Sequence, SqlType, TableName, quote_identifier,
+};
 use staffa_planner::{Error, Result, SystemTables};
 
 use crate::upkeep::MaintenanceTable;
@@ -24,6 +26,7 @@ pub(crate) struct InformationSchema {
     snapshot: Arc<CatalogSnapshot>,
     database: String,
     owner: String,
+    temporary: Option<String>,
     maintenance: Option<Arc<MaintenanceTable>>,
 }
 
@@ -33,8 +36,16 @@ impl InformationSchema {
             snapshot,
             database: database.to_owned(),
             owner: owner.to_owned(),
+            temporary: None,
             maintenance: None,
         }
+    }
+
+    /// With the session's temporary tables, which are in this schema.
+    pub(crate) fn with_temporary(mut self, schema: String) -> Self {
+        let exists = self.snapshot.has_schema(&self.database, &schema);
+        self.temporary = exists.then_some(schema);
+        self
     }
 
     /// With `staffa.maintenance`.
@@ -63,6 +74,7 @@ impl SystemTables for InformationSchema {
             snapshot: Arc::clone(&self.snapshot),
             database: self.database.clone(),
             owner: self.owner.clone(),
+            temporary: self.temporary.clone(),
         };
         Some(Arc::new(SystemTable {
             relation,
@@ -78,6 +90,7 @@ enum Relation {
     Tables,
     Columns,
     Views,
+    Sequences,
 }
 
 impl Relation {
@@ -87,6 +100,7 @@ impl Relation {
             ("information_schema", "tables") => Some(Self::Tables),
             ("information_schema", "columns") => Some(Self::Columns),
             ("information_schema", "views") => Some(Self::Views),
+            ("information_schema", "sequences") => Some(Self::Sequences),
             _ => None,
         }
     }
@@ -115,6 +129,20 @@ impl Relation {
                 "numeric_scale",
                 "udt_name",
             ],
+            Self::Sequences => &[
+                "sequence_catalog",
+                "sequence_schema",
+                "sequence_name",
+                "data_type",
+                "numeric_precision",
+                "numeric_precision_radix",
+                "numeric_scale",
+                "start_value",
+                "minimum_value",
+                "maximum_value",
+                "increment",
+                "cycle_option",
+            ],
             Self::Views => &["table_catalog", "table_schema", "table_name", "view_definition"],
         }
     }
@@ -123,7 +151,11 @@ impl Relation {
         let field = |name: &&str| {
             let number = matches!(
                 *name,
-                "ordinal_position" | "character_maximum_length" | "numeric_precision" | "numeric_scale"
+                "ordinal_position"
+                    | "character_maximum_length"
+                    | "numeric_precision"
+                    | "numeric_precision_radix"
+                    | "numeric_scale"
             );
             Field::new(*name, if number { DataType::Int32 } else { DataType::Utf8View }, true)
         };
@@ -149,13 +181,15 @@ struct Rows {
     snapshot: Arc<CatalogSnapshot>,
     database: String,
     owner: String,
+    temporary: Option<String>,
 }
 
 impl Rows {
     async fn of(&self, relation: Relation) -> Result<Vec<Vec<Cell>>> {
         let mut rows = Vec::new();
         let database: Cell = self.database.as_str().into();
-        for schema in self.snapshot.schemas(&self.database) {
+        let schemas = self.snapshot.schemas(&self.database).into_iter();
+        for schema in schemas.chain(self.temporary.clone()) {
             let schema_cell: Cell = schema.as_str().into();
             if matches!(relation, Relation::Schemata) {
                 rows.push(vec![database.clone(), schema_cell, self.owner.as_str().into()]);
@@ -171,8 +205,12 @@ impl Rows {
                 match relation {
                     Relation::Tables => {
                         let (ty, insertable) = match kind {
+                            RelationKind::Table if Some(&schema) == self.temporary.as_ref() => {
+                                ("LOCAL TEMPORARY", "YES")
+                            }
                             RelationKind::Table => ("BASE TABLE", "YES"),
                             RelationKind::View => ("VIEW", "NO"),
+                            RelationKind::Sequence => continue,
                         };
                         rows.push([prefix, vec![ty.into(), insertable.into()]].concat());
                     }
@@ -184,6 +222,14 @@ impl Rows {
                     Relation::Views if kind == RelationKind::View => {
                         if let Some(view) = self.snapshot.view(&full).await? {
                             rows.push([prefix, vec![view.sql.as_str().into()]].concat());
+                        }
+                    }
+                    Relation::Sequences => {
+                        // The sequences of identity columns are the columns' own.
+                        let sequence = self.snapshot.sequence(&full)?;
+                        let shown = |sequence: &Sequence| !sequence.owner.is_some_and(|owner| owner.is_identity);
+                        if let Some(sequence) = sequence.filter(shown) {
+                            rows.push([prefix, sequence_cells(&sequence)].concat());
                         }
                     }
                     Relation::Views | Relation::Schemata => {}
@@ -203,11 +249,17 @@ impl Rows {
                         .map(|column| {
                             let default = match &column.default {
                                 Some(ColumnDefault::Expression(text)) => text.as_str().into(),
+                                Some(ColumnDefault::Identity(identity)) if identity.kind == IdentityKind::Serial => {
+                                    match self.snapshot.sequence_with_id(identity.id)? {
+                                        Some((sequence, _)) => next_value(&sequence),
+                                        None => Cell::Null,
+                                    }
+                                }
                                 _ => Cell::Null,
                             };
-                            (column.name.clone(), column.ty.clone(), column.nullable, default)
+                            Ok((column.name.clone(), column.ty.clone(), column.nullable, default))
                         })
-                        .collect()
+                        .collect::<Result<_>>()?
                 }
                 None => Vec::new(),
             },
@@ -219,6 +271,7 @@ impl Rows {
                     .collect(),
                 None => Vec::new(),
             },
+            RelationKind::Sequence => Vec::new(),
         };
         let row = |(index, (name, ty, nullable, default)): (usize, &(String, SqlType, bool, Cell))| {
             let (length, precision, scale) = modifiers(ty);
@@ -236,6 +289,29 @@ impl Rows {
         };
         Ok(columns.iter().enumerate().map(row).collect())
     }
+}
+
+/// The default of a column that takes its numbers from a sequence.
+fn next_value(sequence: &TableName) -> Cell {
+    let parts = [&sequence.schema, &sequence.name].map(|part| quote_identifier(part));
+    Cell::Text(format!("nextval('{}'::regclass)", parts.join(".").replace('\'', "''")))
+}
+
+fn sequence_cells(sequence: &Sequence) -> Vec<Cell> {
+    let ty = sequence.ty.sql_type();
+    let (_, precision, scale) = modifiers(&ty);
+    let number = |number: i64| Cell::Text(number.to_string());
+    vec![
+        type_name(&ty).as_str().into(),
+        precision,
+        Cell::Number(2),
+        scale,
+        number(sequence.start),
+        number(sequence.min),
+        number(sequence.max),
+        number(sequence.increment),
+        if sequence.cycle { "YES" } else { "NO" }.into(),
+    ]
 }
 
 /// As `information_schema.columns.data_type`: no modifiers; all arrays are `ARRAY`.

@@ -39,6 +39,7 @@ mod sequences;
 mod session;
 mod settings;
 mod stream;
+mod temporary;
 mod transaction;
 mod upkeep;
 mod warehouse;

@@ -10,7 +10,7 @@ use staffa_planner::{
 };
 
 use crate::cancel::StatementGuard;
-use crate::command::{alter, change, copy, create, describe, drop, insert, truncate};
+use crate::command::{alter, change, copy, create, describe, drop, insert, sequence, truncate};
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
@@ -168,8 +168,28 @@ impl Session {
                 self.transaction().await?.undrop_table(name).await?;
                 done(tag)
             }
-            Plan::RenameRelation { from, to } => {
-                self.transaction().await?.rename(from, to).await?;
+            Plan::CreateSequence {
+                name,
+                sequence,
+                if_not_exists,
+            } => {
+                sequence::create(self, name, sequence, *if_not_exists).await?;
+                done(tag)
+            }
+            Plan::AlterSequence { name, change } => {
+                sequence::alter(self, name, change).await?;
+                done(tag)
+            }
+            Plan::DropSequences {
+                names,
+                missing,
+                defaults,
+            } => {
+                sequence::drop(self, names, missing, defaults).await?;
+                done(tag)
+            }
+            Plan::RenameRelation { from, to, defaults } => {
+                sequence::rename(self, from, to, defaults).await?;
                 done(tag)
             }
             Plan::RenameSchema { database, from, to } => {
@@ -212,7 +232,7 @@ impl Session {
                 done(tag)
             }
             Plan::Discard(target) => {
-                self.discard(*target)?;
+                self.discard(*target).await?;
                 done(tag)
             }
             Plan::Begin(modes) => self.begin_block(tag, *modes).map(Outcome::Done),
@@ -340,7 +360,7 @@ impl Session {
         Ok(RowStream::ready("SHOW", columns, batch, guard, self.canceller()))
     }
 
-    fn discard(&mut self, target: DiscardTarget) -> Result<()> {
+    async fn discard(&mut self, target: DiscardTarget) -> Result<()> {
         match target {
             DiscardTarget::All => {
                 if self.status() != crate::TransactionStatus::Idle {
@@ -350,10 +370,13 @@ impl Session {
                 self.settings.reset_all();
                 self.settings_epoch += 1;
                 self.close_all_statements();
+                self.sequences.forget();
+                self.discard_temporary().await?;
             }
-            // A new epoch makes every plan again; temporary tables and sequences do not exist yet.
+            // A new epoch makes every plan again.
             DiscardTarget::Plans => self.settings_epoch += 1,
-            DiscardTarget::Temporary | DiscardTarget::Sequences => {}
+            DiscardTarget::Sequences => self.sequences.forget(),
+            DiscardTarget::Temporary => self.discard_temporary().await?,
         }
         Ok(())
     }

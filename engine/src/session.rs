@@ -16,8 +16,10 @@ use staffa_planner::{
 use crate::cancel::{Canceller, StatementGuard};
 use crate::information_schema::InformationSchema;
 use crate::outcome::{CommandTag, Notice, Outcome};
+use crate::sequences::SessionSequences;
 use crate::settings::Settings;
 use crate::stream::RowStream;
+use crate::temporary::Temporary;
 use crate::transaction::Transactions;
 use crate::upkeep::MaintenanceTable;
 use crate::warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
@@ -60,6 +62,8 @@ pub struct Session {
     pub(crate) settings_epoch: u64,
     pub(crate) transactions: Transactions,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) sequences: Arc<SessionSequences>,
+    pub(crate) temporary: Temporary,
     allow_files: bool,
     backend_pid: i32,
     statements: HashMap<String, Arc<Prepared>>,
@@ -143,6 +147,8 @@ impl Session {
         }
         let backend_pid = warehouse.next_backend();
         Ok(Self {
+            sequences: Arc::new(SessionSequences::new(warehouse.sequences())),
+            temporary: Temporary::default(),
             warehouse,
             database: options.database,
             user: options.user,
@@ -300,7 +306,8 @@ impl Session {
 
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
-        let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user);
+        let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user)
+            .with_temporary(self.temporary_schema());
         let maintenance = MaintenanceTable::new(self.warehouse.records(), &self.database, self.settings.time_zone());
         let system_tables = system_tables.with_maintenance(maintenance);
         PlanContext {
@@ -320,7 +327,8 @@ impl Session {
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,
             momentary: Momentary::default(),
-            sequences: Some(self.warehouse.sequences()),
+            temporary_schema: Some(self.temporary_schema()),
+            sequences: Some(Arc::clone(&self.sequences) as _),
             allow_files: self.allow_files,
         }
     }

@@ -96,6 +96,16 @@ impl Transactions {
         self.open.as_ref().is_some_and(|open| !open.transaction.is_read_only())
     }
 
+    /// The open transaction, if there is one.
+    pub(crate) fn open_transaction(&mut self) -> Option<&mut Transaction> {
+        self.open.as_mut().map(|open| &mut open.transaction)
+    }
+
+    /// The open transaction, which is over with it.
+    pub(crate) fn take_open(&mut self) -> Option<Transaction> {
+        self.open.take().map(|open| open.transaction)
+    }
+
     pub(crate) fn started(&self) -> Option<DateTime<Utc>> {
         self.open.as_ref().map(|open| open.started)
     }
@@ -389,6 +399,10 @@ impl Session {
 
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.
     pub(crate) async fn commit_open(&mut self) -> Result<()> {
+        if let Err(error) = self.run_on_commit().await {
+            self.abandon_transaction().await;
+            return Err(error.into());
+        }
         let open = self.transactions.open.take();
         self.transactions.block = Block::None;
         self.transactions.savepoints.clear();

@@ -12,13 +12,16 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::CatalogSnapshot;
+use staffa_catalog::{CatalogSnapshot, is_temporary_schema};
 use staffa_storage::ParquetScan;
 
 use crate::function::Sequences;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
 use crate::{function, guard, optimizer};
+
+/// What statements call the schema of their session's temporary tables.
+pub(crate) const TEMPORARY: &str = "pg_temp";
 
 /// The facts of one statement of one session. Cheap to make: everything big in it is shared.
 #[derive(Clone)]
@@ -54,6 +57,8 @@ pub struct PlanContext {
     pub arguments: Option<Arc<[ScalarValue]>>,
     /// Whether the plan is for this moment only.
     pub momentary: Momentary,
+    /// The schema of the session's temporary tables, which need not exist yet.
+    pub temporary_schema: Option<String>,
     /// Who gives the numbers of identity columns.
     pub sequences: Option<Arc<dyn Sequences>>,
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
@@ -97,27 +102,46 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
 }
 
 impl PlanContext {
-    /// The schemas an unqualified name is looked up in, in order, `pg_catalog` included.
+    /// The schemas an unqualified name is looked up in, in order: temporary tables hide others, then `pg_catalog`, then the
+    /// search path, unless it names these itself.
     pub(crate) fn lookup_path(&self) -> Vec<String> {
-        let mut path: Vec<String> = Vec::with_capacity(self.search_path.len() + 1);
-        if !self.search_path.iter().any(|schema| schema == "pg_catalog") {
+        let mut path: Vec<String> = Vec::with_capacity(self.search_path.len() + 2);
+        let is_listed = |name: &str| self.search_path.iter().any(|schema| schema == name);
+        if !is_listed(TEMPORARY) {
+            path.extend(self.temporary_schema.clone());
+        }
+        if !is_listed("pg_catalog") {
             path.push("pg_catalog".to_string());
         }
         for schema in &self.search_path {
-            path.push(if schema == "$user" {
-                self.user.clone()
-            } else {
-                schema.clone()
-            });
+            match schema.as_str() {
+                "$user" => path.push(self.user.clone()),
+                TEMPORARY => path.extend(self.temporary_schema.clone()),
+                _ => path.push(schema.clone()),
+            }
         }
         path
     }
 
+    /// A schema as statements name it: `pg_temp` is the session's own, and those of others are not there.
+    pub(crate) fn schema_named(&self, schema: &str) -> Option<String> {
+        match &self.temporary_schema {
+            Some(own) if schema == TEMPORARY || schema == own => Some(own.clone()),
+            _ if schema == TEMPORARY || is_temporary_schema(schema) => None,
+            _ => Some(schema.to_owned()),
+        }
+    }
+
+    /// Whether it is the schema of the session's temporary tables.
+    pub(crate) fn is_temporary(&self, schema: &str) -> bool {
+        self.temporary_schema.as_deref() == Some(schema)
+    }
+
     /// The schema new objects go to: the first of the search path that exists.
     pub(crate) fn current_schema(&self) -> Option<String> {
-        self.lookup_path()
-            .into_iter()
-            .find(|schema| schema != "pg_catalog" && self.snapshot.has_schema(&self.database, schema))
+        self.lookup_path().into_iter().find(|schema| {
+            schema != "pg_catalog" && !is_temporary_schema(schema) && self.snapshot.has_schema(&self.database, schema)
+        })
     }
 }
 

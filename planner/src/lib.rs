@@ -61,8 +61,11 @@ pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, RowCheck};
+pub use statement::constraint::sequence_name;
+pub use statement::ddl::{ON_COMMIT, ON_COMMIT_DELETE, ON_COMMIT_DROP};
 pub use statement::dml::with_defaults;
 pub use statement::returning::Returning;
+pub use statement::sequence::SequenceChange;
 pub use statement::upkeep::compaction_plan;
 pub use statement::{
     ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,

@@ -12,6 +12,7 @@ mod dialect;
 mod history;
 mod limits;
 mod merge;
+mod sequence;
 mod sequence_options;
 mod tokens;
 mod upkeep;
@@ -19,9 +20,9 @@ mod utility;
 mod version;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterTableAst, AnalyzedTable, Ast, CopySource, CreateTableAst, CreateViewAst, DropKind, ExplainAst,
-    HistoryAst, LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName, PartitionTerm, RefAst, SortTerm,
-    UpkeepAst,
+    AlterAst, AlterSequenceAst, AlterTableAst, AnalyzedTable, Ast, CopySource, CreateSequenceAst, CreateTableAst,
+    CreateViewAst, DropKind, ExplainAst, HistoryAst, LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName,
+    OnCommit, PartitionTerm, RefAst, Renamed, SequenceOption, SortTerm, UpkeepAst,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
@@ -131,6 +132,8 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::CreateTable(create) if create.query.is_some() => "SELECT",
         Ast::CreateTable(_) => "CREATE TABLE",
         Ast::CreateView(_) => "CREATE VIEW",
+        Ast::CreateSequence(_) => "CREATE SEQUENCE",
+        Ast::AlterSequence(_) => "ALTER SEQUENCE",
         Ast::CreateSchema { .. } => "CREATE SCHEMA",
         Ast::CreateDatabase { .. } => "CREATE DATABASE",
         Ast::Drop {
@@ -139,6 +142,10 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::Drop {
             kind: DropKind::View, ..
         } => "DROP VIEW",
+        Ast::Drop {
+            kind: DropKind::Sequence,
+            ..
+        } => "DROP SEQUENCE",
         Ast::Drop {
             kind: DropKind::Schema, ..
         } => "DROP SCHEMA",
@@ -153,8 +160,12 @@ fn tag_of(ast: &Ast) -> &'static str {
             HistoryAst::Clone { .. } => "CREATE TABLE",
             HistoryAst::Undrop { .. } => "UNDROP TABLE",
         },
-        Ast::AlterTable(_) | Ast::RenameRelation { view: false, .. } => "ALTER TABLE",
-        Ast::RenameRelation { .. } => "ALTER VIEW",
+        Ast::AlterTable(_) => "ALTER TABLE",
+        Ast::RenameRelation { what, .. } => match what {
+            Renamed::Table => "ALTER TABLE",
+            Renamed::View => "ALTER VIEW",
+            Renamed::Sequence => "ALTER SEQUENCE",
+        },
         Ast::RenameSchema { .. } => "ALTER SCHEMA",
         Ast::Comment { .. } => "COMMENT",
         Ast::Copy { .. } => "COPY",
@@ -210,6 +221,8 @@ fn class_of(ast: &Ast) -> StatementClass {
         Ast::Copy { .. } => StatementClass::Query,
         Ast::CreateTable(_)
         | Ast::CreateView(_)
+        | Ast::CreateSequence(_)
+        | Ast::AlterSequence(_)
         | Ast::CreateSchema { .. }
         | Ast::CreateDatabase { .. }
         | Ast::Drop { .. }

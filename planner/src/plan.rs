@@ -4,10 +4,11 @@ use staffa_catalog::SqlType;
 
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
-use crate::parse::{Ast, ParsedStatement};
+use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, set, transaction, truncate, upkeep,
+    Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, sequence, set, transaction, truncate,
+    upkeep,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -49,6 +50,14 @@ pub(crate) fn of_ast<'a>(
             }
             Ast::CreateTable(create) => ddl::create_table(scope, create, declared).await,
             Ast::CreateView(create) => ddl::create_view(scope, create).await,
+            Ast::CreateSequence(asked) => sequence::create(scope, asked).await,
+            Ast::AlterSequence(asked) => sequence::alter(scope, asked).await,
+            Ast::Drop {
+                kind: DropKind::Sequence,
+                names,
+                if_exists,
+                cascade,
+            } => sequence::drop(scope, names, *if_exists, *cascade).await,
             Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),
             Ast::CreateDatabase { name } => ddl::create_database(name),
             Ast::Drop {
@@ -66,11 +75,11 @@ pub(crate) fn of_ast<'a>(
             Ast::History(asked) => history::plan(scope, asked).await,
             Ast::AlterTable(asked) => alter::alter_table(scope, asked),
             Ast::RenameRelation {
-                view,
+                what,
                 name,
                 if_exists,
                 to,
-            } => alter::rename_relation(scope, *view, name, *if_exists, to),
+            } => alter::rename_relation(scope, *what, name, *if_exists, to).await,
             Ast::RenameSchema { name, to } => alter::rename_schema(context, name, to),
             Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
             Ast::Comment { object, column, text } => ddl::comment(scope, object, *column, text.clone()).await,

@@ -6,6 +6,7 @@
 
 pub(crate) mod function;
 mod provider;
+pub(crate) mod sequence;
 pub(crate) mod version;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
-use staffa_catalog::{RelationKind, Table, TableName, View};
+use staffa_catalog::{RelationKind, Table, TableName, View, is_temporary_schema};
 
 pub(crate) use self::provider::Provider;
 use crate::context::PlanContext;
@@ -79,10 +80,14 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
                 );
             }
         },
-        [schema, table] => TableName::new(&context.database, schema, table),
-        [database, schema, table] => TableName::new(database, schema, table),
+        [schema, table] => TableName::new(&context.database, schema_of(context, schema)?, table),
+        [database, schema, table] => TableName::new(database, schema_of(context, schema)?, table),
         _ => return Err(improper(name)),
     };
+    if context.is_temporary(&full.schema) && full.database == context.database {
+        // It is made with the first table in it.
+        return Ok(full);
+    }
     if full.schema == "pg_catalog" || full.schema == "information_schema" {
         let message = format!("permission denied to create \"{}.{}\"", full.schema, full.name);
         return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
@@ -99,6 +104,37 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
     Ok(full)
 }
 
+fn schema_of(context: &PlanContext, schema: &str) -> Result<String> {
+    context.schema_named(schema).ok_or_else(|| {
+        let message = "cannot create relations in temporary schemas of other sessions";
+        Error::new(ErrorKind::InvalidTableDefinition, message)
+    })
+}
+
+/// The name a new temporary relation gets.
+pub(crate) fn creatable_temporary(context: &PlanContext, name: &ObjectName) -> Result<TableName> {
+    let wrong = || {
+        let message = "cannot create temporary relation in non-temporary schema";
+        Err(Error::new(ErrorKind::InvalidTableDefinition, message))
+    };
+    let Some(own) = &context.temporary_schema else {
+        return Err(Error::unsupported("temporary tables are not supported here"));
+    };
+    match parts(name)?.as_slice() {
+        [table] => Ok(TableName::new(&context.database, own, table)),
+        [schema, table] if context.schema_named(schema).as_ref() == Some(own) => {
+            Ok(TableName::new(&context.database, own, table))
+        }
+        [database, schema, table]
+            if *database == context.database && context.schema_named(schema).as_ref() == Some(own) =>
+        {
+            Ok(TableName::new(database, own, table))
+        }
+        [_, _] | [_, _, _] => wrong(),
+        _ => Err(improper(name)),
+    }
+}
+
 /// The table of this name; views and missing names are errors.
 pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) -> Result<Arc<Table>> {
     match existing(context, name)? {
@@ -107,7 +143,7 @@ pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) 
             .table(&full)
             .await?
             .ok_or_else(|| undefined_relation(name, text)),
-        Some((full, RelationKind::View)) => Err(Error::new(
+        Some((full, _)) => Err(Error::new(
             ErrorKind::WrongObjectType,
             format!("\"{}\" is not a table", full.name),
         )),
@@ -145,8 +181,16 @@ fn candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<TableName>>
             .into_iter()
             .map(|schema| TableName::new(&context.database, schema, table))
             .collect(),
-        [schema, table] => vec![TableName::new(&context.database, schema, table)],
-        [database, schema, table] => vec![TableName::new(database, schema, table)],
+        [schema, table] => {
+            let schema = context.schema_named(schema).into_iter();
+            schema
+                .map(|schema| TableName::new(&context.database, schema, table))
+                .collect()
+        }
+        [database, schema, table] => {
+            let schema = context.schema_named(schema).into_iter();
+            schema.map(|schema| TableName::new(database, schema, table)).collect()
+        }
         _ => {
             let message = format!("improper qualified name (too many dotted names): {}", parts.join("."));
             return Err(Error::new(ErrorKind::SyntaxError, message));
@@ -234,6 +278,10 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
             Some(table) => Ok(Some(Arc::new(StaffaTable::open(context, table).await?))),
             None => Ok(None),
         },
+        Some(RelationKind::Sequence) => match context.snapshot.sequence(name)? {
+            Some(sequence) => Ok(Some(sequence::rows(context, &sequence)?)),
+            None => Ok(None),
+        },
         Some(RelationKind::View) => match context.snapshot.view(name).await? {
             Some(view) => Ok(Some(expand(scope, &view).await?)),
             None => Ok(None),
@@ -259,6 +307,9 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
     let mut context = scope.context.clone();
     context.search_path.clone_from(&view.search_path);
     context.database.clone_from(&view.name.database);
+    if !is_temporary_schema(&view.name.schema) {
+        context.temporary_schema = None;
+    }
     let mut views = scope.views.clone();
     views.push(view.name.clone());
     let inner = Scope {
@@ -315,7 +366,7 @@ fn renamed(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
 }
 
 /// Every name in a place of a relation, CTE names among them.
-fn names_of(query: &Query) -> Vec<ObjectName> {
+pub(crate) fn names_of(query: &Query) -> Vec<ObjectName> {
     #[derive(Default)]
     struct Names(Vec<ObjectName>);
     impl Visitor for Names {

@@ -24,6 +24,7 @@ pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::{ARRAY_OF_ROWS, PLAIN};
+use crate::resolve::sequence;
 use crate::type_planner::sql_type_of_ast;
 
 /// Makes a query ready. With `distinct_names` every column that could collide with another one gets a marked name;
@@ -63,6 +64,11 @@ fn fill_exists(query: &mut Query) {
         }
     }
     let _ = query.visit(&mut Fill);
+}
+
+/// `CAST(expression AS text)`
+pub(crate) fn cast_to_text(expression: Expr) -> Expr {
+    forms::cast(expression, DataType::Text)
 }
 
 /// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
@@ -122,7 +128,7 @@ impl Rewriter<'_> {
     fn function(&mut self, function: &mut Function) -> Result<()> {
         let parts = crate::resolve::parts(&function.name)?;
         match parts.as_slice() {
-            [_] => Ok(()),
+            [_] => sequence::check_call(self.context, function),
             [schema, name] if schema == "pg_catalog" => {
                 let mut ident = Ident::new(name.clone());
                 ident.span = function
@@ -132,7 +138,7 @@ impl Rewriter<'_> {
                     .and_then(ObjectNamePart::as_ident)
                     .map_or(ident.span, |i| i.span);
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
-                Ok(())
+                sequence::check_call(self.context, function)
             }
             [schema, _] if !self.context.snapshot.has_schema(&self.context.database, schema) => Err(Error::new(
                 ErrorKind::UndefinedSchema,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{LiveFile, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec};
+use staffa_catalog::{LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec};
 
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
@@ -15,10 +15,11 @@ use crate::parse::ParsedStatement;
 use crate::scan_report::ScanReports;
 use crate::statement::alter::AlterAction;
 use crate::statement::returning::Returning;
+use crate::statement::sequence::SequenceChange;
 
 pub(crate) mod alter;
 pub(crate) mod change;
-mod constraint;
+pub(crate) mod constraint;
 pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
@@ -30,6 +31,7 @@ pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod returning;
+pub(crate) mod sequence;
 pub(crate) mod set;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
@@ -85,6 +87,20 @@ pub enum Plan {
         missing: Vec<String>,
         cascade: bool,
     },
+    /// `CREATE SEQUENCE`
+    CreateSequence {
+        name: TableName,
+        sequence: Sequence,
+        if_not_exists: bool,
+    },
+    /// `ALTER SEQUENCE` but for its name.
+    AlterSequence { name: TableName, change: SequenceChange },
+    /// `DROP SEQUENCE a, b`; CASCADE takes these defaults away, by table and field id.
+    DropSequences {
+        names: Vec<TableName>,
+        missing: Vec<String>,
+        defaults: Vec<(TableName, i32)>,
+    },
     /// `CREATE SCHEMA`
     CreateSchema {
         database: String,
@@ -137,7 +153,12 @@ pub enum Plan {
     /// `UNDROP TABLE`
     UndropTable { name: TableName },
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
-    RenameRelation { from: TableName, to: TableName },
+    RenameRelation {
+        from: TableName,
+        to: TableName,
+        /// Defaults that name what is a sequence, as they are to be: table, field id, text.
+        defaults: Vec<(TableName, i32, String)>,
+    },
     /// `ALTER SCHEMA … RENAME TO`
     RenameSchema { database: String, from: String, to: String },
     /// `IF EXISTS` of something that does not: a notice.

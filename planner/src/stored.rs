@@ -64,9 +64,12 @@ impl Role {
 pub(crate) fn missing_value(context: &PlanContext, column: &Column) -> Result<Expr> {
     match &column.default {
         Some(ColumnDefault::Expression(text)) => default_value(context, &column.name, &column.ty, text),
-        Some(ColumnDefault::Identity(identity)) => {
-            default_value(context, &column.name, &column.ty, &next_number(identity))
-        }
+        Some(ColumnDefault::Identity(identity)) => default_value(
+            context,
+            &column.name,
+            &column.ty,
+            &next_number(&context.snapshot, identity, &column.ty)?,
+        ),
         Some(ColumnDefault::Generated(_)) | None => {
             let field = arrow_field(&column.name, &column.ty, true, &context.time_zone);
             Ok(Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None))

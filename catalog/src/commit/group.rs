@@ -268,7 +268,7 @@ async fn fitting(
 fn base_of(delta: Option<&RelationDelta>) -> Option<&TableVersion> {
     match delta?.base.as_ref()? {
         BaseRelation::Table(base) => Some(base),
-        BaseRelation::View => None,
+        BaseRelation::View | BaseRelation::Sequence(_) => None,
     }
 }
 

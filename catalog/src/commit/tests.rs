@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::schema::ViewDefinition;
+use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
 use crate::testing::{World, append, definition, foreign_text, injected, name};
 use crate::txn::Transaction;
@@ -281,8 +282,20 @@ impl Database for LostAnswer {
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         self.inner.forget_garbage(paths).await
     }
-    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
-        self.inner.take_numbers(sequence, count).await
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState> {
+        self.inner.take_numbers(counter, first, count).await
+    }
+    async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>> {
+        self.inner.counter(counter).await
+    }
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()> {
+        self.inner.set_counter(counter, state).await
+    }
+    fn server_id(&self) -> Uuid {
+        self.inner.server_id()
+    }
+    async fn servers(&self) -> Result<Vec<Uuid>> {
+        self.inner.servers().await
     }
     async fn secret(&self, role: &str) -> Result<Option<String>> {
         self.inner.secret(role).await

@@ -18,6 +18,7 @@ use self::statements::{Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
+use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
 
 /// A server without a sign of life that was silent for this long is dead.
@@ -482,18 +483,73 @@ impl Database for SqlDatabase {
         txn.commit().await
     }
 
-    async fn take_numbers(&self, sequence: Uuid, count: i64) -> Result<i64> {
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState> {
         let mut connection = self.begin(Need::Durable).await?;
         let rows = connection
             .rows(
                 "insert into staffa_sequence(id, taken) values ($1, $2)
-                 on conflict(id) do update set taken=staffa_sequence.taken+excluded.taken returning taken",
-                &[sequence.to_string().as_str().into(), count.into()],
+                 on conflict(id) do update set taken=staffa_sequence.taken+$3 returning taken, origin",
+                &[
+                    counter.to_string().as_str().into(),
+                    (first + count).into(),
+                    count.into(),
+                ],
             )
             .await?;
-        let taken = rows.first().map_or(Ok(count), |row| row.number(0))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Error::internal("a counter gave no numbers"))?;
+        let state = SequenceState {
+            origin: row.optional_number(1)?,
+            taken: row.number(0)? - count,
+        };
         connection.commit().await?;
-        Ok(taken - count)
+        Ok(state)
+    }
+
+    async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>> {
+        let mut connection = self.backend.connection(Need::Read).await?;
+        let rows = connection
+            .rows(
+                "select taken, origin from staffa_sequence where id=$1",
+                &[counter.to_string().as_str().into()],
+            )
+            .await?;
+        let state = |row: &Row| {
+            Ok(SequenceState {
+                origin: row.optional_number(1)?,
+                taken: row.number(0)?,
+            })
+        };
+        rows.first().map(state).transpose()
+    }
+
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()> {
+        let mut connection = self.backend.connection(Need::Durable).await?;
+        connection
+            .execute(
+                "insert into staffa_sequence(id, taken, origin) values ($1, $2, $3)
+                 on conflict(id) do update set taken=excluded.taken, origin=excluded.origin",
+                &[
+                    counter.to_string().as_str().into(),
+                    state.taken.into(),
+                    state.origin.into(),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    fn server_id(&self) -> Uuid {
+        self.server_id
+    }
+
+    async fn servers(&self) -> Result<Vec<Uuid>> {
+        let mut connection = self.backend.connection(Need::Read).await?;
+        let rows = connection.rows("select server_id from staffa_server", &[]).await?;
+        let texts = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
+        let known = texts.iter().filter_map(|text| Uuid::try_parse(text).ok());
+        Ok(known.chain([self.server_id]).collect())
     }
 
     async fn secret(&self, role: &str) -> Result<Option<String>> {
@@ -552,6 +608,7 @@ fn pointer_of(row: &Row) -> Result<(TableName, Option<Pointer>)> {
     };
     let kind = match row.optional_text(4)?.as_deref() {
         Some("VIEW") => RelationKind::View,
+        Some("SEQ") => RelationKind::Sequence,
         _ => RelationKind::Table,
     };
     let location = row.optional_text(3)?;

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -36,6 +36,9 @@ const MIGRATIONS: [&str; 3] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null);
      PRAGMA user_version=4",
+    // Where a sequence begins, when `setval` said so.
+    "alter table staffa_sequence add column origin bigint;
+     PRAGMA user_version=5",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -180,7 +183,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=4").await?;
+        writer.run_script("PRAGMA user_version=5").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

@@ -35,6 +35,8 @@ pub(crate) struct RelationDelta {
 pub(crate) enum BaseRelation {
     Table(Arc<TableVersion>),
     View,
+    /// As it was.
+    Sequence(String),
 }
 
 /// A relation a transaction has made or changed.
@@ -42,6 +44,8 @@ pub(crate) enum BaseRelation {
 pub(crate) enum RelationState {
     Table(TableDelta),
     View(ViewDelta),
+    /// What its pointer is to be.
+    Sequence(String),
 }
 
 /// A table a transaction has made or changed.

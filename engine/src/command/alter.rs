@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use staffa_catalog::{TableName, quote_identifier};
+use staffa_catalog::{ColumnDefault, TableChange, TableName, quote_identifier};
 use staffa_planner::{AlterAction, Error, ErrorKind, Plan, Result, RowCheck};
 
 use crate::cancel::StatementGuard;
+use crate::command::sequence;
 use crate::outcome::Notice;
 use crate::session::Session;
 
@@ -38,8 +39,15 @@ pub(crate) async fn alter_table(
             .await?
             .alter_table(name, &step.changes, checked)
             .await?;
+        if step.changes.iter().any(adds_sequence) {
+            sequence::of_columns(session, name).await?;
+        }
     }
     Ok(())
+}
+
+fn adds_sequence(change: &TableChange) -> bool {
+    matches!(change, TableChange::AddColumn { column, .. } if matches!(column.default, Some(ColumnDefault::Identity(_))))
 }
 
 /// Looks for a row that must not be there.

@@ -5,7 +5,7 @@ use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, TableName, 
 use staffa_planner::{Error, Plan, QueryPlan, Result};
 
 use crate::cancel::StatementGuard;
-use crate::command::insert;
+use crate::command::{insert, sequence};
 use crate::outcome::{CommandTag, Notice};
 use crate::session::Session;
 
@@ -16,20 +16,20 @@ pub(crate) async fn create_table(
     if_not_exists: bool,
 ) -> Result<bool> {
     let name = definition.name.name.clone();
+    session.prepare_temporary(&definition.name).await?;
+    session.note_on_commit(&definition.properties);
     let result = session
         .transaction()
         .await?
         .create_table(definition.clone())
         .await
         .map(|_| ());
-    skip_existing(
-        session,
-        result,
-        CatalogErrorKind::DuplicateTable,
-        if_not_exists,
-        "relation",
-        &name,
-    )
+    let kind = CatalogErrorKind::DuplicateTable;
+    let made = skip_existing(session, result, kind, if_not_exists, "relation", &name)?;
+    if made {
+        sequence::of_columns(session, &definition.name).await?;
+    }
+    Ok(made)
 }
 
 pub(crate) async fn clone_table(
@@ -80,6 +80,7 @@ pub(crate) async fn create_view(session: &mut Session, plan: &Plan) -> Result<()
         search_path: search_path.clone(),
         comment: comment.clone(),
     };
+    session.prepare_temporary(name).await?;
     Ok(session.transaction().await?.create_view(view, *replace).await?)
 }
 
@@ -114,7 +115,7 @@ pub(crate) async fn create_database(session: &mut Session, name: &str, if_not_ex
     .map(|_| ())
 }
 
-fn skip_existing(
+pub(crate) fn skip_existing(
     session: &mut Session,
     result: staffa_catalog::Result<()>,
     duplicate: CatalogErrorKind,

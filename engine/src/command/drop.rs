@@ -64,7 +64,7 @@ pub(crate) async fn drop_database(session: &mut Session, name: &str, if_exists: 
     }
 }
 
-fn tell_missing(session: &mut Session, noun: &str, missing: &[String]) {
+pub(crate) fn tell_missing(session: &mut Session, noun: &str, missing: &[String]) {
     let notices = missing
         .iter()
         .map(|name| Notice::remark("00000", format!("{noun} \"{name}\" does not exist, skipping")));

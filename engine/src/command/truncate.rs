@@ -1,8 +1,7 @@
 //! TRUNCATE: all files of the tables go, and none is read. Rows that another transaction adds meanwhile stay.
 
-use staffa_catalog::{Column, ColumnDefault, Identity, TableChange, TableName};
+use staffa_catalog::{Column, ColumnDefault, Identity, TableChange, TableName, Uuid};
 use staffa_planner::{Error, ErrorKind, Result};
-use uuid::Uuid;
 
 use crate::outcome::Notice;
 use crate::session::Session;
@@ -28,22 +27,32 @@ pub(crate) async fn truncate(
         if restart {
             // With a counter of its own it begins anew, and not when the transaction is rolled back.
             let columns = table.schema().columns.iter();
-            let changes: Vec<TableChange> = columns.filter_map(restarted).collect();
+            let mut changes: Vec<TableChange> = Vec::new();
+            for column in columns {
+                let Some(ColumnDefault::Identity(identity)) = &column.default else {
+                    continue;
+                };
+                match snapshot.sequence_with_id(identity.id)? {
+                    Some((sequence, before)) => {
+                        let restarted = before.going_on_from(before.start, false);
+                        transaction.alter_sequence(&sequence, &restarted).await?;
+                    }
+                    // The table was made before sequences of columns had names.
+                    None => changes.push(restarted(column, identity)),
+                }
+            }
             transaction.alter_table(name, &changes, false).await?;
         }
     }
     Ok(())
 }
 
-fn restarted(column: &Column) -> Option<TableChange> {
-    match &column.default {
-        Some(ColumnDefault::Identity(identity)) => Some(TableChange::SetDefault {
-            field_id: column.field_id,
-            default: Some(ColumnDefault::Identity(Identity {
-                id: Uuid::new_v4(),
-                ..identity.clone()
-            })),
-        }),
-        _ => None,
+fn restarted(column: &Column, identity: &Identity) -> TableChange {
+    TableChange::SetDefault {
+        field_id: column.field_id,
+        default: Some(ColumnDefault::Identity(Identity {
+            id: Uuid::new_v4(),
+            ..identity.clone()
+        })),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, ListArray, StringViewArray};
+use arrow::array::{Array, AsArray, ListArray, StringViewArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef};
 use chrono::Utc;
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::SqlType;
 
-use super::sequence::{NEXT_NUMBER, SequenceSource, take};
+use super::sequence::{NEXT_NUMBER, SequenceSource};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind};
 use crate::types::{arrow_field, data_type};
@@ -59,7 +59,7 @@ impl SessionFacts {
             time_zone: context.time_zone.clone(),
             transaction_time: context.transaction_time.timestamp_micros(),
             statement_time: context.statement_time.timestamp_micros(),
-            sequences: SequenceSource(context.sequences.clone()),
+            sequences: SequenceSource::of(context),
         }
     }
 
@@ -83,6 +83,20 @@ enum Kind {
     ClockTime,
     IsInRecovery,
     NextNumber,
+    NextValue,
+    CurrentValue,
+    LastValue,
+    SetValue,
+}
+
+impl Kind {
+    /// Whether it asks or moves sequences: then it is asked for every row.
+    fn is_of_sequences(self) -> bool {
+        matches!(
+            self,
+            Kind::NextNumber | Kind::NextValue | Kind::CurrentValue | Kind::LastValue | Kind::SetValue
+        )
+    }
 }
 
 /// Every name, and what it answers.
@@ -105,6 +119,10 @@ const NAMES: &[(&str, Kind)] = &[
     ("clock_timestamp", Kind::ClockTime),
     ("pg_is_in_recovery", Kind::IsInRecovery),
     (NEXT_NUMBER, Kind::NextNumber),
+    ("nextval", Kind::NextValue),
+    ("currval", Kind::CurrentValue),
+    ("lastval", Kind::LastValue),
+    ("setval", Kind::SetValue),
 ];
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -122,7 +140,7 @@ pub(super) struct SessionFunction {
 impl SessionFunction {
     pub(super) fn named(name: &str, facts: &Arc<SessionFacts>) -> Option<Self> {
         let (name, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
-        let volatility = if matches!(kind, Kind::ClockTime | Kind::NextNumber) {
+        let volatility = if matches!(kind, Kind::ClockTime) || kind.is_of_sequences() {
             Volatility::Volatile
         } else {
             Volatility::Stable
@@ -136,7 +154,16 @@ impl SessionFunction {
                 ],
                 volatility,
             ),
-            Kind::NextNumber => Signature::exact(vec![DataType::Utf8View], volatility),
+            Kind::NextNumber | Kind::NextValue | Kind::CurrentValue => {
+                Signature::exact(vec![DataType::Utf8View], volatility)
+            }
+            Kind::SetValue => Signature::one_of(
+                vec![
+                    TypeSignature::Exact(vec![DataType::Utf8View, DataType::Int64]),
+                    TypeSignature::Exact(vec![DataType::Utf8View, DataType::Int64, DataType::Boolean]),
+                ],
+                volatility,
+            ),
             _ => Signature::nullary(volatility),
         };
         Some(Self {
@@ -157,7 +184,7 @@ impl SessionFunction {
     fn sql_type(&self) -> SqlType {
         match self.kind {
             Kind::BackendPid => SqlType::Integer,
-            Kind::NextNumber => SqlType::BigInt,
+            _ if self.kind.is_of_sequences() => SqlType::BigInt,
             Kind::IsInRecovery => SqlType::Boolean,
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
             Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::Text)),
@@ -185,16 +212,12 @@ impl SessionFunction {
             Kind::StatementTime => self.instant(facts.statement_time),
             Kind::ClockTime => self.instant(Utc::now().timestamp_micros()),
             Kind::IsInRecovery => ScalarValue::Boolean(Some(false)),
-            Kind::NextNumber => return self.numbers(args),
+            Kind::NextNumber => return facts.sequences.column_values(args),
+            Kind::NextValue => return facts.sequences.next_values(args),
+            Kind::CurrentValue => return facts.sequences.current_values(args),
+            Kind::LastValue => return facts.sequences.last_value(),
+            Kind::SetValue => return facts.sequences.set_values(args),
         }))
-    }
-
-    fn numbers(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let Some(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(sequence)))) = args.args.first() else {
-            return Err(Error::internal("numbers of no sequence").into());
-        };
-        let numbers = take(&self.facts.sequences, sequence, args.number_rows)?;
-        Ok(ColumnarValue::Array(Arc::new(Int64Array::from(numbers))))
     }
 
     fn schemas(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
@@ -269,7 +292,12 @@ impl ScalarUDFImpl for SessionFunction {
     fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let nullable = matches!(
             self.kind,
-            Kind::CurrentSchema | Kind::CurrentSchemas | Kind::CurrentSetting
+            Kind::CurrentSchema
+                | Kind::CurrentSchemas
+                | Kind::CurrentSetting
+                | Kind::NextValue
+                | Kind::CurrentValue
+                | Kind::SetValue
         );
         Ok(Arc::new(arrow_field(
             self.name,

@@ -1,4 +1,4 @@
-//! `ALTER TABLE`, `ALTER VIEW`, `ALTER SCHEMA`.
+//! `ALTER TABLE`, `ALTER VIEW`, `ALTER SCHEMA`; `ALTER SEQUENCE` is in `sequence.rs`.
 //!
 //! PostgreSQL's forms, and for what it has not: `SET PARTITIONED BY (…)` and `SET SORTED BY (…)` with the terms of CREATE
 //! TABLE, table properties as `SET (name = value)` and `RESET (name)`, and points in column names for fields of structs.
@@ -7,11 +7,11 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{AlterAst, AlterTableAst, Ast, NewName};
+use super::ast::{AlterAst, AlterTableAst, Ast, NewName, Renamed};
 use super::create::{list, list_or_empty, partition_term, property, property_name, sort_term};
 use super::cursor::Cursor;
-use super::history;
 use super::utility::{unsupported, unsupported_with_hint};
+use super::{history, sequence};
 use crate::error::Result;
 
 /// After the word ALTER.
@@ -21,6 +21,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
     if cursor.take_word("view") {
         return view(cursor);
+    }
+    if cursor.take_word("sequence") {
+        return sequence::alter(cursor);
     }
     if cursor.take_word("schema") {
         let name = cursor.object_name()?;
@@ -37,7 +40,6 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["event", "trigger"], "ALTER EVENT TRIGGER"),
         (&["database"], "ALTER DATABASE"),
         (&["index"], "ALTER INDEX"),
-        (&["sequence"], "ALTER SEQUENCE"),
         (&["function"], "ALTER FUNCTION"),
         (&["procedure"], "ALTER PROCEDURE"),
         (&["routine"], "ALTER ROUTINE"),
@@ -74,7 +76,7 @@ fn view(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let name = cursor.object_name()?;
     match new_name(cursor)? {
         Some(to) => Ok(Ast::RenameRelation {
-            view: true,
+            what: Renamed::View,
             name,
             if_exists,
             to,
@@ -99,7 +101,7 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let _ = cursor.take_token(&Token::Mul);
     if let Some(to) = new_name(cursor)? {
         return Ok(Ast::RenameRelation {
-            view: false,
+            what: Renamed::Table,
             name,
             if_exists,
             to,
@@ -126,7 +128,7 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 /// `RENAME TO name`, `SET SCHEMA name`
-fn new_name(cursor: &mut Cursor<'_>) -> Result<Option<NewName>> {
+pub(super) fn new_name(cursor: &mut Cursor<'_>) -> Result<Option<NewName>> {
     if cursor.take_words(&["rename", "to"]) {
         return Ok(Some(NewName::Name(cursor.identifier()?)));
     }

@@ -22,6 +22,8 @@ pub(crate) enum Ast {
     With(Box<With>, Box<Ast>),
     CreateTable(Box<CreateTableAst>),
     CreateView(Box<CreateViewAst>),
+    CreateSequence(Box<CreateSequenceAst>),
+    AlterSequence(Box<AlterSequenceAst>),
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -44,9 +46,9 @@ pub(crate) enum Ast {
     AlterTable(Box<AlterTableAst>),
     History(Box<HistoryAst>),
     Upkeep(UpkeepAst),
-    /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`
+    /// `ALTER TABLE | VIEW | SEQUENCE … RENAME TO | SET SCHEMA`
     RenameRelation {
-        view: bool,
+        what: Renamed,
         name: ObjectName,
         if_exists: bool,
         to: NewName,
@@ -130,7 +132,45 @@ pub(crate) enum Ast {
 pub(crate) enum DropKind {
     Table,
     View,
+    Sequence,
     Schema,
+}
+
+/// What the statement calls the relation it renames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renamed {
+    Table,
+    View,
+    Sequence,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateSequenceAst {
+    pub name: ObjectName,
+    pub temporary: bool,
+    pub if_not_exists: bool,
+    pub options: Vec<SequenceOption>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct AlterSequenceAst {
+    pub name: ObjectName,
+    pub if_exists: bool,
+    pub options: Vec<SequenceOption>,
+}
+
+/// `None` of a limit is `NO MINVALUE`, of RESTART without a number, of OWNED BY `NONE`.
+#[derive(Clone, Debug)]
+pub(crate) enum SequenceOption {
+    As(DataType),
+    Increment(i64),
+    MinValue(Option<i64>),
+    MaxValue(Option<i64>),
+    Start(i64),
+    Restart(Option<i64>),
+    Cache(i64),
+    Cycle(bool),
+    OwnedBy(Option<ObjectName>),
 }
 
 #[derive(Clone, Debug)]
@@ -171,6 +211,8 @@ pub(crate) enum MergeAction {
 #[derive(Clone, Debug)]
 pub(crate) struct CreateTableAst {
     pub name: ObjectName,
+    pub temporary: bool,
+    pub on_commit: Option<OnCommit>,
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDef>,
     /// Names alone, as CREATE TABLE AS may give.
@@ -183,6 +225,14 @@ pub(crate) struct CreateTableAst {
     pub properties: Vec<(String, String)>,
     pub query: Option<Box<Query>>,
     pub with_data: bool,
+}
+
+/// What becomes of a temporary table when a transaction commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnCommit {
+    PreserveRows,
+    DeleteRows,
+    Drop,
 }
 
 /// `LIKE table INCLUDING … EXCLUDING …`
@@ -338,6 +388,7 @@ pub(crate) enum NewName {
 #[derive(Clone, Debug)]
 pub(crate) struct CreateViewAst {
     pub name: ObjectName,
+    pub temporary: bool,
     pub replace: bool,
     pub columns: Vec<ViewColumn>,
     pub comment: Option<String>,

@@ -3,22 +3,34 @@
 use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, PartitionTerm, SortTerm, ViewColumn};
+use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, OnCommit, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
-use super::history;
 use super::utility::{unsupported, unsupported_with_hint};
+use super::{history, sequence};
 use crate::error::{Error, ErrorKind, Result};
 
 /// After the word CREATE.
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let replace = cursor.take_words(&["or", "replace"]);
+    let temporary = temporary(cursor);
     if cursor.take_word("view") {
-        return view(cursor, replace);
+        return view(cursor, replace, temporary);
     }
     if !replace {
         if cursor.take_word("table") {
-            return table(cursor);
+            return table(cursor, temporary);
         }
+        if cursor.take_word("sequence") {
+            return sequence::create(cursor, temporary);
+        }
+    }
+    if temporary {
+        return match cursor.is_words(&["recursive", "view"]) {
+            true => Ok(unsupported(cursor, "CREATE RECURSIVE VIEW", "CREATE VIEW")),
+            false => Err(cursor.unexpected()),
+        };
+    }
+    if !replace {
         if cursor.take_word("schema") {
             return schema(cursor);
         }
@@ -26,33 +38,12 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return database(cursor);
         }
     }
-    for words in [
-        &["temporary"][..],
-        &["temp"],
-        &["local", "temporary"],
-        &["local", "temp"],
-    ] {
-        if cursor.is_words(words) {
-            let object = if cursor.is_word_at(words.len(), "view") {
-                "view"
-            } else {
-                "table"
-            };
-            return Ok(unsupported(
-                cursor,
-                format!("CREATE TEMPORARY {}", object.to_uppercase()),
-                "CREATE TABLE",
-            ));
-        }
-    }
     let known: &[(&[&str], &'static str)] = &[
         (&["unlogged"], "CREATE TABLE"),
-        (&["global"], "CREATE TABLE"),
         (&["external", "table"], "CREATE TABLE"),
         (&["foreign"], "CREATE FOREIGN TABLE"),
         (&["materialized", "view"], "CREATE MATERIALIZED VIEW"),
         (&["recursive", "view"], "CREATE VIEW"),
-        (&["temporary"], "CREATE VIEW"),
         (&["unique", "index"], "CREATE INDEX"),
         (&["index"], "CREATE INDEX"),
         (&["function"], "CREATE FUNCTION"),
@@ -62,7 +53,6 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["constraint"], "CREATE TRIGGER"),
         (&["event"], "CREATE EVENT TRIGGER"),
         (&["rule"], "CREATE RULE"),
-        (&["sequence"], "CREATE SEQUENCE"),
         (&["type"], "CREATE TYPE"),
         (&["domain"], "CREATE DOMAIN"),
         (&["role"], "CREATE ROLE"),
@@ -98,6 +88,13 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
     Err(cursor.unexpected())
 }
 
+/// `[LOCAL | GLOBAL] TEMPORARY`: the first words mean nothing, as in PostgreSQL.
+fn temporary(cursor: &mut Cursor<'_>) -> bool {
+    ["temporary", "temp"].into_iter().any(|word| {
+        cursor.take_word(word) || cursor.take_words(&["local", word]) || cursor.take_words(&["global", word])
+    })
+}
+
 fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
     cursor.take_words(&["if", "not", "exists"])
 }
@@ -127,7 +124,7 @@ fn database(cursor: &mut Cursor<'_>) -> Result<Ast> {
     Ok(Ast::CreateDatabase { name })
 }
 
-fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
+fn view(cursor: &mut Cursor<'_>, replace: bool, temporary: bool) -> Result<Ast> {
     if cursor.is_words(&["if", "not", "exists"]) {
         return Err(cursor.unexpected());
     }
@@ -163,6 +160,7 @@ fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
     let (query, sql) = cursor.query()?;
     Ok(Ast::CreateView(Box::new(CreateViewAst {
         name,
+        temporary,
         replace,
         columns,
         comment,
@@ -171,12 +169,14 @@ fn view(cursor: &mut Cursor<'_>, replace: bool) -> Result<Ast> {
     })))
 }
 
-fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
+fn table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
     const TAG: &str = "CREATE TABLE";
     let if_not_exists = if_not_exists(cursor);
     let name = cursor.object_name()?;
     let mut create = CreateTableAst {
         name,
+        temporary,
+        on_commit: None,
         if_not_exists,
         columns: Vec::new(),
         column_names: Vec::new(),
@@ -190,6 +190,9 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
         with_data: true,
     };
     if cursor.take_word("clone") {
+        if temporary {
+            return Ok(unsupported(cursor, "CLONE of a temporary table", TAG));
+        }
         return history::clone(cursor, create.name, if_not_exists);
     }
     if cursor.is_words(&["partition", "of"]) || cursor.is_word("of") {
@@ -272,6 +275,9 @@ fn table_clauses(cursor: &mut Cursor<'_>, mut create: CreateTableAst) -> Result<
         } else if cursor.is_word("with") && cursor.peek_at(1) == Some(&Token::LParen) {
             cursor.take_word("with");
             create.properties.extend(list(cursor, property)?);
+        } else if cursor.take_words(&["on", "commit"]) {
+            once(cursor, create.on_commit.is_none(), "ON COMMIT")?;
+            create.on_commit = Some(on_commit(cursor)?);
         } else if cursor.is_words(&["without", "oids"]) {
             cursor.take_words(&["without", "oids"]);
         } else {
@@ -282,7 +288,6 @@ fn table_clauses(cursor: &mut Cursor<'_>, mut create: CreateTableAst) -> Result<
         (&["inherits"][..], "INHERITS"),
         (&["tablespace"], "TABLESPACE"),
         (&["using"], "USING"),
-        (&["on", "commit"], "ON COMMIT"),
     ] {
         if cursor.is_words(words) {
             return Ok(unsupported(cursor, format!("{what} in CREATE TABLE"), TAG));
@@ -309,6 +314,19 @@ fn table_clauses(cursor: &mut Cursor<'_>, mut create: CreateTableAst) -> Result<
         return Err(cursor.unexpected());
     }
     Ok(Ast::CreateTable(Box::new(create)))
+}
+
+fn on_commit(cursor: &mut Cursor<'_>) -> Result<OnCommit> {
+    if cursor.take_words(&["preserve", "rows"]) {
+        return Ok(OnCommit::PreserveRows);
+    }
+    if cursor.take_words(&["delete", "rows"]) {
+        return Ok(OnCommit::DeleteRows);
+    }
+    match cursor.take_word("drop") {
+        true => Ok(OnCommit::Drop),
+        false => Err(cursor.unexpected()),
+    }
 }
 
 fn finish_shortened(cursor: &mut Cursor<'_>, create: CreateTableAst) -> Result<Ast> {

@@ -266,6 +266,8 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         DropKind::Table
     } else if cursor.take_word("view") {
         DropKind::View
+    } else if cursor.take_word("sequence") {
+        DropKind::Sequence
     } else if cursor.take_word("schema") {
         DropKind::Schema
     } else if cursor.take_word("database") {
@@ -279,7 +281,6 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         for (word, tag) in [
             ("index", "DROP INDEX"),
             ("materialized", "DROP MATERIALIZED VIEW"),
-            ("sequence", "DROP SEQUENCE"),
             ("function", "DROP FUNCTION"),
             ("procedure", "DROP PROCEDURE"),
             ("type", "DROP TYPE"),

@@ -246,6 +246,10 @@ async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<Arc
                 .with_hint("Put the clause behind the tables in a query of your own."));
         }
         Some((full, RelationKind::Table)) => scope.context.snapshot.table(&full).await?,
+        Some((full, RelationKind::Sequence)) => {
+            let message = format!("sequence \"{}\" has no older states", full.name);
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        }
         None => None,
     };
     let table = table.ok_or_else(|| undefined_relation(name, scope.text))?;

@@ -13,10 +13,10 @@ use staffa_catalog::{
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{AlterAst, AlterTableAst, NewName};
+use crate::parse::{AlterAst, AlterTableAst, NewName, Renamed};
 use crate::resolve::{self, fold, shown};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, constraint, ddl};
+use crate::statement::{Plan, constraint, ddl, sequence};
 use crate::stored;
 use crate::type_planner::sql_type_of_ast;
 
@@ -44,16 +44,16 @@ pub struct RowCheck {
 pub(crate) fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Result<Plan> {
     match resolve::existing(scope.context, &alter.name)? {
         Some((table, RelationKind::Table)) => Ok(Plan::AlterTable {
-            actions: split(&alter.actions, &table.name)?,
+            actions: split(scope.context, &alter.actions, &table.name)?,
             table,
         }),
-        Some((full, RelationKind::View)) => Err(wrong_type(&full, "table")),
+        Some((full, _)) => Err(wrong_type(&full, "table")),
         None => missing(scope, &alter.name, alter.if_exists),
     }
 }
 
 /// A column's constraints become actions of their own, after it is there.
-fn split(actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
+fn split(context: &PlanContext, actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
     let mut all = Vec::with_capacity(actions.len());
     for action in actions {
         all.push(AlterAction(action.clone()));
@@ -63,7 +63,7 @@ fn split(actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
             if_not_exists,
         } = action
         {
-            let (_, constraints) = constraint::column(column, relation)?;
+            let (_, constraints) = constraint::column(context, column, relation)?;
             if !parent.is_empty() && !constraints.is_empty() {
                 return Err(Error::unsupported(
                     "constraints on a field of a struct are not supported",
@@ -83,9 +83,9 @@ fn split(actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
     Ok(all)
 }
 
-pub(crate) fn rename_relation(
+pub(crate) async fn rename_relation(
     scope: &Scope<'_>,
-    view: bool,
+    what: Renamed,
     name: &ObjectName,
     if_exists: bool,
     to: &NewName,
@@ -93,19 +93,49 @@ pub(crate) fn rename_relation(
     let Some((from, kind)) = resolve::existing(scope.context, name)? else {
         return missing(scope, name, if_exists);
     };
-    // PostgreSQL lets ALTER TABLE rename a view, but not the other way round.
-    if view && kind == RelationKind::Table {
-        return Err(wrong_type(&from, "view"));
+    // PostgreSQL lets ALTER TABLE rename all of them, but not the other way round.
+    match (what, kind) {
+        (Renamed::View, RelationKind::Table | RelationKind::Sequence) => return Err(wrong_type(&from, "view")),
+        (Renamed::Sequence, RelationKind::Table | RelationKind::View) => return Err(wrong_type(&from, "sequence")),
+        _ => {}
     }
     let to = match to {
         NewName::Name(name) => TableName::new(&from.database, &from.schema, fold(name)),
         NewName::Schema(schema) => {
             let schema = fold(schema);
+            if scope.context.is_temporary(&from.schema) || scope.context.schema_named(&schema).as_ref() != Some(&schema)
+            {
+                return Err(Error::unsupported(
+                    "cannot move objects into or out of temporary schemas",
+                ));
+            }
             check_schema(scope.context, &from.database, &schema)?;
             TableName::new(&from.database, schema, &from.name)
         }
     };
-    Ok(Plan::RenameRelation { from, to })
+    let mut defaults = Vec::new();
+    if kind == RelationKind::Sequence {
+        check_own_schema(scope.context, &from, &to)?;
+        let (old, new) = (sequence::stored_name(&from), sequence::stored_name(&to));
+        for used in sequence::uses(scope.context, &from).await? {
+            if let Some(text) = used.text {
+                defaults.push((used.table, used.field_id, text.replace(&old, &new)));
+            }
+        }
+    }
+    Ok(Plan::RenameRelation { from, to, defaults })
+}
+
+/// The sequence of a column stays in its table's schema.
+fn check_own_schema(context: &PlanContext, from: &TableName, to: &TableName) -> Result<()> {
+    let owned = context
+        .snapshot
+        .sequence(from)?
+        .is_some_and(|sequence| sequence.owner.is_some());
+    match owned && from.schema != to.schema {
+        false => Ok(()),
+        true => Err(Error::unsupported("cannot move an owned sequence into another schema")),
+    }
 }
 
 pub(crate) fn rename_schema(context: &PlanContext, name: &ObjectName, to: &Ident) -> Result<Plan> {
@@ -154,7 +184,7 @@ impl AlterAction {
                 context,
                 table,
                 parent,
-                constraint::column(column, &table.name().name)?.0,
+                constraint::column(context, column, &table.name().name)?.0,
                 *if_not_exists,
             ),
             AlterAst::DropColumn { path, if_exists } => match find(table, path) {
@@ -388,7 +418,9 @@ fn set_default(context: &PlanContext, table: &Table, path: &[Ident], default: Op
         );
         return Err(Error::new(ErrorKind::SyntaxError, message));
     }
-    let default = default.map(Expr::to_string);
+    let default = default
+        .map(|default| resolve::sequence::stored_text(context, default))
+        .transpose()?;
     if let Some(text) = &default {
         stored::default_value(context, &column.name, &column.ty, text)?;
     }

@@ -385,7 +385,7 @@ pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]
         }
         all.push((
             index,
-            given_value(value, &table.schema().columns[index], Giving::Update)?,
+            given_value(scope.context, value, &table.schema().columns[index], Giving::Update)?,
         ));
         Ok(())
     };
@@ -519,9 +519,9 @@ pub(super) enum Giving {
 }
 
 /// A value for a column: `DEFAULT` is what the column has for it. A generated column takes nothing else.
-pub(super) fn given_value(value: Expr, column: &Column, giving: Giving) -> Result<Expr> {
+pub(super) fn given_value(context: &PlanContext, value: Expr, column: &Column, giving: Giving) -> Result<Expr> {
     if dml::is_default(&value) {
-        return dml::default_syntax(column);
+        return dml::default_syntax(context, column);
     }
     match giving {
         Giving::Insert => dml::check_may_be_given(column, false)?,

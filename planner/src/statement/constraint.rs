@@ -13,7 +13,7 @@ use staffa_catalog::{ColumnDefault, ColumnDefinition, Constraint, ConstraintKind
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resolve::{self, fold};
+use crate::resolve::{self, fold, sequence};
 use crate::statement::identity;
 use crate::stored::{self, Role};
 use crate::type_planner::sql_type_of_ast;
@@ -22,7 +22,11 @@ use crate::type_planner::sql_type_of_ast;
 const NAME_BYTES_MAX: usize = 63;
 
 /// A column as it is defined, and the constraints that stand beside it, as constraints of the table.
-pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefinition, Vec<TableConstraint>)> {
+pub(super) fn column(
+    context: &PlanContext,
+    defined: &ColumnDef,
+    relation: &str,
+) -> Result<(ColumnDefinition, Vec<TableConstraint>)> {
     let serial = identity::serial(&defined.data_type);
     let mut column = ColumnDefinition {
         name: fold(&defined.name),
@@ -35,7 +39,7 @@ pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefin
         default: None,
     };
     if let Some(ty) = &serial {
-        let sequence = identity::sequence(IdentityKind::Serial, &column.name, ty, &[])?;
+        let sequence = identity::of_column(IdentityKind::Serial, ty, &[])?;
         column.default = Some(ColumnDefault::Identity(sequence));
     }
     let ty = column.ty.clone();
@@ -61,7 +65,9 @@ pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefin
             ColumnOption::Null => {}
             ColumnOption::NotNull => column.nullable = false,
             ColumnOption::Comment(text) => column.comment = Some(text.clone()),
-            ColumnOption::Default(expression) => set_default(ColumnDefault::Expression(expression.to_string()))?,
+            ColumnOption::Default(expression) => {
+                set_default(ColumnDefault::Expression(sequence::stored_text(context, expression)?))?
+            }
             ColumnOption::Generated {
                 generated_as: GeneratedAs::ExpStored,
                 generation_expr: Some(expression),
@@ -80,7 +86,7 @@ pub(super) fn column(defined: &ColumnDef, relation: &str) -> Result<(ColumnDefin
                     _ => IdentityKind::ByDefault,
                 };
                 let options = sequence_options.as_deref().unwrap_or_default();
-                let sequence = identity::sequence(kind, &fold(&defined.name), &ty, options)?;
+                let sequence = identity::of_column(kind, &ty, options)?;
                 set_default(ColumnDefault::Identity(sequence))?;
                 column.nullable = false;
             }
@@ -250,6 +256,11 @@ fn chosen_name(table: &str, columns: &[String], label: &str, taken: impl Fn(&str
         }
         pass += 1;
     }
+}
+
+/// The name of a column's sequence.
+pub fn sequence_name(table: &str, column: &str, taken: impl Fn(&str) -> bool) -> String {
+    chosen_name(table, &[column.to_owned()], "seq", taken)
 }
 
 fn key_columns(key: &[IndexColumn], columns: &[ColumnDefinition]) -> Result<Vec<String>> {

@@ -3,14 +3,23 @@
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use staffa_catalog::{ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform};
+use staffa_catalog::{
+    ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform, is_temporary_schema,
+};
 
-use crate::context::PlanContext;
+use crate::context::{PlanContext, TEMPORARY};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{CreateTableAst, CreateViewAst, DropKind, PartitionTerm, SortTerm};
+use crate::parse::{CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::query::{self, Scope};
 use crate::statement::{Plan, constraint, like};
+
+/// The property of a temporary table that says what becomes of it when a transaction commits.
+pub const ON_COMMIT: &str = "staffa.on-commit";
+/// Its rows go.
+pub const ON_COMMIT_DELETE: &str = "delete rows";
+/// It goes.
+pub const ON_COMMIT_DROP: &str = "drop";
 
 /// PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1600;
@@ -20,7 +29,11 @@ pub(crate) async fn create_table(
     create: &CreateTableAst,
     declared: &[Option<SqlType>],
 ) -> Result<Plan> {
-    let name = resolve::creatable(scope.context, &create.name)?;
+    let name = match create.temporary {
+        true => resolve::creatable_temporary(scope.context, &create.name)?,
+        false => resolve::creatable(scope.context, &create.name)?,
+    };
+    let on_commit = on_commit(scope.context, &name, create.on_commit)?;
     if let Some(like) = &create.like {
         let mut definition = like::definition(scope, &name, like).await?;
         if !create.partition_by.is_empty() {
@@ -31,18 +44,20 @@ pub(crate) async fn create_table(
         }
         definition.comment.clone_from(&create.comment);
         definition.properties.extend(properties(&create.properties)?);
+        definition.properties.extend(on_commit);
         return Ok(Plan::CreateTable {
             definition,
             if_not_exists: create.if_not_exists,
         });
     }
-    let properties = properties(&create.properties)?;
+    let mut properties = properties(&create.properties)?;
+    properties.extend(on_commit);
     let mut given = Vec::new();
     let (mut columns, source) = match &create.query {
         None => {
             let mut columns = Vec::with_capacity(create.columns.len());
             for defined in &create.columns {
-                let (column, constraints) = constraint::column(defined, &name.name)?;
+                let (column, constraints) = constraint::column(scope.context, defined, &name.name)?;
                 columns.push(column);
                 given.extend(constraints);
             }
@@ -112,6 +127,21 @@ pub(crate) async fn create_table(
             }
         }
     })
+}
+
+/// What becomes of a temporary table at the end of a transaction, as a property of the table.
+fn on_commit(context: &PlanContext, name: &TableName, given: Option<OnCommit>) -> Result<Option<(String, String)>> {
+    let Some(given) = given else { return Ok(None) };
+    if !context.is_temporary(&name.schema) {
+        let message = "ON COMMIT can only be used on temporary tables";
+        return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+    }
+    let value = match given {
+        OnCommit::PreserveRows => return Ok(None),
+        OnCommit::DeleteRows => ON_COMMIT_DELETE,
+        OnCommit::Drop => ON_COMMIT_DROP,
+    };
+    Ok(Some((ON_COMMIT.to_owned(), value.to_owned())))
 }
 
 /// A bare NULL or untyped literal becomes text, as in PostgreSQL.
@@ -270,7 +300,18 @@ fn named<'a>(ident: &Ident, columns: &'a [ColumnDefinition], role: &str) -> Resu
 }
 
 pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Result<Plan> {
-    let name = resolve::creatable(scope.context, &create.name)?;
+    let reads_temporary = resolve::names_of(&create.query)
+        .iter()
+        .filter_map(|name| resolve::existing(scope.context, name).ok().flatten())
+        .any(|(relation, _)| scope.context.is_temporary(&relation.schema));
+    let name = match create.temporary || (reads_temporary && create.name.0.len() == 1) {
+        true => resolve::creatable_temporary(scope.context, &create.name)?,
+        false => resolve::creatable(scope.context, &create.name)?,
+    };
+    if reads_temporary && !scope.context.is_temporary(&name.schema) {
+        let message = "cannot create temporary relation in non-temporary schema";
+        return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+    }
     let inner = Scope {
         context: scope.context,
         text: scope.text,
@@ -309,10 +350,16 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         }
     }
     Ok(Plan::CreateView {
-        name,
         sql: create.sql.clone(),
         columns,
-        search_path: scope.context.lookup_path(),
+        search_path: match scope.context.is_temporary(&name.schema) {
+            true => scope.context.lookup_path(),
+            false => {
+                let path = scope.context.lookup_path().into_iter();
+                path.filter(|schema| !scope.context.is_temporary(schema)).collect()
+            }
+        },
+        name,
         replace: create.replace,
         comment: create.comment.clone(),
     })
@@ -387,11 +434,11 @@ pub(crate) fn drop(
                     found.push(full);
                 }
             }
-            Some((full, _)) => {
-                let hint = if wanted == RelationKind::View {
-                    "Use DROP TABLE to remove a table."
-                } else {
-                    "Use DROP VIEW to remove a view."
+            Some((full, actual)) => {
+                let hint = match actual {
+                    RelationKind::Table => "Use DROP TABLE to remove a table.",
+                    RelationKind::View => "Use DROP VIEW to remove a view.",
+                    RelationKind::Sequence => "Use DROP SEQUENCE to remove a sequence.",
                 };
                 let message = format!("\"{}\" is not a {word}", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(hint));
@@ -409,7 +456,7 @@ pub(crate) fn drop(
             missing,
             cascade,
         },
-        RelationKind::Table => Plan::DropTables {
+        _ => Plan::DropTables {
             names: found,
             missing,
             cascade,
@@ -444,7 +491,7 @@ pub(crate) async fn comment(
                 .table(&full)
                 .await?
                 .is_some_and(|table| table.schema().column(column).is_some()),
-            RelationKind::View => return Err(Error::unsupported("comments on columns of views are not supported")),
+            _ => return Err(Error::unsupported("comments on columns of views are not supported")),
         };
         if !known {
             let message = format!("column \"{column}\" of relation \"{}\" does not exist", full.name);
@@ -459,10 +506,21 @@ pub(crate) async fn comment(
     })
 }
 
+/// Schemas of temporary tables come and go with their sessions.
+fn own_schema(schema: &str) -> Result<String> {
+    match schema == TEMPORARY || is_temporary_schema(schema) {
+        false => Ok(schema.to_owned()),
+        true => {
+            let message = format!("permission denied for schema \"{schema}\"");
+            Err(Error::new(ErrorKind::InsufficientPrivilege, message))
+        }
+    }
+}
+
 pub(super) fn schema_name(context: &PlanContext, name: &ObjectName) -> Result<(String, String)> {
     match parts(name)?.as_slice() {
-        [schema] => Ok((context.database.clone(), schema.clone())),
-        [database, schema] => Ok((database.clone(), schema.clone())),
+        [schema] => Ok((context.database.clone(), own_schema(schema)?)),
+        [database, schema] => Ok((database.clone(), own_schema(schema)?)),
         _ => Err(resolve::improper(name)),
     }
 }

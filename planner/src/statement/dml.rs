@@ -115,7 +115,7 @@ async fn source(
             columns: Vec::new(),
         });
     };
-    let mut body = with_default_values(table, targets, body, scope.overriding)?;
+    let mut body = with_default_values(scope.context, table, targets, body, scope.overriding)?;
     let declared = declared_by_columns(table, targets, &body, declared);
     let values = is_values(&body);
     if let Some(typed) = typed_by_columns(table, targets, &body) {
@@ -149,7 +149,13 @@ pub fn with_defaults(
 }
 
 /// VALUES with every DEFAULT replaced by what it stands for; a generated column takes nothing else.
-fn with_default_values(table: &Table, targets: &[usize], body: &Query, overriding: bool) -> Result<Query> {
+fn with_default_values(
+    context: &PlanContext,
+    table: &Table,
+    targets: &[usize],
+    body: &Query,
+    overriding: bool,
+) -> Result<Query> {
     let mut body = body.clone();
     let columns = &table.schema().columns;
     let SetExpr::Values(values) = body.body.as_mut() else {
@@ -161,7 +167,7 @@ fn with_default_values(table: &Table, targets: &[usize], body: &Query, overridin
         }
         for (value, target) in row.content.iter_mut().zip(targets) {
             if is_default(value) {
-                *value = default_syntax(&columns[*target])?;
+                *value = default_syntax(context, &columns[*target])?;
             } else {
                 check_may_be_given(&columns[*target], overriding)?;
             }
@@ -228,10 +234,12 @@ pub(super) fn check_may_be_given(column: &Column, overriding: bool) -> Result<()
     })
 }
 
-pub(super) fn default_syntax(column: &Column) -> Result<ast::Expr> {
+pub(super) fn default_syntax(context: &PlanContext, column: &Column) -> Result<ast::Expr> {
     match &column.default {
         Some(ColumnDefault::Expression(text)) => stored::syntax(text),
-        Some(ColumnDefault::Identity(identity)) => stored::syntax(&next_number(identity)),
+        Some(ColumnDefault::Identity(identity)) => {
+            stored::syntax(&next_number(&context.snapshot, identity, &column.ty)?)
+        }
         _ => stored::syntax("null"),
     }
 }

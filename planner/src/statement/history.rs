@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use staffa_catalog::{RefRetention, RelationKind, SnapshotRef, Table, TableChange, TableName, TableVersionSpec};
+use staffa_catalog::{RefRetention, SnapshotRef, Table, TableChange, TableName, TableVersionSpec};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{HistoryAst, RefAst};
@@ -72,9 +72,7 @@ fn without_value() -> Error {
 async fn existing_table(scope: &Scope<'_>, name: &ObjectName, if_exists: bool) -> Result<Option<Arc<Table>>> {
     match resolve::existing(scope.context, name)? {
         None if if_exists => Ok(None),
-        Some((_, RelationKind::Table | RelationKind::View)) | None => {
-            resolve::table(scope.context, name, scope.text).await.map(Some)
-        }
+        _ => resolve::table(scope.context, name, scope.text).await.map(Some),
     }
 }
 

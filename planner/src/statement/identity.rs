@@ -1,11 +1,12 @@
 //! Sequences of columns: `GENERATED … AS IDENTITY (options)` and `serial`.
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, SequenceOptions, UnaryOperator, Value};
-use staffa_catalog::{Identity, IdentityKind, SqlType};
-use uuid::Uuid;
+use staffa_catalog::{Identity, IdentityKind, SequenceType, SqlType};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::parse::SequenceOption;
 use crate::resolve::shown;
+use crate::statement::sequence;
 
 /// The type of a column that is declared `serial`, `bigserial`, …
 pub(super) fn serial(declared: &DataType) -> Option<SqlType> {
@@ -24,82 +25,37 @@ pub(super) fn serial(declared: &DataType) -> Option<SqlType> {
 }
 
 /// A new sequence for a column.
-pub(super) fn sequence(
-    kind: IdentityKind,
-    column: &str,
-    ty: &SqlType,
-    options: &[SequenceOptions],
-) -> Result<Identity> {
-    let (least, greatest) = match ty {
-        SqlType::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        SqlType::Integer => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        SqlType::BigInt => (i64::MIN, i64::MAX),
-        _ => {
+pub(super) fn of_column(kind: IdentityKind, ty: &SqlType, options: &[SequenceOptions]) -> Result<Identity> {
+    let declared = match SequenceType::of(ty) {
+        Some(SequenceType::SmallInt) => DataType::SmallInt(None),
+        Some(SequenceType::Integer) => DataType::Integer(None),
+        Some(SequenceType::BigInt) => DataType::BigInt(None),
+        None => {
             let message = "identity column type must be smallint, integer, or bigint";
             return Err(Error::new(ErrorKind::InvalidParameterValue, message));
         }
     };
-    let (mut start, mut min, mut max) = (None, None, None);
-    let (mut increment, mut cycle) = (1, false);
+    let mut all = vec![SequenceOption::As(declared)];
     for option in options {
-        match option {
-            SequenceOptions::IncrementBy(value, _) => increment = number(value)?,
-            SequenceOptions::StartWith(value, _) => start = Some(number(value)?),
-            SequenceOptions::MinValue(value) => min = value.as_ref().map(number).transpose()?,
-            SequenceOptions::MaxValue(value) => max = value.as_ref().map(number).transpose()?,
-            SequenceOptions::Cycle(no) => cycle = !no,
-            // Numbers are always taken in stretches; their length is ours to choose.
-            SequenceOptions::Cache(value) => {
-                let cache = number(value)?;
-                if cache < 1 {
-                    return Err(invalid(format!("CACHE ({cache}) must be greater than zero")));
-                }
-            }
-        }
+        all.push(match option {
+            SequenceOptions::IncrementBy(value, _) => SequenceOption::Increment(number(value)?),
+            SequenceOptions::StartWith(value, _) => SequenceOption::Start(number(value)?),
+            SequenceOptions::MinValue(value) => SequenceOption::MinValue(value.as_ref().map(number).transpose()?),
+            SequenceOptions::MaxValue(value) => SequenceOption::MaxValue(value.as_ref().map(number).transpose()?),
+            SequenceOptions::Cycle(no) => SequenceOption::Cycle(!no),
+            SequenceOptions::Cache(value) => SequenceOption::Cache(number(value)?),
+        });
     }
-    if increment == 0 {
-        return Err(invalid("INCREMENT must not be zero".to_string()));
-    }
-    let min = min.unwrap_or(if increment > 0 { 1 } else { least });
-    let max = max.unwrap_or(if increment > 0 { greatest } else { -1 });
-    if min < least || min > greatest {
-        return Err(invalid(format!(
-            "MINVALUE ({min}) is out of range for sequence data type {ty}"
-        )));
-    }
-    if max < least || max > greatest {
-        return Err(invalid(format!(
-            "MAXVALUE ({max}) is out of range for sequence data type {ty}"
-        )));
-    }
-    if min >= max {
-        return Err(invalid(format!("MINVALUE ({min}) must be less than MAXVALUE ({max})")));
-    }
-    let start = start.unwrap_or(if increment > 0 { min } else { max });
-    if start < min {
-        return Err(invalid(format!(
-            "START value ({start}) cannot be less than MINVALUE ({min})"
-        )));
-    }
-    if start > max {
-        return Err(invalid(format!(
-            "START value ({start}) cannot be greater than MAXVALUE ({max})"
-        )));
-    }
-    debug_assert!(!column.is_empty());
+    let sequence = sequence::defined(&all)?;
     Ok(Identity {
-        id: Uuid::new_v4(),
+        id: sequence.id,
         kind,
-        start,
-        increment,
-        min,
-        max,
-        cycle,
+        start: sequence.start,
+        increment: sequence.increment,
+        min: sequence.min,
+        max: sequence.max,
+        cycle: sequence.cycle,
     })
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidParameterValue, message)
 }
 
 fn number(value: &Expr) -> Result<i64> {

@@ -22,6 +22,10 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
     let context = scope.context;
     let other = match resolve::existing(context, &like.name)? {
         Some((full, RelationKind::Table)) => context.snapshot.table(&full).await?,
+        Some((full, RelationKind::Sequence)) => {
+            let message = format!("relation \"{}\" is invalid in LIKE clause", full.name);
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        }
         Some((full, RelationKind::View)) => {
             return Err(
                 Error::unsupported(format!("LIKE of view \"{}\" is not supported", full.name))

@@ -166,8 +166,12 @@ impl Clause {
                 }
                 let columns = &target.table.schema().columns;
                 let given = targets.into_iter().zip(values);
-                let given =
-                    given.map(|(index, value)| Ok((index, given_value(value, &columns[index], Giving::Insert)?)));
+                let given = given.map(|(index, value)| {
+                    Ok((
+                        index,
+                        given_value(scope.context, value, &columns[index], Giving::Insert)?,
+                    ))
+                });
                 (action::INSERT, given.collect::<Result<_>>()?)
             }
         };

@@ -12,7 +12,7 @@ use staffa_catalog::{SqlType, TableName};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::padded;
-use crate::resolve::{Provider, Relations, function, load, version};
+use crate::resolve::{Provider, Relations, function, load, sequence, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
@@ -90,6 +90,9 @@ impl<'a> Scope<'a> {
 
 /// Plans a query. `declared` are types the client or the statement around gives to parameters.
 pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
+    let mut query = query.clone();
+    sequence::answer(scope, &mut query).await?;
+    let query = &query;
     let mut typed = query.clone();
     let asked = version::take(&mut typed)?;
     function::take(&mut typed)?;

@@ -14,7 +14,7 @@ pub(crate) async fn truncate(scope: &Scope<'_>, names: &[ObjectName], restart: b
         match resolve::existing(scope.context, name)? {
             Some((full, RelationKind::Table)) if tables.contains(&full) => {}
             Some((full, RelationKind::Table)) => tables.push(full),
-            Some((full, RelationKind::View)) => {
+            Some((full, _)) => {
                 let message = format!("\"{}\" is not a table", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
             }

@@ -94,6 +94,7 @@ impl Fixture {
             system_tables: None,
             arguments: None,
             momentary: Momentary::default(),
+            temporary_schema: None,
             sequences: None,
             allow_files: self.allow_files,
         }

@@ -197,7 +197,6 @@ async fn what_would_be_ignored_is_refused() {
         "fetch 10 from c",
         "lock table t",
         "grant select on t to x",
-        "create temporary table u (a int)",
         "create unlogged table u (a int)",
         "create table u (a int) tablespace x",
         "create index i on t (a)",

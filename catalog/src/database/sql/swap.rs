@@ -183,6 +183,7 @@ async fn move_pointer(txn: &mut dyn Connection, change: &PointerChange) -> Resul
             }
             let kind = match kind {
                 RelationKind::View => "VIEW",
+                RelationKind::Sequence => "SEQ",
                 RelationKind::Table => "TABLE",
             };
             txn.execute(

@@ -1,0 +1,251 @@
+//! Sequences: what `CREATE SEQUENCE` says, kept as the pointer of its name; how far one is, kept outside of every
+//! transaction.
+//!
+//! ```text
+//! iceberg_tables    name -> staffa-sequence:{"id":…,"counter":…,"increment":1,…}    moved by commits, as tables are
+//! staffa_sequence   counter -> steps taken, origin                                  moved at once, for good
+//! ```
+//!
+//! A restart, and every change of what the numbers are, begins another counter: it takes effect with its transaction, and
+//! numbers that servers hold of the old one are not given any more.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::rule::{Identity, IdentityKind};
+use crate::types::SqlType;
+
+/// Before the definition where a table has the location of its metadata.
+const SCHEME: &str = "staffa-sequence:";
+
+/// A sequence with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sequence {
+    /// The sequence's for ever. That of a column has the id of the column's [`Identity`].
+    pub id: Uuid,
+    /// Names its counter.
+    pub counter: Uuid,
+    /// The type its limits come from.
+    pub ty: SequenceType,
+    /// `START WITH`: where RESTART begins.
+    pub start: i64,
+    /// From one number to the next; not 0.
+    pub increment: i64,
+    /// The least number.
+    pub min: i64,
+    /// The greatest number.
+    pub max: i64,
+    /// How many numbers a server takes at once, if it takes more than its own choice.
+    pub cache: i64,
+    /// Whether it starts again at the other end when it is at its end.
+    pub cycle: bool,
+    /// The number the counter begins at.
+    pub origin: i64,
+    /// Whether that was given before the counter began.
+    pub is_called: bool,
+    /// The column it goes with.
+    pub owner: Option<SequenceOwner>,
+}
+
+/// `OWNED BY`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SequenceOwner {
+    /// The table's UUID.
+    pub table: Uuid,
+    /// The column's field id.
+    pub column: i32,
+    /// Whether it is the sequence of an identity column, which cannot be without it.
+    pub is_identity: bool,
+}
+
+/// The integer types a sequence can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SequenceType {
+    /// `smallint`
+    SmallInt,
+    /// `integer`
+    Integer,
+    /// `bigint`
+    BigInt,
+}
+
+/// How far a counter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequenceState {
+    /// The number it begins at, when `setval` said another than the definition.
+    pub origin: Option<i64>,
+    /// Steps that are given, or held by a server.
+    pub taken: i64,
+}
+
+impl SequenceType {
+    /// The type, if it is one of the three.
+    pub fn of(ty: &SqlType) -> Option<SequenceType> {
+        match ty {
+            SqlType::SmallInt => Some(SequenceType::SmallInt),
+            SqlType::Integer => Some(SequenceType::Integer),
+            SqlType::BigInt => Some(SequenceType::BigInt),
+            _ => None,
+        }
+    }
+
+    /// As SQL names it.
+    pub fn sql_type(self) -> SqlType {
+        match self {
+            SequenceType::SmallInt => SqlType::SmallInt,
+            SequenceType::Integer => SqlType::Integer,
+            SequenceType::BigInt => SqlType::BigInt,
+        }
+    }
+
+    /// The least and the greatest number.
+    pub fn limits(self) -> (i64, i64) {
+        match self {
+            SequenceType::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
+            SequenceType::Integer => (i64::from(i32::MIN), i64::from(i32::MAX)),
+            SequenceType::BigInt => (i64::MIN, i64::MAX),
+        }
+    }
+}
+
+impl Sequence {
+    /// The sequence of a column.
+    pub fn of_column(identity: &Identity, ty: SequenceType, table: Uuid, column: i32) -> Sequence {
+        Sequence {
+            id: identity.id,
+            counter: identity.id,
+            ty,
+            start: identity.start,
+            increment: identity.increment,
+            min: identity.min,
+            max: identity.max,
+            cache: 1,
+            cycle: identity.cycle,
+            origin: identity.start,
+            is_called: false,
+            owner: Some(SequenceOwner {
+                table,
+                column,
+                is_identity: identity.kind != IdentityKind::Serial,
+            }),
+        }
+    }
+
+    /// The first step that is free when nobody has taken any.
+    pub fn first_step(&self) -> i64 {
+        i64::from(self.is_called)
+    }
+
+    /// The number of a step, `None` when the sequence has ended before.
+    pub fn number(&self, origin: Option<i64>, step: i64) -> Option<i64> {
+        let identity = Identity {
+            id: self.id,
+            kind: IdentityKind::Serial,
+            start: origin.unwrap_or(self.origin),
+            increment: self.increment,
+            min: self.min,
+            max: self.max,
+            cycle: self.cycle,
+        };
+        identity.number(step)
+    }
+
+    /// The number given last, or to be given first: then with `false`.
+    pub fn last_value(&self, state: SequenceState) -> (i64, bool) {
+        let origin = state.origin.unwrap_or(self.origin);
+        if state.taken == 0 {
+            return (origin, false);
+        }
+        match self.number(state.origin, state.taken - 1) {
+            Some(number) => (number, true),
+            // It has ended: the last step that was one.
+            None => {
+                let end = if self.increment > 0 { self.max } else { self.min };
+                let steps = (i128::from(end) - i128::from(origin)) / i128::from(self.increment);
+                let number = i128::from(origin) + steps * i128::from(self.increment);
+                (i64::try_from(number).unwrap_or(end), true)
+            }
+        }
+    }
+
+    /// The same sequence going on from a number, with a counter of its own.
+    pub fn going_on_from(&self, origin: i64, is_called: bool) -> Sequence {
+        Sequence {
+            counter: Uuid::new_v4(),
+            origin,
+            is_called,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn parse(pointer: &str) -> Result<Sequence> {
+        let text = pointer.strip_prefix(SCHEME).unwrap_or_default();
+        serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "the definition of a sequence cannot be read")
+                .with_detail(format!("\"{pointer}\""))
+                .with_source(error)
+        })
+    }
+
+    pub(crate) fn print(&self) -> Result<String> {
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::internal("cannot encode the definition of a sequence").with_source(error))?;
+        Ok(format!("{SCHEME}{text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(origin: i64, increment: i64, min: i64, max: i64) -> Sequence {
+        Sequence {
+            id: Uuid::nil(),
+            counter: Uuid::nil(),
+            ty: SequenceType::BigInt,
+            start: origin,
+            increment,
+            min,
+            max,
+            cache: 1,
+            cycle: false,
+            origin,
+            is_called: false,
+            owner: None,
+        }
+    }
+
+    #[test]
+    fn a_pointer_holds_all_of_a_sequence_and_fits_its_column() {
+        let mut all = sequence(i64::MIN, i64::MIN, i64::MIN, i64::MIN);
+        all.owner = Some(SequenceOwner {
+            table: Uuid::new_v4(),
+            column: i32::MIN,
+            is_identity: true,
+        });
+        let pointer = all.print().unwrap();
+        assert!(pointer.len() < 1000, "{} bytes", pointer.len());
+        assert_eq!(Sequence::parse(&pointer).unwrap(), all);
+        assert!(Sequence::parse("file:///somewhere").is_err());
+    }
+
+    #[test]
+    fn the_last_value_stays_at_the_end() {
+        let state = |taken| SequenceState { origin: None, taken };
+        let up = sequence(1, 2, 1, 6);
+        assert_eq!(up.last_value(state(0)), (1, false));
+        assert_eq!(up.last_value(state(1)), (1, true));
+        assert_eq!(up.last_value(state(3)), (5, true));
+        assert_eq!(up.last_value(state(40)), (5, true));
+        let down = sequence(-1, -3, -8, -1);
+        assert_eq!(down.last_value(state(40)), (-7, true));
+        let moved = SequenceState {
+            origin: Some(4),
+            taken: 1,
+        };
+        assert_eq!(up.last_value(moved), (4, true));
+        assert_eq!(up.number(moved.origin, 1), Some(6));
+    }
+}

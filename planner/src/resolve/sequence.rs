@@ -1,0 +1,216 @@
+//! A sequence as a relation, and what the text of a statement says about sequences.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, Int64Array};
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, VisitMut, VisitorMut,
+};
+use staffa_catalog::{Sequence, SequenceState, SqlType, TableName};
+
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::{shown, table};
+use crate::statement::query::Scope;
+use crate::statement::sequence::{name_in, named, stored_name};
+use crate::types::arrow_field;
+
+/// `SELECT * FROM sequence`: its one row.
+pub(super) fn rows(context: &PlanContext, sequence: &Sequence) -> Result<Arc<dyn TableProvider>> {
+    // The next run must see how far it is then.
+    context.momentary.set();
+    let state = match &context.sequences {
+        Some(sequences) => sequences.state(sequence)?,
+        None => SequenceState::default(),
+    };
+    let (last, is_called) = sequence.last_value(state);
+    let columns = [
+        ("last_value", SqlType::BigInt),
+        ("log_cnt", SqlType::BigInt),
+        ("is_called", SqlType::Boolean),
+    ];
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, ty)| arrow_field(*name, ty, false, &context.time_zone))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![
+            Arc::new(Int64Array::from(vec![last])),
+            Arc::new(Int64Array::from(vec![0])),
+            Arc::new(BooleanArray::from(vec![is_called])),
+        ],
+    )?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+/// A call of `nextval`, `currval` or `setval` whose sequence stands there as a string: it must be there now. A cast to
+/// `regclass` is what the string is anyway.
+pub(crate) fn check_call(context: &PlanContext, function: &mut Function) -> Result<()> {
+    if !matches!(shown(&function.name).as_str(), "nextval" | "currval" | "setval") {
+        return Ok(());
+    }
+    match first_text(function) {
+        Some(text) => existing(context, text).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn existing(context: &PlanContext, text: &str) -> Result<TableName> {
+    named(&context.snapshot, &context.database, &context.lookup_path(), text)
+}
+
+/// The first argument if it is a string, without a cast around it.
+fn first_text(function: &mut Function) -> Option<&mut String> {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return None;
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut() else {
+        return None;
+    };
+    while let Expr::Cast { expr, data_type, .. } = first
+        && matches!(data_type, DataType::Regclass | DataType::Text)
+    {
+        *first = std::mem::replace(expr.as_mut(), Expr::Value(Value::Null.into()));
+    }
+    string(first)
+}
+
+fn string(expression: &mut Expr) -> Option<&mut String> {
+    match expression {
+        Expr::Value(value) => match &mut value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The text of a default, with sequences named so that it means the same under every search path.
+pub(crate) fn stored_text(context: &PlanContext, expression: &Expr) -> Result<String> {
+    struct Name<'a>(&'a PlanContext);
+    impl VisitorMut for Name<'_> {
+        type Break = Error;
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+            if let Expr::Function(function) = expression
+                && matches!(shown(&function.name).as_str(), "nextval" | "pg_catalog.nextval")
+                && let Some(text) = first_text(function)
+            {
+                match existing(self.0, text) {
+                    // Without the quotes, which the tree puts around it.
+                    Ok(name) => *text = stored_name(&name).trim_matches('\'').replace("''", "'"),
+                    Err(error) => return ControlFlow::Break(error),
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut expression = expression.clone();
+    match expression.visit(&mut Name(context)) {
+        ControlFlow::Continue(()) => Ok(expression.to_string()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+const OF_COLUMN: &str = "pg_get_serial_sequence";
+
+/// Puts the answers of `pg_get_serial_sequence('table', 'column')` into a query: tables are loaded for them, which cannot
+/// be done while it runs.
+pub(crate) async fn answer(scope: &Scope<'_>, query: &mut Query) -> Result<()> {
+    struct Calls(Vec<(String, String)>);
+    impl VisitorMut for Calls {
+        type Break = Error;
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+            if let Expr::Function(function) = expression
+                && is_of_column(function)
+            {
+                match two_texts(function) {
+                    Some(call) => self.0.push(call),
+                    None => {
+                        let message = format!("{OF_COLUMN}() of other arguments than two strings is not supported");
+                        return ControlFlow::Break(Error::unsupported(message));
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut calls = Calls(Vec::new());
+    if let ControlFlow::Break(error) = query.visit(&mut calls) {
+        return Err(error);
+    }
+    if calls.0.is_empty() {
+        return Ok(());
+    }
+    let mut answers = Vec::with_capacity(calls.0.len());
+    for (table, column) in calls.0 {
+        let name = of_column(scope, &table, &column).await?;
+        answers.push(((table, column), name));
+    }
+    struct Answer(Vec<((String, String), Option<String>)>);
+    impl VisitorMut for Answer {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Function(function) = expression
+                && is_of_column(function)
+                && let Some(call) = two_texts(function)
+            {
+                let found = self.0.iter().find(|(known, _)| *known == call);
+                let value = match found.and_then(|(_, answer)| answer.clone()) {
+                    Some(name) => Value::SingleQuotedString(name),
+                    None => Value::Null,
+                };
+                *expression = crate::rewrite::cast_to_text(Expr::Value(value.into()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Answer(answers));
+    Ok(())
+}
+
+fn is_of_column(function: &Function) -> bool {
+    let name = shown(&function.name);
+    name.strip_prefix("pg_catalog.").unwrap_or(&name) == OF_COLUMN
+}
+
+fn two_texts(function: &mut Function) -> Option<(String, String)> {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return None;
+    };
+    match list.args.as_mut_slice() {
+        [
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(table)),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(column)),
+        ] => Some((string(table)?.clone(), string(column)?.clone())),
+        _ => None,
+    }
+}
+
+/// The name of the sequence that goes with a column, to be read as an identifier.
+async fn of_column(scope: &Scope<'_>, relation: &str, column: &str) -> Result<Option<String>> {
+    let found = table(scope.context, &name_in(relation)?, "").await?;
+    let Some(known) = found.schema().column(column) else {
+        let message = format!(
+            "column \"{column}\" of relation \"{}\" does not exist",
+            found.name().name
+        );
+        return Err(Error::new(ErrorKind::UndefinedColumn, message));
+    };
+    let name = found.name();
+    let owned = scope
+        .context
+        .snapshot
+        .sequences_of(&name.database, &name.schema, found.uuid())?;
+    let of_it = |sequence: &Sequence| sequence.owner.is_some_and(|owner| owner.column == known.field_id);
+    let sequence = owned.into_iter().find(|(_, sequence)| of_it(sequence));
+    Ok(sequence.map(|(sequence, _)| {
+        let parts = [&name.schema, &sequence].map(|part| staffa_catalog::quote_identifier(part));
+        parts.join(".")
+    }))
+}
