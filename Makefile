@@ -2,7 +2,7 @@
 PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/venv/bin/python
 BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/bench-venv/bin/python
 
-.PHONY: build check fmt lint layers test slt crash faults history clients judges bless tpch bench demo ci setup
+.PHONY: build check fmt lint layers test slt crash faults history clients judges bless fuzz-select tpch bench demo ci setup
 
 build: ## the program
 	cargo build --release --package staffa-server
@@ -50,6 +50,9 @@ judges: setup ## pyiceberg and DuckDB read our tables
 bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch
 	$(PYTHON) scripts/slt_bless.py
 	$(PYTHON) scripts/tpch_answers.py
+
+fuzz-select: build setup ## random SELECTs beside PostgreSQL; STAFFA_SEED, STAFFA_COUNT
+	$(PYTHON) scripts/fuzz_select.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count $${STAFFA_COUNT:-500}
 
 tpch: build setup ## TPC-H at scale 1 against DuckDB, by psql and by psycopg
 	$(PYTHON) scripts/tpch_check.py --program target/release/staffa --scale 1

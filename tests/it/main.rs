@@ -13,6 +13,7 @@
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! isolation.rs    random transactions of many writers, checked for snapshot isolation
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
+//! sequences.rs    numbers among many clients and servers; temporary tables of sessions and servers that are gone
 //! full_disk.rs    a file system without space
 //! writers.rs      several writers of one table, in and outside transaction blocks
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
@@ -32,6 +33,7 @@ mod maintenance;
 mod postgres;
 mod protocol;
 mod s3;
+mod sequences;
 mod shared_catalog;
 mod slt;
 mod support;

@@ -47,6 +47,17 @@ impl Postgres {
         format!("postgres://postgres@{host}/postgres")
     }
 
+    /// One value, or rows as lines.
+    pub fn query(&self, sql: &str) -> String {
+        let host = self.folder.path().to_str().unwrap();
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["-X", "-A", "-t", "-h", host, "-U", "postgres", "-c", sql, "postgres"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// As after a crash: connections break, nothing is flushed by hand.
     pub fn stop(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
