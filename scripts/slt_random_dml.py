@@ -180,7 +180,7 @@ def keyed():
             statement += returning()
             out.append("query ? rowsort\n" + statement + "\n----")
         else:
-            out.append("statement count 0\n" + statement)
+            out.append(("statement ok\n" if statement == "truncate k" else "statement count 0\n") + statement)
         out.append(f"query ?\n{SUMMARY}\n----" if step % 10 else "query ? rowsort\nselect * from k\n----")
     return out + ["query ? rowsort\nselect * from k\n----"]
 

@@ -15,7 +15,7 @@ use crate::statement::query::{self, Scope};
 use crate::statement::{Plan, constraint, like};
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
-pub const ON_COMMIT: &str = "staffa.on-commit";
+pub const ON_COMMIT: &str = "temporary.on-commit";
 /// Its rows go.
 pub const ON_COMMIT_DELETE: &str = "delete rows";
 /// It goes.
