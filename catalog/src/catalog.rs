@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::database::{self, Database};
 use crate::error::{Error, Result};
-use crate::garbage::{self, DeadObject};
+use crate::garbage::{self, DeadObjects};
 use crate::loader::Loader;
 use crate::objects::Objects;
 use crate::sequence::{Sequence, SequenceState};
@@ -128,9 +128,10 @@ impl Catalog {
     }
 
     /// Objects that nothing can need any more at `now_ms` (milliseconds since 1970 UTC). After deleting them, call
-    /// [`Catalog::forget`].
-    pub async fn dead_objects(&self, now_ms: i64) -> Result<Vec<DeadObject>> {
-        garbage::dead_objects(&self.shared, now_ms).await
+    /// [`Catalog::forget`]. Those that clones needed when they were looked at less than an hour ago come only if they are
+    /// asked for, too.
+    pub async fn dead_objects(&self, now_ms: i64, put_off_too: bool) -> Result<DeadObjects> {
+        garbage::dead_objects(&self.shared, now_ms, put_off_too).await
     }
 
     /// Every object a table needs, as it is now: what else lies in its directory, and is not of a transaction that is under
@@ -219,7 +220,10 @@ async fn keep_alive(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         if let Err(error) = shared.heartbeat().await {
             tracing::warn!(%error, "cannot write the heartbeat");
-        } else if beat.is_multiple_of(RECOVERY_BEATS)
+            continue;
+        }
+        shared.clean_up_again().await;
+        if beat.is_multiple_of(RECOVERY_BEATS)
             && let Err(error) = recover(&shared, false).await
         {
             tracing::warn!(%error, "cannot clean up after dead servers");
@@ -233,6 +237,8 @@ mod crash;
 mod faults;
 #[cfg(test)]
 mod judge;
+#[cfg(test)]
+mod lifetime_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

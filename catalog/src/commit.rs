@@ -12,6 +12,7 @@ mod alter_tests;
 mod deletes;
 pub(crate) mod group;
 mod keys;
+pub(crate) mod reads;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,8 @@ use crate::table::TableVersion;
 use crate::temporary::is_temporary_schema;
 use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
 
+pub use reads::Reading;
+use reads::Reads;
 use table::{TableWork, metadata_path};
 
 /// How long a commit goes on trying to get its turn.
@@ -59,6 +62,10 @@ pub(crate) struct Commit {
     /// The table locations the catalog database knows of.
     pub(crate) registered: BTreeSet<String>,
     pub(crate) may_have_strays: bool,
+    /// Objects of lost attempts that could not be deleted.
+    pub(crate) garbage: Vec<NewGarbage>,
+    /// What must be as it was when it was read.
+    pub(crate) reads: Reads,
 }
 
 /// Attempts after one in a group have numbers from here on: their objects have names of their own.
@@ -98,9 +105,12 @@ pub(crate) async fn run(mut commit: Commit) -> Result<u64> {
 
 impl Commit {
     async fn try_to_commit(&self, first_attempt: u32) -> Result<u64> {
-        let names: Vec<TableName> = self.changes.relations.keys().cloned().collect();
+        // Of what was read, too: nothing must change it between the check and the swap.
+        let names: BTreeSet<&TableName> = self.changes.relations.keys().chain(self.reads.keys()).collect();
+        let names: Vec<TableName> = names.into_iter().cloned().collect();
         let _turns = self.shared.take_turns(&names).await;
         let mut garbage = self.strays().await?;
+        garbage.extend(self.garbage.iter().cloned());
         let mut work: BTreeMap<TableName, TableWork> = BTreeMap::new();
         let give_up_at = Instant::now() + RETRY_TIME_MAX;
         for number in first_attempt.. {
@@ -147,8 +157,9 @@ impl Commit {
                 Some(RelationState::Sequence(_)) | None => {}
             }
         }
+        let again = !self.registered.is_empty();
         // The row is where the outcome is looked up: it must be there also when nothing is written.
-        let is_known = !self.registered.is_empty() && locations.is_subset(&self.registered);
+        let is_known = again && locations.is_subset(&self.registered);
         self.registered.extend(locations);
         if is_known && !self.shared.database.may_lose_notes() {
             return Ok(());
@@ -156,7 +167,7 @@ impl Commit {
         let locations: Vec<String> = self.registered.iter().cloned().collect();
         self.shared
             .database
-            .register(self.txn_id, self.base.csn(), &locations)
+            .register(self.txn_id, self.base.csn(), &locations, again)
             .await?;
         Ok(())
     }
@@ -231,9 +242,31 @@ impl Commit {
                 None => self.leave(&mut attempt, name, current),
             }
         }
-        // A name must be free before something else gets it.
-        attempt.pointers.sort_by_key(|change| change.from.is_none());
+        self.check_reads(&mut attempt, head).await?;
+        // A name must be free before something else gets it; and all lock in one order.
+        attempt
+            .pointers
+            .sort_by(|a, b| (a.from.is_none(), &a.name).cmp(&(b.from.is_none(), &b.name)));
         Ok(attempt)
+    }
+
+    /// Whether what was read is as it was; and the swap sees that it still is.
+    async fn check_reads(&self, attempt: &mut Attempt, head: &CatalogSnapshot) -> Result<()> {
+        for (name, read) in &self.reads {
+            let Some(pointer) = head.pointers().get(name).filter(|it| it.kind == RelationKind::Table) else {
+                return Err(reads::conflict(name, "it was dropped"));
+            };
+            if pointer.location != read.base.metadata_location() {
+                let version = self.shared.loader.table_version(&pointer.location).await?;
+                reads::check(&self.shared.loader, name, read, &version).await?;
+            }
+            let moved = |change: &PointerChange| change.from.is_some() && change.name == *name;
+            if !attempt.pointers.iter().any(moved) {
+                let location = pointer.location.clone();
+                attempt.move_pointer(name, Some(location.clone()), location);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a name off what it stands for: a table that has another name now, or one that is dropped.
@@ -480,8 +513,11 @@ impl Commit {
                     return Ok(csn);
                 }
                 Ok(TxnOutcome::Open | TxnOutcome::Aborted) => break,
-                // Recovery will find what is left.
-                Err(_) if !may_be_committed => return Err(error),
+                Err(_) if !may_be_committed => {
+                    let locations: Vec<String> = self.registered.iter().cloned().collect();
+                    self.shared.clean_up_later(self.txn_id, &locations);
+                    return Err(error);
+                }
                 Err(lookup) if Instant::now() > give_up_at => {
                     return Err(Error::outcome_unknown(error)
                         .with_detail(format!("transaction {}: looking it up failed: {lookup}", self.txn_id)));

@@ -58,7 +58,7 @@ pub(crate) struct PointerChange {
     pub(crate) kind: RelationKind,
     /// What it must be now; `None`: there must be none.
     pub(crate) from: Option<String>,
-    /// What it becomes; `None`: it is dropped.
+    /// What it becomes; `None`: it is dropped. The same as `from`: it must stay so until the end.
     pub(crate) to: Option<String>,
 }
 
@@ -144,8 +144,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Whether notes of this process may be gone while it lives: those of a server that was restarted.
     fn may_lose_notes(&self) -> bool;
 
-    /// Notes that a transaction is about to write below these table locations. May be called again with more.
-    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()>;
+    /// Notes that a transaction is about to write below these table locations. May be called `again`, with more: that fails
+    /// with `Conflict` when the transaction may have been given up so long ago that nothing is known of it.
+    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String], again: bool) -> Result<()>;
 
     /// The swap of a commit. An error of kind `OutcomeUnknown` means that it may have happened; any other that nothing
     /// was changed.
@@ -164,11 +165,16 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     async fn heartbeat(&self, oldest_csn: u64) -> Result<()>;
 
     /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished. At the first look a
-    /// server without a sign of life is dead; later only when it had none at the look before either.
+    /// server without a sign of life is dead, if a living one cannot lose its own; later only when it had none at the look
+    /// before either.
     async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>>;
 
-    /// Garbage whose time has come and that no live pointer lies below.
-    async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>>;
+    /// Garbage whose time has come, that was not tried since `tried_before_ms`, and that no live pointer lies below.
+    async fn garbage(&self, now_ms: i64, tried_before_ms: i64) -> Result<Vec<GarbageRow>>;
+
+    /// Notes that garbage is tried now, and gives what of it is still there and due. From here on nothing brings a directory
+    /// back, and what a table in it has of other tables is theirs alone. Durable when this returns.
+    async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>>;
 
     /// The oldest state that an open transaction of any server, or anything a living server runs, may look at.
     async fn oldest_base_csn(&self) -> Result<Option<u64>>;
@@ -176,7 +182,7 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// When the oldest open transaction of any server was registered.
     async fn oldest_started_ms(&self) -> Result<Option<i64>>;
 
-    /// All clones. Those whose files are gone are forgotten with [`Database::forget_garbage`].
+    /// All clones. Those whose files are about to go are forgotten by [`Database::try_garbage`].
     async fn shares(&self) -> Result<Vec<Share>>;
 
     /// The metadata file that a table at this location had last, whatever its name was and is.

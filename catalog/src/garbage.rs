@@ -3,20 +3,27 @@
 //! A path is on the garbage list since a commit that no longer needs it. It is dead when its time has come, when nobody can
 //! look at a state from before that commit any more, and when no clone has it among its files: what clones need is found
 //! by reading their metadata, each time something below the table they were made from would go.
+//!
+//! A table's directory goes in steps, and a server may die between them: before the first object of it goes, nothing can
+//! bring the table back any more, and its metadata is not asked again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::database::Share;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::iceberg::{ManifestFile, Metadata};
 use crate::shared::Shared;
 use crate::table::TableVersion;
 
 /// How long the files of a dropped table stay, so that a drop can be taken back.
 pub(crate) const DROPPED_TABLE_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
+/// A dropped table comes back only while this much time is left to it: nobody can be deleting its files by then.
+pub(crate) const UNDROP_MARGIN_MS: i64 = 10 * 60 * 1000;
+/// After how long garbage is looked at again that could not go because clones need it.
+const RETRY_MS: i64 = 3600 * 1000;
 /// How long a metadata file that fell off its table's log stays, for readers of other programs: they read it right after
 /// the pointer.
 pub(crate) const OLD_METADATA_KEPT_MS: i64 = 10 * 60 * 1000;
@@ -30,7 +37,8 @@ const READS_MAX: usize = 16;
 pub struct DeadObject {
     /// An object's location; when it ends in `/`, everything below it.
     pub path: String,
-    /// Objects below the path that clones need still. While there are any, the path stays on the list.
+    /// Objects below the path that clones need still. While there are any, the path stays on the list, to be looked at
+    /// again in an hour.
     pub except: Arc<HashSet<String>>,
 }
 
@@ -46,9 +54,19 @@ impl DeadObject {
     }
 }
 
+/// What was found to be dead.
+#[derive(Debug, Default)]
+pub struct DeadObjects {
+    /// The objects and directories.
+    pub objects: Vec<DeadObject>,
+    /// Why others were left alone; the first reason of several.
+    pub failed: Option<Error>,
+}
+
 /// What is dead at `now_ms`: its time has come, no session of this process and no open transaction of any can still
-/// see it, no clone needs it, and no table lives below it (one that was registered again).
-pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64) -> Result<Vec<DeadObject>> {
+/// see it, no clone needs it, and no table lives below it (one that was registered again). What was put off not long ago
+/// is looked at only if that is asked for.
+pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64, put_off_too: bool) -> Result<DeadObjects> {
     // What is newest is held, too: it must not be older than need be.
     shared.head().await?;
     // Before the clones are looked up: one that is made from now on comes from a state that has nothing of these.
@@ -58,26 +76,43 @@ pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64) -> Result<Vec<Dea
         .chain(shared.oldest_pinned_csn())
         .min()
         .unwrap_or(u64::MAX);
-    let rows = shared.database.garbage(now_ms).await?;
-    let mut dead: Vec<String> = rows
-        .into_iter()
-        .filter(|row| row.after_csn <= oldest_used)
-        .map(|row| row.path)
-        .collect();
-    if dead.is_empty() {
-        return Ok(Vec::new());
+    let tried_before_ms = if put_off_too { i64::MAX } else { now_ms - RETRY_MS };
+    let rows = shared.database.garbage(now_ms, tried_before_ms).await?;
+    let unseen = rows.into_iter().filter(|row| row.after_csn <= oldest_used);
+    let (directories, objects): (Vec<String>, Vec<String>) =
+        unseen.map(|row| row.path).partition(|path| path.ends_with('/'));
+    let mut found = DeadObjects::default();
+    if directories.is_empty() && objects.is_empty() {
+        return Ok(found);
     }
+    let directories = match directories.is_empty() {
+        true => directories,
+        false => shared.database.try_garbage(&directories, now_ms).await?,
+    };
     let mut clones = Clones::new(shared.database.shares().await?);
-    let mut found = Vec::with_capacity(dead.len());
-    for path in dead.drain(..) {
-        let needed = clones.needed_below(shared, &path).await?;
+    let mut put_off = Vec::new();
+    for path in directories.into_iter().chain(objects) {
+        let needed = match clones.needed_below(shared, &path).await {
+            Ok(needed) => needed,
+            Err(error) => {
+                tracing::warn!(path, %error, "cannot find out whether a clone needs a dead object");
+                found.failed.get_or_insert(error);
+                put_off.push(path);
+                continue;
+            }
+        };
         if path.ends_with('/') || !needed.contains(&path) {
             let below = needed.iter().filter(|object| object.starts_with(&path)).cloned();
-            found.push(DeadObject {
+            found.objects.push(DeadObject {
                 except: Arc::new(below.collect()),
                 path,
             });
+        } else {
+            put_off.push(path);
         }
+    }
+    if !put_off.is_empty() {
+        shared.database.try_garbage(&put_off, now_ms).await?;
     }
     Ok(found)
 }
@@ -85,7 +120,8 @@ pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64) -> Result<Vec<Dea
 /// What clones need, by the table they were made from; read when first asked for.
 struct Clones {
     shares: Vec<Share>,
-    needed: BTreeMap<String, Arc<HashSet<String>>>,
+    /// By owner; the error where they cannot be read.
+    needed: BTreeMap<String, Result<Arc<HashSet<String>>, Arc<Error>>>,
 }
 
 impl Clones {
@@ -105,22 +141,30 @@ impl Clones {
             return Ok(Arc::default());
         };
         if let Some(known) = self.needed.get(&owner) {
-            return Ok(known.clone());
+            return known.clone().map_err(Error::shared);
         }
-        let mut needed = HashSet::new();
-        for share in self.shares.iter().filter(|share| share.owner_location == owner) {
-            // Also of a clone that was dropped: it may come back while its own files are there.
-            if let Some(location) = shared.database.last_metadata(&share.table_location).await? {
-                let version = shared.loader.table_version(&location).await?;
-                needed.extend(reachable(shared, version.metadata(), |_| true).await?);
-            }
-        }
-        let prefix = format!("{owner}/");
-        needed.retain(|object| object.starts_with(&prefix));
-        let needed = Arc::new(needed);
+        let clones = self.shares.iter().filter(|share| share.owner_location == owner);
+        let clones: BTreeSet<&String> = clones.map(|share| &share.table_location).collect();
+        let needed = needed_of_owner(shared, &owner, &clones).await;
+        let needed = needed.map(Arc::new).map_err(Arc::new);
         self.needed.insert(owner, needed.clone());
-        Ok(needed)
+        needed.map_err(Error::shared)
     }
+}
+
+/// What clones need of the table they were made from.
+async fn needed_of_owner(shared: &Shared, owner: &str, clones: &BTreeSet<&String>) -> Result<HashSet<String>> {
+    let mut needed = HashSet::new();
+    for clone in clones {
+        // Also of a clone that was dropped: it may come back while its own files are there.
+        if let Some(location) = shared.database.last_metadata(clone).await? {
+            let version = shared.loader.table_version(&location).await?;
+            needed.extend(reachable(shared, version.metadata(), |_| true).await?);
+        }
+    }
+    let prefix = format!("{owner}/");
+    needed.retain(|object| object.starts_with(&prefix));
+    Ok(needed)
 }
 
 /// Every object that snapshots of a table lead to: manifest lists, manifests, data and delete files.
@@ -176,7 +220,7 @@ pub(crate) async fn needed_objects(shared: &Shared, version: &TableVersion) -> R
     let mut clones = Clones::new(shared.database.shares().await?);
     let below = format!("{}/", metadata.location());
     needed.extend(clones.needed_below(shared, &below).await?.iter().cloned());
-    let waiting = shared.database.garbage(i64::MAX).await?;
+    let waiting = shared.database.garbage(i64::MAX, i64::MAX).await?;
     needed.extend(waiting.into_iter().map(|row| row.path));
     Ok(needed)
 }

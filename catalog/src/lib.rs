@@ -46,10 +46,11 @@ mod value;
 
 pub use alter::{TableChange, is_widening};
 pub use catalog::{Catalog, CatalogDatabase};
+pub use commit::Reading;
 pub use database::shown_database;
 pub use error::{Error, ErrorKind, Result};
 pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
-pub use garbage::DeadObject;
+pub use garbage::{DeadObject, DeadObjects};
 pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};

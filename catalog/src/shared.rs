@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
     /// How many open transactions of this process have deleted rows of a table, by its uuid.
     row_changers: Mutex<HashMap<Uuid, usize>>,
+    /// Transactions that are given up and not cleaned up after, with the table locations they wrote below.
+    unfinished: Mutex<HashMap<Uuid, Vec<String>>>,
 }
 
 /// An open transaction that deleted rows of a table. Compaction keeps off the table while there is one: the positions of
@@ -74,6 +76,7 @@ impl Shared {
             groups: Groups::default(),
             pinned: Mutex::default(),
             row_changers: Mutex::default(),
+            unfinished: Mutex::default(),
         }
     }
 
@@ -193,14 +196,40 @@ impl Shared {
             && location.ends_with(&format!("-{}", uuid.simple()))
     }
 
-    /// Gives a transaction up for good, then deletes its objects; the locations deleted. What cannot be deleted now is
-    /// found again by the next recovery. Nothing is deleted unless the transaction is known to be aborted.
+    /// Gives a transaction up for good, then deletes its objects; the locations deleted. What cannot be done now is tried
+    /// again later, by recovery when this server is gone. Nothing is deleted unless the transaction is known to be aborted.
     pub(crate) async fn give_up(&self, txn_id: Uuid, table_locations: &[String]) -> Result<Vec<String>> {
+        let result = self.try_to_give_up(txn_id, table_locations).await;
+        match &result {
+            Ok((_, true)) => {}
+            _ => self.clean_up_later(txn_id, table_locations),
+        }
+        result.map(|(deleted, _)| deleted)
+    }
+
+    /// Has a transaction that was not committed given up at the next heartbeat.
+    pub(crate) fn clean_up_later(&self, txn_id: Uuid, table_locations: &[String]) {
+        self.unfinished.lock().insert(txn_id, table_locations.to_vec());
+    }
+
+    /// What could not be done before.
+    pub(crate) async fn clean_up_again(&self) {
+        let unfinished = std::mem::take(&mut *self.unfinished.lock());
+        for (txn_id, table_locations) in unfinished {
+            match self.give_up(txn_id, &table_locations).await {
+                Ok(deleted) => tracing::info!(%txn_id, objects = deleted.len(), "cleaned up after a transaction, late"),
+                Err(error) => tracing::warn!(%txn_id, %error, "still cannot clean up after a transaction"),
+            }
+        }
+    }
+
+    /// The locations deleted, and whether nothing is left to do.
+    async fn try_to_give_up(&self, txn_id: Uuid, table_locations: &[String]) -> Result<(Vec<String>, bool)> {
         match self.database.abort(txn_id).await? {
             TxnOutcome::Aborted => {}
             outcome => {
                 tracing::warn!(%txn_id, ?outcome, "transaction to give up is not aborted; its objects stay");
-                return Ok(Vec::new());
+                return Ok((Vec::new(), true));
             }
         }
         let mut deleted = Vec::new();
@@ -229,7 +258,7 @@ impl Shared {
         if complete {
             self.database.cleaned(txn_id).await?;
         }
-        Ok(deleted)
+        Ok((deleted, complete))
     }
 
     /// The objects below a directory that carry the transaction's id in their name.

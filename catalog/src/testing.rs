@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -126,6 +127,21 @@ pub(crate) async fn foreign_text(database: &str, sql: &'static str) -> String {
     }
 }
 
+/// As if all servers had been silent for a while.
+pub(crate) async fn silence(database: &str) {
+    let sql = "update staffa_server set heartbeat_ms=heartbeat_ms-100000";
+    match database.strip_prefix("sqlite:") {
+        Some(path) => {
+            let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
+        None => {
+            let mut connection = PgConnection::connect(database).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
+    }
+}
+
 /// The PostgreSQL that tests use, if they do.
 pub(crate) fn postgres() -> Option<String> {
     std::env::var(POSTGRES).ok()
@@ -215,6 +231,8 @@ type Hook = Box<dyn Fn(&str) -> Option<Error> + Send + Sync>;
 pub(crate) struct RecordingObjects {
     inner: MemoryObjects,
     before_put: Mutex<Option<Hook>>,
+    /// Whether nothing can be deleted.
+    pub(crate) keeps_all: AtomicBool,
     pub(crate) put_locations: Mutex<Vec<String>>,
 }
 
@@ -260,7 +278,10 @@ impl Objects for RecordingObjects {
     }
 
     async fn delete(&self, location: &str) -> Result<()> {
-        self.inner.delete(location).await
+        match self.keeps_all.load(Ordering::Relaxed) {
+            true => Err(injected()),
+            false => self.inner.delete(location).await,
+        }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {

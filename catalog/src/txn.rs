@@ -14,10 +14,12 @@ use roaring::RoaringTreemap;
 use uuid::Uuid;
 
 use crate::alter::TableChange;
-use crate::commit::{self, Commit};
+use crate::commit::reads::{Reads, TableReads};
+use crate::commit::{self, Commit, Reading};
 use crate::database::Pointer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{DataFile, LiveFile};
+use crate::garbage::UNDROP_MARGIN_MS;
 use crate::history::{Expirable, TableVersionSpec};
 use crate::iceberg::{create_metadata, write_view};
 use crate::name::TableName;
@@ -34,8 +36,6 @@ pub(crate) use changes::{
 
 /// The schema every new database has.
 const FIRST_SCHEMA: &str = "public";
-/// A dropped table comes back only while this much time is left to it: nobody can be deleting its files by then.
-const UNDROP_MARGIN_MS: i64 = 10 * 60 * 1000;
 /// The columns for names in the catalog database, in characters.
 const NAME_LENGTH_MAX: usize = 255;
 
@@ -71,6 +71,8 @@ pub struct Transaction {
     is_finished: bool,
     /// The tables whose rows it deletes.
     row_changers: HashMap<Uuid, RowChanger>,
+    /// What must be at the commit as it was when it was read.
+    reads: Reads,
 }
 
 impl Transaction {
@@ -85,6 +87,7 @@ impl Transaction {
             may_have_strays: false,
             is_finished: false,
             row_changers: HashMap::new(),
+            reads: Reads::new(),
         }
     }
 
@@ -515,7 +518,12 @@ impl Transaction {
         if !self.registered.contains(&location) {
             self.shared
                 .database
-                .register(self.id, self.base.csn(), std::slice::from_ref(&location))
+                .register(
+                    self.id,
+                    self.base.csn(),
+                    std::slice::from_ref(&location),
+                    !self.registered.is_empty(),
+                )
                 .await?;
             self.registered.insert(location.clone());
         }
@@ -609,6 +617,29 @@ impl Transaction {
         self.alter_table(name, &changes, false).await
     }
 
+    /// Says what the transaction has read of a table, by the table's uuid: the commit then fails with `Conflict` when
+    /// others have changed that since. Does nothing for a table of its own making. A later call for a table replaces what an
+    /// earlier one said.
+    pub async fn rely_on_reads(&mut self, name: &TableName, uuid: Uuid, reading: Arc<dyn Reading>) -> Result<()> {
+        let renamed = self
+            .changes
+            .relations
+            .iter()
+            .find_map(|(old, delta)| match &delta.base {
+                Some(BaseRelation::Table(base)) if base.metadata().uuid() == uuid => Some((old.clone(), base.clone())),
+                _ => None,
+            });
+        let (name, base) = match renamed {
+            Some(found) => found,
+            None => match self.base.table(name).await? {
+                Some(table) if table.uuid() == uuid => (name.clone(), table.version().clone()),
+                _ => return Ok(()),
+            },
+        };
+        self.reads.insert(name, TableReads { base, reading });
+        Ok(())
+    }
+
     /// Makes all changes visible and durable at once. Gives the commit's sequence number, or the base's when there was
     /// nothing to do.
     ///
@@ -630,6 +661,8 @@ impl Transaction {
             changes: self.changes.clone(),
             registered: std::mem::take(&mut self.registered),
             may_have_strays: self.may_have_strays,
+            garbage: Vec::new(),
+            reads: std::mem::take(&mut self.reads),
         };
         let running = async move {
             let result = commit::run(commit).await;

@@ -18,6 +18,8 @@ pub struct Canceller {
 struct Shared {
     /// The statement that runs, or the last one that did: cancelling that one hits nobody.
     current: Mutex<Option<StatementGuard>>,
+    /// A statement that is run again: those that start meanwhile are parts of it.
+    held: Mutex<Option<StatementGuard>>,
     /// Set once, by [`Canceller::terminate`]: every later statement fails too.
     terminated: AtomicU8,
 }
@@ -42,11 +44,12 @@ impl Canceller {
         if self.shared.terminated.load(Ordering::SeqCst) != 0 {
             return Err(Cause::Shutdown.error());
         }
-        let guard = StatementGuard {
+        let held = self.shared.held.lock().clone();
+        let guard = held.unwrap_or_else(|| StatementGuard {
             token: CancellationToken::new(),
             cause: Arc::new(AtomicU8::new(0)),
             deadline,
-        };
+        });
         self.activate(&guard);
         // Asked again: `terminate` may have looked for a running statement just before this one was there.
         if self.shared.terminated.load(Ordering::SeqCst) != 0 {
@@ -55,9 +58,29 @@ impl Canceller {
         Ok(guard)
     }
 
+    /// The statement that runs, or the last one that did.
+    pub(crate) fn current(&self) -> Option<StatementGuard> {
+        self.shared.current.lock().clone()
+    }
+
+    /// Until what is given is dropped, statements that start have the deadline of this one, and are stopped with it.
+    pub(crate) fn hold(&self, guard: Option<&StatementGuard>) -> Held {
+        *self.shared.held.lock() = guard.cloned();
+        Held(self.clone())
+    }
+
     /// Makes this statement the one that [`Canceller::cancel`] hits: a suspended portal that is read again.
     pub(crate) fn activate(&self, guard: &StatementGuard) {
         *self.shared.current.lock() = Some(guard.clone());
+    }
+}
+
+/// See [`Canceller::hold`].
+pub(crate) struct Held(Canceller);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.shared.held.lock() = None;
     }
 }
 

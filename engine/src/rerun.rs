@@ -92,13 +92,20 @@ impl Session {
         let Ran::One(repeatable) = ran else {
             return Err(lost);
         };
+        // The same statement goes on: within its time, and until somebody stops it.
+        let guard = self.canceller().current();
+        let _again = self.canceller().hold(guard.as_ref());
         let give_up_at = Instant::now() + TIME_MAX;
         for number in 0_u32.. {
             if Instant::now() > give_up_at {
                 break;
             }
             let pause_ms = rand::rng().random_range(1..=PAUSE_MAX_MS.min(4 << number.min(8)));
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            let pause = tokio::time::sleep(Duration::from_millis(pause_ms));
+            match &guard {
+                Some(guard) => guard.run(async { Ok(pause.await) }).await?,
+                None => pause.await,
+            }
             self.begin_implicit();
             let outcome = match self.repeat(&repeatable).await {
                 Ok(outcome) => outcome,

@@ -334,6 +334,9 @@ impl Session {
             self.notices.push(Notice::warning("25P01", message));
             return Ok(());
         }
+        if name.eq_ignore_ascii_case("transaction_isolation") {
+            return self.set_isolation(value);
+        }
         self.settings.set(name, value, local)
     }
 

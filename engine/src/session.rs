@@ -324,6 +324,7 @@ impl Session {
             statement_time: Utc::now(),
             transaction_time: self.transactions.started().unwrap_or_else(Utc::now),
             reports: ScanReports::new(),
+            reads: self.reads(),
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,
             momentary: Momentary::default(),

@@ -9,14 +9,17 @@
 //! ```
 //!
 //! The catalog's transaction opens with the first statement that needs a snapshot, and every later statement of the
-//! transaction reads from that one, overlaid with the transaction's own changes.
+//! transaction reads from that one, overlaid with the transaction's own changes. A serializable one that changes something
+//! also notes what it reads: at its COMMIT that must still be so.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use chrono::{DateTime, Utc};
-use staffa_catalog::{CatalogSnapshot, Transaction};
-use staffa_planner::{Error, ErrorKind, ParsedStatement, Result, StatementClass, TransactionClass, TransactionModes};
+use staffa_catalog::{CatalogSnapshot, Table, Transaction};
+use staffa_planner::{
+    Error, ErrorKind, ParsedStatement, ReadLog, Result, StatementClass, TransactionClass, TransactionModes,
+};
 
 use crate::outcome::{CommandTag, Notice, Outcome, TransactionStatus};
 use crate::rerun::Ran;
@@ -64,6 +67,18 @@ struct Open {
     started: DateTime<Utc>,
     /// Numbers the data files of all its statements: a name is used once.
     files: Arc<AtomicU64>,
+    /// Of a serializable one: what it has read.
+    reads: Arc<ReadLog>,
+}
+
+impl Open {
+    async fn commit(mut self) -> Result<()> {
+        for (name, uuid, reading) in self.reads.tables() {
+            self.transaction.rely_on_reads(&name, uuid, reading).await?;
+        }
+        self.transaction.commit().await?;
+        Ok(())
+    }
 }
 
 impl Transactions {
@@ -123,6 +138,21 @@ impl Session {
             self.transactions.block = Block::Implicit;
             self.transactions.saved = Some(self.settings.clone());
             self.transactions.ran = Ran::Nothing;
+            self.begin_with_defaults(&["isolation"]);
+        }
+    }
+
+    /// The modes of a new transaction are the session's defaults.
+    fn begin_with_defaults(&mut self, names: &[&str]) {
+        for name in names {
+            let (default, own) = (format!("default_transaction_{name}"), format!("transaction_{name}"));
+            let value = self.settings.get(&default).map(str::to_owned);
+            if value.as_deref() == self.settings.get(&own) {
+                continue;
+            }
+            if let Err(error) = self.settings.set(&own, value.as_deref(), true) {
+                tracing::warn!(%error, name, "a default of transactions is none of their settings");
+            }
         }
     }
 
@@ -170,14 +200,7 @@ impl Session {
                     self.transactions.saved = Some(self.settings.clone());
                 }
                 self.transactions.block = Block::Explicit;
-                for name in ["isolation", "read_only"] {
-                    let default = self
-                        .settings
-                        .get(&format!("default_transaction_{name}"))
-                        .map(str::to_owned);
-                    self.settings
-                        .set(&format!("transaction_{name}"), default.as_deref(), true)?;
-                }
+                self.begin_with_defaults(&["isolation", "read_only"]);
             }
         }
         self.set_transaction(modes)?;
@@ -195,12 +218,7 @@ impl Session {
             return Ok(());
         }
         if let Some(isolation) = modes.isolation {
-            if self.transactions.open.is_some() {
-                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
-                return Err(Error::new(ErrorKind::ActiveTransaction, message));
-            }
-            self.settings
-                .set("transaction_isolation", Some(isolation.name()), true)?;
+            self.set_isolation(Some(isolation.name()))?;
         }
         if let Some(read_only) = modes.read_only {
             if !read_only && self.transactions.open.is_some() && self.settings.read_only() {
@@ -214,6 +232,38 @@ impl Session {
             )?;
         }
         Ok(())
+    }
+
+    /// The isolation level of this transaction; `None` is the session's default.
+    pub(crate) fn set_isolation(&mut self, level: Option<&str>) -> Result<()> {
+        let mut settings = self.settings.clone();
+        let default = self.settings.get("default_transaction_isolation").map(str::to_owned);
+        settings.set("transaction_isolation", level.or(default.as_deref()), true)?;
+        let changes = settings.get("transaction_isolation") != self.settings.get("transaction_isolation");
+        let refused = match (&self.transactions.open, self.transactions.savepoints.is_empty()) {
+            (Some(_), _) => Some("SET TRANSACTION ISOLATION LEVEL must be called before any query"),
+            (None, false) => Some("SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction"),
+            (None, true) => None,
+        };
+        if let Some(message) = refused.filter(|_| changes) {
+            return Err(Error::new(ErrorKind::ActiveTransaction, message));
+        }
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Where statements note what they read, if the transaction must know at its end.
+    pub(crate) fn reads(&self) -> Option<Arc<ReadLog>> {
+        let is_serializable = self.settings.get("transaction_isolation") == Some("serializable");
+        let open = self.transactions.open.as_ref().filter(|_| is_serializable);
+        open.map(|open| Arc::clone(&open.reads))
+    }
+
+    /// Notes that a statement hangs on all rows of a table.
+    pub(crate) fn note_all_read(&self, table: &Table) {
+        if let Some(reads) = self.reads() {
+            reads.all(table);
+        }
     }
 
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION`: modes of later transactions.
@@ -318,6 +368,7 @@ impl Session {
                 transaction,
                 started: Utc::now(),
                 files: Arc::default(),
+                reads: Arc::default(),
             });
         }
         let open = self.transactions.open.as_mut().expect("it has just been opened");
@@ -408,7 +459,7 @@ impl Session {
         self.transactions.savepoints.clear();
         let result = match open {
             Some(open) if !open.transaction.is_read_only() => {
-                let committed = open.transaction.commit().await.map(|_| ());
+                let committed = open.commit().await;
                 self.warehouse.committed();
                 committed
             }
@@ -419,7 +470,7 @@ impl Session {
             Err(_) => self.roll_back_settings(),
         }
         self.end_settings();
-        Ok(result?)
+        result
     }
 
     /// Rolls back whatever is open. Its files are deleted; those that cannot be now are found again at the next start.

@@ -15,8 +15,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::Utc;
-use staffa_catalog::{ErrorKind as CatalogErrorKind, RelationKind, TableName};
-use staffa_planner::Result;
+use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, RelationKind, TableName};
+use staffa_planner::{Error, Result};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -99,17 +99,40 @@ pub(crate) async fn optimize(warehouse: &Warehouse, table: &TableName, only: Opt
     Ok(())
 }
 
-/// VACUUM: old snapshots are forgotten, then whatever nothing needs is deleted.
+/// VACUUM: old snapshots are forgotten, then whatever nothing needs is deleted. What fails for one table or object keeps
+/// nothing from the others; its error comes at the end.
 pub(crate) async fn vacuum(warehouse: &Warehouse, tables: &[TableName], full: bool) -> Result<()> {
     let snapshots_max = warehouse.maintenance().snapshots_max;
+    let mut failed = FirstError::default();
     for table in tables {
         if full {
-            optimize(warehouse, table, None).await?;
+            failed.note(optimize(warehouse, table, None).await);
         }
-        expire(warehouse, table, snapshots_max, 1, Origin::Statement).await?;
-        orphans::delete(warehouse, table, Origin::Statement).await?;
+        failed.note(expire(warehouse, table, snapshots_max, 1, Origin::Statement).await);
+        failed.note(orphans::delete(warehouse, table, Origin::Statement).await);
     }
-    delete_dead(warehouse, Origin::Statement).await
+    failed.note(delete_dead(warehouse, Origin::Statement).await);
+    failed.into_result()
+}
+
+/// The first thing that went wrong of many that are done all the same.
+#[derive(Default)]
+struct FirstError(Option<Error>);
+
+impl FirstError {
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn into_result(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
 }
 
 /// Forgets old snapshots when there are at least so many.
@@ -159,24 +182,20 @@ async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
     let mut record = Record::start("delete garbage", None, origin);
     let mut deleted = 0;
     let work = async {
-        let dead = catalog.dead_objects(Utc::now().timestamp_millis()).await?;
-        for part in dead.chunks(100) {
+        let by_hand = origin == Origin::Statement;
+        let dead = catalog.dead_objects(Utc::now().timestamp_millis(), by_hand).await?;
+        let mut failed = FirstError(dead.failed.map(Into::into));
+        for part in dead.objects.chunks(100) {
             let mut gone = Vec::with_capacity(part.len());
             for object in part {
-                let paths = match object.is_directory() {
-                    true => warehouse.stores().list(&object.path).await?,
-                    false => vec![object.path.clone()],
-                };
-                for path in paths.iter().filter(|path| !object.except.contains(*path)) {
-                    deleted += u64::from(delete(warehouse, path).await?);
-                }
-                if object.is_all() {
+                let done = failed.note(delete_object(warehouse, object, &mut deleted).await);
+                if done.is_some() && object.is_all() {
                     gone.push(object.path.clone());
                 }
             }
             catalog.forget(&gone).await?;
         }
-        Ok(())
+        failed.into_result()
     };
     let result = work.await;
     if deleted == 0 && result.is_ok() {
@@ -184,6 +203,19 @@ async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
     }
     record.before(deleted, 0);
     record.end(warehouse, result)
+}
+
+/// Deletes an object, or what is dead of a directory; counts what was there.
+async fn delete_object(warehouse: &Warehouse, object: &DeadObject, deleted: &mut u64) -> Result<()> {
+    let paths = match object.is_directory() {
+        true => warehouse.stores().list(&object.path).await?,
+        false => vec![object.path.clone()],
+    };
+    let mut failed = FirstError::default();
+    for path in paths.iter().filter(|path| !object.except.contains(*path)) {
+        *deleted += u64::from(failed.note(delete(warehouse, path).await).unwrap_or_default());
+    }
+    failed.into_result()
 }
 
 /// Whether it was there.

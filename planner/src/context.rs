@@ -16,6 +16,7 @@ use staffa_catalog::{CatalogSnapshot, is_temporary_schema};
 use staffa_storage::ParquetScan;
 
 use crate::function::Sequences;
+use crate::reads::ReadLog;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
 use crate::{function, guard, optimizer};
@@ -51,6 +52,8 @@ pub struct PlanContext {
     pub transaction_time: DateTime<Utc>,
     /// Where scans report what they read and what they could leave out.
     pub reports: ScanReports,
+    /// Where scans note what they read, when the transaction must know at its end.
+    pub reads: Option<Arc<ReadLog>>,
     /// `pg_catalog` and `information_schema`, when the caller has them.
     pub system_tables: Option<Arc<dyn SystemTables>>,
     /// The values of the parameters, when they are known: a plan may hang on them.

@@ -26,6 +26,7 @@ mod optimizer;
 mod parse;
 mod physical;
 mod plan;
+mod reads;
 mod resolve;
 mod rewrite;
 mod row_changes;
@@ -56,6 +57,7 @@ pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use physical::physical;
 pub use plan::plan;
+pub use reads::ReadLog;
 pub use row_changes::RowChanges;
 pub use scan_report::{ScanReport, ScanReports};
 pub use settings::session_config;
@@ -73,6 +75,6 @@ pub use statement::{
 };
 pub use table_provider::live_row_count;
 pub use write::{
-    ChangeOperators, RowRules, change_plan, check_row_rules, data_file, rewrite_plan, rewrite_share, write_plan,
-    write_spec,
+    ChangeOperators, RowRules, change_plan, check_row_rules, data_file, rewrite_plan, rewrite_share, target_file_bytes,
+    write_plan, write_spec,
 };

@@ -25,6 +25,9 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
 pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
     let mut state = context.session.clone();
     state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
+    if let Some(reads) = &context.reads {
+        state.config_mut().set_extension(Arc::clone(reads));
+    }
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);
     state

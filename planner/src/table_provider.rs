@@ -27,6 +27,7 @@ use staffa_storage::{FileDescription, ParquetScan, RowAddress, RowDeletes, ScanF
 pub(crate) use self::covered::without_covered_files;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::reads::ReadLog;
 use crate::scan_report::{ScanReport, ScanReports};
 use crate::types::table_arrow_schema;
 
@@ -47,6 +48,8 @@ pub(crate) struct StaffaTable {
     addressed: bool,
     /// Numbers of files that are not read.
     skipped: Arc<HashSet<usize>>,
+    /// Whether these are the rows of today: not an older state, and not some files of it.
+    is_current: bool,
     scan: Arc<ParquetScan>,
     reports: ScanReports,
 }
@@ -55,6 +58,13 @@ impl StaffaTable {
     /// Loads the table's file list.
     pub(crate) async fn open(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
         Self::load(context, table, false).await
+    }
+
+    /// An older state of a table, which nobody changes any more.
+    pub(crate) async fn open_older(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
+        let mut opened = Self::load(context, table, false).await?;
+        opened.is_current = false;
+        Ok(opened)
     }
 
     /// The same with two more columns that say where each row lies: the file's number in the list, and the position in it.
@@ -76,6 +86,7 @@ impl StaffaTable {
         Ok(Self {
             addressed,
             skipped: Arc::default(),
+            is_current: true,
             table,
             schema,
             files,
@@ -92,6 +103,7 @@ impl StaffaTable {
             files: Arc::clone(&self.files),
             addressed: self.addressed,
             skipped: Arc::clone(skipped),
+            is_current: self.is_current,
             scan: Arc::clone(&self.scan),
             reports: self.reports.clone(),
         }
@@ -105,6 +117,7 @@ impl StaffaTable {
             files: Arc::new(files),
             addressed: false,
             skipped: Arc::default(),
+            is_current: false,
             scan: Arc::clone(&context.scan),
             reports: context.reports.clone(),
         }
@@ -184,6 +197,9 @@ impl TableProvider for StaffaTable {
             None => None,
         };
         let table_schema = self.table_schema();
+        if let Some(log) = state.config().get_extension::<ReadLog>().filter(|_| self.is_current) {
+            log.scan(&self.table, &table_schema, predicate.as_ref());
+        }
         let read: Vec<Arc<LiveFile>>;
         let files = match self.skipped.is_empty() {
             true => self.files.as_slice(),

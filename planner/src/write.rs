@@ -266,7 +266,8 @@ pub(crate) fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc
 }
 
 /// What the writer of a table needs. `data_prefix` is from the catalog's `begin_write`.
-pub fn write_spec(table: &Table, data_prefix: &str, options: WriteOptions) -> Result<WriteSpec> {
+pub fn write_spec(table: &Table, data_prefix: &str, mut options: WriteOptions) -> Result<WriteSpec> {
+    options.target_file_bytes = target_file_bytes(table, options.target_file_bytes);
     let mut partition = Vec::new();
     for field in &table.default_spec().fields {
         let index = column_index(table, field.source_id)?;
@@ -286,6 +287,13 @@ pub fn write_spec(table: &Table, data_prefix: &str, options: WriteOptions) -> Re
         data_prefix: data_prefix.to_string(),
         options,
     })
+}
+
+/// The size a table's files are made for: its own property, as Iceberg's engines name it, or the default.
+pub fn target_file_bytes(table: &Table, default: u64) -> u64 {
+    let own = table.properties().get("write.target-file-size-bytes");
+    let own = own.and_then(|text| text.trim().parse().ok());
+    own.filter(|bytes| *bytes > 0).unwrap_or(default)
 }
 
 /// A written file as the catalog lists it.

@@ -1,6 +1,7 @@
 //! Cancelling, timeouts and clients that go away, in every phase of a statement; and clients that do not read.
 
-use std::thread::{sleep, spawn};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use crate::support::Server;
@@ -125,6 +126,50 @@ fn statement_timeout_covers_every_phase() {
         }
         assert_eq!(wire.simple("select pg_sleep(0.4) is null").code(), "", "{name}");
     }
+    server.assert_well();
+}
+
+/// An update that always loses is run again; all its runs together have one statement's time, and one cancel ends them.
+#[test]
+fn a_statement_that_runs_again_has_the_time_of_one() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    for sql in ["create table t (id int, n bigint)", "insert into t values (0, 0)"] {
+        assert_eq!(wire.simple(sql).code(), "");
+    }
+    let slow = "update t set n = n + 1 where id = 0 and pg_sleep(0.4) is not null";
+    let done = AtomicBool::new(false);
+    scope(|threads| {
+        let mut quick = server.connect();
+        let done = &done;
+        threads.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(quick.simple("update t set n = n + 1 where id = 0").code(), "");
+            }
+        });
+        wire.simple("set statement_timeout = '1500ms'");
+        let begun = Instant::now();
+        let reply = wire.simple(slow);
+        assert_eq!(reply.code(), "57014", "after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < STOP_LIMIT, "stopped after {:?}", begun.elapsed());
+
+        wire.simple("set statement_timeout = 0");
+        let (pid, secret) = wire.key.clone().unwrap();
+        wire.send(&query(slow));
+        sleep(Duration::from_millis(2500));
+        let mut other = Wire::open(server.address());
+        other.send(&cancel_request(pid, &secret));
+        assert!(other.closes());
+        let cancelled = Instant::now();
+        assert_eq!(reply_without_rows(&mut wire).0, "57014");
+        assert!(
+            cancelled.elapsed() < STOP_LIMIT,
+            "stopped after {:?}",
+            cancelled.elapsed()
+        );
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(wire.simple("select 1").value(), "1");
     server.assert_well();
 }
 

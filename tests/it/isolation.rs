@@ -10,6 +10,8 @@
 //!   began, in all tables, and begins after every commit that was acknowledged before. Such an order exists if the graph
 //!   of what must come before what has no cycle.
 //!
+//! When all of them are SERIALIZABLE, there must also be an order of whole transactions that explains what they saw.
+//!
 //! `STAFFA_HISTORY_SECONDS` makes it longer (`make history`).
 
 use std::collections::{BTreeMap, HashMap};
@@ -50,17 +52,38 @@ struct Transaction {
     writes: BTreeMap<Row, u64>,
 }
 
+const SNAPSHOT: &str = "repeatable read";
+const SERIALIZABLE: &str = "serializable";
+
 #[test]
 fn on_sqlite() {
-    let mut server = Server::start();
-    make_tables(&server);
-    check(&run(&[server.address()]), &server);
-    server.assert_well();
+    one_server(SNAPSHOT);
+}
+
+#[test]
+fn serializable_on_sqlite() {
+    one_server(SERIALIZABLE);
 }
 
 /// Two servers: their clients see each other's commits.
 #[test]
 fn on_postgres() {
+    two_servers(SNAPSHOT);
+}
+
+#[test]
+fn serializable_on_postgres() {
+    two_servers(SERIALIZABLE);
+}
+
+fn one_server(level: &str) {
+    let mut server = Server::start();
+    make_tables(&server);
+    check(&run(&[server.address()], level), &server, level);
+    server.assert_well();
+}
+
+fn two_servers(level: &str) {
     let (postgres, folder) = (Postgres::start(), TempDir::new().unwrap());
     let serve = |name: &str| {
         let folder = folder.path().join(name);
@@ -69,7 +92,8 @@ fn on_postgres() {
     };
     let mut servers = [serve("a"), serve("b")];
     make_tables(&servers[0]);
-    check(&run(&servers.each_ref().map(Server::address)), &servers[0]);
+    let addresses = servers.each_ref().map(Server::address);
+    check(&run(&addresses, level), &servers[0], level);
     servers.iter_mut().for_each(Server::assert_well);
 }
 
@@ -86,7 +110,7 @@ fn make_tables(server: &Server) {
 }
 
 /// All transactions of all writers.
-fn run(servers: &[SocketAddr]) -> Vec<Transaction> {
+fn run(servers: &[SocketAddr], level: &str) -> Vec<Transaction> {
     let seconds = std::env::var("STAFFA_HISTORY_SECONDS").map_or(DEFAULT_SECONDS, |text| text.parse().unwrap());
     let seed = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     println!("{seconds} s, seed {seed}");
@@ -97,6 +121,7 @@ fn run(servers: &[SocketAddr]) -> Vec<Transaction> {
             let (history, address) = (&history, servers[writer as usize % servers.len()]);
             threads.spawn(move || {
                 let mut wire = Wire::connect(address, "admin", "staffa").unwrap();
+                run_sql(&mut wire, &format!("set default_transaction_isolation = '{level}'")).unwrap();
                 let mut random = Random(seed ^ (writer + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 for number in 1.. {
                     if Instant::now() > until {
@@ -227,7 +252,7 @@ fn versions(reply: &Reply) -> Vec<(Row, Version)> {
     rows.iter().map(version).collect()
 }
 
-fn check(history: &[Transaction], server: &Server) {
+fn check(history: &[Transaction], server: &Server, level: &str) {
     let committed: Vec<&Transaction> = history.iter().filter(|transaction| transaction.committed).collect();
     let refused = history.len() - committed.len();
     println!("{} committed, {refused} refused", committed.len());
@@ -256,6 +281,52 @@ fn check(history: &[Transaction], server: &Server) {
     }
     check_end_state(&committed, &makers, server);
     check_order(history, &committed, &makers);
+    if level == SERIALIZABLE {
+        let cycle: Vec<_> = nodes_on_cycles(&serial_order(&committed, &makers))
+            .into_iter()
+            .filter_map(|node| committed.get(node))
+            .collect();
+        assert!(
+            cycle.is_empty(),
+            "no order of whole transactions explains this: {cycle:#?}"
+        );
+    }
+}
+
+/// Which transactions must come before which, and behind them moments of time: who saw or replaced what another made comes
+/// after it, who saw what another replaced before it, and who began when another had ended after it.
+fn serial_order(committed: &[&Transaction], makers: &HashMap<(Row, u64), usize>) -> Vec<Vec<usize>> {
+    let mut moments: Vec<(Instant, usize, bool)> = Vec::new();
+    for (index, transaction) in committed.iter().enumerate() {
+        moments.push((transaction.begun, index, false));
+        moments.push((transaction.ended, index, true));
+    }
+    moments.sort();
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); committed.len() + moments.len()];
+    for (position, (_, index, is_end)) in moments.iter().enumerate() {
+        let moment = committed.len() + position;
+        match is_end {
+            true => after[*index].push(moment),
+            false => after[moment].push(*index),
+        }
+        if position + 1 < moments.len() {
+            after[moment].push(moment + 1);
+        }
+    }
+    for (index, transaction) in committed.iter().enumerate() {
+        let based = transaction.writes.iter().map(|(row, n)| (*row, n - 1));
+        let reads = transaction.reads.iter().map(|(row, version)| (*row, version.n));
+        for (row, n) in reads.chain(based) {
+            let others = |maker: &&usize| **maker != index;
+            if let Some(maker) = makers.get(&(row, n)).filter(others) {
+                after[*maker].push(index);
+            }
+            if let Some(next) = makers.get(&(row, n + 1)).filter(others) {
+                after[index].push(*next);
+            }
+        }
+    }
+    after
 }
 
 fn check_end_state(committed: &[&Transaction], makers: &HashMap<(Row, u64), usize>, server: &Server) {
@@ -370,7 +441,34 @@ fn nodes_on_cycles(after: &[Vec<usize>]) -> Vec<usize> {
 
 /// The checker finds what it is there to find.
 mod checker {
-    use super::nodes_on_cycles;
+    use std::collections::{BTreeMap, HashMap};
+    use std::time::{Duration, Instant};
+
+    use super::{Transaction, Version, nodes_on_cycles, serial_order};
+
+    /// Two transactions at the same time, each of which read a row that the other replaced.
+    #[test]
+    fn write_skew_has_no_serial_order() {
+        let begun = Instant::now();
+        let transaction = |tag: u64, reads: u64, writes: u64| Transaction {
+            tag,
+            begun,
+            ended: begun + Duration::from_secs(1),
+            committed: true,
+            reads: vec![((0, reads), Version { n: 0, v: 0 })],
+            writes: BTreeMap::from([((0, writes), 1)]),
+        };
+        let (one, two) = (transaction(1, 7, 8), transaction(2, 8, 7));
+        let makers = HashMap::from([(((0, 8), 1), 0), (((0, 7), 1), 1)]);
+        let cycle = nodes_on_cycles(&serial_order(&[&one, &two], &makers));
+        assert!(cycle.contains(&0) && cycle.contains(&1));
+        // Had the second seen what the first made, it would have come after it.
+        let late = Transaction {
+            reads: vec![((0, 8), Version { n: 1, v: 1 })],
+            ..transaction(2, 8, 7)
+        };
+        assert!(nodes_on_cycles(&serial_order(&[&one, &late], &makers)).is_empty());
+    }
 
     #[test]
     fn cycles_are_found_and_chains_are_not() {

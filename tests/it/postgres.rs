@@ -58,6 +58,12 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs a statement beside the servers.
+    pub fn sql(&self, sql: &str) {
+        let folder = self.folder.path().to_str().unwrap();
+        self.run("psql", &["-h", folder, "-U", "postgres", "-q", "-c", sql]);
+    }
+
     /// As after a crash: connections break, nothing is flushed by hand.
     pub fn stop(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);

@@ -13,7 +13,7 @@ use rand::Rng;
 use super::Catalog;
 use crate::file::DataFile;
 use crate::objects::Objects;
-use crate::testing::{LocalObjects, definition, name, postgres, schema_of_its_own};
+use crate::testing::{LocalObjects, definition, name, postgres, schema_of_its_own, silence};
 
 const DIRECTORY: &str = "STAFFA_CRASH_DIRECTORY";
 const DATABASE: &str = "STAFFA_CRASH_DATABASE";
@@ -99,6 +99,7 @@ async fn a_killed_server_loses_nothing() {
         }
         // A restart need not wait: the lock of the dead is free.
         let catalog = open(&database, directory.path()).await;
+        silence(&database).await;
         catalog.recover().await.unwrap();
         let snapshot = catalog.snapshot().await.unwrap();
         let mut seen = Vec::new();

@@ -19,7 +19,7 @@ use crate::database::faults::{Fault, Faults, FaultyObjects};
 use crate::error::ErrorKind;
 use crate::file::DataFile;
 use crate::objects::Objects;
-use crate::testing::{LocalObjects, definition, name, postgres, schema_of_its_own};
+use crate::testing::{LocalObjects, definition, name, postgres, schema_of_its_own, silence};
 
 const DIRECTORY: &str = "STAFFA_FAULTS_DIRECTORY";
 const DATABASE: &str = "STAFFA_FAULTS_DATABASE";
@@ -128,6 +128,7 @@ async fn transaction(catalog: &Catalog, tables: &[&str], rows: u64, make: Option
 /// A new server on the place: what it sees agrees with what was said, and nothing is left over.
 async fn check(place: &Place, round: u64, outcome: [Option<Said>; 2], context: &str) {
     let catalog = place.open().await;
+    silence(&place.database).await;
     catalog.recover().await.unwrap();
     let snapshot = catalog.snapshot().await.unwrap();
     let mut seen = Vec::new();

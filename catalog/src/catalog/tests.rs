@@ -67,21 +67,28 @@ async fn databases_and_schemas_come_and_go() {
     assert!(
         world
             .catalog
-            .dead_objects(now_ms + 8 * 86_400_000)
+            .dead_objects(now_ms + 8 * 86_400_000, true)
             .await
             .unwrap()
+            .objects
             .is_empty()
     );
     drop(pinned);
     assert!(
         world
             .catalog
-            .dead_objects(now_ms + 6 * 86_400_000)
+            .dead_objects(now_ms + 6 * 86_400_000, true)
             .await
             .unwrap()
+            .objects
             .is_empty()
     );
-    let dead = world.catalog.dead_objects(now_ms + 8 * 86_400_000).await.unwrap();
+    let dead = world
+        .catalog
+        .dead_objects(now_ms + 8 * 86_400_000, true)
+        .await
+        .unwrap()
+        .objects;
     assert_eq!(dead.len(), 1);
     assert!(dead[0].is_directory() && dead[0].path.starts_with("memory://warehouse/e/s/t-"));
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Catalog;
+use crate::alter::TableChange;
 use crate::error::ErrorKind;
 use crate::file::LiveFile;
 use crate::garbage::DeadObject;
 use crate::history::TableVersionSpec;
 use crate::name::TableName;
+use crate::objects::Objects;
 use crate::table::Table;
-use crate::testing::{World, append, name};
+use crate::testing::{RecordingObjects, World, append, name};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -59,7 +62,9 @@ async fn expire_all(world: &World, name: &TableName) {
 
 async fn dead_in(world: &World, days: i64) -> Vec<DeadObject> {
     let at = chrono::Utc::now().timestamp_millis() + days * DAY_MS;
-    world.catalog.dead_objects(at).await.unwrap()
+    let dead = world.catalog.dead_objects(at, true).await.unwrap();
+    assert!(dead.failed.is_none(), "{:?}", dead.failed);
+    dead.objects
 }
 
 fn names(dead: &[DeadObject], location: &str) -> bool {
@@ -236,7 +241,7 @@ async fn a_rollback_and_a_name_need_the_table_as_it_was() {
     add(&world, &t, 2).await;
     let first = table(&world, &t).await.snapshots().unwrap()[0].id;
     let mut rollback = world.begin().await;
-    let back = crate::alter::TableChange::RollBack { snapshot_id: first };
+    let back = TableChange::RollBack { snapshot_id: first };
     rollback
         .alter_table(&t, std::slice::from_ref(&back), false)
         .await
@@ -251,4 +256,244 @@ async fn a_rollback_and_a_name_need_the_table_as_it_was() {
     assert_eq!(world.rows(&t).await, [1]);
     appender.commit().await.unwrap();
     assert_eq!(world.rows(&t).await, [1, 4]);
+}
+
+/// Deletes what is dead, as upkeep does; with `forgets`, takes it off the list.
+async fn collect(catalog: &Catalog, objects: &RecordingObjects, days: i64, forgets: bool) -> Vec<DeadObject> {
+    let at = chrono::Utc::now().timestamp_millis() + days * DAY_MS;
+    let dead = catalog.dead_objects(at, true).await.unwrap();
+    assert!(dead.failed.is_none(), "{:?}", dead.failed);
+    for object in &dead.objects {
+        let paths = match object.is_directory() {
+            true => objects.list(&object.path).await.unwrap(),
+            false => vec![object.path.clone()],
+        };
+        for path in paths.iter().filter(|path| !object.except.contains(*path)) {
+            objects.delete(path).await.unwrap();
+        }
+    }
+    let gone = dead.objects.iter().filter(|object| object.is_all());
+    let gone: Vec<String> = gone.map(|object| object.path.clone()).collect();
+    if forgets {
+        catalog.forget(&gone).await.unwrap();
+    }
+    dead.objects
+}
+
+async fn clone(world: &World, from: &TableName, to: &TableName) {
+    let mut txn = world.begin().await;
+    txn.clone_table(to, from, None).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+async fn drop_table(world: &World, table: &TableName) {
+    let mut txn = world.begin().await;
+    txn.drop_table(table).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+/// `d` is a clone of `c`, which is one of `t`. `c` goes while `d` needs a file of it.
+#[tokio::test]
+async fn a_clone_in_the_middle_that_is_gone_stops_nobody() {
+    let world = World::new().await;
+    let (t, c, d) = (world.create_table("t").await, name("c"), name("d"));
+    add(&world, &t, 1).await;
+    clone(&world, &t, &c).await;
+    let two = add(&world, &c, 2).await;
+    clone(&world, &c, &d).await;
+    drop_table(&world, &c).await;
+    let dead = collect(&world.catalog, &world.objects, 8, true).await;
+    assert!(dead.iter().any(|object| object.except.contains(&two)), "{dead:?}");
+    // Another server has nothing of `c` in its caches.
+    let other = world.second().await;
+    let last = add(&world, &t, 3).await;
+    remove(&world, &t, 3).await;
+    expire_all(&world, &t).await;
+    // What each server reads must not be older than the expiry.
+    world.catalog.shared.heartbeat().await.unwrap();
+    other.shared.heartbeat().await.unwrap();
+    let dead = collect(&other, &world.objects, 8, true).await;
+    assert!(names(&dead, &last), "{dead:?}");
+    assert_eq!(world.rows(&d).await, [1, 2]);
+    assert_eq!(world.rows(&t).await, [1]);
+}
+
+#[tokio::test]
+async fn a_crash_while_a_clone_is_deleted_stops_nobody() {
+    let world = World::new().await;
+    let (t, c) = (world.create_table("t").await, name("c"));
+    let one = add(&world, &t, 1).await;
+    clone(&world, &t, &c).await;
+    drop_table(&world, &c).await;
+    remove(&world, &t, 1).await;
+    expire_all(&world, &t).await;
+    // Killed before it could say what it has deleted.
+    collect(&world.catalog, &world.objects, 8, false).await;
+    let other = world.second().await;
+    world.catalog.shared.heartbeat().await.unwrap();
+    let dead = collect(&other, &world.objects, 8, true).await;
+    assert!(names(&dead, &one), "{dead:?}");
+    assert!(collect(&other, &world.objects, 8, true).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_table_whose_deletion_has_begun_does_not_come_back() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    drop_table(&world, &t).await;
+    let mut early = world.begin().await;
+    early.undrop_table(&t).await.unwrap();
+    // A server whose clock is far ahead.
+    dead_in(&world, 8).await;
+    assert_eq!(early.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let mut late = world.begin().await;
+    assert_eq!(
+        late.undrop_table(&t).await.unwrap_err().kind(),
+        ErrorKind::UndefinedTable
+    );
+}
+
+#[tokio::test]
+async fn a_table_comes_back_only_with_time_to_spare() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    drop_table(&world, &t).await;
+    let mut txn = world.begin().await;
+    txn.undrop_table(&t).await.unwrap();
+    // The week is over before the COMMIT.
+    world.foreign_sql("update staffa_gc set not_before_ms=1").await.unwrap();
+    assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(
+        world
+            .catalog
+            .snapshot()
+            .await
+            .unwrap()
+            .table(&t)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn what_clones_need_is_not_looked_at_all_the_time() {
+    let world = World::new().await;
+    let (t, c) = (world.create_table("t").await, name("c"));
+    let one = add(&world, &t, 1).await;
+    clone(&world, &t, &c).await;
+    remove(&world, &t, 1).await;
+    expire_all(&world, &t).await;
+    add(&world, &c, 2).await;
+    drop_table(&world, &t).await;
+    let at = chrono::Utc::now().timestamp_millis() + 8 * DAY_MS;
+    let hour = 3_600_000;
+    for (at, put_off_too, is_seen) in [
+        (at, false, true),
+        (at + hour / 2, false, false),
+        (at + hour / 2, true, true),
+        (at + 2 * hour, false, true),
+    ] {
+        let dead = world.catalog.dead_objects(at, put_off_too).await.unwrap().objects;
+        let directory = dead.iter().find(|object| object.is_directory());
+        assert_eq!(directory.is_some(), is_seen, "{dead:?}");
+        assert!(directory.is_none_or(|directory| directory.except.contains(&one)));
+        assert!(!names(&dead, &one), "{dead:?}");
+    }
+}
+
+/// A clone whose metadata cannot be read keeps what it may need, and nothing else.
+#[tokio::test]
+async fn a_damaged_clone_holds_up_its_own_files_only() {
+    let world = World::new().await;
+    let (t, c, u) = (world.create_table("t").await, name("c"), world.create_table("u").await);
+    add(&world, &t, 1).await;
+    clone(&world, &t, &c).await;
+    let metadata = table(&world, &c).await.metadata_location().to_owned();
+    let [of_t, of_u] = [add(&world, &t, 2).await, add(&world, &u, 3).await];
+    for (table, rows) in [(&t, 2), (&u, 3)] {
+        remove(&world, table, rows).await;
+        expire_all(&world, table).await;
+    }
+    world.objects.delete(&metadata).await.unwrap();
+    let other = world.second().await;
+    world.catalog.shared.heartbeat().await.unwrap();
+    let at = chrono::Utc::now().timestamp_millis() + DAY_MS;
+    let dead = other.dead_objects(at, true).await.unwrap();
+    assert!(names(&dead.objects, &of_u) && !names(&dead.objects, &of_t), "{dead:?}");
+    assert!(dead.failed.is_some());
+}
+
+#[tokio::test]
+async fn a_rollback_keeps_how_long_main_is_kept() {
+    use crate::history::RefRetention;
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    add(&world, &t, 2).await;
+    let first = table(&world, &t).await.snapshots().unwrap()[0].id;
+    let mut main = table(&world, &t).await.named_ref("main").unwrap();
+    main.retention = RefRetention::Branch {
+        max_ref_age_ms: None,
+        max_snapshot_age_ms: Some(7),
+        min_snapshots_to_keep: Some(3),
+    };
+    for change in [
+        TableChange::SetRef(main.clone()),
+        TableChange::RollBack { snapshot_id: first },
+    ] {
+        let mut txn = world.begin().await;
+        txn.alter_table(&t, &[change], false).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    let now = table(&world, &t).await.named_ref("main").unwrap();
+    assert_eq!((now.snapshot_id, now.retention), (first, main.retention));
+}
+
+/// Other programs make tables whose first rows are on a branch.
+#[tokio::test]
+async fn a_branch_of_a_table_without_rows_is_kept() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    let location = table(&world, &t).await.metadata_location().to_owned();
+    let mut json: serde_json::Value = serde_json::from_slice(&world.objects.get(&location).await.unwrap()).unwrap();
+    let main = json["refs"].as_object_mut().unwrap().remove("main").unwrap();
+    json["refs"]["audit"] = main;
+    json["current-snapshot-id"] = serde_json::json!(null);
+    let metadata = crate::iceberg::Metadata::parse(&location, json.to_string().as_bytes()).unwrap();
+    assert_eq!(metadata.snapshot_id(), None);
+    assert_eq!(metadata.refs().unwrap().len(), 1);
+    let in_a_year = chrono::Utc::now().timestamp_millis() + 365 * DAY_MS;
+    let old = metadata
+        .history()
+        .unwrap()
+        .expirable(&metadata.properties(), in_a_year, 100);
+    assert!(old.unwrap().is_empty());
+}
+
+/// A key that was there once, found to be new, and there again by a rollback.
+#[tokio::test]
+async fn a_rollback_brings_keys_back() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    let first = table(&world, &t).await.snapshot_id().unwrap();
+    let files = table(&world, &t).await.files().await.unwrap();
+    let mut txn = world.begin().await;
+    let rows: roaring::RoaringTreemap = [0].into_iter().collect();
+    txn.delete_rows(&t, vec![(files[0].clone(), rows)]).await.unwrap();
+    txn.commit().await.unwrap();
+
+    let mut insert = world.begin().await;
+    append(&mut insert, &world.objects, &t, 2).await.unwrap();
+    insert.rely_on_keys(&t, [vec![1]]).await.unwrap();
+    let mut rollback = world.begin().await;
+    let back = TableChange::RollBack { snapshot_id: first };
+    rollback.alter_table(&t, &[back], false).await.unwrap();
+    rollback.commit().await.unwrap();
+    assert_eq!(insert.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(world.rows(&t).await, [1]);
 }

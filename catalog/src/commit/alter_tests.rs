@@ -243,7 +243,15 @@ async fn a_renamed_table_is_the_same_table() {
     assert!(snapshot.relation(&t).is_none());
     let after = snapshot.table(&u).await.unwrap().unwrap();
     assert_eq!((after.uuid(), after.location()), (before.uuid(), before.location()));
-    assert!(world.catalog.dead_objects(i64::MAX).await.unwrap().is_empty());
+    assert!(
+        world
+            .catalog
+            .dead_objects(i64::MAX, true)
+            .await
+            .unwrap()
+            .objects
+            .is_empty()
+    );
 
     // A rename alone writes nothing; one back and forth changes nothing.
     let stored = world.objects.all().await.len();
@@ -276,7 +284,15 @@ async fn a_renamed_table_is_the_same_table() {
     txn.commit().await.unwrap();
     assert_eq!(world.rows(&t).await, [1, 2, 3, 4]);
     assert!(world.rows(&u).await.is_empty());
-    assert!(world.catalog.dead_objects(i64::MAX).await.unwrap().is_empty());
+    assert!(
+        world
+            .catalog
+            .dead_objects(i64::MAX, true)
+            .await
+            .unwrap()
+            .objects
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,7 +339,7 @@ async fn a_swap_of_tables_is_never_seen_half_done() {
     done.store(true, Ordering::SeqCst);
     assert!(reader.await.unwrap() > 0);
     // The directories of the tables that were swapped out die, that of the last one lives.
-    let dead = world.catalog.dead_objects(i64::MAX).await.unwrap();
+    let dead = world.catalog.dead_objects(i64::MAX, true).await.unwrap().objects;
     assert!(dead.iter().any(|object| object.path == first_directory));
     assert_eq!(dead.iter().filter(|object| object.path.ends_with('/')).count(), 20);
 }

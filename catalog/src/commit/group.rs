@@ -96,7 +96,11 @@ pub(super) fn is_append(commit: &Commit) -> bool {
 /// The one table that the commit appends to, if that is all it does.
 fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
     let changes = &commit.changes;
-    if commit.may_have_strays || !changes.databases.is_empty() || !changes.schemas.is_empty() {
+    if commit.may_have_strays
+        || !commit.reads.is_empty()
+        || !changes.databases.is_empty()
+        || !changes.schemas.is_empty()
+    {
         return None;
     }
     let mut relations = changes.relations.iter();
@@ -183,9 +187,9 @@ async fn commit_together(shared: &Shared, name: &TableName, mut members: Vec<Mem
     let mut garbage = Vec::new();
     let mut work: Option<TableWork> = None;
     for number in 0.. {
-        let (head, fitting) = match fitting(shared, name, members).await {
+        let (head, fitting) = match fitting(shared, name, members, &garbage).await {
             Ok(fitting) => fitting,
-            Err(members) => return send_alone(members),
+            Err(members) => return send_alone(members, &garbage),
         };
         let Some(first) = fitting.first().map(|member| member.commit.txn_id) else {
             return;
@@ -210,7 +214,7 @@ async fn commit_together(shared: &Shared, name: &TableName, mut members: Vec<Mem
                 let pause_ms = rand::rng().random_range(1..=RETRY_PAUSE_MAX_MS.min(10 << number.min(8)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             }
-            Ok(SwapOutcome::Moved) => return send_alone(members),
+            Ok(SwapOutcome::Moved) => return send_alone(members, &garbage),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 let error = Arc::new(error);
                 return members.into_iter().for_each(|Member { commit, answer }| {
@@ -219,7 +223,7 @@ async fn commit_together(shared: &Shared, name: &TableName, mut members: Vec<Mem
             }
             Err(error) => {
                 tracing::debug!(table = %name, members = members.len(), %error, "a group of commits failed");
-                return send_alone(members);
+                return send_alone(members, &garbage);
             }
         }
     }
@@ -231,6 +235,7 @@ async fn fitting(
     shared: &Shared,
     name: &TableName,
     members: Vec<Member>,
+    garbage: &[NewGarbage],
 ) -> Result<(Arc<TableVersion>, Vec<Member>), Vec<Member>> {
     let Ok(head) = shared.head().await else {
         return Err(members);
@@ -258,7 +263,7 @@ async fn fitting(
             _ => others.push(member),
         }
     }
-    send_alone(others);
+    send_alone(others, garbage);
     match version {
         Some(version) => Ok((version, fitting)),
         None => Err(fitting),
@@ -312,8 +317,11 @@ async fn attempt(
     swapped
 }
 
-fn send_alone(members: Vec<Member>) {
-    for Member { commit, answer } in members {
+/// With what the group could not delete: whoever commits puts it on the list of garbage, and those who fail find what has
+/// their id. Naming an object twice does no harm.
+fn send_alone(members: Vec<Member>, garbage: &[NewGarbage]) {
+    for Member { mut commit, answer } in members {
+        commit.garbage.extend_from_slice(garbage);
         let _ = answer.send(Answer::Alone(commit));
     }
 }

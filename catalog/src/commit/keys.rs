@@ -21,6 +21,12 @@ pub(super) async fn check(
     if delta.keys.is_empty() || base.metadata_location() == head.metadata_location() {
         return Ok(());
     }
+    if let Some(seen) = base.metadata().snapshot_id()
+        && !head.metadata().descends_from(seen)
+    {
+        // Rows deleted before then are there again, in files that are no news.
+        return Err(Error::conflict("The table was rolled back by another transaction."));
+    }
     let known = base.files(loader).await?;
     let known: HashSet<&str> = known.iter().map(|file| file.location.as_str()).collect();
     let now = head.files(loader).await?;

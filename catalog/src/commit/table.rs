@@ -290,7 +290,16 @@ impl TableWork {
                 all.extend(group);
                 continue;
             }
-            for bin in bins(group, target) {
+            // From the oldest on, so that what is full stays as it is and only the newest bin grows.
+            let mut bins = bins(group.into_iter().rev().collect(), target);
+            bins.reverse();
+            for (number, mut bin) in bins.into_iter().enumerate() {
+                bin.reverse();
+                let is_growing = number == 0;
+                if bin.len() == 1 || is_growing && bin.len() <= count_max {
+                    all.extend(bin);
+                    continue;
+                }
                 let nothing = HashSet::new();
                 let manifest = self.together(shared, current, spec_id, bin, &nothing, objects).await?;
                 all.push(manifest);

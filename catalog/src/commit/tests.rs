@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::alter::TableChange;
 use crate::catalog::Catalog;
 use crate::database::{Database, Dropped, GarbageRow, Leftover, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
@@ -196,8 +197,21 @@ async fn small_manifests_are_merged_when_there_are_many() {
     // 20 old metadata files are remembered, the others are garbage.
     assert_eq!(world.foreign_number("select count(*) from staffa_gc").await, 103 - 20);
     let now_ms = chrono::Utc::now().timestamp_millis();
-    assert!(world.catalog.dead_objects(now_ms).await.unwrap().is_empty());
-    let dead = world.catalog.dead_objects(now_ms + 25 * 3600 * 1000).await.unwrap();
+    assert!(
+        world
+            .catalog
+            .dead_objects(now_ms, true)
+            .await
+            .unwrap()
+            .objects
+            .is_empty()
+    );
+    let dead = world
+        .catalog
+        .dead_objects(now_ms + 25 * 3600 * 1000, true)
+        .await
+        .unwrap()
+        .objects;
     assert!(dead.iter().all(|object| !object.is_directory()));
     assert!(!dead.is_empty());
     world
@@ -205,6 +219,42 @@ async fn small_manifests_are_merged_when_there_are_many() {
         .forget(&dead.into_iter().map(|object| object.path).collect::<Vec<_>>())
         .await
         .unwrap();
+}
+
+/// Manifests of which no two fit together stay as they are, however many there are.
+#[tokio::test]
+async fn manifests_that_are_full_are_not_written_again() {
+    let world = World::new().await;
+    let table = world.create_table("t").await;
+    let append_one = async |rows: u64| {
+        let mut txn = world.begin().await;
+        append(&mut txn, &world.objects, &table, rows).await.unwrap();
+        txn.commit().await.unwrap();
+        let snapshot = world.catalog.snapshot().await.unwrap();
+        let table = snapshot.table(&table).await.unwrap().unwrap();
+        table.manifests().await.unwrap()
+    };
+    let one = append_one(1).await;
+    let mut txn = world.begin().await;
+    let properties = [
+        ("commit.manifest.target-size-bytes", one[0].size_bytes * 3 / 2),
+        ("commit.manifest.min-count-to-merge", 3),
+    ];
+    let change = TableChange::SetProperties {
+        set: properties
+            .map(|(key, value)| (key.to_owned(), value.to_string()))
+            .into(),
+        removed: BTreeSet::new(),
+    };
+    txn.alter_table(&table, &[change], false).await.unwrap();
+    txn.commit().await.unwrap();
+    for rows in 2..=8 {
+        let before = world.objects.put_locations.lock().len();
+        let manifests = append_one(rows).await;
+        assert_eq!(manifests.len() as u64, rows);
+        // A data file, its manifest, the list, the metadata.
+        assert_eq!(world.objects.put_locations.lock().len(), before + 4, "commit {rows}");
+    }
 }
 
 /// Runs everything on the database, but loses the answer of a swap, after or before doing it.
@@ -226,8 +276,8 @@ impl Database for LostAnswer {
     fn may_lose_notes(&self) -> bool {
         self.inner.may_lose_notes()
     }
-    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()> {
-        self.inner.register(txn_id, base_csn, table_locations).await
+    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String], again: bool) -> Result<()> {
+        self.inner.register(txn_id, base_csn, table_locations, again).await
     }
     async fn swap(&self, swap: &Swap) -> Result<SwapOutcome> {
         match self.mode.load(Ordering::Relaxed) {
@@ -273,8 +323,11 @@ impl Database for LostAnswer {
     async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>> {
         self.inner.leftovers(first_look).await
     }
-    async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>> {
-        self.inner.garbage(now_ms).await
+    async fn garbage(&self, now_ms: i64, tried_before_ms: i64) -> Result<Vec<GarbageRow>> {
+        self.inner.garbage(now_ms, tried_before_ms).await
+    }
+    async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>> {
+        self.inner.try_garbage(paths, now_ms).await
     }
     async fn oldest_base_csn(&self) -> Result<Option<u64>> {
         self.inner.oldest_base_csn().await
@@ -444,9 +497,10 @@ async fn files_of_a_failed_statement_are_garbage_of_the_commit() {
     assert_eq!(world.rows(&table).await, [1]);
     let dead = world
         .catalog
-        .dead_objects(chrono::Utc::now().timestamp_millis())
+        .dead_objects(chrono::Utc::now().timestamp_millis(), true)
         .await
-        .unwrap();
+        .unwrap()
+        .objects;
     assert_eq!(dead.into_iter().map(|object| object.path).collect::<Vec<_>>(), [stray]);
 }
 

@@ -106,6 +106,10 @@ impl Backend for FaultyBackend {
         self.inner.is_held(server_id).await
     }
 
+    fn may_lose_sign(&self) -> bool {
+        self.inner.may_lose_sign()
+    }
+
     fn forget_server(&self, server_id: Uuid) {
         self.inner.forget_server(server_id);
     }

@@ -33,11 +33,13 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
     // Where a sequence begins, when `setval` said so.
     "alter table staffa_sequence add column origin bigint",
+    // When the deletion of garbage was begun last.
+    "alter table staffa_gc add column tried_ms bigint",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -45,8 +47,10 @@ const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 const PREPARE_LOCK: i64 = 0x7374_6166_6661_0001;
 const NAMES_LOCK: i64 = 0x7374_6166_6661_0002;
 
-/// Connections besides the one that shows life.
+/// Connections besides the one that shows life, those that are idle counted.
 const CONNECTIONS_MAX: usize = 16;
+/// A connection that nobody needed for so long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// A connection that was idle for less is believed to work.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 /// How long a database that is starting or refuses connections is waited for.
@@ -181,6 +185,11 @@ impl Backend for PostgresBackend {
         rows.first().map(|row| Ok(row.number(0)? == 0)).transpose()
     }
 
+    /// With the connection, or when the database is restarted.
+    fn may_lose_sign(&self) -> bool {
+        true
+    }
+
     /// The lock went with the connection.
     fn forget_server(&self, _server_id: Uuid) {}
 }
@@ -198,8 +207,18 @@ impl Pool {
             }
             self.lost();
         }
+        self.make_room();
         let link = self.connect(need).await?;
         Ok(Lent::new(link, need, self.clone(), permit))
+    }
+
+    /// Closes idle connections, the oldest first, until there may be one more. Whoever holds a permit has one, or is about
+    /// to.
+    fn make_room(&self) {
+        let mut idle = self.idle.lock();
+        idle.sort_by_key(|idle| idle.since);
+        let surplus = idle.len().saturating_sub(self.permits.available_permits());
+        idle.drain(..surplus);
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit> {
@@ -209,6 +228,7 @@ impl Pool {
 
     fn pop(&self, need: Need) -> Option<Idle> {
         let mut idle = self.idle.lock();
+        idle.retain(|idle| idle.since.elapsed() < IDLE_MAX);
         // The one used last: the others grow old and are tried before use.
         let index = idle.iter().rposition(|idle| idle.need == need)?;
         Some(idle.swap_remove(index))
@@ -216,7 +236,9 @@ impl Pool {
 
     fn put_back(&self, link: Link, need: Need) {
         let (since, losses) = (Instant::now(), self.losses.load(Ordering::Relaxed));
-        self.idle.lock().push(Idle {
+        let mut idle = self.idle.lock();
+        idle.retain(|idle| idle.since.elapsed() < IDLE_MAX);
+        idle.push(Idle {
             need,
             link,
             since,

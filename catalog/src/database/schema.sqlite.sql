@@ -1,4 +1,4 @@
--- The catalog database on SQLite, version 4.
+-- The catalog database on SQLite, version 5.
 -- Pointers: exactly what pyiceberg's SqlCatalog and Java's JdbcCatalog (schema V1) make, so that they can share it.
 create table if not exists iceberg_tables(
   catalog_name varchar(255) not null, table_namespace varchar(255) not null, table_name varchar(255) not null,
@@ -31,7 +31,8 @@ create table staffa_txn(txn_id char(36) primary key, server_id char(36) not null
   commit_csn bigint);
 -- Rows stay until the transaction committed or its leftovers are deleted.
 create table staffa_txn_table(txn_id char(36), table_location varchar(1000), primary key(txn_id, table_location));
-create table staffa_gc(path varchar(2000) primary key, after_csn bigint not null, not_before_ms bigint not null);
+create table staffa_gc(path varchar(2000) primary key, after_csn bigint not null, not_before_ms bigint not null,
+  tried_ms bigint);                               -- when its deletion was begun last
 create table staffa_server(server_id char(36) primary key, url varchar(500), heartbeat_ms bigint,
   oldest_csn bigint);                             -- it will never look at an older state
 -- Clones: the table at one location has files below the other.

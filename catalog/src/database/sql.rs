@@ -23,7 +23,10 @@ use crate::snapshot::RelationKind;
 
 /// A server without a sign of life that was silent for this long is dead.
 const SERVER_SILENCE_MAX_MS: i64 = 90_000;
-/// How long the outcome of a finished transaction can be looked up.
+/// How long a server that may have lost its sign of life must be silent before its first look finds it dead: two of its
+/// heartbeats.
+const FIRST_LOOK_SILENCE_MS: i64 = 60_000;
+/// How long the outcome of a transaction can be looked up after its end.
 const OUTCOME_KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// What a connection is needed for.
@@ -55,6 +58,9 @@ pub(super) trait Backend: Send + Sync + fmt::Debug {
     /// Whether another server shows that it is alive; `None` when that cannot be seen.
     async fn is_held(&self, server_id: Uuid) -> Result<Option<bool>>;
 
+    /// Whether a server may lose its sign of life and live: until its next heartbeat.
+    fn may_lose_sign(&self) -> bool;
+
     /// Removes what a dead server's sign of life left.
     fn forget_server(&self, server_id: Uuid);
 }
@@ -73,6 +79,12 @@ pub(super) trait Connection: Statements {
     /// Begins a swap: from here on the changes of pointers belong to one number. Swaps that make or drop names take
     /// turns, so that what they checked stays true.
     async fn begin_swap(&mut self, changes_names: bool) -> Result<()>;
+
+    /// The statement that finds a pointer that is what it must be, and has it stay so until the end.
+    fn keep_pointer(&self) -> &'static str {
+        "select 1 from iceberg_tables
+         where catalog_name=$1 and table_namespace=$2 and table_name=$3 and metadata_location=$4"
+    }
 
     /// The number of the swap. Nothing changes a pointer after this.
     async fn take_number(&mut self) -> Result<i64>;
@@ -126,8 +138,8 @@ impl SqlDatabase {
         Ok(held.unwrap_or_else(|| heartbeat_ms.is_some_and(|heartbeat| now_ms - heartbeat < SERVER_SILENCE_MAX_MS)))
     }
 
-    /// The servers that are gone. At the first look one without a sign of life is; later only when the look before saw
-    /// none either, because a living server may have lost its connection for a moment.
+    /// The servers that are gone. One without a sign of life is when the look before saw none either; a living server may
+    /// have lost its connection for a moment. At the first look one that cannot lose it is, and one that has been silent.
     async fn dead_servers(&self, first_look: bool) -> Result<Vec<(String, Option<Uuid>)>> {
         let now_ms = Utc::now().timestamp_millis();
         let rows = self
@@ -151,7 +163,11 @@ impl SqlDatabase {
                     continue;
                 }
                 silent.insert(id);
-                if !first_look && !self.silent.lock().contains(&id) {
+                let was_silent = match first_look {
+                    true => !self.backend.may_lose_sign() || is_old(row.optional_number(1)?, now_ms),
+                    false => self.silent.lock().contains(&id),
+                };
+                if !was_silent {
                     continue;
                 }
             }
@@ -221,20 +237,27 @@ impl Database for SqlDatabase {
         self.backend.may_lose_notes()
     }
 
-    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String]) -> Result<()> {
+    async fn register(&self, txn_id: Uuid, base_csn: u64, table_locations: &[String], again: bool) -> Result<()> {
         let mut txn = self.begin(Need::Note).await?;
         let id = txn_id.to_string();
-        txn.execute(
-            "insert into staffa_txn(txn_id, server_id, kind, base_csn, started_ms, heartbeat_ms, state)
-             values ($1, $2, 0, $3, $4, $4, 0) on conflict(txn_id) do nothing",
-            &[
-                id.as_str().into(),
-                self.server_id.to_string().as_str().into(),
-                signed(base_csn)?.into(),
-                Utc::now().timestamp_millis().into(),
-            ],
-        )
-        .await?;
+        let now_ms = Utc::now().timestamp_millis();
+        let made = txn
+            .execute(
+                "insert into staffa_txn(txn_id, server_id, kind, base_csn, started_ms, heartbeat_ms, state)
+                 values ($1, $2, 0, $3, $4, $4, 0) on conflict(txn_id) do nothing",
+                &[
+                    id.as_str().into(),
+                    self.server_id.to_string().as_str().into(),
+                    signed(base_csn)?.into(),
+                    now_ms.into(),
+                ],
+            )
+            .await?;
+        // Its files may be deleted since. A younger one can only have lost its note, with the power.
+        if again && made == 1 && begun_ms(txn_id).is_none_or(|begun| now_ms - begun > OUTCOME_KEPT_MS) {
+            txn.rollback().await;
+            return Err(given_up());
+        }
         for location in table_locations {
             txn.execute(
                 "insert into staffa_txn_table(txn_id, table_location) values ($1, $2) on conflict do nothing",
@@ -281,8 +304,8 @@ impl Database for SqlDatabase {
         // which only the answer was lost, holds the row: this waits for its end.
         let mut txn = self.begin(Need::Durable).await?;
         txn.execute(
-            "update staffa_txn set state=2 where txn_id=$1 and state=0",
-            &[txn_id.to_string().as_str().into()],
+            "update staffa_txn set state=2, heartbeat_ms=$2 where txn_id=$1 and state=0",
+            &[txn_id.to_string().as_str().into(), Utc::now().timestamp_millis().into()],
         )
         .await?;
         let outcome = outcome(&mut *txn, txn_id).await?;
@@ -356,7 +379,7 @@ impl Database for SqlDatabase {
             }
         }
         txn.execute(
-            "delete from staffa_txn where state<>0 and started_ms<$1
+            "delete from staffa_txn where state<>0 and heartbeat_ms<$1
              and not exists (select 1 from staffa_txn_table l where l.txn_id=staffa_txn.txn_id)",
             &[(Utc::now().timestamp_millis() - OUTCOME_KEPT_MS).into()],
         )
@@ -365,14 +388,15 @@ impl Database for SqlDatabase {
         Ok(found)
     }
 
-    async fn garbage(&self, now_ms: i64) -> Result<Vec<GarbageRow>> {
+    async fn garbage(&self, now_ms: i64, tried_before_ms: i64) -> Result<Vec<GarbageRow>> {
         let mut connection = self.backend.connection(Need::Read).await?;
         let rows = connection
             .rows(
-                "select path, after_csn from staffa_gc g where not_before_ms<=$1 and not exists (
+                "select path, after_csn from staffa_gc g
+                 where not_before_ms<=$1 and (tried_ms is null or tried_ms<=$2) and not exists (
                    select 1 from iceberg_tables t where substr(t.metadata_location, 1, length(g.path))=g.path)
                  order by path",
-                &[now_ms.into()],
+                &[now_ms.into(), tried_before_ms.into()],
             )
             .await?;
         rows.iter()
@@ -383,6 +407,32 @@ impl Database for SqlDatabase {
                 })
             })
             .collect()
+    }
+
+    async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>> {
+        let mut txn = self.begin(Need::Durable).await?;
+        let mut tried = Vec::with_capacity(paths.len());
+        for path in paths {
+            let there = txn
+                .execute(
+                    "update staffa_gc set tried_ms=$2 where path=$1 and not_before_ms<=$2",
+                    &[path.as_str().into(), now_ms.into()],
+                )
+                .await?;
+            if there == 0 {
+                continue;
+            }
+            tried.push(path.clone());
+            if let Some(table_location) = path.strip_suffix('/') {
+                txn.execute(
+                    "delete from staffa_share where table_location=$1",
+                    &[table_location.into()],
+                )
+                .await?;
+            }
+        }
+        txn.commit().await?;
+        Ok(tried)
     }
 
     async fn oldest_base_csn(&self) -> Result<Option<u64>> {
@@ -444,7 +494,7 @@ impl Database for SqlDatabase {
             .rows(
                 "select v.metadata_location, g.path from staffa_gc g
                  join staffa_version v on substr(v.metadata_location, 1, length(g.path))=g.path
-                 where g.path like '%/' and g.not_before_ms>$4
+                 where g.path like '%/' and g.not_before_ms>$4 and g.tried_ms is null
                    and v.catalog_name=$1 and v.table_namespace=$2 and v.table_name=$3
                    and not exists (select 1 from staffa_version w where w.csn>v.csn
                      and substr(w.metadata_location, 1, length(g.path))=g.path)
@@ -472,13 +522,6 @@ impl Database for SqlDatabase {
         for path in paths {
             txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
                 .await?;
-            if let Some(table_location) = path.strip_suffix('/') {
-                txn.execute(
-                    "delete from staffa_share where table_location=$1",
-                    &[table_location.into()],
-                )
-                .await?;
-            }
         }
         txn.commit().await
     }
@@ -598,6 +641,22 @@ impl Database for SqlDatabase {
             .await?;
         Ok(())
     }
+}
+
+/// A transaction that others gave up.
+fn given_up() -> Error {
+    Error::conflict("The transaction was given up because its server was thought to be dead.")
+}
+
+/// When a transaction began, in milliseconds since 1970 UTC: its id tells.
+fn begun_ms(txn_id: Uuid) -> Option<i64> {
+    let (seconds, nanoseconds) = txn_id.get_timestamp()?.to_unix();
+    i64::try_from(seconds * 1000 + u64::from(nanoseconds / 1_000_000)).ok()
+}
+
+/// Whether a heartbeat was so long ago that its server has missed one since.
+fn is_old(heartbeat_ms: Option<i64>, now_ms: i64) -> bool {
+    heartbeat_ms.is_none_or(|heartbeat| now_ms - heartbeat > FIRST_LOOK_SILENCE_MS)
 }
 
 fn pointer_of(row: &Row) -> Result<(TableName, Option<Pointer>)> {

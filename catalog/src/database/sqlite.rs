@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -38,7 +38,10 @@ const MIGRATIONS: [&str; 4] = [
      PRAGMA user_version=4",
     // Where a sequence begins, when `setval` said so.
     "alter table staffa_sequence add column origin bigint;
-     PRAGMA user_version=5",
+      PRAGMA user_version=5",
+    // When the deletion of garbage was begun last.
+    "alter table staffa_gc add column tried_ms bigint;
+     PRAGMA user_version=6",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -153,6 +156,11 @@ impl Backend for SqliteBackend {
 
     async fn is_held(&self, server_id: Uuid) -> Result<Option<bool>> {
         Ok(lock::is_held(&self.path, server_id))
+    }
+
+    /// The kernel keeps the lock as long as the process lives.
+    fn may_lose_sign(&self) -> bool {
+        false
     }
 
     fn forget_server(&self, server_id: Uuid) {

@@ -65,7 +65,9 @@ impl Metadata {
         if !draft.removed.is_empty() {
             builder = builder.remove_properties(&draft.removed).map_err(refused)?;
         }
-        changes.iter().try_fold(builder, history_change)
+        changes
+            .iter()
+            .try_fold(builder, |builder, change| history_change(self, builder, change))
     }
 }
 

@@ -50,7 +50,8 @@ impl Metadata {
 
     /// The branches and tags, by name.
     pub(crate) fn refs(&self) -> Result<Vec<SnapshotRef>> {
-        if self.inner.current_snapshot_id().is_none() {
+        // Names may be there without a current snapshot: a branch of a table whose main one has no rows yet.
+        if self.inner.snapshots().len() == 0 {
             return Ok(Vec::new());
         }
         let json = self.to_json()?;
@@ -79,27 +80,21 @@ impl Metadata {
 }
 
 /// A change of the history, put into a builder.
-pub(super) fn history_change(builder: TableMetadataBuilder, change: &TableChange) -> Result<TableMetadataBuilder> {
+pub(super) fn history_change(
+    base: &Metadata,
+    builder: TableMetadataBuilder,
+    change: &TableChange,
+) -> Result<TableMetadataBuilder> {
     match change {
         TableChange::RollBack { snapshot_id } => {
-            let retention = SnapshotRetention::branch(None, None, None);
+            let main = base.refs()?.into_iter().find(|given| given.name == MAIN_BRANCH);
+            let kept = main.map(|given| retention(given.retention));
+            let retention = kept.unwrap_or(SnapshotRetention::branch(None, None, None));
             let main = SnapshotReference::new(*snapshot_id, retention);
             builder.set_ref(MAIN_BRANCH, main).map_err(refused)
         }
         TableChange::SetRef(given) => {
-            let retention = match given.retention {
-                RefRetention::Branch {
-                    max_ref_age_ms,
-                    max_snapshot_age_ms,
-                    min_snapshots_to_keep,
-                } => SnapshotRetention::Branch {
-                    min_snapshots_to_keep,
-                    max_snapshot_age_ms,
-                    max_ref_age_ms,
-                },
-                RefRetention::Tag { max_ref_age_ms } => SnapshotRetention::Tag { max_ref_age_ms },
-            };
-            let reference = SnapshotReference::new(given.snapshot_id, retention);
+            let reference = SnapshotReference::new(given.snapshot_id, retention(given.retention));
             builder.set_ref(&given.name, reference).map_err(refused)
         }
         TableChange::DropRef { name } => Ok(builder.remove_ref(name)),
@@ -108,6 +103,21 @@ pub(super) fn history_change(builder: TableMetadataBuilder, change: &TableChange
             Ok(builder.remove_snapshots(&ids))
         }
         _ => Ok(builder),
+    }
+}
+
+fn retention(retention: RefRetention) -> SnapshotRetention {
+    match retention {
+        RefRetention::Branch {
+            max_ref_age_ms,
+            max_snapshot_age_ms,
+            min_snapshots_to_keep,
+        } => SnapshotRetention::Branch {
+            min_snapshots_to_keep,
+            max_snapshot_age_ms,
+            max_ref_age_ms,
+        },
+        RefRetention::Tag { max_ref_age_ms } => SnapshotRetention::Tag { max_ref_age_ms },
     }
 }
 

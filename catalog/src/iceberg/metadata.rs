@@ -204,6 +204,16 @@ impl Metadata {
             .and_then(|snapshot| snapshot.parent_snapshot_id())
     }
 
+    /// Whether the current snapshot is this one or was made from it, as far back as is remembered.
+    pub(crate) fn descends_from(&self, snapshot_id: i64) -> bool {
+        let snapshots = std::iter::successors(self.inner.current_snapshot(), |snapshot| {
+            self.inner.snapshot_by_id(snapshot.parent_snapshot_id()?)
+        });
+        // Of a damaged file parents may go in a circle.
+        let mut snapshots = snapshots.take(self.inner.snapshots().len());
+        snapshots.any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+    }
+
     pub(crate) fn has_snapshot(&self, snapshot_id: i64) -> bool {
         self.inner.snapshot_by_id(snapshot_id).is_some()
     }

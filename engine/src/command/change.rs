@@ -161,6 +161,7 @@ async fn rewrite(
 /// DELETE without a condition reads no row.
 async fn remove_everything(session: &mut Session, change: &ChangePlan, guard: &StatementGuard) -> Result<u64> {
     let snapshot = session.transactions_snapshot().await?;
+    session.note_all_read(&change.table);
     let context = session.context(snapshot);
     let (table, files): (Arc<Table>, _) = (Arc::clone(&change.table), Arc::clone(&change.files));
     let count = async move {

@@ -36,7 +36,10 @@ pub(crate) async fn explain(
     }
     let started = Instant::now();
     let snapshot = session.transactions_snapshot().await?;
-    let context = session.context(snapshot);
+    let mut context = session.context(snapshot);
+    if !options.analyze {
+        context.reads = None;
+    }
     // Of an earlier run of the same prepared statement.
     reports.clear();
     let task_context = context.session.task_ctx();

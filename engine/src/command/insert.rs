@@ -119,6 +119,7 @@ impl Writing {
         let files = as_data_files(&self.table, written)?;
         if self.overwrites {
             let gone = overwritten(&self.table, &files).await?;
+            session.note_all_read(&self.table);
             let transaction = session.transaction().await?;
             transaction.remove_files(self.table.name(), &gone).await?;
         }

@@ -1,4 +1,5 @@
-//! TRUNCATE: all files of the tables go, and none is read. Rows that another transaction adds meanwhile stay.
+//! TRUNCATE: all files of the tables go, and none is read. Rows that another transaction adds meanwhile stay; a serializable
+//! one fails then.
 
 use staffa_catalog::{Column, ColumnDefault, Identity, TableChange, TableName, Uuid};
 use staffa_planner::{Error, ErrorKind, Result};
@@ -22,6 +23,7 @@ pub(crate) async fn truncate(
             Error::new(ErrorKind::UndefinedTable, message)
         })?;
         let files = table.files().await?;
+        session.note_all_read(&table);
         let transaction = session.transaction().await?;
         transaction.remove_files(name, &files).await?;
         if restart {

@@ -10,7 +10,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use staffa_catalog::{DataFile, LiveFile, Table, TableName};
-use staffa_planner::{PlanContext, Result, compaction_plan, write_spec};
+use staffa_planner::{PlanContext, Result, compaction_plan, target_file_bytes, write_spec};
 use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
 use tokio::time::Instant;
 
@@ -21,8 +21,6 @@ use crate::cpu::CpuRuntime;
 use crate::session::SessionOptions;
 use crate::warehouse::Warehouse;
 
-/// The size files are made for, as Iceberg's engines name it.
-const TARGET_SIZE: &str = "write.target-file-size-bytes";
 /// So many small files in a partition are worth a rewrite in the background.
 const SMALL_FILES_MIN: usize = 8;
 /// In the background a file joins smaller ones when it is at most so many times as large as they are together: else each new
@@ -101,11 +99,7 @@ fn settled_number(table: &Table, how: &How<'_>) -> Result<Option<i64>> {
 
 /// The locations of the files that are written again together.
 fn groups(table: &Table, files: &[Arc<LiveFile>], how: &How<'_>, default_target: u64) -> Vec<Vec<String>> {
-    let target = table
-        .properties()
-        .get(TARGET_SIZE)
-        .and_then(|text| text.trim().parse().ok());
-    let target = target.filter(|bytes| *bytes > 0).unwrap_or(default_target);
+    let target = target_file_bytes(table, default_target);
     // A partition's values have no order of their own.
     let mut partitions: BTreeMap<(i32, String), Vec<&Arc<LiveFile>>> = BTreeMap::new();
     for file in files {
@@ -212,7 +206,7 @@ async fn write(
 ) -> Result<Vec<WrittenFile>> {
     let options = warehouse.write_options().clone();
     // One task for each file that comes of it: more tasks would make more files.
-    let files = bytes.div_ceil(options.target_file_bytes.max(1));
+    let files = bytes.div_ceil(target_file_bytes(table, options.target_file_bytes).max(1));
     let tasks = how.tasks.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
     let spec = Arc::new(write_spec(table, data_prefix, options)?);
     let rows: u64 = old.iter().map(|file| file.row_count - file.deleted_count()).sum();

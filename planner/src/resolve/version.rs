@@ -231,7 +231,7 @@ pub(crate) async fn load(
         let asked = asked.get(*number);
         let asked = asked.ok_or_else(|| Error::internal("a version of a table without its clause"))?;
         let table = open(scope, asked, name).await?;
-        let provider = Arc::new(StaffaTable::open(scope.context, table).await?);
+        let provider = Arc::new(StaffaTable::open_older(scope.context, table).await?);
         let reference = TableReference::bare(marker(*number));
         relations.sources.insert(reference, provider_as_source(provider));
     }

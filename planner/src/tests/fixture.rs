@@ -91,6 +91,7 @@ impl Fixture {
             statement_time: now,
             transaction_time: now,
             reports: self.reports.clone(),
+            reads: None,
             system_tables: None,
             arguments: None,
             momentary: Momentary::default(),

@@ -137,7 +137,7 @@ async fn files_are_removed_whole() {
     assert_eq!(world.rows(&table).await, [3]);
     assert_eq!(late.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
     // The file of the transaction itself that had no use in the end is garbage of the commit.
-    let dead = world.catalog.dead_objects(i64::MAX).await.unwrap();
+    let dead = world.catalog.dead_objects(i64::MAX, true).await.unwrap().objects;
     assert_eq!(dead.len(), 1, "{dead:?}");
     assert!(dead[0].path.ends_with("5.parquet"));
     // A removed file is named in the manifest of the snapshot that removed it, and in no later one.

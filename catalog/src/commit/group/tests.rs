@@ -116,3 +116,35 @@ async fn a_group_that_cannot_be_stored_is_tried_one_by_one() {
     // One list each, or one for several where a later group had luck.
     assert!((1..=expected.len()).contains(&lists), "{lists} lists");
 }
+
+/// The group's objects can neither be used nor deleted: whoever commits alone knows of them.
+#[tokio::test]
+async fn what_a_group_could_not_delete_is_garbage() {
+    let world = World::new().await;
+    let table = world.create_table("t").await;
+    let mut txns = Vec::new();
+    for rows in 1..=2 {
+        let mut txn = world.begin().await;
+        append(&mut txn, &world.objects, &table, rows).await.unwrap();
+        txns.push(txn);
+    }
+    let objects = world.objects.clone();
+    // The metadata of groups has no number of an attempt in its name; that of commits on their own has.
+    world.objects.before_put(move |location| {
+        let fails = location.ends_with(".metadata.json") && !location.contains(".r");
+        objects.keeps_all.fetch_or(fails, Ordering::Relaxed);
+        fails.then(injected)
+    });
+    for outcome in join_all(txns.into_iter().map(Transaction::commit)).await {
+        outcome.unwrap();
+    }
+    world.objects.no_hook();
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let dead = world.catalog.dead_objects(now_ms, true).await.unwrap().objects;
+    let is_dead = |location: &String| dead.iter().any(|object| object.path == *location);
+    let lists: Vec<String> = world.objects.all().await;
+    let lists: Vec<&String> = lists.iter().filter(|object| object.contains("/snap-")).collect();
+    let live = lists.iter().filter(|list| !is_dead(list)).count();
+    assert_eq!(live, 2, "one for each commit: {lists:?}, {dead:?}");
+    assert!(lists.len() > 2, "{lists:?}");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
@@ -165,6 +165,11 @@ impl Connection for Lent {
         Ok(())
     }
 
+    fn keep_pointer(&self) -> &'static str {
+        "select 1 from iceberg_tables
+         where catalog_name=$1 and table_namespace=$2 and table_name=$3 and metadata_location=$4 for share"
+    }
+
     /// The triggers, which number and journal what was changed, would run at the COMMIT.
     async fn take_number(&mut self) -> Result<i64> {
         self.execute("set constraints all immediate", &[]).await?;
@@ -248,9 +253,14 @@ fn code(error: &Error) -> Option<String> {
     }
 }
 
-/// Whether PostgreSQL itself said no, and did not just go away.
+/// Whether PostgreSQL itself said no. With FATAL or PANIC it went away, before or after the COMMIT.
 fn is_refusal(error: &Error) -> bool {
-    code(error).is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08"))
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<sqlx::Error>());
+    let Some(sqlx::Error::Database(error)) = source else {
+        return false;
+    };
+    let refused = error.try_downcast_ref::<PgDatabaseError>();
+    refused.is_some_and(|error| error.severity() == PgSeverity::Error && !error.code().starts_with("08"))
 }
 
 /// An error by what a caller can do about it (PostgreSQL's appendix A).

@@ -239,8 +239,14 @@ async fn a_restart_of_the_database_is_survived() {
     assert_eq!(rows(&catalog).await, [1, 2]);
 }
 
-/// Passes bytes on to PostgreSQL. Once armed, it lets the next COMMIT happen (or the next BEGIN) and swallows the answer.
-async fn cutting_proxy(socket: PathBuf, cut_at: Arc<Mutex<&'static [u8]>>, armed: Arc<AtomicBool>) -> u16 {
+/// Passes bytes on to PostgreSQL. Once armed, it lets the next COMMIT happen (or the next BEGIN), swallows the answer, and
+/// hangs up with words of its own.
+async fn cutting_proxy(
+    socket: PathBuf,
+    cut_at: Arc<Mutex<&'static [u8]>>,
+    armed: Arc<AtomicBool>,
+    last_words: &'static [u8],
+) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -257,6 +263,7 @@ async fn cutting_proxy(socket: PathBuf, cut_at: Arc<Mutex<&'static [u8]>>, armed
                     let cut_at = *cut_at.lock();
                     let is_answer = answer.windows(cut_at.len()).any(|window| window == cut_at);
                     if is_answer && armed.swap(false, Ordering::Relaxed) {
+                        let _ = to_client.write_all(last_words).await;
                         break;
                     }
                     if to_client.write_all(answer).await.is_err() {
@@ -275,7 +282,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
     let server = Postgres::start();
     let schema = schema_of_its_own(&server.url()).await;
     let (armed, cut_at) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(&b"COMMIT\0"[..])));
-    let port = cutting_proxy(server.path().join(".s.PGSQL.5432"), cut_at.clone(), armed.clone()).await;
+    let port = cutting_proxy(server.path().join(".s.PGSQL.5432"), cut_at.clone(), armed.clone(), b"").await;
     let parameters = schema.split_once('?').unwrap().1;
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?{parameters}");
     let objects: Arc<RecordingObjects> = Arc::default();
@@ -313,6 +320,52 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
         "it is known that nothing was committed"
     );
     assert_eq!(rows(&catalog).await, [1]);
+}
+
+/// PostgreSQL may write a COMMIT down and fail before it answers: what it says then is no refusal.
+#[tokio::test]
+async fn a_panic_at_a_commit_is_no_refusal() {
+    const PANIC: &[u8] = b"E\0\0\0\x2bSPANIC\0VPANIC\0C58030\0Mcould not fsync\0\0";
+    let server = Postgres::start();
+    let schema = schema_of_its_own(&server.url()).await;
+    let (armed, cut_at) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(&b"COMMIT\0"[..])));
+    let socket = server.path().join(".s.PGSQL.5432");
+    let port = cutting_proxy(socket, cut_at, armed.clone(), PANIC).await;
+    let parameters = schema.split_once('?').unwrap().1;
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?{parameters}");
+    let objects: Arc<RecordingObjects> = Arc::default();
+    let catalog = open(&url, &objects).await;
+    make_table(&catalog).await;
+    let mut txn = begin(&catalog).await;
+    append(&mut txn, &objects, &name("t"), 1).await.unwrap();
+    let arm = armed.clone();
+    objects.before_put(move |location| {
+        if location.ends_with(".metadata.json") {
+            arm.store(true, Ordering::Relaxed);
+        }
+        None
+    });
+    txn.commit().await.unwrap();
+    assert!(!armed.load(Ordering::Relaxed), "the answer was replaced");
+    objects.no_hook();
+    // The objects of the commit are there, also for who has none of them in a cache.
+    assert_eq!(rows(&open(&schema, &objects).await).await, [1]);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_whatever_they_are_needed_for() {
+    let server = Postgres::start();
+    let url = schema_of_its_own(&server.url()).await;
+    let backend = PostgresBackend::open(&url, Uuid::new_v4()).await.unwrap();
+    for need in [Need::Durable, Need::Read, Need::Note] {
+        let mut lent = Vec::new();
+        for number in 1..=CONNECTIONS_MAX {
+            lent.push(backend.pool.take(need).await.unwrap());
+            let idle = backend.pool.idle.lock().len();
+            assert!(idle + number <= CONNECTIONS_MAX, "{idle} idle, {number} in use");
+        }
+    }
+    assert_eq!(backend.pool.idle.lock().len(), CONNECTIONS_MAX);
 }
 
 /// Several servers append to two tables and drop and make a third: nothing is lost, and the journal has every number.

@@ -1,29 +1,33 @@
 //! The steps of a swap inside its SQL transaction. Each checks what must still be true.
 
-use super::Connection;
+use chrono::Utc;
+
 use super::statements::Argument;
+use super::{Connection, given_up};
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
+use crate::garbage::UNDROP_MARGIN_MS;
 use crate::name::TableName;
 use crate::snapshot::RelationKind;
 
 /// Everything but the COMMIT; the swap's number. `None`: a pointer is not what it must be.
 pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<i64>> {
     let ids: Vec<String> = swap.txn_ids.iter().map(ToString::to_string).collect();
+    let now_ms = Utc::now().timestamp_millis();
     let mut taken = 0;
     for some in ids.chunks(TXN_IDS) {
+        // With the time: the outcome stays for so long from now on, however old the transaction is.
+        let arguments: Vec<Argument<'_>> = padded(some).into_iter().chain([now_ms.into()]).collect();
         taken += txn
             .execute(
-                "update staffa_txn set state=1 where state=0
+                "update staffa_txn set state=1, heartbeat_ms=$17 where state=0
                  and txn_id in ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-                &padded(some),
+                &arguments,
             )
             .await?;
     }
     if taken != ids.len() as u64 {
-        return Err(Error::conflict(
-            "The transaction was given up because its server was thought to be dead.",
-        ));
+        return Err(given_up());
     }
     txn.begin_swap(changes_names(swap)).await?;
     create_namespaces(txn, swap).await?;
@@ -33,7 +37,10 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
     drop_namespaces(txn, swap).await?;
     for path in &swap.revived {
         let gone = txn
-            .execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
+            .execute(
+                "delete from staffa_gc where path=$1 and not_before_ms>$2 and tried_ms is null",
+                &[path.as_str().into(), (now_ms + UNDROP_MARGIN_MS).into()],
+            )
             .await?;
         if gone != 1 {
             return Err(Error::conflict(
@@ -155,6 +162,11 @@ async fn move_pointer(txn: &mut dyn Connection, change: &PointerChange) -> Resul
     let PointerChange { name, kind, from, to } = change;
     let [database, schema, table] = [&name.database, &name.schema, &name.name].map(|part| part.as_str().into());
     let affected = match (from, to) {
+        (Some(from), Some(to)) if from == to => {
+            let kept = txn.keep_pointer();
+            let there = exists(txn, kept, &[database, schema, table, from.as_str().into()]).await?;
+            u64::from(there)
+        }
         (Some(from), Some(to)) => {
             txn.execute(
                 "update iceberg_tables set metadata_location=$5, previous_metadata_location=$4
