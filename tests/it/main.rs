@@ -11,10 +11,10 @@
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! maintenance.rs  background upkeep, and a kill in the middle of it
 //! s3.rs           tables on S3: a stand-in store that also fails
-//! isolation.rs    random transactions of many writers, checked for snapshot isolation
+//! isolation.rs    random transactions of many writers, checked for snapshot isolation, or for being serializable
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
 //! sequences.rs    numbers among many clients and servers; temporary tables of sessions and servers that are gone
-//! full_disk.rs    a file system without space
+//! full_disk.rs    a file system without space;  sick_disk.rs   one that fails
 //! writers.rs      several writers of one table, in and outside transaction blocks
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
 //! ```
@@ -35,6 +35,7 @@ mod protocol;
 mod s3;
 mod sequences;
 mod shared_catalog;
+mod sick_disk;
 mod slt;
 mod support;
 mod tpch;

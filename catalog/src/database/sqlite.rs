@@ -38,7 +38,7 @@ const MIGRATIONS: [&str; 5] = [
      PRAGMA user_version=4",
     // Where a sequence begins, when `setval` said so.
     "alter table staffa_sequence add column origin bigint;
-      PRAGMA user_version=5",
+     PRAGMA user_version=5",
     // When the deletion of garbage was begun last.
     "alter table staffa_gc add column tried_ms bigint;
      PRAGMA user_version=6",
@@ -191,7 +191,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=5").await?;
+        writer.run_script("PRAGMA user_version=6").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

@@ -131,6 +131,7 @@ impl Connection for Lent {
     }
 
     async fn commit(&mut self) -> Result<()> {
+        let is_durable = matches!(self.held, Some(Held::Writer(_, Need::Durable)));
         match sqlx::query("COMMIT").execute(self.connection()?).await {
             Ok(_) => {
                 self.in_transaction = false;
@@ -139,9 +140,9 @@ impl Connection for Lent {
             Err(error) => {
                 let error = failed(error);
                 self.rollback().await;
-                // A full disk or a lock is noticed before anything is changed.
+                // A full disk or a lock is noticed before anything is changed; and nobody asks what became of a note.
                 match error.kind() {
-                    ErrorKind::Io => Err(Error::outcome_unknown(error)),
+                    ErrorKind::Io if is_durable => Err(Error::outcome_unknown(error)),
                     _ => Err(error),
                 }
             }
