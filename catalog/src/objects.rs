@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::DeleteContent;
 
 /// Whole, immutable objects known by their full location (`file:///…`, `s3://…`).
 #[async_trait]
@@ -25,11 +26,11 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// The locations of all objects below `prefix`, a directory, recursively; an absent directory is empty.
     async fn list(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// The bytes of a file of position deletes that names these rows of one data file.
-    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes>;
+    /// A file that names these rows of one data file: a deletion vector, or a file of position deletes.
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap, vector: bool) -> Result<(Bytes, DeleteContent)>;
 
-    /// The rows of one data file that a file of position deletes names.
-    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap>;
+    /// The rows of one data file that a delete file names; no equality deletes.
+    async fn decode_deletes(&self, bytes: Bytes, content: &DeleteContent, data_file: &str) -> Result<RoaringTreemap>;
 }
 
 /// Objects in memory: the test double, held to the same trait text.
@@ -84,15 +85,25 @@ impl Objects for MemoryObjects {
             .collect())
     }
 
-    /// Not Parquet: the location, a line feed, and the rows as roaring-rs writes them.
-    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes> {
+    /// Neither Parquet nor Puffin: the location, a line feed, and the rows as roaring-rs writes them.
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap, vector: bool) -> Result<(Bytes, DeleteContent)> {
         let mut bytes = format!("{data_file}\n").into_bytes();
         rows.serialize_into(&mut bytes)
             .map_err(|error| Error::internal("cannot encode rows").with_source(error))?;
-        Ok(bytes.into())
+        let content = match vector {
+            true => DeleteContent::Vector {
+                data_file: data_file.to_owned(),
+                offset: 0,
+                length: bytes.len() as u64,
+            },
+            false => DeleteContent::Positions {
+                data_file: Some(data_file.to_owned()),
+            },
+        };
+        Ok((bytes.into(), content))
     }
 
-    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
+    async fn decode_deletes(&self, bytes: Bytes, _: &DeleteContent, data_file: &str) -> Result<RoaringTreemap> {
         let header = format!("{data_file}\n");
         match bytes.strip_prefix(header.as_bytes()) {
             None => Ok(RoaringTreemap::new()),

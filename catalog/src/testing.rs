@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{ColumnStatistics, DataFile};
+use crate::file::{ColumnStatistics, DataFile, DeleteContent};
 use crate::name::TableName;
 use crate::objects::{MemoryObjects, Objects};
 use crate::schema::{ColumnDefinition, TableDefinition};
@@ -288,12 +288,12 @@ impl Objects for RecordingObjects {
         self.inner.list(prefix).await
     }
 
-    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes> {
-        self.inner.encode_deletes(data_file, rows)
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap, vector: bool) -> Result<(Bytes, DeleteContent)> {
+        self.inner.encode_deletes(data_file, rows, vector)
     }
 
-    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
-        self.inner.decode_deletes(bytes, data_file).await
+    async fn decode_deletes(&self, bytes: Bytes, content: &DeleteContent, data_file: &str) -> Result<RoaringTreemap> {
+        self.inner.decode_deletes(bytes, content, data_file).await
     }
 }
 
@@ -337,11 +337,11 @@ impl Objects for LocalObjects {
         Ok(files.map(|path| format!("file://{}", path.display())).collect())
     }
 
-    fn encode_deletes(&self, _: &str, _: &RoaringTreemap) -> Result<Bytes> {
+    fn encode_deletes(&self, _: &str, _: &RoaringTreemap, _: bool) -> Result<(Bytes, DeleteContent)> {
         Err(Error::internal("no Parquet here"))
     }
 
-    async fn decode_deletes(&self, _: Bytes, _: &str) -> Result<RoaringTreemap> {
+    async fn decode_deletes(&self, _: Bytes, _: &DeleteContent, _: &str) -> Result<RoaringTreemap> {
         Err(Error::internal("no Parquet here"))
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
-use staffa_catalog::{Error as CatalogError, ErrorKind as CatalogErrorKind, Objects};
+use staffa_catalog::{DeleteContent, Error as CatalogError, ErrorKind as CatalogErrorKind, Objects};
 use staffa_storage::{Error as StorageError, ErrorKind as StorageErrorKind, Stores};
 
 /// The warehouse's stores as the catalog sees them.
@@ -34,11 +34,36 @@ impl Objects for StoreObjects {
         }
     }
 
-    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes, CatalogError> {
-        staffa_storage::encode_position_deletes(data_file, rows).map_err(catalog_error)
+    fn encode_deletes(
+        &self,
+        data_file: &str,
+        rows: &RoaringTreemap,
+        vector: bool,
+    ) -> Result<(Bytes, DeleteContent), CatalogError> {
+        let of_file = data_file.to_owned();
+        if !vector {
+            let bytes = staffa_storage::encode_position_deletes(data_file, rows).map_err(catalog_error)?;
+            let data_file = Some(of_file);
+            return Ok((bytes, DeleteContent::Positions { data_file }));
+        }
+        let puffin = staffa_storage::encode_deletion_vector(data_file, rows).map_err(catalog_error)?;
+        let content = DeleteContent::Vector {
+            data_file: of_file,
+            offset: puffin.offset,
+            length: puffin.length,
+        };
+        Ok((puffin.bytes, content))
     }
 
-    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap, CatalogError> {
+    async fn decode_deletes(
+        &self,
+        bytes: Bytes,
+        content: &DeleteContent,
+        data_file: &str,
+    ) -> Result<RoaringTreemap, CatalogError> {
+        if let DeleteContent::Vector { offset, length, .. } = content {
+            return staffa_storage::decode_deletion_vector(&bytes, *offset, *length).map_err(catalog_error);
+        }
         let data_file = data_file.to_owned();
         let decode = move || staffa_storage::decode_position_deletes(bytes, &data_file);
         let decoded = tokio::task::spawn_blocking(decode).await;

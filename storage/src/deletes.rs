@@ -290,9 +290,77 @@ fn positions(bytes: Bytes, only: Option<&str>) -> Result<Decoded> {
     ))
 }
 
+/// A Puffin file with one deletion vector.
+#[derive(Debug)]
+pub struct DeletionVector {
+    /// The file.
+    pub bytes: Bytes,
+    /// Where in it the vector begins.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// The Puffin file with the deletion vector that names these rows of one data file (Puffin spec: magic, blobs, magic, footer
+/// payload, its length, flags, magic).
+///
+/// # Errors
+/// [`crate::ErrorKind::Internal`] when the rows cannot be encoded.
+pub fn encode_deletion_vector(data_file: &str, rows: &RoaringTreemap) -> Result<DeletionVector> {
+    const MAGIC: &[u8; 4] = b"PFA1";
+    /// The column of row positions, which the vector is about.
+    const POSITION_COLUMN_ID: i32 = 2_147_483_645;
+    let too_large = |_| Error::internal("a deletion vector beyond 4 GiB");
+    let mut body = VECTOR_MAGIC.to_vec();
+    rows.serialize_into(&mut body)
+        .map_err(|error| Error::internal(format!("cannot encode a deletion vector ({error})")))?;
+    let mut bytes = MAGIC.to_vec();
+    let offset = bytes.len();
+    bytes.extend(u32::try_from(body.len()).map_err(too_large)?.to_be_bytes());
+    bytes.extend(&body);
+    bytes.extend(crc32(&body).to_be_bytes());
+    let length = bytes.len() - offset;
+    let payload = serde_json::json!({
+        "blobs": [{
+            "type": "deletion-vector-v1",
+            "fields": [POSITION_COLUMN_ID],
+            // Not known when it is written: the snapshot that takes it up says.
+            "snapshot-id": -1,
+            "sequence-number": -1,
+            "offset": offset,
+            "length": length,
+            "properties": {"referenced-data-file": data_file, "cardinality": rows.len().to_string()},
+        }],
+        "properties": {"created-by": concat!("staffa ", env!("CARGO_PKG_VERSION"))},
+    })
+    .to_string();
+    bytes.extend(MAGIC);
+    bytes.extend(payload.as_bytes());
+    bytes.extend(u32::try_from(payload.len()).map_err(too_large)?.to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(MAGIC);
+    Ok(DeletionVector {
+        bytes: bytes.into(),
+        offset: offset as u64,
+        length: length as u64,
+    })
+}
+
+/// The rows that a deletion vector names; the bytes are those of its whole file.
+///
+/// # Errors
+/// [`crate::ErrorKind::CorruptFile`] when there is no such vector.
+pub fn decode_deletion_vector(file: &[u8], offset: u64, length: u64) -> Result<RoaringTreemap> {
+    let blob = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
+    let blob = blob.and_then(|(offset, length)| file.get(offset..)?.get(..length));
+    vector(blob.ok_or_else(|| Error::corrupt("a deletion vector lies outside its file"))?)
+}
+
+/// Begins a deletion vector.
+const VECTOR_MAGIC: [u8; 4] = [0xd1, 0xd3, 0x39, 0x64];
+
 /// A `deletion-vector-v1` blob (Puffin spec): length, magic, the set in roaring's portable form, CRC-32.
 fn vector(blob: &[u8]) -> Result<RoaringTreemap> {
-    const MAGIC: [u8; 4] = [0xd1, 0xd3, 0x39, 0x64];
     let wrong = |what: &str| Error::corrupt(format!("a deletion vector {what}"));
     let number = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).map(u32::from_be_bytes).ok();
     let (length, rest) = blob.split_at_checked(4).ok_or_else(|| wrong("is too short"))?;
@@ -302,7 +370,7 @@ fn vector(blob: &[u8]) -> Result<RoaringTreemap> {
         return Err(wrong("does not fit its checksum"));
     }
     let rows = body
-        .strip_prefix(&MAGIC)
+        .strip_prefix(&VECTOR_MAGIC)
         .ok_or_else(|| wrong("is of an unknown kind"))?;
     RoaringTreemap::deserialize_from(rows).map_err(|error| wrong(&format!("cannot be decoded ({error})")))
 }

@@ -27,7 +27,10 @@ mod source;
 mod transform;
 mod writer;
 
-pub use deletes::{RowDeletes, decode_position_deletes, encode_position_deletes};
+pub use deletes::{
+    DeletionVector, RowDeletes, decode_deletion_vector, decode_position_deletes, encode_deletion_vector,
+    encode_position_deletes,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{FileDescription, parquet_schema};
 pub use object::{S3Options, Secret, StoreOptions, Stores};

@@ -26,17 +26,20 @@ pub(super) struct RowDeletes {
     /// Locations of data and delete files that the new snapshot no longer has.
     pub(super) removed: HashSet<String>,
     pub(super) objects: Vec<Encoded>,
+    vectors: bool,
     removed_data: Vec<Arc<LiveFile>>,
     removed_deletes: Vec<Arc<DeleteFile>>,
 }
 
 impl RowDeletes {
-    /// Fails with `Conflict` when a row or file was deleted by somebody else too.
+    /// Fails with `Conflict` when a row or file was deleted by somebody else too. With `vectors` the rows are named by
+    /// deletion vectors.
     pub(super) async fn settle(
         shared: &Shared,
         changes: &FileChanges,
         head: &[Arc<LiveFile>],
         prefix: &str,
+        vectors: bool,
     ) -> Result<RowDeletes> {
         let wanted = |location: &str| changes.removed.contains_key(location) || changes.deleted.contains_key(location);
         let head: HashMap<&str, &Arc<LiveFile>> = head
@@ -44,7 +47,10 @@ impl RowDeletes {
             .map(|file| (file.location.as_str(), file))
             .filter(|(location, _)| wanted(location))
             .collect();
-        let mut settled = RowDeletes::default();
+        let mut settled = RowDeletes {
+            vectors,
+            ..RowDeletes::default()
+        };
         for (location, file) in &changes.removed {
             let now = *head.get(location.as_str()).ok_or_else(file_gone)?;
             if names(now) != names(file) {
@@ -61,20 +67,21 @@ impl RowDeletes {
             .map(|(number, deleted)| {
                 let is_own = changes.added.iter().any(|file| file.location == deleted.file.location);
                 let now = head.get(deleted.file.location.as_str()).map(|file| Arc::clone(file));
-                let location = format!("{prefix}{number}.parquet");
+                let location = format!("{prefix}{number}.{}", if vectors { "puffin" } else { "parquet" });
                 async move {
                     let now = match is_own {
                         true => deleted.file.clone(),
                         false => now.ok_or_else(file_gone)?,
                     };
-                    let rows = merged(shared, deleted, &now).await?;
-                    let bytes = shared.loader.objects().encode_deletes(&now.location, &rows)?;
-                    Ok::<_, Error>((now, rows.len(), Encoded { location, bytes }))
+                    let rows = merged(shared, deleted, &now, vectors).await?;
+                    let objects = shared.loader.objects();
+                    let (bytes, content) = objects.encode_deletes(&now.location, &rows, vectors)?;
+                    Ok::<_, Error>((now, rows.len(), content, Encoded { location, bytes }))
                 }
             })
             .collect();
         let merged: Vec<_> = stream::iter(work).buffered(FILES_AT_ONCE_MAX).try_collect().await?;
-        for (file, row_count, object) in merged {
+        for (file, row_count, content, object) in merged {
             settled.remove_deletes(&file);
             settled.added.push(DeleteFile {
                 location: object.location.clone(),
@@ -83,9 +90,7 @@ impl RowDeletes {
                 spec_id: file.spec_id,
                 partition: file.partition.clone(),
                 sequence_number: 0,
-                content: DeleteContent::Positions {
-                    data_file: Some(file.location.clone()),
-                },
+                content,
             });
             settled.objects.push(object);
         }
@@ -101,6 +106,7 @@ impl RowDeletes {
     }
 
     pub(super) fn count(&self, changes: &mut SnapshotChanges) {
+        changes.adds_vectors = self.vectors;
         for file in &self.added {
             changes.added_deletes.add(file.row_count, file.size_bytes);
         }
@@ -109,12 +115,14 @@ impl RowDeletes {
         }
         for file in &self.removed_deletes {
             changes.removed_deletes.add(file.row_count, file.size_bytes);
+            changes.removed_vectors += u64::from(matches!(file.content, DeleteContent::Vector { .. }));
         }
     }
 }
 
-/// The rows of the file that are deleted now, together with those the transaction deletes.
-async fn merged(shared: &Shared, deleted: &DeletedRows, now: &LiveFile) -> Result<RoaringTreemap> {
+/// The rows of the file that are deleted now, together with those the transaction deletes. Where there is a vector, readers
+/// look at no position deletes: it names the rows of those that are about other files as well.
+async fn merged(shared: &Shared, deleted: &DeletedRows, now: &LiveFile, vectors: bool) -> Result<RoaringTreemap> {
     let equality = |file: &LiveFile| -> Vec<String> {
         let deletes = file.deletes.iter();
         let equality = deletes.filter(|delete| matches!(delete.content, DeleteContent::Equality { .. }));
@@ -126,16 +134,16 @@ async fn merged(shared: &Shared, deleted: &DeletedRows, now: &LiveFile) -> Resul
     }
     let mut rows = RoaringTreemap::clone(&deleted.rows);
     for delete in &now.deletes {
-        let DeleteContent::Positions { data_file } = &delete.content else {
+        if matches!(delete.content, DeleteContent::Equality { .. }) {
             continue;
-        };
+        }
         let objects = shared.loader.objects();
         let bytes = objects.get(&delete.location).await?;
-        let theirs = objects.decode_deletes(bytes, &now.location).await?;
+        let theirs = objects.decode_deletes(bytes, &delete.content, &now.location).await?;
         if !theirs.is_disjoint(&deleted.rows) {
             return Err(rows_changed());
         }
-        if data_file.is_some() {
+        if vectors || delete.data_file().is_some() {
             rows |= theirs;
         }
     }

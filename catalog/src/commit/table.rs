@@ -89,7 +89,10 @@ impl TableWork {
         attempt: u32,
     ) -> Result<NextVersion> {
         let from = onto.map(TableVersion::metadata_location);
-        let current = onto.map_or(delta.version.metadata(), TableVersion::metadata);
+        let before = onto.map_or(delta.version.metadata(), TableVersion::metadata);
+        // Files and manifests are of the format version that the same commit may raise.
+        let raised = before.raised(&delta.changes)?;
+        let current = raised.as_ref().unwrap_or(before);
         let mut objects = Vec::new();
         // A clone has files before its first commit.
         let start = onto.unwrap_or(&delta.version);
@@ -119,7 +122,8 @@ impl TableWork {
                         self.txn_id
                     );
                     let head = start.files(&shared.loader).await?;
-                    let deletes = RowDeletes::settle(shared, &delta.files, &head, &prefix).await?;
+                    let deletes =
+                        RowDeletes::settle(shared, &delta.files, &head, &prefix, current.has_row_ids()).await?;
                     deletes.count(&mut changes);
                     new.extend(self.delete_manifests(current, &deletes.added, &mut objects).await?);
                     manifests = self
@@ -131,19 +135,26 @@ impl TableWork {
                 let (table, id, txn_id) = (current.location(), self.snapshot_id, self.txn_id);
                 let list = format!("{table}/metadata/snap-{id}-{attempt}-{txn_id}.avro");
                 let all: Vec<ManifestFile> = new.into_iter().chain(old).collect();
-                let (listed, encoded) = write_list(current, id, &all, list.clone()).await?;
-                manifests = listed;
-                objects.push(encoded);
-                Some(new_snapshot(current, id, list, changes))
+                let written = write_list(current, id, &all, list.clone()).await?;
+                manifests = written.manifests;
+                objects.push(written.object);
+                Some(NewSnapshot {
+                    id,
+                    manifest_list: list,
+                    // Clocks of servers differ; a table's history never goes back.
+                    timestamp_ms: Utc::now().timestamp_millis().max(current.last_updated_ms() + 1),
+                    changes,
+                    row_ids: written.row_ids,
+                })
             }
         };
         let adds_snapshot = snapshot.is_some();
         let (next, expired) = match (from, adds_snapshot) {
             // A new table without rows is stored as it was made.
-            (None, false) => (current.clone(), Vec::new()),
-            _ => current.next(from, &delta.changes, snapshot)?,
+            (None, false) => (before.clone(), Vec::new()),
+            _ => before.next(from, &delta.changes, snapshot)?,
         };
-        check_step(current, &next, adds_snapshot, delta.rolled_back_to())?;
+        check_step(before, &next, adds_snapshot, delta.rolled_back_to())?;
 
         let location = metadata_path(next.location(), from, self.txn_id, attempt);
         let json = next.to_json()?;
@@ -367,16 +378,6 @@ async fn garbage_of_expired(shared: &Shared, current: &Metadata, next: &Metadata
         .into_iter()
         .map(|path| NewGarbage { path, not_before_ms })
         .collect())
-}
-
-fn new_snapshot(current: &Metadata, id: i64, manifest_list: String, changes: SnapshotChanges) -> NewSnapshot {
-    NewSnapshot {
-        id,
-        manifest_list,
-        // Clocks of servers differ; a table's history never goes back.
-        timestamp_ms: Utc::now().timestamp_millis().max(current.last_updated_ms() + 1),
-        changes,
-    }
 }
 
 /// A table property that is a number; what is none counts as not set, as other engines take it.

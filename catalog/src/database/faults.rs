@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::sql::statements::{Argument, Row, Statements};
 use super::sql::{Backend, Connection, Need};
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::DeleteContent;
 use crate::objects::Objects;
 
 /// What happens at the step.
@@ -192,11 +193,11 @@ impl Objects for FaultyObjects {
         self.faults.around(self.inner.list(prefix)).await
     }
 
-    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap) -> Result<Bytes> {
-        self.inner.encode_deletes(data_file, rows)
+    fn encode_deletes(&self, data_file: &str, rows: &RoaringTreemap, vector: bool) -> Result<(Bytes, DeleteContent)> {
+        self.inner.encode_deletes(data_file, rows, vector)
     }
 
-    async fn decode_deletes(&self, bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
-        self.inner.decode_deletes(bytes, data_file).await
+    async fn decode_deletes(&self, bytes: Bytes, content: &DeleteContent, data_file: &str) -> Result<RoaringTreemap> {
+        self.inner.decode_deletes(bytes, content, data_file).await
     }
 }

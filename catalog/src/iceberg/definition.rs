@@ -36,18 +36,22 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
     let spec = partition_spec(&definition.partition_by, &schema)?;
     let order = sort_order(&definition.sorted_by, &schema)?;
 
+    let version = definition.properties.get(FORMAT_VERSION_KEY);
+    let version = version.map_or(Ok(FormatVersion::V2), |text| format_version(text))?;
     let mut properties = HashMap::new();
     properties.insert(PREVIOUS_VERSIONS_MAX_KEY.to_owned(), PREVIOUS_VERSIONS_MAX.to_owned());
     for (key, value) in &definition.properties {
         if key.starts_with("staffa.") {
             return Err(Error::invalid(format!("table property \"{key}\" is reserved")));
         }
-        properties.insert(key.clone(), value.clone());
+        if key != FORMAT_VERSION_KEY {
+            properties.insert(key.clone(), value.clone());
+        }
     }
     if let Some(comment) = &definition.comment {
         properties.insert(COMMENT_KEY.to_owned(), comment.clone());
     }
-    let metadata = TableMetadataBuilder::new(schema, spec, order, location.to_owned(), FormatVersion::V2, properties)
+    let metadata = TableMetadataBuilder::new(schema, spec, order, location.to_owned(), version, properties)
         .and_then(|builder| builder.assign_uuid(uuid).build())
         .map_err(refused)?
         .metadata;
@@ -83,6 +87,17 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
         .map_err(refused)?
         .metadata;
     Ok(Metadata::of(Arc::new(metadata)))
+}
+
+/// The property that engines set a table's format version by; it is no property of the metadata.
+pub(super) const FORMAT_VERSION_KEY: &str = "format-version";
+
+pub(super) fn format_version(text: &str) -> Result<FormatVersion> {
+    match text.trim() {
+        "2" => Ok(FormatVersion::V2),
+        "3" => Ok(FormatVersion::V3),
+        _ => Err(Error::invalid(format!("format version {text} is not supported")).with_hint("Use 2 or 3.")),
+    }
 }
 
 fn check_column_names(definition: &TableDefinition) -> Result<()> {

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
-    ListType, NestedField, NestedFieldRef, Schema, SortOrder, StructType, TableMetadataBuilder,
-    Transform as IcebergTransform, Type, UnboundPartitionSpec,
+    FormatVersion, ListType, NestedField, NestedFieldRef, Schema, SortOrder, StructType, TableMetadata,
+    TableMetadataBuilder, Transform as IcebergTransform, Type, UnboundPartitionSpec,
 };
 
-use super::definition::{partition_spec, refused, sort_order};
+use super::definition::{FORMAT_VERSION_KEY, format_version, partition_spec, refused, sort_order};
 use super::history::history_change;
 use super::metadata::{COMMENT_KEY, Metadata};
 use super::types::{
@@ -35,9 +35,25 @@ struct Draft<'a> {
     removed: Vec<String>,
     partitioning: Option<UnboundPartitionSpec>,
     sorting: Option<SortOrder>,
+    version: FormatVersion,
 }
 
 impl Metadata {
+    /// This metadata with the format version that the changes raise it to, if they do, for what is written in the same
+    /// commit.
+    pub(crate) fn raised(&self, changes: &[TableChange]) -> Result<Option<Metadata>> {
+        let raises = |change: &TableChange| matches!(change, TableChange::SetProperties { set, .. } if set.contains_key(FORMAT_VERSION_KEY));
+        if !changes.iter().any(raises) {
+            return Ok(None);
+        }
+        let version = Draft::new(self, changes)?.version;
+        let builder = TableMetadata::clone(&self.inner).into_builder(None);
+        let built = builder
+            .upgrade_format_version(version)
+            .and_then(TableMetadataBuilder::build);
+        Ok(Some(Metadata::of(Arc::new(built.map_err(refused)?.metadata))))
+    }
+
     /// Puts the changes into a builder that begins from this metadata.
     pub(super) fn apply(
         &self,
@@ -48,6 +64,7 @@ impl Metadata {
             return Ok(builder);
         }
         let draft = Draft::new(self, changes)?;
+        builder = builder.upgrade_format_version(draft.version).map_err(refused)?;
         if draft.fields != self.inner.current_schema().as_struct().fields() {
             builder = builder.add_current_schema(draft.schema()?).map_err(refused)?;
         }
@@ -71,6 +88,18 @@ impl Metadata {
     }
 }
 
+fn raised_version(now: FormatVersion, text: &str) -> Result<FormatVersion> {
+    let wanted = format_version(text)?;
+    match wanted < now {
+        true => Err(Error::invalid(format!(
+            "the format version of a table cannot go back from {} to {text}",
+            now as u8
+        ))
+        .with_hint("Copy its rows to a new table.")),
+        false => Ok(wanted),
+    }
+}
+
 impl<'a> Draft<'a> {
     fn new(base: &'a Metadata, changes: &[TableChange]) -> Result<Self> {
         let properties = base.inner.properties();
@@ -84,6 +113,7 @@ impl<'a> Draft<'a> {
             removed: Vec::new(),
             partitioning: None,
             sorting: None,
+            version: base.inner.format_version(),
         };
         let (overrides, defaults) = (draft.overrides.clone(), draft.defaults.clone());
         for change in changes {
@@ -139,8 +169,15 @@ impl<'a> Draft<'a> {
                         return Err(Error::invalid(format!("table property \"{name}\" is reserved")));
                     }
                 }
-                set.iter()
-                    .for_each(|(name, value)| self.set_property(name, value.clone()));
+                if removed.contains(FORMAT_VERSION_KEY) {
+                    return Err(Error::invalid("the format version of a table cannot be reset"));
+                }
+                for (name, value) in set {
+                    match name == FORMAT_VERSION_KEY {
+                        true => self.version = raised_version(self.version, value)?,
+                        false => self.set_property(name, value.clone()),
+                    }
+                }
                 removed.iter().for_each(|name| self.remove_property(name));
                 Ok(())
             }

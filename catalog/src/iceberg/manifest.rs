@@ -130,7 +130,7 @@ pub(crate) async fn write_delete_manifest(
         .map_err(|error| encode_failed("a manifest", error))?;
     let mut memory = MemoryManifest::new(metadata, &spec, snapshot_id, false)?;
     for file in files {
-        let file = position_deletes(file, &partition_type)?;
+        let file = deletes_to_iceberg(file, &partition_type)?;
         memory
             .writer
             .add_file(file, -1)
@@ -152,13 +152,54 @@ pub(crate) async fn merge_manifest(
     let is_data = parts.iter().all(|(part, _)| part.is_data());
     let mut memory = MemoryManifest::new(metadata, &*spec(metadata, spec_id)?, snapshot_id, is_data)?;
     for (part, bytes) in parts {
+        let mut next_row_id = part.0.first_row_id;
         for entry in parse(part, bytes)? {
             if entry.is_alive() {
-                memory.keep(part, &entry, removed.contains(entry.data_file.file_path()))?;
+                let file = with_row_id(&entry.data_file, &mut next_row_id, part)?;
+                memory.keep(part, &entry, file, removed.contains(entry.data_file.file_path()))?;
             }
         }
     }
     memory.finish(location).await
+}
+
+/// The data file as another manifest may name it: a row id that it inherits from its own one is written out (spec section
+/// "First Row ID Inheritance").
+fn with_row_id(
+    file: &IcebergDataFile,
+    next_row_id: &mut Option<u64>,
+    manifest: &ManifestFile,
+) -> Result<IcebergDataFile> {
+    let (None, Some(first)) = (file.first_row_id(), *next_row_id) else {
+        return Ok(file.clone());
+    };
+    let overflow = || corrupt(manifest.location(), "row ids beyond 2^63");
+    *next_row_id = Some(first.checked_add(file.record_count()).ok_or_else(overflow)?);
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(file.partition().clone())
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(file.equality_ids())
+        .first_row_id(Some(i64::try_from(first).map_err(|_| overflow())?))
+        .partition_spec_id(manifest.spec_id());
+    if let Some(id) = file.sort_order_id() {
+        builder.sort_order_id(id);
+    }
+    builder
+        .build()
+        .map_err(|error| Error::internal("cannot encode a data file").with_detail(error.to_string()))
 }
 
 /// A sequence number an entry leaves out is that of its manifest, for entries that were added by it and for all entries
@@ -168,29 +209,45 @@ fn inherited(entry: &ManifestEntry, own: Option<i64>, manifest: &ManifestFile) -
     own.or(inherits.then_some(manifest.0.sequence_number))
 }
 
-/// Encodes the manifest list of a new snapshot on top of `metadata`; also gives the manifests as a reader of the list
-/// will find them, with their sequence numbers.
+/// A manifest list that is ready to be stored.
+pub(crate) struct WrittenList {
+    pub(crate) object: Encoded,
+    /// The manifests as a reader of the list finds them, with their sequence numbers.
+    pub(crate) manifests: Vec<ManifestFile>,
+    /// Format version 3: the first row id it gives out, and how many.
+    pub(crate) row_ids: Option<(u64, u64)>,
+}
+
+/// Encodes the manifest list of a new snapshot on top of `metadata`.
 pub(crate) async fn write_list(
     metadata: &Metadata,
     snapshot_id: i64,
     manifests: &[ManifestFile],
     location: String,
-) -> Result<(Vec<ManifestFile>, Encoded)> {
+) -> Result<WrittenList> {
     let failed = |error| encode_failed("a manifest list", error);
     let memory = FileIO::new_with_memory();
     let output = memory.new_output(MEMORY_PATH).map_err(failed)?;
-    let mut writer = ManifestListWriter::v2(
-        output.writer().await.map_err(failed)?,
-        snapshot_id,
-        metadata.inner.current_snapshot_id(),
-        metadata.next_sequence_number(),
-    );
+    let output = output.writer().await.map_err(failed)?;
+    let (parent, number) = (metadata.inner.current_snapshot_id(), metadata.next_sequence_number());
+    let first_row_id = metadata.has_row_ids().then(|| metadata.inner.next_row_id());
+    let mut writer = match first_row_id {
+        Some(_) => ManifestListWriter::v3(output, snapshot_id, parent, number, first_row_id),
+        None => ManifestListWriter::v2(output, snapshot_id, parent, number),
+    };
     writer
         .add_manifests(manifests.iter().map(|manifest| manifest.0.clone()))
         .map_err(failed)?;
+    let row_ids = first_row_id
+        .zip(writer.next_row_id())
+        .map(|(first, next)| (first, next.saturating_sub(first)));
     writer.close().await.map_err(failed)?;
     let bytes = read_back(&memory).await?;
-    Ok((read_list(metadata, &location, &bytes)?, Encoded { location, bytes }))
+    Ok(WrittenList {
+        manifests: read_list(metadata, &location, &bytes)?,
+        object: Encoded { location, bytes },
+        row_ids,
+    })
 }
 
 /// Reads the manifest list of the table's current snapshot.
@@ -273,20 +330,27 @@ impl MemoryManifest {
         let builder = ManifestWriterBuilder::new(output, Some(snapshot_id), schema, spec.clone());
         Ok(MemoryManifest {
             memory,
-            writer: match is_data {
-                true => builder.build_v2_data(),
-                false => builder.build_v2_deletes(),
+            writer: match (metadata.has_row_ids(), is_data) {
+                (false, true) => builder.build_v2_data(),
+                (false, false) => builder.build_v2_deletes(),
+                (true, true) => builder.build_v3_data(),
+                (true, false) => builder.build_v3_deletes(),
             },
         })
     }
 
     /// Takes over a live entry of an older manifest: it stays as it is, or is deleted by the new snapshot.
-    fn keep(&mut self, part: &ManifestFile, entry: &ManifestEntry, is_removed: bool) -> Result<()> {
+    fn keep(
+        &mut self,
+        part: &ManifestFile,
+        entry: &ManifestEntry,
+        file: IcebergDataFile,
+        is_removed: bool,
+    ) -> Result<()> {
         let missing = || corrupt(part.location(), "an entry has no sequence number or snapshot");
         let number = inherited(entry, entry.sequence_number, part).ok_or_else(missing)?;
         let file_number = inherited(entry, entry.file_sequence_number, part).ok_or_else(missing)?;
         let added_by = entry.snapshot_id.unwrap_or(part.0.added_snapshot_id);
-        let file = entry.data_file.clone();
         let kept = match is_removed {
             true => self.writer.add_delete_file(file, number, Some(file_number)),
             false => self.writer.add_existing_file(file, added_by, number, Some(file_number)),
@@ -338,31 +402,40 @@ fn partition_struct(location: &str, values: &[Option<Value>], partition_type: &S
 const DELETED_FILE_ID: i32 = 2_147_483_546;
 const DELETED_POSITION_ID: i32 = 2_147_483_545;
 
-/// A file of position deletes about one data file. Some readers find that only by the bounds of the path, so these are
-/// never cut.
-fn position_deletes(file: &DeleteFile, partition_type: &StructType) -> Result<IcebergDataFile> {
-    let DeleteContent::Positions {
-        data_file: Some(data_file),
-    } = &file.content
-    else {
-        return Err(Error::internal("only position deletes of one data file are written"));
-    };
-    let path = HashMap::from([(DELETED_FILE_ID, Datum::string(data_file))]);
-    let counts = |count: u64| HashMap::from([(DELETED_FILE_ID, count), (DELETED_POSITION_ID, count)]);
+/// A file of deletes about one data file.
+fn deletes_to_iceberg(file: &DeleteFile, partition_type: &StructType) -> Result<IcebergDataFile> {
     let mut builder = DataFileBuilder::default();
     builder
         .content(DataContentType::PositionDeletes)
         .file_path(file.location.clone())
-        .file_format(DataFileFormat::Parquet)
         .partition(partition_struct(&file.location, &file.partition, partition_type)?)
         .record_count(file.row_count)
         .file_size_in_bytes(file.size_bytes)
-        .value_counts(counts(file.row_count))
-        .null_value_counts(counts(0))
-        .lower_bounds(path.clone())
-        .upper_bounds(path)
-        .referenced_data_file(Some(data_file.clone()))
+        .referenced_data_file(file.data_file().map(str::to_owned))
         .partition_spec_id(file.spec_id);
+    match &file.content {
+        DeleteContent::Positions {
+            data_file: Some(data_file),
+        } => {
+            // Some readers find the data file only by the bounds of the path, so these are never cut.
+            let path = HashMap::from([(DELETED_FILE_ID, Datum::string(data_file))]);
+            let counts = |count: u64| HashMap::from([(DELETED_FILE_ID, count), (DELETED_POSITION_ID, count)]);
+            builder
+                .file_format(DataFileFormat::Parquet)
+                .value_counts(counts(file.row_count))
+                .null_value_counts(counts(0))
+                .lower_bounds(path.clone())
+                .upper_bounds(path);
+        }
+        DeleteContent::Vector { offset, length, .. } => {
+            let number = |number: u64| i64::try_from(number).map_err(|_| Error::internal("a Puffin file beyond 2^63"));
+            builder
+                .file_format(DataFileFormat::Puffin)
+                .content_offset(Some(number(*offset)?))
+                .content_size_in_bytes(Some(number(*length)?));
+        }
+        _ => return Err(Error::internal("only deletes of one data file are written")),
+    }
     builder
         .build()
         .map_err(|error| Error::internal("cannot encode a delete file").with_detail(error.to_string()))

@@ -42,6 +42,8 @@ pub(crate) struct NewSnapshot {
     pub(crate) manifest_list: String,
     pub(crate) timestamp_ms: i64,
     pub(crate) changes: SnapshotChanges,
+    /// Format version 3: the first row id it gives out, and how many.
+    pub(crate) row_ids: Option<(u64, u64)>,
 }
 
 /// What a commit added and took away.
@@ -52,6 +54,9 @@ pub(crate) struct SnapshotChanges {
     /// Files of position deletes, with the rows they name.
     pub(crate) added_deletes: SnapshotTotals,
     pub(crate) removed_deletes: SnapshotTotals,
+    /// Whether the files of deletes that were added are deletion vectors, and how many of the removed ones are.
+    pub(crate) adds_vectors: bool,
+    pub(crate) removed_vectors: u64,
     /// Whether the same rows are in other files now.
     pub(crate) replaces: bool,
 }
@@ -341,10 +346,15 @@ impl Metadata {
             .ok()
     }
 
+    /// Whether rows have ids and are deleted by vectors: format version 3.
+    pub(crate) fn has_row_ids(&self) -> bool {
+        self.inner.format_version() == FormatVersion::V3
+    }
+
     /// Refuses a table whose format version we read but do not write.
     pub(crate) fn check_writable(&self) -> Result<()> {
         let version = self.inner.format_version();
-        if version != FormatVersion::V2 {
+        if version == FormatVersion::V1 {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -352,7 +362,7 @@ impl Metadata {
                     version as u8
                 ),
             )
-            .with_hint("Only format version 2 is written."));
+            .with_hint("Format versions 2 and 3 are written."));
         }
         for field in self.inner.default_partition_spec().fields() {
             let source = self.inner.current_schema().field_by_id(field.source_id);
@@ -396,15 +406,18 @@ impl Metadata {
 
     fn snapshot(&self, new: NewSnapshot) -> Snapshot {
         let parent = self.inner.current_snapshot();
-        Snapshot::builder()
+        let snapshot = Snapshot::builder()
             .with_snapshot_id(new.id)
             .with_parent_snapshot_id(parent.map(|snapshot| snapshot.snapshot_id()))
             .with_sequence_number(self.inner.next_sequence_number())
             .with_timestamp_ms(new.timestamp_ms)
             .with_manifest_list(new.manifest_list)
             .with_summary(summary(parent.map(|snapshot| snapshot.summary()), new.changes))
-            .with_schema_id(self.inner.current_schema_id())
-            .build()
+            .with_schema_id(self.inner.current_schema_id());
+        match new.row_ids {
+            Some((first, count)) => snapshot.with_row_range(first, count).build(),
+            None => snapshot.build(),
+        }
     }
 }
 
@@ -425,8 +438,11 @@ fn summary(parent: Option<&Summary>, changes: SnapshotChanges) -> Summary {
         removed,
         added_deletes,
         removed_deletes,
+        adds_vectors,
+        removed_vectors,
         replaces,
     } = changes;
+    let added_vectors = if adds_vectors { added_deletes.files } else { 0 };
     let mut properties = HashMap::from([
         ("engine-name".to_owned(), "staffa".to_owned()),
         ("engine-version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -442,10 +458,12 @@ fn summary(parent: Option<&Summary>, changes: SnapshotChanges) -> Summary {
         ("deleted-records", removed.rows),
         ("removed-files-size", removed.bytes + removed_deletes.bytes),
         ("added-delete-files", added_deletes.files),
-        ("added-position-delete-files", added_deletes.files),
+        ("added-position-delete-files", added_deletes.files - added_vectors),
+        ("added-dvs", added_vectors),
         ("added-position-deletes", added_deletes.rows),
         ("removed-delete-files", removed_deletes.files),
-        ("removed-position-delete-files", removed_deletes.files),
+        ("removed-position-delete-files", removed_deletes.files - removed_vectors),
+        ("removed-dvs", removed_vectors),
         ("removed-position-deletes", removed_deletes.rows),
     ];
     let there = optional.into_iter().filter(|(_, number)| *number > 0);

@@ -178,14 +178,19 @@ fn check_columns(columns: &[ColumnDefinition]) -> Result<()> {
 pub(super) fn properties(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     let mut properties = BTreeMap::new();
     for (name, value) in given {
-        if !name.contains('.') || name.starts_with("staffa.") {
+        // Spark's name, and Trino's that needs no quotes.
+        let name = match name.as_str() {
+            "format_version" => "format-version",
+            name => name,
+        };
+        if (!name.contains('.') && name != "format-version") || name.starts_with("staffa.") {
             return Err(Error::new(
                 ErrorKind::InvalidParameterValue,
                 format!("unrecognized parameter \"{name}\""),
             )
-            .with_hint("Table properties have dotted names, for example \"write.target-file-size-bytes\"."));
+            .with_hint("Table properties have dotted names, for example \"write.target-file-size-bytes\"; the other is format_version."));
         }
-        if properties.insert(name.clone(), value.clone()).is_some() {
+        if properties.insert(name.to_owned(), value.clone()).is_some() {
             let message = format!("parameter \"{name}\" specified more than once");
             return Err(Error::new(ErrorKind::InvalidParameterValue, message));
         }

@@ -62,3 +62,28 @@ fn a_vector_is_checked_before_it_is_believed() {
         assert!(vector(&broken).is_err(), "{byte}");
     }
 }
+
+#[test]
+fn vectors_survive_the_round_trip_in_a_puffin_file() {
+    for positions in [rows([]), rows([0]), rows(5..90_000), rows([1, 1 << 33, (1 << 40) + 7])] {
+        let puffin = encode_deletion_vector("file:///a/b.parquet", &positions).unwrap();
+        let (bytes, length) = (puffin.bytes, puffin.length);
+        assert_eq!(
+            decode_deletion_vector(&bytes, puffin.offset, length).unwrap(),
+            positions
+        );
+        assert!(decode_deletion_vector(&bytes, puffin.offset + 1, length).is_err());
+        assert!(decode_deletion_vector(&bytes, u64::MAX, 1).is_err());
+
+        // The footer tells the place of the vector, and that it is about this file.
+        let size = u32::from_le_bytes(bytes[bytes.len() - 12..bytes.len() - 8].try_into().unwrap()) as usize;
+        let payload = &bytes[bytes.len() - 12 - size..bytes.len() - 12];
+        let footer: serde_json::Value = serde_json::from_slice(payload).unwrap();
+        let blob = &footer["blobs"][0];
+        assert_eq!(blob["offset"], puffin.offset);
+        assert_eq!(blob["length"], length);
+        assert_eq!(blob["properties"]["referenced-data-file"], "file:///a/b.parquet");
+        assert_eq!(blob["properties"]["cardinality"], positions.len().to_string());
+        assert_eq!((&bytes[..4], &bytes[bytes.len() - 4..]), (&b"PFA1"[..], &b"PFA1"[..]));
+    }
+}

@@ -1,10 +1,14 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ::iceberg::spec::{FormatVersion, Manifest, ManifestContentType, ManifestList};
 use roaring::RoaringTreemap;
 
-use crate::error::ErrorKind;
-use crate::file::LiveFile;
+use crate::alter::TableChange;
+use crate::error::{Error, ErrorKind};
+use crate::file::{DeleteContent, LiveFile};
 use crate::name::TableName;
+use crate::objects::Objects;
 use crate::testing::{World, append};
 use crate::txn::Transaction;
 
@@ -42,10 +46,12 @@ async fn deleted(world: &World, table: &TableName) -> Vec<u64> {
     };
     assert_eq!(delete.data_file(), Some(file.location.as_str()));
     assert_eq!(delete.row_count, file.deleted_count());
-    use crate::objects::Objects;
     let bytes = world.objects.get(&delete.location).await.unwrap();
-    let rows = world.objects.decode_deletes(bytes, &file.location).await.unwrap();
-    rows.into_iter().collect()
+    let rows = world
+        .objects
+        .decode_deletes(bytes, &delete.content, &file.location)
+        .await;
+    rows.unwrap().into_iter().collect()
 }
 
 #[tokio::test]
@@ -165,4 +171,94 @@ async fn own_rows_can_be_deleted_before_the_commit() {
     }
     counts.sort();
     assert_eq!(counts, [(4, 1), (10, 0)]);
+}
+
+/// Rows and first row id of each data file, from the manifests as they are stored.
+async fn row_ids(world: &World, table: &TableName) -> Vec<(u64, Option<i64>)> {
+    let txn = world.begin().await;
+    let table = txn.snapshot().table(table).await.unwrap().unwrap();
+    let list = world
+        .objects
+        .get(table.version().metadata().manifest_list().unwrap())
+        .await;
+    let list = ManifestList::parse_with_version(&list.unwrap(), FormatVersion::V3).unwrap();
+    let mut ids = Vec::new();
+    for manifest in list
+        .entries()
+        .iter()
+        .filter(|manifest| manifest.content == ManifestContentType::Data)
+    {
+        let mut next = manifest.first_row_id.map(|id| i64::try_from(id).unwrap());
+        let bytes = world.objects.get(&manifest.manifest_path).await.unwrap();
+        for entry in Manifest::parse_avro(&bytes)
+            .unwrap()
+            .entries()
+            .iter()
+            .filter(|entry| entry.is_alive())
+        {
+            let file = entry.data_file();
+            ids.push((file.record_count(), file.first_row_id().or(next)));
+            if file.first_row_id().is_none() {
+                next = next.map(|next| next + i64::try_from(file.record_count()).unwrap());
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids
+}
+
+async fn raise(world: &World, table: &TableName, version: &str) -> Result<(), Error> {
+    let mut txn = world.begin().await;
+    let change = TableChange::SetProperties {
+        set: [("format-version".to_owned(), version.to_owned())].into(),
+        removed: BTreeSet::new(),
+    };
+    txn.alter_table(table, &[change], false).await?;
+    txn.commit().await.map(|_| ())
+}
+
+#[tokio::test]
+async fn format_version_3_has_deletion_vectors_and_row_ids() {
+    let (world, table) = ten_rows().await;
+    let mut txn = world.begin().await;
+    delete(&mut txn, &table, &[1, 2]).await;
+    txn.commit().await.unwrap();
+    let mut late = world.begin().await;
+    delete(&mut late, &table, &[4]).await;
+    raise(&world, &table, "3").await.unwrap();
+    for (version, wrong) in [("2", "cannot go back"), ("4", "not supported"), ("x", "not supported")] {
+        let error = raise(&world, &table, version).await.unwrap_err();
+        assert!(error.to_string().contains(wrong), "{error}");
+    }
+    // The vector takes over what the position deletes of the old version say.
+    late.commit().await.unwrap();
+    assert_eq!(deleted(&world, &table).await, [1, 2, 4]);
+    assert_eq!(row_ids(&world, &table).await, [(10, Some(0))]);
+
+    // A file keeps its ids when its manifest is rewritten, and new ones come after them.
+    add(&world, &table, 3).await;
+    add(&world, &table, 5).await;
+    let before = row_ids(&world, &table).await;
+    assert_eq!(before.iter().map(|(_, id)| id.is_some()).collect::<Vec<_>>(), [true; 3]);
+    let mut txn = world.begin().await;
+    let all = files(&txn, &table).await;
+    let three = all.iter().find(|file| file.row_count == 3).unwrap().clone();
+    txn.remove_files(&table, &[three]).await.unwrap();
+    let ten = all.iter().find(|file| file.row_count == 10).unwrap().clone();
+    assert!(matches!(ten.deletes[0].content, DeleteContent::Vector { .. }));
+    txn.delete_rows(&table, vec![(ten, RoaringTreemap::from_iter([9]))])
+        .await
+        .unwrap();
+    txn.commit().await.unwrap();
+    let after = row_ids(&world, &table).await;
+    let kept: Vec<_> = before.into_iter().filter(|(rows, _)| *rows != 3).collect();
+    assert_eq!(after, kept);
+    let txn = world.begin().await;
+    let ten = files(&txn, &table)
+        .await
+        .iter()
+        .find(|file| file.row_count == 10)
+        .unwrap()
+        .clone();
+    assert_eq!((ten.deletes.len(), ten.deleted_count()), (1, 4));
 }
