@@ -9,6 +9,8 @@
 //!
 //! `push_down_filter` moves a condition without columns below an aggregate that has a row even where its input has none.
 
+mod keys;
+
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -23,9 +25,11 @@ use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
+use self::keys::DeclaredKeys;
+
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, these four replaced.
+/// DataFusion's rules in their order, these four replaced, and one of ours.
 pub(crate) fn rules() -> Vec<Rule> {
     let replaced = |rule: Rule| -> Rule {
         match rule.name() {
@@ -36,7 +40,11 @@ pub(crate) fn rules() -> Vec<Rule> {
             _ => rule,
         }
     };
-    Optimizer::new().rules.into_iter().map(replaced).collect()
+    let mut rules: Vec<Rule> = Optimizer::new().rules.into_iter().map(replaced).collect();
+    // Once the keys of joins are known, and before what the joins read is decided.
+    let place = rules.iter().position(|rule| rule.name() == "push_down_limit");
+    rules.insert(place.unwrap_or(rules.len()), Arc::new(DeclaredKeys));
+    rules
 }
 
 fn matches_nulls(plan: &LogicalPlan) -> bool {

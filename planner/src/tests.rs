@@ -1,6 +1,7 @@
 //! Statements planned against a real catalog in a temporary directory, and queries run over real files.
 
 mod fixture;
+mod keys;
 mod plans;
 mod pruning;
 mod refusals;
