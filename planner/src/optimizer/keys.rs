@@ -12,7 +12,10 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, NullEquality, Result};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Aggregate, Expr, Join, LogicalPlan, Projection, SubqueryAlias, TableScan};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, Join, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan,
+};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use staffa_catalog::ConstraintKind;
 
@@ -118,7 +121,8 @@ fn renamed(alias: &SubqueryAlias, read: &HashSet<Column>) -> HashSet<Column> {
 
 /// Whether each row of the left comes out once, whatever the right side has, and nothing is read of that.
 fn is_needless(join: &Join, read: &HashSet<Column>) -> bool {
-    let keys: Vec<&Column> = join.on.iter().filter_map(|(_, right)| right.try_as_col()).collect();
+    let mut keys: Vec<&Column> = join.on.iter().filter_map(|(_, right)| right.try_as_col()).collect();
+    keys.extend(join.filter.iter().flat_map(settled));
     join.join_type == JoinType::Left
         && join.null_equality == NullEquality::NullEqualsNothing
         && !read.iter().any(|column| join.right.schema().has_column(column))
@@ -139,6 +143,28 @@ enum Nulls {
     AreOneValue,
 }
 
+/// The columns a condition allows one value each.
+fn settled(condition: &Expr) -> Vec<&Column> {
+    split_conjunction(condition)
+        .into_iter()
+        .filter_map(equal_to_literal)
+        .collect()
+}
+
+fn equal_to_literal(condition: &Expr) -> Option<&Column> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) => match (&**left, &**right) {
+            (Expr::Column(column), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(column)) => Some(column),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Whether no two rows of the plan are equal in these columns of it.
 fn is_unique(plan: &LogicalPlan, columns: &[&Column], nulls: Nulls) -> bool {
     let places: HashSet<usize> = columns
@@ -147,7 +173,10 @@ fn is_unique(plan: &LogicalPlan, columns: &[&Column], nulls: Nulls) -> bool {
         .collect();
     match plan {
         LogicalPlan::TableScan(scan) => has_key(scan, &places, nulls),
-        LogicalPlan::Filter(filter) => is_unique(&filter.input, columns, nulls),
+        LogicalPlan::Filter(filter) => {
+            let columns: Vec<&Column> = columns.iter().copied().chain(settled(&filter.predicate)).collect();
+            is_unique(&filter.input, &columns, nulls)
+        }
         LogicalPlan::Sort(sort) => is_unique(&sort.input, columns, nulls),
         LogicalPlan::Limit(limit) => is_unique(&limit.input, columns, nulls),
         LogicalPlan::SubqueryAlias(alias) => {
@@ -192,10 +221,11 @@ fn has_key(scan: &TableScan, places: &HashSet<usize>, nulls: Nulls) -> bool {
         return false;
     };
     let fields = scan.projected_schema.fields();
+    let settled: HashSet<&str> = scan.filters.iter().flat_map(settled).map(Column::name).collect();
     let is_among = |name: &String| {
         let named = places.iter().filter_map(|place| fields.get(*place));
         let mut named = named.filter(|field| field.name() == name);
-        named.any(|field| nulls == Nulls::NeverMatch || !field.is_nullable())
+        settled.contains(name.as_str()) || named.any(|field| nulls == Nulls::NeverMatch || !field.is_nullable())
     };
     table
         .table()
