@@ -102,9 +102,10 @@ fn temporary_tables_go_with_their_session_and_their_server() {
         "create temp table t as select 1 as a; create temp sequence s",
     );
     let mut second = server.connect();
+    done(&mut second, "create temp table t (a int)");
     done(
         &mut second,
-        "create temp table t (a int); begin; create temp table u (a int); insert into u values (1)",
+        "begin; create temp table u (a int); insert into u values (1)",
     );
     assert_eq!(postgres.query(TEMPORARY_SCHEMAS), "2");
     assert_eq!(second.simple("select count(*) from t").value(), "0");
