@@ -218,7 +218,8 @@ impl FileWriter {
     /// Removes what was written. Failures are logged: the files belong to no table and are found by their prefix later.
     pub async fn abort(mut self) {
         self.open.clear();
-        self.closing.shutdown().await;
+        // What a store has begun to write cannot be stopped half-way: it would appear after it was removed.
+        while self.closing.join_next().await.is_some() {}
         for location in &self.locations {
             match self.stores.delete(location).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
