@@ -54,7 +54,7 @@ bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch
 fuzz-select: build setup ## random SELECTs beside PostgreSQL; STAFFA_SEED, STAFFA_COUNT
 	$(PYTHON) scripts/fuzz_select.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count $${STAFFA_COUNT:-500}
 
-tpch: build setup ## TPC-H at scale 1 against DuckDB, by psql and by psycopg
+tpch: build setup ## TPC-H at scale 1 against DuckDB, by psql, psycopg and JDBC
 	$(PYTHON) scripts/tpch_check.py --program target/release/staffa --scale 1
 
 bench: build ## beside DuckDB and PostgreSQL; see benches/README.md

@@ -1,5 +1,5 @@
-"""TPC-H at scale 1: all 22 answers equal DuckDB's, through psql and through psycopg with server-side prepared
-statements and binary results.
+"""TPC-H at scale 1: all 22 answers equal DuckDB's, through psql, through psycopg with server-side prepared statements and
+binary results, and through JDBC.
 
     python scripts/tpch_check.py --program target/release/staffa [--scale 1] [--queries q01,q05]
     python scripts/tpch_check.py --url postgresql://admin@127.0.0.1:5432/staffa ...     # a server with the demo's tables
@@ -12,11 +12,14 @@ import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 
 import server
 import tpch
+
+DRIVER = "/usr/share/java/postgresql.jar"
 
 
 def by_psql(url, sql):
@@ -30,6 +33,16 @@ def by_psql(url, sql):
 def by_psycopg(connection, sql):
     with connection.cursor(binary=True) as cursor:
         return [[tpch.cell(v) for v in row] for row in cursor.execute(sql, prepare=True).fetchall()]
+
+
+def by_jdbc(url, sql):
+    place = psycopg.conninfo.conninfo_to_dict(url)
+    jdbc = f"jdbc:postgresql://{place['host']}:{place['port']}/{place['dbname']}?user={place['user']}"
+    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", DRIVER, str(Path(__file__).with_name("JdbcQuery.java")), jdbc]
+    out = subprocess.run(command, input=sql, capture_output=True, text=True)
+    if out.returncode:
+        raise RuntimeError(out.stderr.strip())
+    return [row.split("\n") for row in out.stdout.split("\n\n")[:-1]]
 
 
 def main():
@@ -54,7 +67,8 @@ def check(a, url):
         if a.queries and name not in a.queries.split(","):
             continue
         wanted = [[tpch.cell(v) for v in row] for row in duck.execute(sql).fetchall()]
-        for door, run in (("psql", lambda: by_psql(url, sql)), ("psycopg", lambda: by_psycopg(connection, sql))):
+        doors = {"psql": lambda: by_psql(url, sql), "psycopg": lambda: by_psycopg(connection, sql), "jdbc": lambda: by_jdbc(url, sql)}
+        for door, run in doors.items():
             begun = time.perf_counter()
             try:
                 wrong = tpch.difference(wanted, run())
