@@ -1,6 +1,6 @@
 //! The handle on one open catalog.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -120,6 +120,11 @@ impl Catalog {
     /// password.
     pub async fn set_secret(&self, role: &str, verifier: &str) -> Result<()> {
         self.shared.database.set_secret(role, verifier).await
+    }
+
+    /// The properties of a schema.
+    pub async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>> {
+        self.shared.database.schema_properties(database, schema).await
     }
 
     /// All roles, sorted.

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod alter_tests;
 mod deletes;
+pub(crate) mod foreign;
 pub(crate) mod group;
 mod keys;
 pub(crate) mod reads;
@@ -282,7 +283,10 @@ impl Commit {
                 from: Some(location),
                 to: None,
             }),
-            current => attempt.drop_relation(&self.shared, name, current),
+            current => {
+                let keeps_files = self.changes.kept_files.contains(name);
+                attempt.drop_relation(&self.shared, name, current, keeps_files);
+            }
         }
     }
 
@@ -310,8 +314,10 @@ impl Commit {
             let (Some(BaseRelation::Table(base)), Some(Current::Table { version, location })) = (base, onto) else {
                 return Err(Error::internal(format!("table {origin} is gone")));
             };
-            table::check_rebase(&name.name, base, &version, state)?;
-            keys::check(&self.shared.loader, base, &version, state).await?;
+            if state.foreign.is_none() {
+                table::check_rebase(&name.name, base, &version, state)?;
+                keys::check(&self.shared.loader, base, &version, state).await?;
+            }
             from = (origin == name).then(|| location.clone());
             if state.is_unchanged() {
                 if from.is_none() {
@@ -329,6 +335,10 @@ impl Commit {
                 return Ok(());
             }
             head = Some(revived.version.clone());
+        }
+        if state.is_registered {
+            attempt.move_pointer(name, None, state.version.metadata_location().to_owned());
+            return Ok(());
         }
         if state.expires() {
             // Readers of what a clone forgets may need files of the table it was made from.
@@ -494,6 +504,7 @@ impl Commit {
             drop_databases: with(false, &self.changes.databases),
             create_schemas: schemas(true),
             drop_schemas: schemas(false),
+            schema_properties: self.changes.schema_properties.clone(),
             pointers: attempt.pointers.clone(),
             garbage: attempt.garbage.clone(),
             shares: attempt.shares.clone(),
@@ -567,7 +578,7 @@ enum Current {
 
 impl Attempt {
     /// Removes the pointer; the table's directory dies with it when it is the table's own.
-    fn drop_relation(&mut self, shared: &Shared, name: &TableName, current: Option<Current>) {
+    fn drop_relation(&mut self, shared: &Shared, name: &TableName, current: Option<Current>, keeps_files: bool) {
         let (kind, from) = match current {
             None => return,
             Some(Current::View { location }) => {
@@ -579,7 +590,12 @@ impl Attempt {
             Some(Current::Table { version, location }) => {
                 let metadata = version.metadata();
                 if shared.owns_location(metadata.location(), metadata.uuid()) {
-                    self.garbage.push(dies_later(name, format!("{}/", metadata.location())));
+                    let mut directory = dies_later(name, format!("{}/", metadata.location()));
+                    if keeps_files {
+                        // It can be brought back as long as nobody purges it.
+                        directory.not_before_ms = i64::MAX;
+                    }
+                    self.garbage.push(directory);
                 } else {
                     tracing::info!(table = %name, "the files of a dropped table stay: its directory was given by a user");
                 }

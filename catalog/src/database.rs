@@ -14,6 +14,7 @@ mod postgres;
 mod sql;
 mod sqlite;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ pub(crate) struct Swap {
     pub(crate) drop_databases: Vec<String>,
     pub(crate) create_schemas: Vec<(String, String)>,
     pub(crate) drop_schemas: Vec<(String, String)>,
+    /// By database and schema; `None`: it goes.
+    pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,
     pub(crate) pointers: Vec<PointerChange>,
     pub(crate) garbage: Vec<NewGarbage>,
     pub(crate) shares: Vec<Share>,
@@ -218,6 +221,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// All roles, sorted.
     async fn roles(&self) -> Result<Vec<String>>;
+
+    /// The properties of a schema.
+    async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>>;
 
     /// A setting that all servers share.
     async fn setting(&self, name: &str) -> Result<Option<String>>;

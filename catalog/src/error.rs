@@ -44,6 +44,10 @@ pub enum ErrorKind {
     Corrupt,
     /// No space is left for the catalog or for objects.
     DiskFull,
+    /// An object does not exist.
+    MissingObject,
+    /// A place outside those that may be used.
+    Forbidden,
     /// Reading or writing the catalog database or an object failed.
     Io,
     /// Nobody can say whether a commit happened: its answer was lost, and looking it up failed.

@@ -3,8 +3,11 @@
 //! The only module that names the `iceberg` crate, and of that crate only its `spec` part. Its writers want a file;
 //! they get one in memory, and the bytes go through our own durable store.
 
+mod compatible;
+mod creation;
 mod definition;
 mod evolve;
+mod foreign;
 mod history;
 mod manifest;
 mod metadata;
@@ -16,7 +19,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use creation::TableCreation;
+pub(crate) use creation::created_by;
 pub(crate) use definition::create_metadata;
+pub use foreign::TableCommit;
 pub(crate) use manifest::{
     Encoded, ManifestContent, ManifestFile, merge_manifest, read_list, read_manifest, write_delete_manifest,
     write_list, write_manifest,

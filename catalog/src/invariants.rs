@@ -41,3 +41,23 @@ pub(crate) fn check_step(
         Some((fact, _)) => Err(Error::internal("a commit would break a table").with_detail(format!("Not so: {fact}."))),
     }
 }
+
+/// The same for a step another engine asks for: what must hold whatever its updates say.
+pub(crate) fn check_foreign_step(current: &Metadata, next: &Metadata) -> Result<()> {
+    let facts = [
+        ("the table keeps its uuid", next.uuid() == current.uuid()),
+        ("the table keeps its location", next.location() == current.location()),
+        (
+            "field ids are never given out twice",
+            next.last_column_id() >= current.last_column_id(),
+        ),
+        (
+            "sequence numbers do not go back",
+            next.next_sequence_number() >= current.next_sequence_number(),
+        ),
+    ];
+    match facts.iter().find(|(_, holds)| !holds) {
+        None => Ok(()),
+        Some((fact, _)) => Err(Error::internal("a commit would break a table").with_detail(format!("Not so: {fact}."))),
+    }
+}

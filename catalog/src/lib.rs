@@ -44,6 +44,7 @@ mod txn;
 mod types;
 mod value;
 
+pub use crate::iceberg::{TableCommit, TableCreation};
 pub use alter::{TableChange, is_widening};
 pub use catalog::{Catalog, CatalogDatabase};
 pub use commit::Reading;

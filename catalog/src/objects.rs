@@ -14,7 +14,7 @@ use crate::file::DeleteContent;
 /// Whole, immutable objects known by their full location (`file:///…`, `s3://…`).
 #[async_trait]
 pub trait Objects: Send + Sync + fmt::Debug {
-    /// The object's bytes; an absent object is an error of kind `Io`.
+    /// The object's bytes; an absent object is an error of kind `MissingObject`.
     async fn get(&self, location: &str) -> Result<Bytes>;
 
     /// Stores an object; it is durable when this returns.
@@ -57,11 +57,12 @@ impl fmt::Debug for MemoryObjects {
 #[async_trait]
 impl Objects for MemoryObjects {
     async fn get(&self, location: &str) -> Result<Bytes> {
-        self.objects
-            .lock()
-            .get(location)
-            .cloned()
-            .ok_or_else(|| Error::new(ErrorKind::Io, format!("object \"{location}\" does not exist")))
+        self.objects.lock().get(location).cloned().ok_or_else(|| {
+            Error::new(
+                ErrorKind::MissingObject,
+                format!("object \"{location}\" does not exist"),
+            )
+        })
     }
 
     async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {

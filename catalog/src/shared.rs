@@ -80,6 +80,11 @@ impl Shared {
         }
     }
 
+    /// The directory new tables live in, without a slash at its end.
+    pub(crate) fn warehouse(&self) -> &str {
+        &self.warehouse
+    }
+
     /// Notes a transaction that deletes rows of a table, until what is given is dropped.
     pub(crate) fn row_changer(self: &Arc<Self>, table: Uuid) -> RowChanger {
         *self.row_changers.lock().entry(table).or_default() += 1;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -222,6 +223,16 @@ impl CatalogSnapshot {
             .filter(|(_, pointer)| pointer.kind == RelationKind::Sequence && may_be(&pointer.location))
             .map(|(name, pointer)| Ok((name.clone(), Sequence::parse(&pointer.location)?)))
             .collect()
+    }
+
+    /// Where the metadata of a committed view is, and what it says, as JSON; also of a view whose SQL is another engine's.
+    pub async fn view_metadata(&self, name: &TableName) -> Result<Option<(String, Bytes)>> {
+        let pointer = self.pointers.get(name);
+        let Some(pointer) = pointer.filter(|pointer| pointer.kind == RelationKind::View) else {
+            return Ok(None);
+        };
+        let bytes = self.loader.objects().get(&pointer.location).await?;
+        Ok(Some((pointer.location.clone(), bytes)))
     }
 
     /// The view of this name; `None` when there is none (also when the name is a table's).

@@ -70,6 +70,14 @@ impl Table {
         &self.version.metadata_location
     }
 
+    /// The content of the metadata file; with `referenced_only` without the snapshots that no branch or tag names.
+    pub fn metadata_json(&self, referenced_only: bool) -> Result<Vec<u8>> {
+        match referenced_only {
+            true => self.version.metadata.to_short_json(),
+            false => self.version.metadata.to_json(),
+        }
+    }
+
     /// The current columns.
     pub fn schema(&self) -> &Arc<TableSchema> {
         &self.version.schema

@@ -4,6 +4,7 @@
 //! registered in the catalog database, so that whatever a crash leaves can be found.
 
 mod changes;
+mod foreign;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -111,7 +112,11 @@ impl Transaction {
 
     /// Whether nothing was changed so far. A transaction that only called [`Transaction::begin_write`] is read-only.
     pub fn is_read_only(&self) -> bool {
-        self.changes.databases.is_empty() && self.changes.schemas.is_empty() && self.changes.relations.is_empty()
+        let changes = &self.changes;
+        changes.databases.is_empty()
+            && changes.schemas.is_empty()
+            && changes.relations.is_empty()
+            && changes.schema_properties.is_empty()
     }
 
     /// The tables and views changed so far, sorted.
@@ -496,6 +501,9 @@ impl Transaction {
             return Err(Error::undefined_schema(from));
         }
         self.create_schema(database, to).await?;
+        let properties = self.shared.database.schema_properties(database, from).await?;
+        let properties = properties.into_iter().map(|(key, value)| (key, Some(value)));
+        self.set_schema_properties(database, to, properties.collect())?;
         for (name, _) in snapshot.relations(database, from) {
             let (old, new) = (
                 TableName::new(database, from, &name),

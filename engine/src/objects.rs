@@ -78,6 +78,9 @@ fn catalog_error(error: StorageError) -> CatalogError {
     let kind = match error.kind() {
         StorageErrorKind::DiskFull => CatalogErrorKind::DiskFull,
         StorageErrorKind::CorruptFile => CatalogErrorKind::Corrupt,
+        StorageErrorKind::NotFound => CatalogErrorKind::MissingObject,
+        StorageErrorKind::Forbidden => CatalogErrorKind::Forbidden,
+        StorageErrorKind::Unsupported => CatalogErrorKind::Unsupported,
         StorageErrorKind::Internal => CatalogErrorKind::Internal,
         _ => CatalogErrorKind::Io,
     };

@@ -18,6 +18,12 @@ pub enum AuthMode {
     Trust,
 }
 
+/// Whether there is such a role. The first one exists from the first start, but the catalog knows it only once it has a
+/// password.
+pub(crate) async fn is_role(warehouse: &Warehouse, user: &str) -> staffa::Result<bool> {
+    Ok(user == DEFAULT_ROLE || warehouse.roles().await?.iter().any(|role| role == user))
+}
+
 /// Lets a client prove that it is `user`; any error is FATAL.
 pub(crate) async fn authenticate(
     link: &mut Link,
@@ -31,8 +37,7 @@ pub(crate) async fn authenticate(
             let verifier = warehouse.verifier(user).await?;
             scram::authenticate(link, user, verifier.as_deref(), doubles).await
         }
-        // The first role exists from the first start, but the catalog knows it only once it has a password.
-        AuthMode::Trust if user == DEFAULT_ROLE || warehouse.roles().await?.iter().any(|role| role == user) => Ok(()),
+        AuthMode::Trust if is_role(warehouse, user).await? => Ok(()),
         AuthMode::Trust => {
             let text = format!("role \"{user}\" does not exist");
             Err(Failure::from(Report::fatal(ErrorKind::InvalidAuthorization, text)))

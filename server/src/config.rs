@@ -46,6 +46,8 @@ pub struct S3 {
 pub struct Config {
     pub data: PathBuf,
     pub listen: Vec<SocketAddr>,
+    /// Where other engines find the Iceberg REST catalog; empty: nowhere.
+    pub rest: Vec<SocketAddr>,
     pub auth: AuthMode,
     pub tls: Option<TlsFiles>,
     /// Clients without TLS are refused.
@@ -94,12 +96,13 @@ impl Config {
     /// A value that cannot be read, or values that contradict each other.
     pub fn resolve(raw: &RawConfig) -> Result<Self, Failure> {
         let listen = raw.parse("listen", parse_listen)?;
+        let rest = raw.parse_optional("rest", parse_rest)?.unwrap_or_default();
         let auth = match raw.value("auth") {
             Some(RawValue {
                 text,
                 origin: Origin::Default,
             }) if text == AUTO_AUTH => {
-                if all_loopback(&listen) {
+                if all_loopback(&listen) && all_loopback(&rest) {
                     AuthMode::Trust
                 } else {
                     AuthMode::Scram
@@ -108,10 +111,10 @@ impl Config {
             _ => raw.parse("auth", parse_auth)?,
         };
         if auth == AuthMode::Trust
-            && let Some(open) = listen.iter().find(|address| !address.ip().is_loopback())
+            && let Some((setting, open)) = open_address(&listen, &rest)
         {
             return Err(Failure::new(format!(
-                "auth = trust lets anybody in, so it is only for loopback addresses, but listen has {open}"
+                "auth = trust lets anybody in, so it is only for loopback addresses, but {setting} has {open}"
             ))
             .with_hint("use --auth scram, or listen on 127.0.0.1"));
         }
@@ -132,6 +135,7 @@ impl Config {
                 .path("data")
                 .ok_or_else(|| Failure::new("no data directory is set"))?,
             listen,
+            rest,
             auth,
             tls,
             tls_required,
@@ -172,12 +176,28 @@ impl Config {
 
     /// True where nothing outside this machine can connect.
     pub fn only_loopback(&self) -> bool {
-        all_loopback(&self.listen)
+        all_loopback(&self.listen) && all_loopback(&self.rest)
     }
 }
 
 fn all_loopback(addresses: &[SocketAddr]) -> bool {
     addresses.iter().all(|address| address.ip().is_loopback())
+}
+
+/// The first address that others can reach, and the setting that has it.
+fn open_address<'a>(listen: &'a [SocketAddr], rest: &'a [SocketAddr]) -> Option<(&'static str, &'a SocketAddr)> {
+    let of = |setting, addresses: &'a [SocketAddr]| {
+        let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        open.map(|address| (setting, address))
+    };
+    of("listen", listen).or_else(|| of("rest", rest))
+}
+
+fn parse_rest(text: &str) -> Result<Vec<SocketAddr>, String> {
+    match text {
+        "" | "off" => Ok(Vec::new()),
+        _ => parse_listen(text),
+    }
 }
 
 /// `HOST:PORT[,HOST:PORT...]`; a name may stand for several addresses.

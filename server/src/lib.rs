@@ -8,6 +8,7 @@
 //!
 //! listen -> connection -> pgwire          one client: messages in, statements run, rows out
 //!                         auth, tls       who it is, and that nobody listens
+//! rest                                    other engines: the warehouse as an Iceberg REST catalog
 //! ```
 
 mod auth;
@@ -18,6 +19,7 @@ mod demo;
 mod listen;
 mod log;
 mod pgwire;
+mod rest;
 mod serve;
 mod shell;
 mod shutdown;

@@ -27,7 +27,7 @@ const ARRIVING_MAX: usize = 256;
 const BACKLOG: u32 = 1024;
 
 /// How long to wait after the system refused to give a socket (no file descriptors, no memory).
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How a server listens and whom it lets in.
 #[derive(Clone, Debug)]
@@ -75,16 +75,8 @@ pub async fn bind(warehouse: Warehouse, options: ServerOptions) -> Result<Server
     let mut listeners = Vec::with_capacity(options.listen.len());
     let mut addresses = Vec::with_capacity(options.listen.len());
     for address in &options.listen {
-        let failed = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => "Is another server running on that port? Choose one with --listen.",
-                io::ErrorKind::PermissionDenied => "Ports below 1024 need privileges. Choose another with --listen.",
-                _ => "Choose an address of this machine with --listen.",
-            };
-            Error::new(ErrorKind::IoError, format!("could not listen on {address}: {error}")).with_hint(hint)
-        };
-        let listener = listen(*address).map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
+        let (listener, address) = take_address(*address, "--listen")?;
+        addresses.push(address);
         listeners.push(listener);
     }
     let stop = CancellationToken::new();
@@ -102,6 +94,23 @@ pub async fn bind(warehouse: Warehouse, options: ServerOptions) -> Result<Server
         shared: Arc::new(shared),
         stop,
     })
+}
+
+/// Takes an address, and says which it is: port 0 becomes a real one. `flag` is for hints.
+pub(crate) fn take_address(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => format!("Is another server running on that port? Choose one with {flag}."),
+            io::ErrorKind::PermissionDenied => {
+                format!("Ports below 1024 need privileges. Choose another with {flag}.")
+            }
+            _ => format!("Choose an address of this machine with {flag}."),
+        };
+        Error::new(ErrorKind::IoError, format!("could not listen on {address}: {error}")).with_hint(hint)
+    };
+    let listener = listen(address).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Takes an address. Keep-alive is inherited by the accepted sockets: a client whose machine is gone is noticed some day.
@@ -122,17 +131,24 @@ fn check(options: &ServerOptions) -> Result<()> {
     if options.listen.is_empty() {
         return invalid("no address to listen on".to_owned());
     }
-    let open = options.listen.iter().find(|address| !address.ip().is_loopback());
-    if let (AuthMode::Trust, Some(address)) = (options.auth, open) {
-        let text = format!("authentication \"trust\" is refused on {address}: others can reach that address");
-        return Err(
-            Error::new(ErrorKind::InvalidParameterValue, text).with_hint("Listen on 127.0.0.1 or [::1], or use scram.")
-        );
-    }
+    check_trust(options.auth, &options.listen)?;
     if options.tls_required && options.tls.is_none() {
         return invalid("TLS is required, but there is no certificate".to_owned());
     }
     Ok(())
+}
+
+/// Nobody is asked who it is only where nobody else can come.
+pub(crate) fn check_trust(auth: AuthMode, addresses: &[SocketAddr]) -> Result<()> {
+    let open = addresses.iter().find(|address| !address.ip().is_loopback());
+    match (auth, open) {
+        (AuthMode::Trust, Some(address)) => {
+            let text = format!("authentication \"trust\" is refused on {address}: others can reach that address");
+            let error = Error::new(ErrorKind::InvalidParameterValue, text);
+            Err(error.with_hint("Listen on 127.0.0.1 or [::1], or use scram."))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Server {

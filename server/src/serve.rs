@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Failure;
 use crate::config::{Config, S3};
 use crate::listen::{ServerOptions, bind};
+use crate::rest::{self, RestOptions};
 use crate::tls::tls_config;
 
 use lock::DirectoryLock;
@@ -29,7 +30,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let node = Node::open(config).await?;
-        node.serve(|addresses| greet(addresses, &[])).await
+        node.serve(|addresses, rest| greet(addresses, rest, &[])).await
     });
     // Whatever still runs was given its time.
     runtime.shutdown_background();
@@ -79,8 +80,8 @@ impl Node {
         })
     }
 
-    /// Listens until SIGINT or SIGTERM; `ready` is told the addresses, with real ports.
-    pub(crate) async fn serve(self, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
+    /// Listens until SIGINT or SIGTERM; `ready` is told the addresses, with real ports, and the URLs of the REST catalog.
+    pub(crate) async fn serve(self, ready: impl FnOnce(&[SocketAddr], &[String])) -> Result<(), Failure> {
         let Self {
             warehouse,
             config,
@@ -88,6 +89,13 @@ impl Node {
             _lock,
         } = self;
         let encrypted = tls.is_some();
+        let rest_options = RestOptions {
+            listen: config.rest.clone(),
+            auth: config.auth,
+            tls: tls.clone(),
+            max_connections: config.max_connections,
+            shutdown_grace: config.shutdown_grace,
+        };
         let options = ServerOptions {
             listen: config.listen.clone(),
             auth: config.auth,
@@ -100,6 +108,7 @@ impl Node {
         };
         // The address first: a password that is told only once must not be told by a server that then fails to start.
         let server = bind(warehouse.clone(), options).await?;
+        let rest = rest::bind(warehouse.clone(), rest_options)?;
         password::settle(&warehouse, &config).await?;
         let stop = CancellationToken::new();
         let watcher = tokio::spawn(watch_signals(stop.clone())?);
@@ -109,14 +118,15 @@ impl Node {
             version = env!("CARGO_PKG_VERSION"),
             data = %config.data.display(),
             listen = listed.join(","),
+            rest = rest.urls().join(","),
             tls = encrypted,
             "ready"
         );
         if !encrypted && !config.only_loopback() {
             tracing::warn!("clients from other machines connect without encryption: set tls_cert and tls_key");
         }
-        ready(&addresses);
-        server.run(stop).await;
+        ready(&addresses, &rest.urls());
+        tokio::join!(server.run(stop.clone()), rest.run(stop));
         warehouse.close().await;
         watcher.abort();
         tracing::info!("stopped");
@@ -223,7 +233,7 @@ fn watch_signals(stop: CancellationToken) -> Result<impl Future<Output = ()> + S
 }
 
 /// Tells a person how to connect.
-pub(crate) fn greet(addresses: &[SocketAddr], more: &[String]) {
+pub(crate) fn greet(addresses: &[SocketAddr], rest: &[String], more: &[String]) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let listed: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -236,6 +246,9 @@ pub(crate) fn greet(addresses: &[SocketAddr], more: &[String]) {
     );
     if let Some(address) = addresses.first() {
         let _ = writeln!(out, "\n  {}", psql_line(*address));
+    }
+    for url in rest {
+        let _ = writeln!(out, "  Iceberg REST catalog: {url}");
     }
     for line in more {
         let _ = writeln!(out, "{line}");

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import requests
 
 PROGRAM = sys.argv[1]
 
@@ -48,6 +49,21 @@ def injected(port):
     assert answer[:1] == b"E" and b"08P01" in answer and b"unencrypted data" in answer, answer
 
 
+def rest_catalog(place):
+    """The REST catalog speaks HTTPS only, with the same certificate."""
+    for _ in range(3000):
+        if url := re.search(r"https://127\.0\.0\.1:\d+\n", Path(f"{place}/log").read_text()):
+            break
+        time.sleep(0.02)
+    config = requests.get(f"{url[0].strip()}/v1/config", verify=f"{place}/own.pem", timeout=60)
+    assert config.json()["overrides"] == {"prefix": "staffa"}, config.text
+    try:
+        requests.get(f"{url[0].strip()}/v1/config".replace("https", "http"), timeout=60)
+        raise AssertionError("plain HTTP got in")
+    except requests.ConnectionError:
+        pass
+
+
 def main():
     with tempfile.TemporaryDirectory() as place:
         for name in ("own", "other"):
@@ -68,9 +84,10 @@ def main():
         finally:
             server.terminate()
             server.wait(60)
-        server, port, log = start(place, *own)
+        server, port, log = start(place, *own, "--rest", "127.0.0.1:0")
         try:
             injected(port)
+            rest_catalog(place)
         finally:
             server.terminate()
             server.wait(60)

@@ -9,6 +9,7 @@
 //! durability.rs   the order of fsyncs, and kill -9
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
+//! rest.rs         pyiceberg and DuckDB read and write through the REST catalog; its protocol
 //! maintenance.rs  background upkeep, and a kill in the middle of it
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! isolation.rs    random transactions of many writers, checked for snapshot isolation, or for being serializable
@@ -32,6 +33,7 @@ mod judges;
 mod maintenance;
 mod postgres;
 mod protocol;
+mod rest;
 mod s3;
 mod sequences;
 mod shared_catalog;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{Server, python_command};
+use crate::support::{Server, python, python_command};
 use crate::wire::{ErrorFields, Wire, frame, query};
 
 const KEY: &str = "AKIDOFTHETEST";
@@ -81,6 +81,8 @@ impl Store {
             "--s3-endpoint",
             &self.endpoint,
             "--s3-allow-http",
+            "--rest",
+            "127.0.0.1:0",
         ];
         let environment = [("STAFFA_S3_ACCESS_KEY", key), ("STAFFA_S3_SECRET_KEY", SECRET)];
         Server::start_on(folder, &flags, &environment)
@@ -108,6 +110,21 @@ fn lines(wire: &mut Wire, sql: &str) -> String {
 fn copy_in(wire: &mut Wire, sql: &str, data: &str) -> Option<ErrorFields> {
     wire.send(&[query(sql), frame(b'd', data.as_bytes()), frame(b'c', b"")].concat());
     crate::wire::reply(wire.until_ready()).error
+}
+
+#[test]
+fn other_engines_write_to_tables_on_s3() {
+    let store = Store::start();
+    let folder = TempDir::new().unwrap();
+    let mut server = store.serve(folder.path(), "lake", KEY);
+    let (rest, url) = (server.rest(), server.url("staffa"));
+    let places = ["--rest", &rest, "--url", &url, "--endpoint", &store.endpoint];
+    let text = python(
+        "judges/rest_s3.py",
+        &[&places[..], &["--key", KEY, "--secret", SECRET]].concat(),
+    );
+    assert!(text.contains(" 0 differ"), "{text}");
+    server.assert_well();
 }
 
 #[test]

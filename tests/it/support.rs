@@ -104,6 +104,20 @@ impl Server {
         &self.data
     }
 
+    /// The URL of the REST catalog of a server that was started with `--rest`.
+    pub fn rest(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(url) = lines.find_map(|line| line.trim().strip_prefix("Iceberg REST catalog: ")) {
+                return url.to_owned();
+            }
+            assert!(begun.elapsed() < START_LIMIT, "the server has no REST catalog:\n{log}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What the server wrote so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

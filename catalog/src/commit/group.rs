@@ -100,6 +100,7 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
         || !commit.reads.is_empty()
         || !changes.databases.is_empty()
         || !changes.schemas.is_empty()
+        || !changes.schema_properties.is_empty()
     {
         return None;
     }
@@ -126,6 +127,8 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
             },
         owners,
         revived,
+        is_registered,
+        foreign,
     } = table;
     let is_plain = origin.as_ref() == Some(name)
         && changes.is_empty()
@@ -136,7 +139,9 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
         && deleted.is_empty()
         && !replaces
         && owners.is_empty()
-        && revived.is_none();
+        && revived.is_none()
+        && !is_registered
+        && foreign.is_none();
     is_plain.then_some((name, table))
 }
 

@@ -10,6 +10,7 @@ use rand::Rng;
 use uuid::Uuid;
 
 use super::deletes::RowDeletes;
+use super::foreign;
 use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
@@ -88,6 +89,9 @@ impl TableWork {
         onto: Option<&TableVersion>,
         attempt: u32,
     ) -> Result<NextVersion> {
+        if let (Some(commit), Some(onto)) = (&delta.foreign, onto) {
+            return foreign::next_version(shared, onto, commit, self.txn_id, attempt).await;
+        }
         let from = onto.map(TableVersion::metadata_location);
         let before = onto.map_or(delta.version.metadata(), TableVersion::metadata);
         // Files and manifests are of the format version that the same commit may raise.
@@ -360,7 +364,11 @@ impl TableWork {
 
 /// The files below the table that only snapshots needed which the next version has no more. What a clone has of another
 /// table is that table's to delete.
-async fn garbage_of_expired(shared: &Shared, current: &Metadata, next: &Metadata) -> Result<Vec<NewGarbage>> {
+pub(super) async fn garbage_of_expired(
+    shared: &Shared,
+    current: &Metadata,
+    next: &Metadata,
+) -> Result<Vec<NewGarbage>> {
     let mut newest_ms = 0;
     let mut gone = HashSet::new();
     for snapshot in current.history()?.snapshots {

@@ -1,6 +1,6 @@
 //! The durability rules of `commit.rs`, one by one, and the life of tables under concurrent transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -349,6 +349,9 @@ impl Database for LostAnswer {
     }
     async fn servers(&self) -> Result<Vec<Uuid>> {
         self.inner.servers().await
+    }
+    async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>> {
+        self.inner.schema_properties(database, schema).await
     }
     async fn secret(&self, role: &str) -> Result<Option<String>> {
         self.inner.secret(role).await

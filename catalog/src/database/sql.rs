@@ -6,7 +6,7 @@
 pub(super) mod statements;
 mod swap;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use async_trait::async_trait;
@@ -593,6 +593,18 @@ impl Database for SqlDatabase {
         let texts = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
         let known = texts.iter().filter_map(|text| Uuid::try_parse(text).ok());
         Ok(known.chain([self.server_id]).collect())
+    }
+
+    async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>> {
+        let mut connection = self.backend.connection(Need::Read).await?;
+        let rows = connection
+            .rows(
+                "select property_key, property_value from iceberg_namespace_properties
+                 where catalog_name=$1 and namespace=$2 and property_key<>'exists'",
+                &[database.into(), schema.into()],
+            )
+            .await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
     }
 
     async fn secret(&self, role: &str) -> Result<Option<String>> {

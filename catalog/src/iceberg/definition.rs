@@ -17,8 +17,8 @@ use crate::rule::{CONSTRAINTS_KEY, DEFAULTS_KEY, print_constraints, print_defaul
 use crate::schema::{TableDefinition, Transform};
 
 /// How many superseded metadata files a table of ours remembers; older ones become garbage.
-const PREVIOUS_VERSIONS_MAX: &str = "20";
-const PREVIOUS_VERSIONS_MAX_KEY: &str = "write.metadata.previous-versions-max";
+pub(super) const PREVIOUS_VERSIONS_MAX: &str = "20";
+pub(super) const PREVIOUS_VERSIONS_MAX_KEY: &str = "write.metadata.previous-versions-max";
 
 /// The first metadata of a new table.
 pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location: &str) -> Result<Metadata> {

@@ -1,6 +1,6 @@
 //! A table's metadata file: made for a new table, read, and turned into the next version.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
@@ -141,6 +141,17 @@ impl Metadata {
         of_then.unwrap_or_else(|| self.inner.current_schema())
     }
 
+    /// The parent of a snapshot.
+    pub(crate) fn parent_of(&self, snapshot_id: i64) -> Option<i64> {
+        self.inner.snapshot_by_id(snapshot_id)?.parent_snapshot_id()
+    }
+
+    /// The list of a snapshot's manifests, and the snapshot's place in the table's own count.
+    pub(crate) fn list_of(&self, snapshot_id: i64) -> Option<(&str, i64)> {
+        let snapshot = self.inner.snapshot_by_id(snapshot_id)?;
+        Some((snapshot.manifest_list(), snapshot.sequence_number()))
+    }
+
     /// Reads a metadata file.
     pub(crate) fn parse(location: &str, bytes: &[u8]) -> Result<Metadata> {
         if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -162,6 +173,17 @@ impl Metadata {
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(&*self.inner)
             .map_err(|error| Error::internal("cannot encode table metadata").with_source(error))
+    }
+
+    /// The same without the snapshots that no branch or tag names.
+    pub(crate) fn to_short_json(&self) -> Result<Vec<u8>> {
+        let failed = |error| Error::internal("cannot encode table metadata").with_source(error);
+        let named: HashSet<i64> = self.refs()?.into_iter().map(|given| given.snapshot_id).collect();
+        let mut json = serde_json::to_value(&*self.inner).map_err(failed)?;
+        if let Some(snapshots) = json.get_mut("snapshots").and_then(Value::as_array_mut) {
+            snapshots.retain(|snapshot| snapshot["snapshot-id"].as_i64().is_some_and(|id| named.contains(&id)));
+        }
+        serde_json::to_vec(&json).map_err(failed)
     }
 
     pub(crate) fn uuid(&self) -> Uuid {
@@ -422,7 +444,7 @@ impl Metadata {
 }
 
 /// The metadata, and the metadata files that fell off its log.
-fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
+pub(super) fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
     let result = builder.build().map_err(refused)?;
     let expired = result.expired_metadata_logs.into_iter();
     Ok((

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::alter::TableChange;
 use crate::file::{DataFile, LiveFile};
+use crate::iceberg::TableCommit;
 use crate::name::TableName;
 use crate::schema::ViewDefinition;
 use crate::table::TableVersion;
@@ -19,6 +20,10 @@ pub(crate) struct Changes {
     pub(crate) databases: BTreeMap<String, bool>,
     pub(crate) schemas: BTreeMap<(String, String), bool>,
     pub(crate) relations: BTreeMap<TableName, RelationDelta>,
+    /// Properties of schemas, by database and schema; `None`: it goes.
+    pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,
+    /// Dropped tables whose files stay for good.
+    pub(crate) kept_files: BTreeSet<TableName>,
 }
 
 /// What a transaction did to one name.
@@ -66,6 +71,10 @@ pub(crate) struct TableDelta {
     pub(crate) owners: BTreeSet<String>,
     /// Of a new table: that it was dropped before.
     pub(crate) revived: Option<Revived>,
+    /// Of a new table: that its metadata file is there already and stays as it is.
+    pub(crate) is_registered: bool,
+    /// What another engine asks for; nothing else is done to the table then.
+    pub(crate) foreign: Option<Arc<TableCommit>>,
 }
 
 /// A dropped table that comes back.
@@ -172,6 +181,8 @@ impl TableDelta {
             },
             owners: BTreeSet::new(),
             revived: None,
+            is_registered: false,
+            foreign: None,
         }
     }
 
@@ -186,6 +197,8 @@ impl TableDelta {
             files: FileChanges::default(),
             owners: BTreeSet::new(),
             revived: None,
+            is_registered: false,
+            foreign: None,
         }
     }
 
@@ -193,6 +206,7 @@ impl TableDelta {
     pub(crate) fn expires(&self) -> bool {
         let mut changes = self.changes.iter();
         changes.any(|change| matches!(change, TableChange::ExpireSnapshots(_)))
+            || self.foreign.as_ref().is_some_and(|commit| commit.expires())
     }
 
     /// The older snapshot whose rows are the table's again.
@@ -205,7 +219,10 @@ impl TableDelta {
 
     /// Whether at most its name is another.
     pub(crate) fn is_unchanged(&self) -> bool {
-        (self.origin.is_some() || self.revived.is_some()) && self.changes.is_empty() && self.files.is_empty()
+        (self.origin.is_some() || self.revived.is_some())
+            && self.changes.is_empty()
+            && self.files.is_empty()
+            && self.foreign.is_none()
     }
 }
 

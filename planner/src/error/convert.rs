@@ -76,7 +76,8 @@ fn from_catalog(error: &staffa_catalog::Error) -> Error {
         Catalog::Unsupported => ErrorKind::FeatureNotSupported,
         Catalog::Corrupt => ErrorKind::DataCorrupted,
         Catalog::DiskFull => ErrorKind::DiskFull,
-        Catalog::Io | Catalog::NewerFormat => ErrorKind::IoError,
+        Catalog::Forbidden => ErrorKind::InsufficientPrivilege,
+        Catalog::Io | Catalog::MissingObject | Catalog::NewerFormat => ErrorKind::IoError,
         Catalog::OutcomeUnknown => ErrorKind::TransactionResolutionUnknown,
         Catalog::Internal => ErrorKind::InternalError,
     };

@@ -111,11 +111,18 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Addresses to listen on, separated by commas",
     ),
     option(
+        "rest",
+        Kind::Text,
+        "HOST:PORT",
+        None,
+        "Addresses of the Iceberg REST catalog for other engines, separated by commas [default: off]",
+    ),
+    option(
         "auth",
         Kind::Text,
         "scram|trust",
         Some("scram"),
-        "How clients prove who they are; trust only where every listen address is loopback",
+        "How clients prove who they are; trust only where every address is loopback",
     ),
     OptionSpec {
         key: "admin_password",

@@ -1,6 +1,7 @@
 //! `staffa config show`: every setting, its value and where it came from.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use super::options::Kind;
 use super::{Config, OPTIONS, RawConfig, units};
@@ -43,14 +44,13 @@ pub(crate) fn show(raw: &RawConfig, config: &Config, out: &mut dyn Write) -> io:
 fn worked_out(key: &str, config: &Config) -> Option<String> {
     match key {
         "memory_limit" => Some(units::show_size(config.memory_limit_bytes)),
-        "listen" => Some(
-            config
-                .listen
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-        ),
+        "listen" => Some(joined(&config.listen)),
+        "rest" if !config.rest.is_empty() => Some(joined(&config.rest)),
         _ => None,
     }
+}
+
+fn joined(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }

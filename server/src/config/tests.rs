@@ -189,6 +189,23 @@ fn trust_is_for_loopback_only() {
 }
 
 #[test]
+fn the_rest_catalog_is_off_unless_it_has_an_address() {
+    let mut case = flag("auth", "trust");
+    assert!(case.resolve().expect("valid").rest.is_empty());
+    case.environment.insert("STAFFA_REST", "127.0.0.1:8181");
+    let config = case.resolve().expect("valid");
+    assert_eq!(config.rest, ["127.0.0.1:8181".parse().expect("an address")]);
+    case.flags.push(("rest", "0.0.0.0:8181"));
+    let refusal = case.refusal();
+    assert!(
+        refusal.contains("only for loopback addresses, but rest has 0.0.0.0:8181"),
+        "{refusal}"
+    );
+    case.flags[1].1 = "off";
+    assert!(case.resolve().expect("valid").rest.is_empty());
+}
+
+#[test]
 fn the_demo_trusts_loopback_and_nothing_else() {
     let mut case = Case {
         defaults: vec![("auth", super::AUTO_AUTH), ("data", "./demo")],

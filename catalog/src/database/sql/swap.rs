@@ -31,6 +31,7 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
     }
     txn.begin_swap(changes_names(swap)).await?;
     create_namespaces(txn, swap).await?;
+    set_properties(txn, swap).await?;
     if !move_pointers(txn, &swap.pointers).await? {
         return Ok(None);
     }
@@ -112,6 +113,7 @@ fn changes_names(swap: &Swap) -> bool {
         || !swap.drop_databases.is_empty()
         || !swap.create_schemas.is_empty()
         || !swap.drop_schemas.is_empty()
+        || !swap.schema_properties.is_empty()
         || swap
             .pointers
             .iter()
@@ -144,6 +146,33 @@ async fn create_namespaces(txn: &mut dyn Connection, swap: &Swap) -> Result<()> 
             &[database.as_str().into(), schema.as_str().into()],
         )
         .await?;
+    }
+    Ok(())
+}
+
+async fn set_properties(txn: &mut dyn Connection, swap: &Swap) -> Result<()> {
+    for ((database, schema), properties) in &swap.schema_properties {
+        if !schema_exists(txn, database, schema).await? {
+            return Err(Error::conflict(format!(
+                "Schema \"{schema}\" was dropped by another transaction."
+            )));
+        }
+        for (key, value) in properties {
+            let place: [Argument<'_>; 3] = [database.as_str().into(), schema.as_str().into(), key.as_str().into()];
+            txn.execute(
+                "delete from iceberg_namespace_properties where catalog_name=$1 and namespace=$2 and property_key=$3",
+                &place,
+            )
+            .await?;
+            let Some(value) = value else { continue };
+            let [database, schema, key] = place;
+            txn.execute(
+                "insert into iceberg_namespace_properties(catalog_name, namespace, property_key, property_value)
+                 values ($1, $2, $3, $4)",
+                &[database, schema, key, value.as_str().into()],
+            )
+            .await?;
+        }
     }
     Ok(())
 }
