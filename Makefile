@@ -44,7 +44,7 @@ history: setup ## two minutes of random transactions, checked for snapshot isola
 clients: setup ## psycopg and JDBC beside PostgreSQL
 	cargo test --package staffa-tests --test it clients::
 
-judges: setup ## pyiceberg and DuckDB read our tables, and write them through the REST catalog
+judges: setup ## four engines read our tables, pyiceberg and DuckDB write them through the REST catalog
 	cargo test --package staffa-tests --test it -- judges:: rest::
 
 bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch

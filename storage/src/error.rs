@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The object, bucket or directory does not exist.
     NotFound,
-    /// The location is outside what this process may touch, or the store refused us.
+    /// The location is outside what this process may touch.
     Forbidden,
     /// No space left on the device, or a quota is used up.
     DiskFull,
@@ -151,8 +151,9 @@ impl From<object_store::Error> for Error {
             object_store::Error::NotFound { .. } => (ErrorKind::NotFound, "object does not exist".to_string()),
             object_store::Error::AlreadyExists { .. } => (ErrorKind::Io, "object already exists".to_string()),
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                // The server's credentials, not the user's: nothing the user may or may not do.
                 let message = "the object store denied access: its credentials are wrong or lack a right";
-                (ErrorKind::Forbidden, message.to_string())
+                (ErrorKind::Io, message.to_string())
             }
             object_store::Error::InvalidPath { .. } => (ErrorKind::Forbidden, "invalid object path".to_string()),
             object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => (

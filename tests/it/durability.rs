@@ -16,7 +16,9 @@ use crate::wire::{Wire, frame, query, reply};
 
 /// Rows of one load: all of them are there or none.
 const ROWS: u64 = 100;
-const WORKERS: u64 = 4;
+const WORKERS: u64 = 5;
+/// The worker that gives all rows of two tables a new version, again and again; the others add rows.
+const CHANGER: u64 = 4;
 const DEFAULT_KILLS: u64 = 10;
 /// A round in which nothing is acknowledged for so long is a failure of its own.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
@@ -37,12 +39,17 @@ fn kill_nine_loses_nothing_acknowledged() {
     let mut random = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("{kills} kills, seed {random}");
     let folder = TempDir::new().unwrap();
-    let flags = ["--auth", "trust", "--log-level", "warn"];
+    // Upkeep runs all the time: it is killed, too.
+    let flags = ["--auth", "trust", "--log-level", "warn", "--maintenance-interval=200ms"];
     let mut server = Server::start_on(folder.path(), &flags, &[]);
     let mut wire = server.connect();
     for sql in [
         "create table load (worker int, number int, i int, filler text) partition by (bucket(2, i))",
         "create table pair (worker int, number int, i int)",
+        "create table marked (i int, version int) with (\"write.delete.rewrite-share\" = 1)",
+        "create table vectors (i int, version int) with (format_version = 3, \"write.delete.rewrite-share\" = 1)",
+        "insert into marked select i, 0 from generate_series(1, 100) as g(i)",
+        "insert into vectors select i, 0 from generate_series(1, 100) as g(i)",
     ] {
         assert_eq!(wire.simple(sql).code(), "", "{sql}");
     }
@@ -112,6 +119,7 @@ fn work(address: SocketAddr, worker: u64, round: u64, ledger: &Mutex<Ledger>, st
             0 => try_simple(&mut wire, &format!("insert into load {rows}")),
             1 => try_copy(&mut wire, worker, number),
             2 => try_simple(&mut wire, &format!("create table ctas_{number} as {rows}")),
+            CHANGER => try_simple(&mut wire, &new_version(number)),
             _ => try_simple(
                 &mut wire,
                 &format!(
@@ -130,12 +138,31 @@ fn work(address: SocketAddr, worker: u64, round: u64, ledger: &Mutex<Ledger>, st
             Some(Err(code)) => {
                 assert!(["40001", "57P01"].contains(&code.as_str()), "worker {worker}: {code}");
                 ledger.lock().unwrap().tried.remove(&load);
+                if try_simple(&mut wire, "rollback").is_none() {
+                    return;
+                }
             }
         }
         if stop.load(Ordering::Relaxed) {
             return;
         }
     }
+}
+
+/// One transaction that gives every row of two tables this version, in one of three ways.
+fn new_version(number: u64) -> String {
+    let source = format!("(select i, {number} as version from generate_series(1, {ROWS}) as g(i)) as new");
+    let one = |table: &str| match number % 3 {
+        0 => format!(
+            "update {table} set version = {number} where i % 2 = 0; update {table} set version = {number} where i % 2 = 1"
+        ),
+        1 => format!(
+            "delete from {table} where i % 3 = 0; merge into {table} using {source} on {table}.i = new.i \
+             when matched then update set version = new.version when not matched then insert values (new.i, new.version)"
+        ),
+        _ => format!("insert into {table} select * from {source}; delete from {table} where version < {number}"),
+    };
+    format!("begin; {}; {}; commit", one("marked"), one("vectors"))
 }
 
 /// `None` when the connection broke before ReadyForQuery.
@@ -194,6 +221,7 @@ fn verify(server: &Server, ledger: &Ledger, round: u64) -> usize {
             seen.insert((*worker, *number), reply.value().parse().unwrap());
         }
     }
+    verify_version(&mut wire, ledger, round);
     for (load, count) in &seen {
         assert_eq!(*count, ROWS, "round {round}: a part of load {load:?} is visible");
         assert!(
@@ -201,7 +229,8 @@ fn verify(server: &Server, ledger: &Ledger, round: u64) -> usize {
             "round {round}: {load:?} was refused, and is there"
         );
     }
-    let gone = |load: &&Load| (load.0 != 2 || load.1 / 10_000 == round) && !seen.contains_key(load);
+    let asked = |load: &&Load| load.0 != CHANGER && (load.0 != 2 || load.1 / 10_000 == round);
+    let gone = |load: &&Load| asked(load) && !seen.contains_key(load);
     let lost: Vec<&Load> = ledger.acknowledged.iter().filter(gone).collect();
     assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
     let tables: Vec<u64> = seen
@@ -213,6 +242,32 @@ fn verify(server: &Server, ledger: &Ledger, round: u64) -> usize {
         assert_eq!(wire.simple(&format!("drop table ctas_{number}")).code(), "");
     }
     seen.len()
+}
+
+/// All rows of both tables have one version: the last that was acknowledged, or one that was tried after it.
+fn verify_version(wire: &mut Wire, ledger: &Ledger, round: u64) {
+    let state = |wire: &mut Wire, table: &str| {
+        let counted = format!("select count(*), count(distinct i), min(version), max(version) from {table}");
+        wire.simple(&counted).text().remove(0)
+    };
+    let row = state(wire, "marked");
+    assert_eq!(row, state(wire, "vectors"), "round {round}: one table of two");
+    let rows = Some(ROWS.to_string());
+    assert!(
+        row[0] == rows && row[1] == rows && row[2] == row[3],
+        "round {round}: half a change: {row:?}"
+    );
+    let version: u64 = row[2].as_ref().unwrap().parse().unwrap();
+    let last = ledger.acknowledged.iter().rev().find(|load| load.0 == CHANGER);
+    let last = last.map_or(0, |load| load.1);
+    assert!(
+        version >= last,
+        "round {round}: version {last} was acknowledged, {version} is there"
+    );
+    assert!(
+        version == 0 || ledger.tried.contains(&(CHANGER, version)),
+        "round {round}: version {version} was refused, and is there"
+    );
 }
 
 fn counts(wire: &mut Wire, table: &str) -> BTreeMap<Load, u64> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::durability::try_simple;
+use crate::judges::ENGINES;
 use crate::support::{Server, python};
 use crate::wire::Wire;
 
@@ -103,7 +104,10 @@ fn small_commits_leave_few_files_and_no_writer_notices() {
     run(&mut wire, "optimize c");
     let data = server.data().to_str().unwrap().to_owned();
     let url = server.url("staffa");
-    let text = python("judges/read_tables.py", &["--data", &data, "--url", &url, "--duckdb"]);
+    let text = python(
+        "judges/read_tables.py",
+        &["--data", &data, "--url", &url, "--engines", ENGINES],
+    );
     assert!(text.contains("3 tables"), "{text}");
     for table in ["fresh", "c"] {
         run(&mut wire, &format!("vacuum full {table}"));
@@ -155,7 +159,7 @@ fn a_kill_during_compaction_loses_nothing() {
     let data = server.data().to_str().unwrap().to_owned();
     let text = python(
         "judges/read_tables.py",
-        &["--data", &data, "--url", &server.url("staffa"), "--duckdb"],
+        &["--data", &data, "--url", &server.url("staffa"), "--engines", ENGINES],
     );
     assert!(text.contains("1 tables"), "{text}");
     server.assert_well();

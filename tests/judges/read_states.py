@@ -13,7 +13,8 @@ warnings.simplefilter("ignore")
 import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 
-from read_tables import duckdb_connection, tables_of
+from engines import duckdb_connection
+from read_tables import tables_of
 
 
 def main():

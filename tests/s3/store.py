@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     state = None
 
     def handle_any(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         if f"Credential={self.state.key}/" not in self.headers.get("Authorization", ""):
             code, text = "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
             return self.answer(403, {}, ERROR.format(code, text).encode())
@@ -56,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         if fate == "before":
             return self.hang_up()
         upstream = http.client.HTTPConnection(*self.state.upstream, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+        upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
         upstream.close()
@@ -66,6 +67,18 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(answer.status, dict(answer.headers.items()), content, length)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
+
+    def body(self):
+        """All of it; what is sent in chunks goes on in one piece."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # a trailer
+        return b"".join(chunks)
 
     def answer(self, status, headers, content, length=None):
         self.send_response(status)
