@@ -77,7 +77,9 @@ impl Catalog {
 
     /// `count` steps of a sequence's counter that are the caller's, from `taken` of the result on. Nobody is given them
     /// again, also when the caller's transaction is rolled back. See [`Sequence::number`](crate::Sequence::number).
-    pub async fn take_numbers(&self, sequence: &Sequence, count: i64) -> Result<SequenceState> {
+    ///
+    /// `None`: the sequence was altered since, and another counter goes on from this one.
+    pub async fn take_numbers(&self, sequence: &Sequence, count: i64) -> Result<Option<SequenceState>> {
         let first = sequence.first_step();
         self.shared.database.take_numbers(sequence.counter, first, count).await
     }
@@ -91,9 +93,15 @@ impl Catalog {
         }))
     }
 
+    /// Takes back the steps from `unused` to `end` of what [`Catalog::take_numbers`] gave, if they are the last of the counter:
+    /// nobody was given them, and the caller forgets them.
+    pub async fn give_back(&self, sequence: &Sequence, unused: SequenceState, end: i64) -> Result<()> {
+        self.shared.database.give_back(sequence.counter, unused, end).await
+    }
+
     /// `setval`: the number a sequence goes on from, which itself is given next unless it is called. Durable at once, and
-    /// not undone with a transaction.
-    pub async fn set_sequence(&self, sequence: &Sequence, origin: i64, is_called: bool) -> Result<()> {
+    /// not undone with a transaction. Tells whether it was set: not when it was altered since, as in [`Catalog::take_numbers`].
+    pub async fn set_sequence(&self, sequence: &Sequence, origin: i64, is_called: bool) -> Result<bool> {
         let state = SequenceState {
             origin: Some(origin),
             taken: i64::from(is_called),
@@ -130,6 +138,11 @@ impl Catalog {
     /// All roles, sorted.
     pub async fn roles(&self) -> Result<Vec<String>> {
         self.shared.database.roles().await
+    }
+
+    /// Whether a transaction of this process is open that has deleted rows of the table: compaction would lose against it.
+    pub fn has_row_changers(&self, table: Uuid) -> bool {
+        self.shared.has_row_changers(table)
     }
 
     /// Objects that nothing can need any more at `now_ms` (milliseconds since 1970 UTC). After deleting them, call

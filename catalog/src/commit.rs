@@ -31,14 +31,15 @@ use uuid::Uuid;
 
 use crate::database::{NewGarbage, Pointer, PointerChange, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::DROPPED_TABLE_KEPT_MS;
+use crate::garbage::{DROPPED_TABLE_KEPT_MS, OLD_COUNTER_KEPT_MS, counter_garbage};
 use crate::iceberg::{Encoded, write_view};
 use crate::name::TableName;
+use crate::sequence::{CounterEnd, Sequence};
 use crate::shared::{Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, RelationKind};
 use crate::table::TableVersion;
 use crate::temporary::is_temporary_schema;
-use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, TableDelta, ViewDelta};
+use crate::txn::{BaseRelation, Changes, RelationDelta, RelationState, SequenceDelta, TableDelta, ViewDelta};
 
 pub use reads::Reading;
 use reads::Reads;
@@ -82,6 +83,7 @@ struct Attempt {
     shares: Vec<Share>,
     revived: Vec<String>,
     released: Vec<String>,
+    ended: Vec<CounterEnd>,
 }
 
 /// Commits, or leaves no trace. Gives the commit's sequence number.
@@ -109,10 +111,10 @@ impl Commit {
         // Of what was read, too: nothing must change it between the check and the swap.
         let names: BTreeSet<&TableName> = self.changes.relations.keys().chain(self.reads.keys()).collect();
         let names: Vec<TableName> = names.into_iter().cloned().collect();
+        let mut work = self.surveyed(first_attempt).await?;
         let _turns = self.shared.take_turns(&names).await;
         let mut garbage = self.strays().await?;
         garbage.extend(self.garbage.iter().cloned());
-        let mut work: BTreeMap<TableName, TableWork> = BTreeMap::new();
         let give_up_at = Instant::now() + RETRY_TIME_MAX;
         for number in first_attempt.. {
             let head = self.shared.head().await?;
@@ -142,6 +144,24 @@ impl Commit {
         Err(Error::conflict(
             "Other transactions kept committing to the same tables first.",
         ))
+    }
+
+    /// The work on tables that forget snapshots, with what it needs to know read before it is this commit's turn.
+    async fn surveyed(&self, first_attempt: u32) -> Result<BTreeMap<TableName, TableWork>> {
+        let mut all = BTreeMap::new();
+        for (name, delta) in &self.changes.relations {
+            let Some(RelationState::Table(state)) = &delta.now else {
+                continue;
+            };
+            let origin = state.origin.as_ref().filter(|_| state.expires());
+            let base = origin.and_then(|origin| self.changes.relations.get(origin)?.base.as_ref());
+            if let Some(BaseRelation::Table(base)) = base {
+                let mut work = TableWork::new(self.txn_id, first_attempt);
+                work.survey(&self.shared, base.metadata()).await?;
+                all.insert(name.clone(), work);
+            }
+        }
+        Ok(all)
     }
 
     /// Notes every place this commit will write below, before it writes.
@@ -226,21 +246,21 @@ impl Commit {
             let current = self.current(name, delta, head.pointers().get(name)).await?;
             match &delta.now {
                 Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
-                Some(RelationState::Sequence(state)) => self.next_sequence(&mut attempt, name, state, current),
+                Some(RelationState::Sequence(state)) => self.next_sequence(&mut attempt, name, state, current)?,
                 Some(RelationState::Table(state)) if state.origin.as_ref() == Some(name) => {
                     let current = current.ok_or_else(|| Error::internal(format!("table {name} is gone")))?;
                     self.next_table(&mut attempt, number, name, state, Some(current), work)
                         .await?;
                 }
                 Some(RelationState::Table(state)) => {
-                    self.leave(&mut attempt, name, current);
+                    self.leave(&mut attempt, name, current)?;
                     let onto = match &state.origin {
                         None => None,
                         Some(origin) => self.origin(origin, head).await?,
                     };
                     self.next_table(&mut attempt, number, name, state, onto, work).await?;
                 }
-                None => self.leave(&mut attempt, name, current),
+                None => self.leave(&mut attempt, name, current)?,
             }
         }
         self.check_reads(&mut attempt, head).await?;
@@ -271,7 +291,7 @@ impl Commit {
     }
 
     /// Takes a name off what it stands for: a table that has another name now, or one that is dropped.
-    fn leave(&self, attempt: &mut Attempt, name: &TableName, current: Option<Current>) {
+    fn leave(&self, attempt: &mut Attempt, name: &TableName, current: Option<Current>) -> Result<()> {
         let is_moved = self.changes.relations.values().any(|delta| match &delta.now {
             Some(RelationState::Table(state)) => state.origin.as_ref() == Some(name),
             _ => false,
@@ -284,10 +304,14 @@ impl Commit {
                 to: None,
             }),
             current => {
+                if let Some(Current::Sequence { location }) = &current {
+                    self.leave_counter(attempt, location, kept_ms(name))?;
+                }
                 let keeps_files = self.changes.kept_files.contains(name);
                 attempt.drop_relation(&self.shared, name, current, keeps_files);
             }
         }
+        Ok(())
     }
 
     /// The table under the name it has in the base.
@@ -439,7 +463,7 @@ impl Commit {
             _ => None,
         };
         if let Some(Current::Table { .. } | Current::Sequence { .. }) = current {
-            self.leave(attempt, name, current);
+            self.leave(attempt, name, current)?;
         }
         let old = previous.as_ref().map(|(_, stored)| &stored.metadata);
         let now_ms = Utc::now().timestamp_millis();
@@ -465,22 +489,60 @@ impl Commit {
         Ok(())
     }
 
-    fn next_sequence(&self, attempt: &mut Attempt, name: &TableName, state: &str, current: Option<Current>) {
+    fn next_sequence(
+        &self,
+        attempt: &mut Attempt,
+        name: &TableName,
+        state: &SequenceDelta,
+        current: Option<Current>,
+    ) -> Result<()> {
         let from = match current {
             Some(Current::Sequence { location }) => Some(location),
             other => {
-                self.leave(attempt, name, other);
+                self.leave(attempt, name, other)?;
                 None
             }
         };
-        if from.as_deref() != Some(state) {
-            attempt.pointers.push(PointerChange {
-                name: name.clone(),
-                kind: RelationKind::Sequence,
-                from,
-                to: Some(state.to_owned()),
-            });
+        attempt.ended.extend(state.ends.clone());
+        if from.as_ref() == Some(&state.pointer) {
+            return Ok(());
         }
+        if let Some(from) = &from {
+            self.leave_counter(attempt, from, OLD_COUNTER_KEPT_MS)?;
+        }
+        attempt.pointers.push(PointerChange {
+            name: name.clone(),
+            kind: RelationKind::Sequence,
+            from,
+            to: Some(state.pointer.clone()),
+        });
+        Ok(())
+    }
+
+    /// The counter of a sequence that goes, or has another now, becomes garbage, unless a sequence of another name has it.
+    fn leave_counter(&self, attempt: &mut Attempt, pointer: &str, kept_ms: i64) -> Result<()> {
+        let sequence = Sequence::parse(pointer)?;
+        for delta in self.changes.relations.values() {
+            if let Some(RelationState::Sequence(state)) = &delta.now
+                && Sequence::parse(&state.pointer)?.counter == sequence.counter
+            {
+                return Ok(());
+            }
+        }
+        // As long as the table can come back, it can.
+        let table = sequence.owner.map(|owner| owner.table);
+        let is_kept = self.changes.kept_files.iter().any(|name| {
+            let base = self.changes.relations.get(name).and_then(|delta| delta.base.as_ref());
+            matches!(base, Some(BaseRelation::Table(base)) if Some(base.metadata().uuid()) == table)
+        });
+        attempt.garbage.push(NewGarbage {
+            path: counter_garbage(sequence.counter),
+            not_before_ms: match is_kept {
+                true => i64::MAX,
+                false => Utc::now().timestamp_millis() + kept_ms,
+            },
+        });
+        Ok(())
     }
 
     fn swap(&self, attempt: &Attempt) -> Swap {
@@ -510,6 +572,7 @@ impl Commit {
             shares: attempt.shares.clone(),
             revived: attempt.revived.clone(),
             released: attempt.released.clone(),
+            ended: attempt.ended.clone(),
         }
     }
 
@@ -620,15 +683,18 @@ impl Attempt {
     }
 }
 
-/// The files of what was dropped stay for a while; those of temporary tables do not.
 fn dies_later(name: &TableName, path: String) -> NewGarbage {
-    let kept_ms = match is_temporary_schema(&name.schema) {
-        true => 0,
-        false => DROPPED_TABLE_KEPT_MS,
-    };
     NewGarbage {
         path,
-        not_before_ms: Utc::now().timestamp_millis() + kept_ms,
+        not_before_ms: Utc::now().timestamp_millis() + kept_ms(name),
+    }
+}
+
+/// What was dropped stays for a while; temporary tables do not.
+fn kept_ms(name: &TableName) -> i64 {
+    match is_temporary_schema(&name.schema) {
+        true => 0,
+        false => DROPPED_TABLE_KEPT_MS,
     }
 }
 

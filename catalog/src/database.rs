@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
-use crate::sequence::SequenceState;
+use crate::sequence::{CounterEnd, SequenceState};
 use crate::snapshot::RelationKind;
 
 pub(crate) use sql::SqlDatabase;
@@ -86,6 +86,8 @@ pub(crate) struct Swap {
     pub(crate) shares: Vec<Share>,
     /// Paths that must be on the garbage list, and go off it.
     pub(crate) revived: Vec<String>,
+    /// Counters that other ones go on from.
+    pub(crate) ended: Vec<CounterEnd>,
     /// Tables whose garbage was needed until this commit, by location: it is as if it had become garbage now.
     pub(crate) released: Vec<String>,
 }
@@ -197,15 +199,24 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Takes paths off the garbage list.
     async fn forget_garbage(&self, paths: &[String]) -> Result<()>;
 
-    /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
-    /// counter is `first`. Durable when this returns.
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState>;
+    /// The sequences that were dropped together with the table that was at this location last, as they were; also others.
+    async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>>;
 
-    /// How far a counter is; `None`: nobody has asked it.
+    /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
+    /// counter is `first`. `None`: the counter has ended. Durable when this returns.
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>>;
+
+    /// How far a counter is, or was when it ended; `None`: nobody has asked it.
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>>;
 
-    /// Sets a counter, durably.
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()>;
+    /// Sets a counter, durably. Tells whether it could be: one that has ended cannot.
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool>;
+
+    /// Takes back steps of a counter from `unused` to `end`, which nobody was given, if they are the last that were taken.
+    async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()>;
+
+    /// Forgets counters, and takes them off the garbage list, by their entries there. One that a sequence has stays.
+    async fn forget_counters(&self, paths: &[String]) -> Result<()>;
 
     /// This server's id.
     fn server_id(&self) -> Uuid;

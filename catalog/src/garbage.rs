@@ -4,6 +4,8 @@
 //! look at a state from before that commit any more, and when no clone has it among its files: what clones need is found
 //! by reading their metadata, each time something below the table they were made from would go.
 //!
+//! Counters of sequences are on the list, too. They are rows, which go here and now.
+//!
 //! A table's directory goes in steps, and a server may die between them: before the first object of it goes, nothing can
 //! bring the table back any more, and its metadata is not asked again.
 
@@ -11,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+
+use uuid::Uuid;
 
 use crate::database::Share;
 use crate::error::{Error, Result};
@@ -29,6 +33,10 @@ const RETRY_MS: i64 = 3600 * 1000;
 pub(crate) const OLD_METADATA_KEPT_MS: i64 = 10 * 60 * 1000;
 /// How long a snapshot's files stay at least after its commit, for readers of other programs.
 pub(crate) const EXPIRED_KEPT_MS: i64 = 10 * 60 * 1000;
+/// How long a counter stays after another one goes on from it.
+pub(crate) const OLD_COUNTER_KEPT_MS: i64 = 10 * 60 * 1000;
+/// Before a counter on the garbage list, where others have the beginning of a location.
+const COUNTER: &str = "staffa-counter:";
 /// How many objects are read at once.
 const READS_MAX: usize = 16;
 
@@ -52,6 +60,16 @@ impl DeadObject {
     pub fn is_all(&self) -> bool {
         self.except.is_empty()
     }
+}
+
+/// The entry of a sequence's counter on the garbage list.
+pub(crate) fn counter_garbage(counter: Uuid) -> String {
+    format!("{COUNTER}{counter}")
+}
+
+/// The counter that an entry of the garbage list is about, if it is about one.
+pub(crate) fn counter_in_garbage(path: &str) -> Option<&str> {
+    path.strip_prefix(COUNTER)
 }
 
 /// What was found to be dead.
@@ -79,8 +97,13 @@ pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64, put_off_too: bool
     let tried_before_ms = if put_off_too { i64::MAX } else { now_ms - RETRY_MS };
     let rows = shared.database.garbage(now_ms, tried_before_ms).await?;
     let unseen = rows.into_iter().filter(|row| row.after_csn <= oldest_used);
-    let (directories, objects): (Vec<String>, Vec<String>) =
-        unseen.map(|row| row.path).partition(|path| path.ends_with('/'));
+    let (counters, paths): (Vec<String>, Vec<String>) = unseen
+        .map(|row| row.path)
+        .partition(|path| counter_in_garbage(path).is_some());
+    if !counters.is_empty() {
+        shared.database.forget_counters(&counters).await?;
+    }
+    let (directories, objects): (Vec<String>, Vec<String>) = paths.into_iter().partition(|path| path.ends_with('/'));
     let mut found = DeadObjects::default();
     if directories.is_empty() && objects.is_empty() {
         return Ok(found);
@@ -173,41 +196,103 @@ pub(crate) async fn reachable(
     metadata: &Metadata,
     wanted: impl Fn(i64) -> bool,
 ) -> Result<HashSet<String>> {
-    let snapshots = metadata.history()?.snapshots;
-    let lists: Vec<String> = snapshots
-        .into_iter()
-        .filter(|snapshot| wanted(snapshot.id))
-        .map(|snapshot| snapshot.manifest_list)
-        .collect();
-    let mut manifests: HashMap<String, ManifestFile> = HashMap::new();
-    let reads: Vec<_> = lists
-        .iter()
-        .map(|list| async move { shared.loader.manifest_list(metadata, list).await })
-        .collect();
-    let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
-    while let Some(named) = reads.try_next().await? {
-        manifests.extend(
-            named
-                .into_iter()
-                .map(|manifest| (manifest.location().to_owned(), manifest)),
-        );
+    Survey::default().reachable(shared, metadata, wanted).await
+}
+
+/// What lists and manifests say that were read. They never change, so a later look at the table reads only what is new.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// The manifests of each list.
+    lists: HashMap<String, Vec<Arc<str>>>,
+    /// The files of each manifest.
+    files: HashMap<Arc<str>, Vec<String>>,
+}
+
+impl Survey {
+    /// See [`reachable`].
+    pub(crate) async fn reachable(
+        &mut self,
+        shared: &Shared,
+        metadata: &Metadata,
+        wanted: impl Fn(i64) -> bool,
+    ) -> Result<HashSet<String>> {
+        let snapshots = metadata.history()?.snapshots.into_iter();
+        let lists = snapshots.filter(|snapshot| wanted(snapshot.id));
+        let lists: Vec<String> = lists.map(|snapshot| snapshot.manifest_list).collect();
+        let unread = self.read_lists(shared, metadata, &lists).await?;
+        self.read_manifests(shared, unread).await?;
+        let mut found = HashSet::new();
+        for list in lists {
+            for manifest in self.lists.get(&list).into_iter().flatten() {
+                if found.insert(manifest.to_string()) {
+                    found.extend(self.files.get(manifest).into_iter().flatten().cloned());
+                }
+            }
+            found.insert(list);
+        }
+        Ok(found)
     }
-    drop(reads);
-    let reads: Vec<_> = manifests
-        .values()
-        .filter(|manifest| manifest.has_live_files())
-        .map(|manifest| async move { shared.loader.manifest(manifest).await })
-        .collect();
-    let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
-    let mut found = HashSet::new();
-    while let Some(content) = reads.try_next().await? {
-        found.extend(content.data.iter().map(|file| file.location.clone()));
-        found.extend(content.deletes.iter().map(|file| file.location.clone()));
+
+    /// The manifests that were not read before.
+    async fn read_lists(
+        &mut self,
+        shared: &Shared,
+        metadata: &Metadata,
+        lists: &[String],
+    ) -> Result<HashMap<Arc<str>, ManifestFile>> {
+        let unread: Vec<String> = lists
+            .iter()
+            .filter(|list| !self.lists.contains_key(*list))
+            .cloned()
+            .collect();
+        let reads = unread.into_iter().map(|list| async move {
+            let named = shared.loader.manifest_list(metadata, &list).await?;
+            Ok::<_, Error>((list, named))
+        });
+        let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(READS_MAX);
+        let mut manifests: HashMap<Arc<str>, ManifestFile> = HashMap::new();
+        while let Some((list, named)) = reads.try_next().await? {
+            let mut locations = Vec::with_capacity(named.len());
+            for manifest in named {
+                let known = self
+                    .files
+                    .get_key_value(manifest.location())
+                    .map(|(location, _)| location);
+                let known = known.or_else(|| {
+                    manifests
+                        .get_key_value(manifest.location())
+                        .map(|(location, _)| location)
+                });
+                match known.cloned() {
+                    Some(location) => locations.push(location),
+                    None => {
+                        let location: Arc<str> = manifest.location().into();
+                        manifests.insert(location.clone(), manifest);
+                        locations.push(location);
+                    }
+                }
+            }
+            self.lists.insert(list, locations);
+        }
+        Ok(manifests)
     }
-    drop(reads);
-    found.extend(lists);
-    found.extend(manifests.into_keys());
-    Ok(found)
+
+    async fn read_manifests(&mut self, shared: &Shared, manifests: HashMap<Arc<str>, ManifestFile>) -> Result<()> {
+        let reads = manifests.into_iter().map(|(location, manifest)| async move {
+            if !manifest.has_live_files() {
+                return Ok((location, Vec::new()));
+            }
+            let content = shared.loader.manifest(&manifest).await?;
+            let data = content.data.iter().map(|file| file.location.clone());
+            let deletes = content.deletes.iter().map(|file| file.location.clone());
+            Ok::<_, Error>((location, data.chain(deletes).collect()))
+        });
+        let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(READS_MAX);
+        while let Some((location, files)) = reads.try_next().await? {
+            self.files.insert(location, files);
+        }
+        Ok(())
+    }
 }
 
 /// Every object a table needs, with its metadata files and what its clones have of it. What is on the garbage list counts

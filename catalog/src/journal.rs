@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::database::{Pointer, PointerState};
 use crate::name::TableName;
+use crate::sequence::Sequence;
+use crate::snapshot::RelationKind;
 
 /// All pointers. Cheap to clone: schemas share their relations until one changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pointers {
     csn: u64,
     databases: BTreeMap<String, BTreeMap<String, Relations>>,
+    /// The names of sequences by their ids: every row that takes a number asks.
+    sequences: Arc<BTreeMap<Uuid, TableName>>,
 }
 
 /// The tables and views of one schema by name.
@@ -41,11 +47,20 @@ impl Pointers {
         self.relations(&name.database, &name.schema)?.get(&name.name)
     }
 
+    /// The name of the sequence with this id.
+    pub(crate) fn sequence(&self, id: Uuid) -> Option<&TableName> {
+        self.sequences.get(&id)
+    }
+
     /// The map after what a database says has changed since this one was made.
     pub(crate) fn advanced(&self, state: PointerState) -> Pointers {
         let mut next = Pointers {
             csn: state.csn,
             databases: BTreeMap::new(),
+            sequences: match state.complete {
+                true => Arc::default(),
+                false => self.sequences.clone(),
+            },
         };
         for database in state.databases {
             next.databases.entry(database).or_default();
@@ -62,6 +77,8 @@ impl Pointers {
                 .insert(schema, relations.unwrap_or_default());
         }
         for (name, pointer) in state.changes {
+            // Its schema may be gone with it.
+            next.forget_sequence(&name, self.get(&name).and_then(sequence_id));
             next.set(&name, pointer);
         }
         next
@@ -91,6 +108,10 @@ impl Pointers {
 
     /// Sets or removes one pointer. Removing from a schema that is gone is fine.
     pub(crate) fn set(&mut self, name: &TableName, pointer: Option<Pointer>) {
+        self.forget_sequence(name, self.get(name).and_then(sequence_id));
+        if let Some(id) = pointer.as_ref().and_then(sequence_id) {
+            Arc::make_mut(&mut self.sequences).insert(id, name.clone());
+        }
         match pointer {
             Some(pointer) => {
                 let schemas = self.databases.entry(name.database.clone()).or_default();
@@ -105,12 +126,26 @@ impl Pointers {
             }
         }
     }
+
+    /// Takes the name off a sequence, unless it has another one by now.
+    fn forget_sequence(&mut self, name: &TableName, id: Option<Uuid>) {
+        if let Some(id) = id.filter(|id| self.sequences.get(id) == Some(name)) {
+            Arc::make_mut(&mut self.sequences).remove(&id);
+        }
+    }
+}
+
+/// `None` also for a definition that cannot be read: whoever asks for it by name hears of that.
+fn sequence_id(pointer: &Pointer) -> Option<Uuid> {
+    match pointer.kind {
+        RelationKind::Sequence => Sequence::parse(&pointer.location).ok().map(|sequence| sequence.id),
+        RelationKind::Table | RelationKind::View => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::RelationKind;
 
     fn pointer(location: &str) -> Option<Pointer> {
         Some(Pointer {
@@ -144,5 +179,47 @@ mod tests {
         assert_eq!(second.get(&b), pointer("b1").as_ref());
         assert_eq!(second.schemas("d").collect::<Vec<_>>(), ["s"]);
         assert!(!second.has_database("empty"));
+    }
+
+    #[test]
+    fn sequences_are_found_by_their_ids_under_the_name_they_have() {
+        let id = Uuid::new_v4();
+        let identity = crate::rule::Identity {
+            id,
+            kind: crate::rule::IdentityKind::Serial,
+            start: 1,
+            increment: 1,
+            min: 1,
+            max: 9,
+            cycle: false,
+        };
+        let sequence = Sequence::of_column(&identity, crate::sequence::SequenceType::BigInt, Uuid::nil(), 1);
+        let pointer = || {
+            Some(Pointer {
+                kind: RelationKind::Sequence,
+                location: sequence.print().unwrap(),
+            })
+        };
+        let [a, b] = ["a", "b"].map(|name| TableName::new("d", "s", name));
+        let state = |csn, schemas: &[&str], changes: Vec<(TableName, Option<Pointer>)>| PointerState {
+            csn,
+            complete: csn == 1,
+            databases: vec!["d".to_owned()],
+            schemas: schemas
+                .iter()
+                .map(|name| ("d".to_owned(), (*name).to_owned()))
+                .collect(),
+            changes,
+        };
+        let first = Pointers::default().advanced(state(1, &["s"], vec![(b.clone(), pointer())]));
+        assert_eq!(first.sequence(id), Some(&b));
+        // Renamed: names come in any order.
+        let second = first.advanced(state(2, &["s"], vec![(a.clone(), pointer()), (b.clone(), None)]));
+        assert_eq!(second.sequence(id), Some(&a));
+        let third = second.advanced(state(3, &["s"], vec![(a.clone(), None), (b.clone(), pointer())]));
+        assert_eq!(third.sequence(id), Some(&b));
+        // Gone with its schema.
+        let fourth = third.advanced(state(4, &[], vec![(b, None)]));
+        assert_eq!(fourth.sequence(id), None);
     }
 }

@@ -6,8 +6,10 @@
 //! staffa_sequence   counter -> steps taken, origin                                  moved at once, for good
 //! ```
 //!
-//! A restart, and every change of what the numbers are, begins another counter: it takes effect with its transaction, and
-//! numbers that servers hold of the old one are not given any more.
+//! A restart, and every change that gives the steps of a counter other numbers, begins another counter: it takes effect with
+//! its transaction. Where the new one goes on from the old one, the commit ends that: nobody takes from it after, and what
+//! was taken between the statement and the commit is left out ([`CounterEnd`]). The row of a counter that has ended says
+//! `-1 - taken`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -78,6 +80,19 @@ pub struct SequenceState {
     pub origin: Option<i64>,
     /// Steps that are given, or held by a server.
     pub taken: i64,
+}
+
+/// A counter that ends with a commit, because another one goes on from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CounterEnd {
+    /// The sequence as it was with it.
+    pub(crate) before: Sequence,
+    /// How far it was when the next one was begun.
+    pub(crate) state: SequenceState,
+    /// The one that goes on from it.
+    pub(crate) next: Uuid,
+    /// Whether it must still be there: another counter came between the two.
+    pub(crate) is_exact: bool,
 }
 
 impl SequenceType {
@@ -170,6 +185,32 @@ impl Sequence {
         }
     }
 
+    /// Whether its counter, which is as far as `state`, can be that of `altered`: both have the same numbers for all steps
+    /// from here on, and the next step's is the one that follows the last.
+    pub fn counts_as(&self, altered: &Sequence, state: SequenceState) -> bool {
+        let limits = |sequence: &Sequence| (sequence.min, sequence.max, sequence.cycle);
+        self.increment == altered.increment
+            && (limits(self) == limits(altered) || self.is_in_first_round(state) && altered.is_in_first_round(state))
+    }
+
+    /// Whether it has not come to its end yet: the limits have no part in its numbers so far.
+    fn is_in_first_round(&self, state: SequenceState) -> bool {
+        let origin = i128::from(state.origin.unwrap_or(self.origin));
+        let steps = i128::from((state.taken - 1).max(0));
+        let last = origin + steps * i128::from(self.increment);
+        (i128::from(self.min)..=i128::from(self.max)).contains(&last)
+    }
+
+    /// The same sequence with another's counter.
+    pub fn with_counter_of(&self, other: &Sequence) -> Sequence {
+        Sequence {
+            counter: other.counter,
+            origin: other.origin,
+            is_called: other.is_called,
+            ..self.clone()
+        }
+    }
+
     /// The same sequence going on from a number, with a counter of its own.
     pub fn going_on_from(&self, origin: i64, is_called: bool) -> Sequence {
         Sequence {
@@ -247,5 +288,27 @@ mod tests {
         };
         assert_eq!(up.last_value(moved), (4, true));
         assert_eq!(up.number(moved.origin, 1), Some(6));
+    }
+
+    #[test]
+    fn a_counter_stays_as_long_as_its_numbers_do() {
+        let state = |taken| SequenceState { origin: None, taken };
+        let before = sequence(1, 2, 1, 9);
+        let with = |change: &dyn Fn(&mut Sequence)| {
+            let mut altered = before.clone();
+            change(&mut altered);
+            altered
+        };
+        let (cached, longer) = (with(&|it| it.cache = 99), with(&|it| it.max = 20));
+        let (round, faster) = (with(&|it| it.cycle = true), with(&|it| it.increment = 3));
+        for taken in 0..=5 {
+            assert!(before.counts_as(&longer, state(taken)) && before.counts_as(&round, state(taken)));
+            assert!(round.counts_as(&before, state(taken)));
+        }
+        // A call that failed took a step.
+        assert!(!before.counts_as(&longer, state(6)) && !before.counts_as(&round, state(6)));
+        assert!(!round.counts_as(&before, state(6)));
+        assert!(before.counts_as(&cached, state(60)));
+        assert!(!before.counts_as(&faster, state(1)));
     }
 }

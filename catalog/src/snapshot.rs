@@ -185,17 +185,11 @@ impl CatalogSnapshot {
 
     /// The sequence with this id, whatever its name.
     pub fn sequence_with_id(&self, id: Uuid) -> Result<Option<(TableName, Sequence)>> {
-        let text = id.to_string();
-        for database in self.pointers.databases() {
-            for schema in self.pointers.schemas(database) {
-                for (name, sequence) in self.sequences_where(database, schema, |pointer| pointer.contains(&text))? {
-                    if sequence.id == id {
-                        return Ok(Some((TableName::new(database, schema, name), sequence)));
-                    }
-                }
-            }
-        }
-        Ok(None)
+        let Some(name) = self.pointers.sequence(id) else {
+            return Ok(None);
+        };
+        let sequence = self.sequence(name)?.filter(|sequence| sequence.id == id);
+        Ok(sequence.map(|sequence| (name.clone(), sequence)))
     }
 
     /// The sequences of a schema, sorted by name.

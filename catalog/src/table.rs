@@ -154,6 +154,17 @@ impl Table {
         Ok(history.find(&self.name.name, version)?.snapshot_id)
     }
 
+    /// Whether a version is the newest snapshot and may be another one after the next commit: it is named by a time or a
+    /// branch, not by an id.
+    pub fn is_present(&self, version: &TableVersionSpec) -> Result<bool> {
+        match version {
+            TableVersionSpec::Snapshot(_) | TableVersionSpec::BeforeSnapshot(_) => Ok(false),
+            TableVersionSpec::Ref(_) | TableVersionSpec::At(_) | TableVersionSpec::Before(_) => {
+                Ok(Some(self.snapshot_of(version)?) == self.snapshot_id())
+            }
+        }
+    }
+
     /// What of its history the table's properties no longer keep at `now_ms`; of a branch at most `snapshots_max` stay.
     pub fn expirable(&self, now_ms: i64, snapshots_max: usize) -> Result<Expirable> {
         let history = self.version.metadata.history()?;

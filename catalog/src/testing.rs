@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use roaring::RoaringTreemap;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _, PgConnection};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
@@ -231,6 +232,10 @@ type Hook = Box<dyn Fn(&str) -> Option<Error> + Send + Sync>;
 pub(crate) struct RecordingObjects {
     inner: MemoryObjects,
     before_put: Mutex<Option<Hook>>,
+    /// Reads of manifest lists wait for this, if it is there.
+    pub(crate) gate: Mutex<Option<Arc<Semaphore>>>,
+    /// How many reads have waited.
+    pub(crate) waited: AtomicUsize,
     /// Whether nothing can be deleted.
     pub(crate) keeps_all: AtomicBool,
     pub(crate) put_locations: Mutex<Vec<String>>,
@@ -263,6 +268,11 @@ pub(crate) fn injected() -> Error {
 #[async_trait]
 impl Objects for RecordingObjects {
     async fn get(&self, location: &str) -> Result<Bytes> {
+        let gate = self.gate.lock().clone();
+        if let Some(gate) = gate.filter(|_| location.contains("/snap-")) {
+            self.waited.fetch_add(1, Ordering::Relaxed);
+            let _passed = gate.acquire().await;
+        }
         self.inner.get(location).await
     }
 

@@ -22,17 +22,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file::{DataFile, LiveFile};
 use crate::garbage::UNDROP_MARGIN_MS;
 use crate::history::{Expirable, TableVersionSpec};
-use crate::iceberg::{create_metadata, write_view};
+use crate::iceberg::{Metadata, create_metadata, write_view};
 use crate::name::TableName;
 use crate::schema::{TableDefinition, View, ViewDefinition};
-use crate::sequence::Sequence;
+use crate::sequence::{CounterEnd, Sequence, SequenceState};
 use crate::shared::{RowChanger, Shared, data_directory};
 use crate::snapshot::{CatalogSnapshot, OwnRelation, RelationKind};
 use crate::table::{Table, TableVersion};
 
 use changes::set_existence;
 pub(crate) use changes::{
-    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, Revived, TableDelta, ViewDelta,
+    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, Revived, SequenceDelta, TableDelta,
+    ViewDelta,
 };
 
 /// The schema every new database has.
@@ -291,7 +292,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// UNDROP TABLE: the table of this name that was dropped last, as it was. Fails with `UndefinedTable` when it is not
+    /// UNDROP TABLE: the table of this name that was dropped last, as it was, with the sequences of its columns. Fails with `UndefinedTable` when it is not
     /// kept any more.
     pub async fn undrop_table(&mut self, name: &TableName) -> Result<()> {
         self.check_new_relation(name)?;
@@ -315,9 +316,38 @@ impl Transaction {
                 garbage: dropped.garbage,
                 version: version.clone(),
             }),
-            ..TableDelta::new(version)
+            ..TableDelta::new(version.clone())
         };
         self.set_state(name, Some(RelationState::Table(delta)));
+        self.restore_sequences(name, version.metadata()).await
+    }
+
+    /// Brings back the sequences that were dropped with a table, with their counters: numbers go on where they were.
+    async fn restore_sequences(&mut self, of: &TableName, table: &Metadata) -> Result<()> {
+        let dropped = self
+            .shared
+            .database
+            .dropped_sequences(table.location(), table.uuid())
+            .await?;
+        for (name, pointer) in dropped {
+            let sequence = Sequence::parse(&pointer)?;
+            let snapshot = self.snapshot();
+            let is_owned = sequence.owner.is_some_and(|owner| owner.table == table.uuid());
+            if !is_owned || snapshot.sequence_with_id(sequence.id)?.is_some() {
+                continue;
+            }
+            // Its own name, unless something else has it by now.
+            let numbered = (1_u64..).map(|number| format!("{}{number}", name.name));
+            let mut names = std::iter::once(name.name.clone()).chain(numbered);
+            let free = names.find_map(|free| {
+                let free = TableName::new(&of.database, &of.schema, free);
+                snapshot.relation(&free).is_none().then_some(free)
+            });
+            if let Some(name) = free {
+                self.note_base(&name).await?;
+                self.set_sequence(&name, pointer, None);
+            }
+        }
         Ok(())
     }
 
@@ -363,17 +393,58 @@ impl Transaction {
         if self.snapshot().relation(name).is_some() {
             return Err(Error::duplicate_relation(&name.name));
         }
-        self.set_state(name, Some(RelationState::Sequence(sequence.print()?)));
+        self.set_sequence(name, sequence.print()?, None);
         Ok(())
     }
 
     /// ALTER SEQUENCE: its definition from now on. Fails with `Conflict` at the commit when another transaction altered it
     /// meanwhile.
-    pub async fn alter_sequence(&mut self, name: &TableName, sequence: &Sequence) -> Result<()> {
+    ///
+    /// A sequence with another counter may go on from the one it had, which was as far as `went_on_from`. What others take
+    /// from that until the commit is not given again; where that cannot be, because the transaction has used its own
+    /// numbers, the commit fails with `Conflict`.
+    pub async fn alter_sequence(
+        &mut self,
+        name: &TableName,
+        sequence: &Sequence,
+        went_on_from: Option<SequenceState>,
+    ) -> Result<()> {
         self.check_sequence(name)?;
+        let before = self.snapshot().sequence(name)?;
+        let before = before.ok_or_else(|| Error::undefined_relation(&name.name))?;
         self.note_base(name).await?;
-        self.set_state(name, Some(RelationState::Sequence(sequence.print()?)));
+        let committed = self.base.sequence_with_id(before.id)?;
+        let is_committed = committed.is_some_and(|(_, committed)| committed.counter == before.counter);
+        let ends = self.counter_end(name);
+        let ends = match went_on_from {
+            _ if sequence.counter == before.counter => ends,
+            // It begins anew.
+            None => None,
+            Some(state) if is_committed => Some(CounterEnd {
+                before,
+                state,
+                next: sequence.counter,
+                is_exact: false,
+            }),
+            Some(_) => ends.map(|end| CounterEnd {
+                next: sequence.counter,
+                is_exact: true,
+                ..end
+            }),
+        };
+        self.set_sequence(name, sequence.print()?, ends);
         Ok(())
+    }
+
+    fn counter_end(&self, sequence: &TableName) -> Option<CounterEnd> {
+        match self.changes.relations.get(sequence)?.now.as_ref()? {
+            RelationState::Sequence(delta) => delta.ends.clone(),
+            _ => None,
+        }
+    }
+
+    fn set_sequence(&mut self, name: &TableName, pointer: String, ends: Option<CounterEnd>) {
+        self.set_state(name, Some(RelationState::Sequence(SequenceDelta { pointer, ends })));
     }
 
     /// DROP SEQUENCE
@@ -474,9 +545,10 @@ impl Transaction {
             return self.put_view(definition).await;
         }
         if let Some(sequence) = snapshot.sequence(from)? {
+            let ends = self.counter_end(from);
             self.drop_relation(from).await?;
             self.note_base(to).await?;
-            self.set_state(to, Some(RelationState::Sequence(sequence.print()?)));
+            self.set_sequence(to, sequence.print()?, ends);
             return Ok(());
         }
         let version = self.table(from).await?.version().clone();
@@ -741,7 +813,7 @@ impl Transaction {
                 Some(RelationState::Sequence(_)) => Some(RelationKind::Sequence),
             };
             let location = match &delta.now {
-                Some(RelationState::Sequence(pointer)) => pointer.clone(),
+                Some(RelationState::Sequence(delta)) => delta.pointer.clone(),
                 _ => String::new(),
             };
             pointers.set(name, kind.map(|kind| Pointer { kind, location }));

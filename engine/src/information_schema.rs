@@ -19,7 +19,7 @@ use staffa_catalog::{
 };
 use staffa_planner::{Error, Result, SystemTables};
 
-use crate::upkeep::MaintenanceTable;
+use crate::upkeep::{MaintenanceTable, Records};
 
 /// The relations, for one statement.
 pub(crate) struct InformationSchema {
@@ -27,7 +27,8 @@ pub(crate) struct InformationSchema {
     database: String,
     owner: String,
     temporary: Option<String>,
-    maintenance: Option<Arc<MaintenanceTable>>,
+    /// What upkeep did, and the time zone it is shown in.
+    maintenance: Option<(Arc<Records>, String)>,
 }
 
 impl InformationSchema {
@@ -42,15 +43,15 @@ impl InformationSchema {
     }
 
     /// With the session's temporary tables, which are in this schema.
-    pub(crate) fn with_temporary(mut self, schema: String) -> Self {
-        let exists = self.snapshot.has_schema(&self.database, &schema);
-        self.temporary = exists.then_some(schema);
+    pub(crate) fn with_temporary(mut self, schema: &str) -> Self {
+        let exists = self.snapshot.has_schema(&self.database, schema);
+        self.temporary = exists.then(|| schema.to_owned());
         self
     }
 
     /// With `staffa.maintenance`.
-    pub(crate) fn with_maintenance(mut self, table: MaintenanceTable) -> Self {
-        self.maintenance = Some(Arc::new(table));
+    pub(crate) fn with_maintenance(mut self, records: Arc<Records>, time_zone: &str) -> Self {
+        self.maintenance = Some((records, time_zone.to_owned()));
         self
     }
 }
@@ -66,8 +67,9 @@ impl fmt::Debug for InformationSchema {
 impl SystemTables for InformationSchema {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         if (schema, name) == ("staffa", "maintenance") {
-            let table = self.maintenance.clone()?;
-            return Some(table);
+            let (records, time_zone) = self.maintenance.as_ref()?;
+            let table = MaintenanceTable::new(Arc::clone(records), &self.database, time_zone);
+            return Some(Arc::new(table));
         }
         let relation = Relation::named(schema, name)?;
         let rows = Rows {

@@ -148,7 +148,11 @@ impl Session {
                 if_not_exists,
                 source,
                 version,
+                of_present,
             } => {
+                if *of_present && let Some(read) = self.transactions_snapshot().await?.table(source).await? {
+                    self.note_all_read(&read);
+                }
                 create::clone_table(self, name, *if_not_exists, source, version.as_ref()).await?;
                 done(tag)
             }

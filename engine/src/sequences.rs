@@ -10,11 +10,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use staffa_catalog::{Catalog, Sequence, SequenceState, Uuid};
-use staffa_planner::{Error, Result, Sequences as Source};
+use staffa_planner::{Error, ErrorKind, Result, Sequences as Source};
 use tokio::runtime::Handle;
 
 /// Numbers taken at once, at least.
 const STRETCH: i64 = 32;
+/// Of how many counters stretches are kept.
+const COUNTERS_MAX: usize = 10_000;
+/// How often a sequence is looked up again that others alter at the same time.
+const LOOKUPS_MAX: usize = 10;
 
 /// All sequences of a warehouse.
 #[derive(Debug)]
@@ -22,8 +26,15 @@ pub(crate) struct Sequences {
     catalog: Catalog,
     /// Where the catalog's database is asked: the runtime the warehouse was opened on.
     runtime: Handle,
-    /// By counter. The lock is held while the database is asked, so that one of many waiters asks.
-    stretches: Mutex<HashMap<Uuid, Stretch>>,
+    /// What this server holds of each counter. Never locked for long, as that of each counter.
+    counters: Mutex<HashMap<Uuid, Arc<Counter>>>,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    /// Held while the database is asked, so that one of many waiters asks: only on threads that may be waited on.
+    asking: Mutex<()>,
+    held: Mutex<Option<Stretch>>,
 }
 
 /// Steps that are this server's, and not given yet.
@@ -33,12 +44,48 @@ struct Stretch {
     steps: Range<i64>,
 }
 
+impl Stretch {
+    fn state(&self) -> SequenceState {
+        SequenceState {
+            origin: self.origin,
+            taken: self.steps.start,
+        }
+    }
+}
+
+impl Counter {
+    /// Steps of the stretch, if it has as many.
+    fn give(&self, count: i64) -> Option<SequenceState> {
+        let mut held = self.held.lock();
+        let stretch = held.as_mut()?;
+        if stretch.steps.end - stretch.steps.start < count {
+            return None;
+        }
+        let given = stretch.state();
+        stretch.steps.start += count;
+        Some(given)
+    }
+
+    /// Steps of a stretch that was just taken, from `state` on. The rest of the old one goes on into it if they are neighbours.
+    fn give_of(&self, state: SequenceState, wanted: i64, count: i64) -> SequenceState {
+        let mut held = self.held.lock();
+        let goes_on =
+            |old: &&Stretch| old.origin == state.origin && old.steps.end == state.taken && !old.steps.is_empty();
+        let given = held.as_ref().filter(goes_on).map_or(state, Stretch::state);
+        *held = Some(Stretch {
+            origin: state.origin,
+            steps: given.taken + count..state.taken + wanted,
+        });
+        given
+    }
+}
+
 impl Sequences {
     pub(crate) fn new(catalog: Catalog, runtime: Handle) -> Self {
         Self {
             catalog,
             runtime,
-            stretches: Mutex::default(),
+            counters: Mutex::default(),
         }
     }
 
@@ -62,34 +109,68 @@ impl Sequences {
         }
     }
 
-    fn take(&self, sequence: &Sequence, count: i64) -> Result<SequenceState> {
-        let mut stretches = self.stretches.lock();
-        let known = stretches.get(&sequence.counter);
-        let left = known.map_or(0, |stretch| stretch.steps.end - stretch.steps.start);
-        if left < count {
-            let wanted = count.max(sequence.cache).max(STRETCH);
-            let (catalog, asked) = (self.catalog.clone(), sequence.clone());
-            let state = self.ask(async move { catalog.take_numbers(&asked, wanted).await })?;
-            // The rest of the old stretch goes on into a new one that follows it.
-            let goes_on = |stretch: &&Stretch| {
-                stretch.origin == state.origin && stretch.steps.end == state.taken && !stretch.steps.is_empty()
-            };
-            let start = known.filter(goes_on).map_or(state.taken, |stretch| stretch.steps.start);
-            let stretch = Stretch {
-                origin: state.origin,
-                steps: start..state.taken + wanted,
-            };
-            stretches.insert(sequence.counter, stretch);
+    fn counter(&self, id: Uuid) -> Arc<Counter> {
+        let mut counters = self.counters.lock();
+        if counters.len() >= COUNTERS_MAX && !counters.contains_key(&id) {
+            // The rest of stretches that nobody is using now is not given: a gap. Dropped sequences go so, too.
+            counters.retain(|_, counter| Arc::strong_count(counter) > 1);
         }
-        let stretch = stretches
-            .get_mut(&sequence.counter)
-            .ok_or_else(|| Error::internal("a stretch of numbers is gone"))?;
-        let taken = stretch.steps.start;
-        stretch.steps.start += count;
-        Ok(SequenceState {
-            origin: stretch.origin,
-            taken,
-        })
+        Arc::clone(counters.entry(id).or_default())
+    }
+
+    fn take(&self, sequence: &Sequence, count: i64) -> Result<(Sequence, SequenceState)> {
+        self.with_newest(sequence, |sequence| self.take_of(sequence, count))
+    }
+
+    /// `None` when the counter has ended.
+    fn take_of(&self, sequence: &Sequence, count: i64) -> Result<Option<SequenceState>> {
+        let counter = self.counter(sequence.counter);
+        if let Some(given) = counter.give(count) {
+            return Ok(Some(given));
+        }
+        let _asking = counter.asking.lock();
+        // Whoever asked before may have left enough.
+        if let Some(given) = counter.give(count) {
+            return Ok(Some(given));
+        }
+        let wanted = count.max(sequence.cache).max(STRETCH);
+        let (catalog, asked) = (self.catalog.clone(), sequence.clone());
+        let state = self.ask(async move { catalog.take_numbers(&asked, wanted).await })?;
+        Ok(state.map(|state| counter.give_of(state, wanted, count)))
+    }
+
+    fn set(&self, sequence: &Sequence, number: i64, is_called: bool) -> Result<()> {
+        let set = |sequence: &Sequence| {
+            let counter = self.counter(sequence.counter);
+            let _asking = counter.asking.lock();
+            let (catalog, asked) = (self.catalog.clone(), sequence.clone());
+            let is_set = self.ask(async move { catalog.set_sequence(&asked, number, is_called).await })?;
+            *counter.held.lock() = None;
+            Ok(is_set.then_some(()))
+        };
+        self.with_newest(sequence, set).map(drop)
+    }
+
+    /// Does something with a sequence's counter. Where that has ended, as another transaction altered the sequence, with the
+    /// one that goes on from it: numbers are outside of every transaction.
+    fn with_newest<T>(
+        &self,
+        sequence: &Sequence,
+        work: impl Fn(&Sequence) -> Result<Option<T>>,
+    ) -> Result<(Sequence, T)> {
+        let mut sequence = sequence.clone();
+        for _ in 0..LOOKUPS_MAX {
+            if let Some(done) = work(&sequence)? {
+                return Ok((sequence, done));
+            }
+            let (catalog, id) = (self.catalog.clone(), sequence.id);
+            let newest = self.ask(async move { catalog.snapshot().await?.sequence_with_id(id) })?;
+            let Some((_, newest)) = newest else { break };
+            sequence = newest;
+        }
+        let message = "could not serialize access due to concurrent update";
+        Err(Error::new(ErrorKind::SerializationFailure, message)
+            .with_detail("Another transaction altered or dropped the sequence."))
     }
 
     /// How far a sequence is: what this server holds of it is not given, if nobody took some since.
@@ -98,22 +179,23 @@ impl Sequences {
         Ok(self.without_held(sequence, state))
     }
 
-    fn without_held(&self, sequence: &Sequence, state: SequenceState) -> SequenceState {
-        match self.stretches.lock().get(&sequence.counter) {
-            Some(held) if held.origin == state.origin && held.steps.end == state.taken => SequenceState {
-                origin: state.origin,
-                taken: held.steps.start,
-            },
-            _ => state,
+    /// How far a sequence is, after what this server holds of it was given back.
+    pub(crate) async fn settled_state(&self, sequence: &Sequence) -> staffa_catalog::Result<SequenceState> {
+        let known = self.counters.lock().get(&sequence.counter).cloned();
+        let held = known.and_then(|counter| counter.held.lock().take());
+        if let Some(held) = held.filter(|held| !held.steps.is_empty()) {
+            self.catalog.give_back(sequence, held.state(), held.steps.end).await?;
         }
+        self.catalog.sequence_state(sequence).await
     }
 
-    fn set(&self, sequence: &Sequence, number: i64, is_called: bool) -> Result<()> {
-        let mut stretches = self.stretches.lock();
-        let (catalog, asked) = (self.catalog.clone(), sequence.clone());
-        self.ask(async move { catalog.set_sequence(&asked, number, is_called).await })?;
-        stretches.remove(&sequence.counter);
-        Ok(())
+    fn without_held(&self, sequence: &Sequence, state: SequenceState) -> SequenceState {
+        let known = self.counters.lock().get(&sequence.counter).cloned();
+        let held = known.and_then(|counter| counter.held.lock().clone());
+        match held {
+            Some(held) if held.origin == state.origin && held.steps.end == state.taken => held.state(),
+            _ => state,
+        }
     }
 }
 
@@ -152,7 +234,7 @@ impl fmt::Debug for SessionSequences {
 }
 
 impl Source for SessionSequences {
-    fn take(&self, sequence: &Sequence, count: i64) -> Result<SequenceState> {
+    fn take(&self, sequence: &Sequence, count: i64) -> Result<(Sequence, SequenceState)> {
         self.all.take(sequence, count)
     }
 

@@ -21,7 +21,6 @@ use crate::settings::Settings;
 use crate::stream::RowStream;
 use crate::temporary::Temporary;
 use crate::transaction::Transactions;
-use crate::upkeep::MaintenanceTable;
 use crate::warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
 
 /// Statements one session may keep prepared: a client cannot fill the memory with them.
@@ -148,7 +147,7 @@ impl Session {
         let backend_pid = warehouse.next_backend();
         Ok(Self {
             sequences: Arc::new(SessionSequences::new(warehouse.sequences())),
-            temporary: Temporary::default(),
+            temporary: Temporary::of_session(&warehouse, backend_pid),
             warehouse,
             database: options.database,
             user: options.user,
@@ -307,9 +306,8 @@ impl Session {
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
         let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user)
-            .with_temporary(self.temporary_schema());
-        let maintenance = MaintenanceTable::new(self.warehouse.records(), &self.database, self.settings.time_zone());
-        let system_tables = system_tables.with_maintenance(maintenance);
+            .with_temporary(self.temporary_schema())
+            .with_maintenance(self.warehouse.records(), self.settings.time_zone());
         PlanContext {
             snapshot,
             database: self.database.clone(),
@@ -328,7 +326,7 @@ impl Session {
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,
             momentary: Momentary::default(),
-            temporary_schema: Some(self.temporary_schema()),
+            temporary_schema: Some(self.temporary_schema().to_owned()),
             sequences: Some(Arc::clone(&self.sequences) as _),
             allow_files: self.allow_files,
         }

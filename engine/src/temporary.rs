@@ -4,21 +4,34 @@ use staffa_catalog::{RelationKind, TableName, is_temporary_schema};
 use staffa_planner::{ON_COMMIT, ON_COMMIT_DELETE, ON_COMMIT_DROP, Result};
 
 use crate::session::Session;
+use crate::warehouse::Warehouse;
 
 /// What a session has of temporary tables.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Temporary {
+    /// The schema they are in.
+    schema: String,
     /// Whether its schema may exist.
     any: bool,
     /// Whether a table may ask for something to be done at COMMIT.
     on_commit: bool,
 }
 
+impl Temporary {
+    pub(crate) fn of_session(warehouse: &Warehouse, backend_pid: i32) -> Self {
+        let number = u64::try_from(backend_pid).unwrap_or_default();
+        Self {
+            schema: warehouse.catalog().temporary_schema(number),
+            any: false,
+            on_commit: false,
+        }
+    }
+}
+
 impl Session {
     /// The schema of the session's temporary tables.
-    pub(crate) fn temporary_schema(&self) -> String {
-        let number = u64::try_from(self.backend_pid()).unwrap_or_default();
-        self.warehouse.catalog().temporary_schema(number)
+    pub(crate) fn temporary_schema(&self) -> &str {
+        &self.temporary.schema
     }
 
     /// Makes the schema for a relation that is to be temporary, if it is.
@@ -41,7 +54,7 @@ impl Session {
 
     /// Does what temporary tables were declared to do at COMMIT.
     pub(crate) async fn run_on_commit(&mut self) -> staffa_catalog::Result<()> {
-        let schema = self.temporary_schema();
+        let schema = self.temporary_schema().to_owned();
         let database = self.database.clone();
         let Some(transaction) = self.transactions.open_transaction() else {
             return Ok(());
@@ -75,7 +88,7 @@ impl Session {
 
     /// `DISCARD TEMP`
     pub(crate) async fn discard_temporary(&mut self) -> Result<()> {
-        let schema = self.temporary_schema();
+        let schema = self.temporary_schema().to_owned();
         let database = self.database.clone();
         let transaction = self.transaction().await?;
         if transaction.snapshot().has_schema(&database, &schema) {
@@ -91,7 +104,7 @@ impl Drop for Session {
         if !self.temporary.any {
             return;
         }
-        let (catalog, schema) = (self.warehouse.catalog().clone(), self.temporary_schema());
+        let (catalog, schema) = (self.warehouse.catalog().clone(), self.temporary_schema().to_owned());
         let database = std::mem::take(&mut self.database);
         let open = self.transactions.take_open();
         self.warehouse.sequences().runtime().spawn(async move {

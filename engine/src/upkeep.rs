@@ -135,23 +135,23 @@ impl FirstError {
     }
 }
 
-/// Forgets old snapshots when there are at least so many.
+/// Forgets old snapshots when there are at least so many. Tells whether that is done: not when others were always first.
 async fn expire(
     warehouse: &Warehouse,
     name: &TableName,
     snapshots_max: usize,
     min: usize,
     origin: Origin,
-) -> Result<()> {
+) -> Result<bool> {
     for attempt in 1.. {
         let catalog = warehouse.catalog();
         let snapshot = catalog.snapshot().await?;
         let Some(table) = snapshot.table(name).await? else {
-            return Ok(());
+            return Ok(true);
         };
         let old = table.expirable(Utc::now().timestamp_millis(), snapshots_max)?;
         if old.is_empty() || old.snapshots.len() < min && old.refs.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut record = Record::start("expire snapshots", Some(name), origin);
         record.before(table.snapshots()?.len() as u64, 0);
@@ -164,7 +164,7 @@ async fn expire(
             _ => return record.end(warehouse, result.map_err(Into::into)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn delete_dead_for_ever(warehouse: Weak<Inner>) {
@@ -179,7 +179,7 @@ async fn delete_dead_for_ever(warehouse: Weak<Inner>) {
 /// Deletes what the catalog says is dead, then takes it off the queue: a crash in between deletes it again, harmlessly.
 async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
     let catalog = warehouse.catalog();
-    let mut record = Record::start("delete garbage", None, origin);
+    let record = Record::start("delete garbage", None, origin);
     let mut deleted = 0;
     let work = async {
         let by_hand = origin == Origin::Statement;
@@ -198,11 +198,7 @@ async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
         failed.into_result()
     };
     let result = work.await;
-    if deleted == 0 && result.is_ok() {
-        return Ok(());
-    }
-    record.before(deleted, 0);
-    record.end(warehouse, result)
+    record.end_deletion(warehouse, deleted, result)
 }
 
 /// Deletes an object, or what is dead of a directory; counts what was there.
@@ -268,8 +264,8 @@ impl Worker {
             }
             // One table that cannot be worked on must not keep the others from it; what happened is on record.
             let how = How::in_background(warehouse, &self.settings, &self.cpu);
-            let complete = compact::compact(warehouse, &name, &how, Origin::Background).await;
-            let _ = expire(
+            let compacted = compact::compact(warehouse, &name, &how, Origin::Background).await;
+            let expired = expire(
                 warehouse,
                 &name,
                 self.settings.snapshots_max,
@@ -278,9 +274,9 @@ impl Worker {
             )
             .await;
             let after = warehouse.catalog().snapshot().await?;
-            // What failed is not tried again before the table changes.
-            let complete = complete.unwrap_or(true);
-            if let Some(location) = after.metadata_location(&name).filter(|_| complete) {
+            // What failed is not tried again before the table changes; what gave way to others, or is too young, is.
+            let is_done = compacted.unwrap_or(true) && expired.unwrap_or(true);
+            if let Some(location) = after.metadata_location(&name).filter(|_| is_done) {
                 self.seen.insert(name, location.to_owned());
             }
         }

@@ -67,7 +67,7 @@ pub use statement::constraint::sequence_name;
 pub use statement::ddl::{ON_COMMIT, ON_COMMIT_DELETE, ON_COMMIT_DROP};
 pub use statement::dml::with_defaults;
 pub use statement::returning::Returning;
-pub use statement::sequence::SequenceChange;
+pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;
 pub use statement::{
     ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,

@@ -137,6 +137,8 @@ pub enum Plan {
         if_not_exists: bool,
         source: TableName,
         version: Option<TableVersionSpec>,
+        /// Whether that is what is newest, by a time or a name that may mean another state later.
+        of_present: bool,
     },
     /// `VACUUM`
     Vacuum {

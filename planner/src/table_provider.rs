@@ -60,10 +60,11 @@ impl StaffaTable {
         Self::load(context, table, false).await
     }
 
-    /// An older state of a table, which nobody changes any more.
-    pub(crate) async fn open_older(context: &PlanContext, table: Arc<Table>) -> Result<Self> {
+    /// A state of a table that was asked for. An older one nobody changes any more; the newest may be another one at the end
+    /// of the transaction.
+    pub(crate) async fn open_version(context: &PlanContext, table: Arc<Table>, is_present: bool) -> Result<Self> {
         let mut opened = Self::load(context, table, false).await?;
-        opened.is_current = false;
+        opened.is_current = is_present;
         Ok(opened)
     }
 

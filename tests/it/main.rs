@@ -14,6 +14,7 @@
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! isolation.rs    random transactions of many writers, checked for snapshot isolation, or for being serializable
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
+//! shared_upkeep.rs  the same, merging and deleting at once (s3.rs has it in a bucket, too)
 //! sequences.rs    numbers among many clients and servers; temporary tables of sessions and servers that are gone
 //! full_disk.rs    a file system without space;  sick_disk.rs   one that fails
 //! writers.rs      several writers of one table, in and outside transaction blocks
@@ -37,6 +38,7 @@ mod rest;
 mod s3;
 mod sequences;
 mod shared_catalog;
+mod shared_upkeep;
 mod sick_disk;
 mod slt;
 mod support;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::postgres::Postgres;
+use crate::shared_upkeep;
 use crate::support::{Server, python, python_command};
 use crate::wire::{ErrorFields, Wire, frame, query};
 
@@ -72,6 +74,17 @@ impl Store {
 
     /// A server with its catalog in `folder` and its tables here.
     fn serve(&self, folder: &Path, bucket: &str, key: &str) -> Server {
+        self.serve_with(folder, bucket, key, &[], &[])
+    }
+
+    fn serve_with(
+        &self,
+        folder: &Path,
+        bucket: &str,
+        key: &str,
+        more_flags: &[&str],
+        more_environment: &[(&str, &str)],
+    ) -> Server {
         let warehouse = format!("s3://{bucket}/some/prefix");
         let flags = [
             "--auth",
@@ -85,7 +98,11 @@ impl Store {
             "127.0.0.1:0",
         ];
         let environment = [("STAFFA_S3_ACCESS_KEY", key), ("STAFFA_S3_SECRET_KEY", SECRET)];
-        Server::start_on(folder, &flags, &environment)
+        Server::start_on(
+            folder,
+            &[&flags[..], more_flags].concat(),
+            &[&environment[..], more_environment].concat(),
+        )
     }
 }
 
@@ -261,4 +278,23 @@ fn requests_that_fail_lose_and_double_nothing() {
     let mut server = store.serve(folder.path(), "lake", KEY);
     assert_eq!(lines(&mut server.connect(), ids), all.join("\n"));
     server.assert_well();
+}
+
+/// Two servers, their catalog in PostgreSQL, merge and delete in one bucket.
+#[test]
+fn upkeep_deletes_from_the_bucket_what_nothing_needs() {
+    let mut store = Store::start();
+    let (postgres, folder) = (Postgres::start(), TempDir::new().unwrap());
+    let serve = |name: &str| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let url = postgres.url();
+        let catalog = [("STAFFA_CATALOG", url.as_str())];
+        store.serve_with(&folder, "lake", KEY, &shared_upkeep::FLAGS[1..], &catalog)
+    };
+    let mut servers = [serve("a"), serve("b")];
+    shared_upkeep::two_servers_keep_one_table_up(&mut servers, &postgres, || {
+        let keys = store.objects("").into_iter();
+        keys.map(|key| format!("s3://lake/{key}")).collect()
+    });
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::Catalog;
 use crate::alter::TableChange;
 use crate::error::ErrorKind;
@@ -11,6 +13,7 @@ use crate::garbage::DeadObject;
 use crate::history::TableVersionSpec;
 use crate::name::TableName;
 use crate::objects::Objects;
+use crate::sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
 use crate::table::Table;
 use crate::testing::{RecordingObjects, World, append, name};
 
@@ -101,6 +104,33 @@ async fn files_of_forgotten_snapshots_die_when_nobody_looks_at_them() {
         needed.contains(&two) && needed.contains(&one),
         "what is on the list is no orphan"
     );
+}
+
+/// An expiry may have much to read. The table's writers do not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_do_not_wait_for_an_expiry_that_reads() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    let one = add(&world, &t, 1).await;
+    remove(&world, &t, 1).await;
+    add(&world, &t, 2).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *world.objects.gate.lock() = Some(gate.clone());
+    let waited = || world.objects.waited.load(std::sync::atomic::Ordering::Relaxed);
+    let writer = async {
+        while waited() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let added = tokio::time::timeout(std::time::Duration::from_secs(10), add(&world, &t, 3)).await;
+        gate.add_permits(1000);
+        added.expect("a writer waits for an expiry");
+    };
+    tokio::join!(expire_all(&world, &t), writer);
+    // What came meanwhile stays; what only forgotten snapshots had goes.
+    assert_eq!(world.rows(&t).await, [2, 3]);
+    let dead = dead_in(&world, 1).await;
+    assert!(names(&dead, &one), "{dead:?}");
+    assert_eq!(dead.iter().filter(|object| object.path.contains("/snap-")).count(), 2);
 }
 
 #[tokio::test]
@@ -496,4 +526,152 @@ async fn a_rollback_brings_keys_back() {
     rollback.commit().await.unwrap();
     assert_eq!(insert.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(world.rows(&t).await, [1]);
+}
+
+fn counting(increment: i64) -> Sequence {
+    Sequence {
+        id: Uuid::new_v4(),
+        counter: Uuid::new_v4(),
+        ty: SequenceType::BigInt,
+        start: 1,
+        increment,
+        min: 1,
+        max: i64::MAX,
+        cache: 1,
+        cycle: false,
+        origin: 1,
+        is_called: false,
+        owner: None,
+    }
+}
+
+/// The sequence after `ALTER SEQUENCE … INCREMENT`, with how far it was.
+async fn faster(world: &World, sequence: &Sequence) -> (Sequence, SequenceState) {
+    let state = world.catalog.sequence_state(sequence).await.unwrap();
+    let (last, is_called) = sequence.last_value(state);
+    let faster = Sequence {
+        increment: sequence.increment * 10,
+        ..sequence.going_on_from(last, is_called)
+    };
+    (faster, state)
+}
+
+async fn next(world: &World, sequence: &Sequence) -> Option<i64> {
+    let state = world.catalog.take_numbers(sequence, 1).await.unwrap()?;
+    sequence.number(state.origin, state.taken)
+}
+
+#[tokio::test]
+async fn no_number_comes_twice_from_a_sequence_that_is_altered() {
+    let world = World::new().await;
+    let (s, first) = (name("s"), counting(1));
+    let mut txn = world.begin().await;
+    txn.create_sequence(&s, &first).unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(next(&world, &first).await, Some(1));
+
+    // Others take numbers until the commit.
+    let (second, state) = faster(&world, &first).await;
+    let mut txn = world.begin().await;
+    txn.alter_sequence(&s, &second, Some(state)).await.unwrap();
+    assert_eq!(next(&world, &first).await, Some(2));
+    txn.commit().await.unwrap();
+    assert_eq!(next(&world, &first).await, None, "it has ended");
+    assert!(!world.catalog.set_sequence(&first, 77, true).await.unwrap());
+    assert_eq!(next(&world, &second).await, Some(12));
+
+    // The transaction has used its own.
+    let (third, state) = faster(&world, &second).await;
+    let mut txn = world.begin().await;
+    txn.alter_sequence(&s, &third, Some(state)).await.unwrap();
+    assert_eq!(next(&world, &third).await, Some(112));
+    assert_eq!(next(&world, &second).await, Some(22));
+    assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(next(&world, &second).await, Some(32));
+
+    // Altered twice, renamed in between; nobody else came.
+    let (third, state) = faster(&world, &second).await;
+    let mut txn = world.begin().await;
+    txn.alter_sequence(&s, &third, Some(state)).await.unwrap();
+    txn.rename(&s, &name("r")).await.unwrap();
+    let (fourth, state) = faster(&world, &third).await;
+    txn.alter_sequence(&name("r"), &fourth, Some(state)).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(next(&world, &second).await, None);
+    assert_eq!(next(&world, &fourth).await, Some(1032));
+    // What was taken and not given goes back, unless somebody came after.
+    let taken = world.catalog.take_numbers(&fourth, 10).await.unwrap().unwrap();
+    let unused = SequenceState {
+        taken: taken.taken + 1,
+        ..taken
+    };
+    world
+        .catalog
+        .give_back(&fourth, unused, taken.taken + 10)
+        .await
+        .unwrap();
+    assert_eq!(next(&world, &fourth).await, Some(3032));
+    world
+        .catalog
+        .give_back(&fourth, unused, taken.taken + 10)
+        .await
+        .unwrap();
+    assert_eq!(next(&world, &fourth).await, Some(4032));
+}
+
+#[tokio::test]
+async fn counters_go_when_nothing_can_ask_them_any_more() {
+    let world = World::new().await;
+    let counters = || world.foreign_number("select count(*) from staffa_sequence");
+    let t = world.create_table("t").await;
+    let owned = Sequence {
+        owner: Some(SequenceOwner {
+            table: table(&world, &t).await.uuid(),
+            column: 1,
+            is_identity: false,
+        }),
+        ..counting(1)
+    };
+    let (s, owned_name, free) = (name("s"), name("t_id_seq"), counting(1));
+    let mut txn = world.begin().await;
+    txn.create_sequence(&owned_name, &owned).unwrap();
+    txn.create_sequence(&s, &free).unwrap();
+    txn.commit().await.unwrap();
+    next(&world, &owned).await;
+    next(&world, &free).await;
+    let (altered, state) = faster(&world, &free).await;
+    let mut txn = world.begin().await;
+    txn.alter_sequence(&s, &altered, Some(state)).await.unwrap();
+    txn.rename(&owned_name, &name("other")).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(next(&world, &altered).await, Some(11));
+    assert_eq!(counters().await, 3);
+    dead_in(&world, 0).await;
+    assert_eq!(counters().await, 3);
+    dead_in(&world, 1).await;
+    assert_eq!(counters().await, 2);
+
+    let mut txn = world.begin().await;
+    txn.drop_sequence(&s).await.unwrap();
+    txn.commit().await.unwrap();
+    // Back before its time has come.
+    drop_table(&world, &t).await;
+    let gone = world.catalog.snapshot().await.unwrap();
+    assert!(gone.sequence_with_id(owned.id).unwrap().is_none());
+    drop(gone);
+    let mut txn = world.begin().await;
+    txn.undrop_table(&t).await.unwrap();
+    txn.commit().await.unwrap();
+    dead_in(&world, 1).await;
+    assert_eq!(counters().await, 2);
+    dead_in(&world, 8).await;
+    assert_eq!(counters().await, 1);
+    let back = world.catalog.snapshot().await.unwrap();
+    let (found, sequence) = back.sequence_with_id(owned.id).unwrap().unwrap();
+    assert_eq!((&found, &sequence), (&name("other"), &owned));
+    assert_eq!(next(&world, &sequence).await, Some(2));
+    drop(back);
+    drop_table(&world, &t).await;
+    dead_in(&world, 8).await;
+    assert_eq!(counters().await, 0);
 }

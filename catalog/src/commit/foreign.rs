@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::table::{NextVersion, garbage_of_expired, metadata_path};
 use crate::database::NewGarbage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::OLD_METADATA_KEPT_MS;
+use crate::garbage::{OLD_METADATA_KEPT_MS, Survey};
 use crate::iceberg::{Encoded, ManifestFile, Metadata, TableCommit};
 use crate::invariants::check_foreign_step;
 use crate::shared::Shared;
@@ -31,6 +31,7 @@ pub(super) async fn next_version(
     shared: &Shared,
     onto: &TableVersion,
     commit: &TableCommit,
+    survey: &mut Survey,
     txn_id: Uuid,
     attempt: u32,
 ) -> Result<NextVersion> {
@@ -43,7 +44,7 @@ pub(super) async fn next_version(
     let expired = expired.into_iter().map(|path| NewGarbage { path, not_before_ms });
     let mut garbage: Vec<NewGarbage> = expired.collect();
     if commit.expires() {
-        garbage.extend(garbage_of_expired(shared, current, &next).await?);
+        garbage.extend(garbage_of_expired(shared, survey, current, &next).await?);
     }
     let location = metadata_path(next.location(), Some(onto.metadata_location()), txn_id, attempt);
     let json = next.to_json()?;

@@ -95,8 +95,13 @@ async fn only_moved(loader: &Arc<Loader>, reads: &TableReads, head: &Arc<TableVe
     let Some(steps) = steps(&reads.base, head)? else {
         return Ok(false);
     };
+    let base = reads.base.metadata().snapshot_id();
     for (parent, child) in steps {
-        let before = version_at(head, parent)?.files(loader).await?;
+        // The base may have expired since; its files are pinned.
+        let before = match Some(parent) == base {
+            true => reads.base.files(loader).await?,
+            false => version_at(head, parent)?.files(loader).await?,
+        };
         let after = version_at(head, child)?.files(loader).await?;
         if reads.reading.may_concern(&changed_files(&before, &after)) {
             return Ok(false);

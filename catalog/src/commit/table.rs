@@ -15,7 +15,7 @@ use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
 use crate::file::{DataFile, DeleteFile};
-use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, reachable};
+use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, Survey};
 use crate::history::SnapshotRef;
 use crate::iceberg::{
     Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, write_delete_manifest, write_list,
@@ -44,6 +44,8 @@ pub(super) struct TableWork {
     /// them again.
     added: BTreeMap<i32, ManifestFile>,
     manifest_count: u32,
+    /// What is known of the files of snapshots.
+    survey: Survey,
 }
 
 /// What one attempt makes for one table.
@@ -63,7 +65,14 @@ impl TableWork {
             snapshot_id,
             added: BTreeMap::new(),
             manifest_count: first_attempt,
+            survey: Survey::default(),
         }
+    }
+
+    /// Reads what it takes to tell which files go with snapshots. It may be much: the table's other writers must not wait
+    /// for it.
+    pub(super) async fn survey(&mut self, shared: &Shared, base: &Metadata) -> Result<()> {
+        self.survey.reachable(shared, base, |_| true).await.map(drop)
     }
 
     /// The transaction whose id the objects carry.
@@ -90,7 +99,7 @@ impl TableWork {
         attempt: u32,
     ) -> Result<NextVersion> {
         if let (Some(commit), Some(onto)) = (&delta.foreign, onto) {
-            return foreign::next_version(shared, onto, commit, self.txn_id, attempt).await;
+            return foreign::next_version(shared, onto, commit, &mut self.survey, self.txn_id, attempt).await;
         }
         let from = onto.map(TableVersion::metadata_location);
         let before = onto.map_or(delta.version.metadata(), TableVersion::metadata);
@@ -168,7 +177,7 @@ impl TableWork {
             .map(|path| NewGarbage { path, not_before_ms })
             .collect();
         if let (Some(version), true) = (onto, delta.expires()) {
-            garbage.extend(garbage_of_expired(shared, version.metadata(), &next).await?);
+            garbage.extend(garbage_of_expired(shared, &mut self.survey, version.metadata(), &next).await?);
         }
         let mut version = TableVersion::new(location.clone(), next, json.len())?;
         if delta.rolled_back_to().is_none() {
@@ -366,6 +375,7 @@ impl TableWork {
 /// table is that table's to delete.
 pub(super) async fn garbage_of_expired(
     shared: &Shared,
+    survey: &mut Survey,
     current: &Metadata,
     next: &Metadata,
 ) -> Result<Vec<NewGarbage>> {
@@ -377,8 +387,8 @@ pub(super) async fn garbage_of_expired(
             gone.insert(snapshot.id);
         }
     }
-    let mut dead = reachable(shared, current, |id| gone.contains(&id)).await?;
-    let alive = reachable(shared, next, |_| true).await?;
+    let mut dead = survey.reachable(shared, current, |id| gone.contains(&id)).await?;
+    let alive = survey.reachable(shared, next, |_| true).await?;
     let below = format!("{}/", current.location());
     dead.retain(|path| path.starts_with(&below) && !alive.contains(path));
     let not_before_ms = newest_ms + EXPIRED_KEPT_MS;

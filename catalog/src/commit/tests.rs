@@ -335,13 +335,22 @@ impl Database for LostAnswer {
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         self.inner.forget_garbage(paths).await
     }
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState> {
+    async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
+        self.inner.dropped_sequences(table_location, table).await
+    }
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>> {
         self.inner.take_numbers(counter, first, count).await
+    }
+    async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()> {
+        self.inner.give_back(counter, unused, end).await
+    }
+    async fn forget_counters(&self, paths: &[String]) -> Result<()> {
+        self.inner.forget_counters(paths).await
     }
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>> {
         self.inner.counter(counter).await
     }
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()> {
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool> {
         self.inner.set_counter(counter, state).await
     }
     fn server_id(&self) -> Uuid {

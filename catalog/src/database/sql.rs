@@ -3,6 +3,7 @@
 //! What differs is behind [`Backend`] and [`Connection`]: how connections are made and kept, how a commit takes its
 //! sequence number, how one sees that a server is gone.
 
+mod counters;
 pub(super) mod statements;
 mod swap;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use self::statements::{Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
+use crate::garbage::counter_in_garbage;
 use crate::name::TableName;
 use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
@@ -526,61 +528,76 @@ impl Database for SqlDatabase {
         txn.commit().await
     }
 
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<SequenceState> {
-        let mut connection = self.begin(Need::Durable).await?;
-        let rows = connection
+    async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
+        let mut txn = self.begin(Need::Read).await?;
+        let dropped = txn
             .rows(
-                "insert into staffa_sequence(id, taken) values ($1, $2)
-                 on conflict(id) do update set taken=staffa_sequence.taken+$3 returning taken, origin",
-                &[
-                    counter.to_string().as_str().into(),
-                    (first + count).into(),
-                    count.into(),
-                ],
+                "select min(w.csn) from staffa_version w join (
+                   select csn, catalog_name, table_namespace, table_name from staffa_version
+                   where substr(metadata_location, 1, length($1))=$1 order by csn desc limit 1) v
+                 on w.catalog_name=v.catalog_name and w.table_namespace=v.table_namespace
+                   and w.table_name=v.table_name and w.csn>v.csn",
+                &[format!("{table_location}/").as_str().into()],
             )
             .await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| Error::internal("a counter gave no numbers"))?;
-        let state = SequenceState {
-            origin: row.optional_number(1)?,
-            taken: row.number(0)? - count,
+        let dropped = dropped.first().map(|row| row.optional_number(0)).transpose()?.flatten();
+        let rows = match dropped {
+            None => Vec::new(),
+            // What came to the name next, or that it was free, came with the same commit.
+            Some(csn) => {
+                txn.rows(
+                    "select v.catalog_name, v.table_namespace, v.table_name, v.metadata_location from staffa_version v
+                     where v.csn<$1 and v.metadata_location like $2
+                       and $1=(select min(w.csn) from staffa_version w where w.catalog_name=v.catalog_name
+                         and w.table_namespace=v.table_namespace and w.table_name=v.table_name and w.csn>v.csn)
+                     order by v.table_name",
+                    &[csn.into(), format!("%\"table\":\"{table}\"%").as_str().into()],
+                )
+                .await?
+            }
         };
-        connection.commit().await?;
+        txn.commit().await?;
+        let named = |row: &Row| {
+            let name = TableName {
+                database: row.text(0)?,
+                schema: row.text(1)?,
+                name: row.text(2)?,
+            };
+            Ok((name, row.text(3)?))
+        };
+        rows.iter().map(named).collect()
+    }
+
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>> {
+        let mut txn = self.begin(Need::Durable).await?;
+        let state = counters::take(&mut *txn, counter, first, count).await?;
+        txn.commit().await?;
         Ok(state)
     }
 
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>> {
-        let mut connection = self.backend.connection(Need::Read).await?;
-        let rows = connection
-            .rows(
-                "select taken, origin from staffa_sequence where id=$1",
-                &[counter.to_string().as_str().into()],
-            )
-            .await?;
-        let state = |row: &Row| {
-            Ok(SequenceState {
-                origin: row.optional_number(1)?,
-                taken: row.number(0)?,
-            })
-        };
-        rows.first().map(state).transpose()
+        counters::read(&mut *self.backend.connection(Need::Read).await?, counter).await
     }
 
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<()> {
-        let mut connection = self.backend.connection(Need::Durable).await?;
-        connection
-            .execute(
-                "insert into staffa_sequence(id, taken, origin) values ($1, $2, $3)
-                 on conflict(id) do update set taken=excluded.taken, origin=excluded.origin",
-                &[
-                    counter.to_string().as_str().into(),
-                    state.taken.into(),
-                    state.origin.into(),
-                ],
-            )
-            .await?;
-        Ok(())
+    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool> {
+        counters::set(&mut *self.backend.connection(Need::Durable).await?, counter, state).await
+    }
+
+    async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()> {
+        // Losing this with the power leaves a gap.
+        counters::give_back(&mut *self.backend.connection(Need::Note).await?, counter, unused, end).await
+    }
+
+    async fn forget_counters(&self, paths: &[String]) -> Result<()> {
+        let mut txn = self.begin(Need::Note).await?;
+        for path in paths {
+            if let Some(counter) = counter_in_garbage(path) {
+                counters::forget(&mut *txn, counter).await?;
+            }
+            txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
+                .await?;
+        }
+        txn.commit().await
     }
 
     fn server_id(&self) -> Uuid {

@@ -11,6 +11,7 @@ use crate::file::{DataFile, LiveFile};
 use crate::iceberg::TableCommit;
 use crate::name::TableName;
 use crate::schema::ViewDefinition;
+use crate::sequence::CounterEnd;
 use crate::table::TableVersion;
 
 /// Everything a transaction has changed so far.
@@ -49,8 +50,16 @@ pub(crate) enum BaseRelation {
 pub(crate) enum RelationState {
     Table(TableDelta),
     View(ViewDelta),
+    Sequence(SequenceDelta),
+}
+
+/// A sequence a transaction has made or changed.
+#[derive(Clone, Debug)]
+pub(crate) struct SequenceDelta {
     /// What its pointer is to be.
-    Sequence(String),
+    pub(crate) pointer: String,
+    /// The committed counter that its own goes on from.
+    pub(crate) ends: Option<CounterEnd>,
 }
 
 /// A table a transaction has made or changed.

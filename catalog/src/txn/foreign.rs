@@ -103,10 +103,11 @@ impl Transaction {
         check_all_files(&self.shared, &version).await?;
         let delta = TableDelta {
             is_registered: true,
-            ..TableDelta::new(version)
+            ..TableDelta::new(version.clone())
         };
         self.set_state(name, Some(RelationState::Table(delta)));
-        Ok(())
+        // Of a table that was dropped before, and its files kept.
+        self.restore_sequences(name, version.metadata()).await
     }
 
     /// Takes a table out of the catalog; its files stay for good, and it can be brought back.

@@ -40,15 +40,10 @@ pub(crate) async fn clone_table(
     version: Option<&TableVersionSpec>,
 ) -> Result<()> {
     let result = session.transaction().await?.clone_table(name, source, version).await;
-    let read = match version {
-        None => session.transactions_snapshot().await?.table(source).await?,
-        Some(_) => None,
-    };
-    if let Some(read) = read {
-        session.note_all_read(&read);
-    }
     let kind = CatalogErrorKind::DuplicateTable;
-    skip_existing(session, result, kind, if_not_exists, "relation", &name.name)?;
+    if skip_existing(session, result, kind, if_not_exists, "relation", &name.name)? {
+        sequence::of_clone(session, name).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! CREATE, ALTER and DROP SEQUENCE, and the sequences that come with columns.
 
-use staffa_catalog::{ColumnDefault, ErrorKind as CatalogErrorKind, Sequence, SequenceType, TableChange, TableName};
+use staffa_catalog::{
+    Column, ColumnDefault, ErrorKind as CatalogErrorKind, Identity, Sequence, SequenceType, Table, TableChange,
+    TableName, Uuid,
+};
 use staffa_planner::{Error, ErrorKind, Result, SequenceChange, sequence_name};
 
 use crate::command::create::skip_existing;
@@ -26,9 +29,14 @@ pub(crate) async fn alter(session: &mut Session, name: &TableName, change: &Sequ
         let message = format!("relation \"{}\" does not exist", name.name);
         Error::new(ErrorKind::UndefinedTable, message)
     })?;
-    let state = session.warehouse.sequences().state(&sequence).await?;
+    // What others take from here on is the commit's to find out.
+    let state = session.warehouse.sequences().settled_state(&sequence).await?;
     let altered = change.apply(&sequence, state)?;
-    Ok(session.transaction().await?.alter_sequence(name, &altered).await?)
+    let went_on_from = altered.goes_on.then_some(state);
+    let transaction = session.transaction().await?;
+    Ok(transaction
+        .alter_sequence(name, &altered.sequence, went_on_from)
+        .await?)
 }
 
 /// `defaults` are those that go with them, by table and field id.
@@ -78,21 +86,70 @@ pub(crate) async fn of_columns(session: &mut Session, table: &TableName) -> Resu
     let Some(found) = snapshot.table(table).await? else {
         return Ok(());
     };
-    for column in &found.schema().columns {
-        let (Some(ColumnDefault::Identity(identity)), Some(ty)) = (&column.default, SequenceType::of(&column.ty))
-        else {
-            continue;
-        };
-        let transaction = session.transaction().await?;
-        let snapshot = transaction.snapshot();
-        if snapshot.sequence_with_id(identity.id)?.is_some() {
-            continue;
+    for (column, identity, ty) in counting_columns(&found) {
+        if snapshot.sequence_with_id(identity.id)?.is_none() {
+            let sequence = Sequence::of_column(identity, ty, found.uuid(), column.field_id);
+            create_for(session, table, &column.name, &sequence).await?;
         }
-        let named = |name: &str| TableName::new(&table.database, &table.schema, name);
-        let taken = |name: &str| snapshot.relation(&named(name)).is_some();
-        let name = named(&sequence_name(&table.name, &column.name, taken));
-        let sequence = Sequence::of_column(identity, ty, found.uuid(), column.field_id);
-        transaction.create_sequence(&name, &sequence)?;
     }
     Ok(())
+}
+
+/// Gives the columns of a clone sequences of their own, which go on from where those of the table it was made from are.
+pub(crate) async fn of_clone(session: &mut Session, table: &TableName) -> Result<()> {
+    let snapshot = session.transactions_snapshot().await?;
+    let Some(found) = snapshot.table(table).await? else {
+        return Ok(());
+    };
+    for (column, identity, ty) in counting_columns(&found) {
+        let as_column = Sequence::of_column(identity, ty, found.uuid(), column.field_id);
+        let source = match snapshot.sequence_with_id(identity.id)? {
+            Some((_, sequence)) => sequence,
+            // The table was made before sequences of columns had names.
+            None => as_column.clone(),
+        };
+        let state = session.warehouse.sequences().state(&source).await?;
+        let (last, is_called) = source.last_value(state);
+        let own = Identity {
+            id: Uuid::new_v4(),
+            ..identity.clone()
+        };
+        let sequence = Sequence {
+            id: own.id,
+            owner: as_column.owner,
+            ..source.going_on_from(last, is_called)
+        };
+        let change = TableChange::SetDefault {
+            field_id: column.field_id,
+            default: Some(ColumnDefault::Identity(own)),
+        };
+        session
+            .transaction()
+            .await?
+            .alter_table(table, &[change], false)
+            .await?;
+        create_for(session, table, &column.name, &sequence).await?;
+    }
+    Ok(())
+}
+
+/// The columns that take their numbers from a sequence of their own.
+fn counting_columns(table: &Table) -> Vec<(&Column, &Identity, SequenceType)> {
+    let columns = table.schema().columns.iter();
+    columns
+        .filter_map(|column| match &column.default {
+            Some(ColumnDefault::Identity(identity)) => Some((column, identity, SequenceType::of(&column.ty)?)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Makes the sequence of a column, under the first name that is free.
+async fn create_for(session: &mut Session, table: &TableName, column: &str, sequence: &Sequence) -> Result<()> {
+    let transaction = session.transaction().await?;
+    let snapshot = transaction.snapshot();
+    let named = |name: &str| TableName::new(&table.database, &table.schema, name);
+    let taken = |name: &str| snapshot.relation(&named(name)).is_some();
+    let name = named(&sequence_name(&table.name, column, taken));
+    Ok(transaction.create_sequence(&name, sequence)?)
 }

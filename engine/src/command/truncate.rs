@@ -27,20 +27,19 @@ pub(crate) async fn truncate(
         let transaction = session.transaction().await?;
         transaction.remove_files(name, &files).await?;
         if restart {
-            // With a counter of its own it begins anew, and not when the transaction is rolled back.
-            let columns = table.schema().columns.iter();
+            // With counters of their own they begin anew, and not when the transaction is rolled back.
+            for (sequence, before) in snapshot.sequences_of(&name.database, &name.schema, table.uuid())? {
+                let sequence = TableName::new(&name.database, &name.schema, sequence);
+                let restarted = before.going_on_from(before.start, false);
+                transaction.alter_sequence(&sequence, &restarted, None).await?;
+            }
             let mut changes: Vec<TableChange> = Vec::new();
-            for column in columns {
-                let Some(ColumnDefault::Identity(identity)) = &column.default else {
-                    continue;
-                };
-                match snapshot.sequence_with_id(identity.id)? {
-                    Some((sequence, before)) => {
-                        let restarted = before.going_on_from(before.start, false);
-                        transaction.alter_sequence(&sequence, &restarted).await?;
-                    }
-                    // The table was made before sequences of columns had names.
-                    None => changes.push(restarted(column, identity)),
+            for column in &table.schema().columns {
+                // The table was made before sequences of columns had names.
+                if let Some(ColumnDefault::Identity(identity)) = &column.default
+                    && snapshot.sequence_with_id(identity.id)?.is_none()
+                {
+                    changes.push(restarted(column, identity));
                 }
             }
             transaction.alter_table(name, &changes, false).await?;

@@ -10,7 +10,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use staffa_catalog::{DataFile, LiveFile, Table, TableName};
-use staffa_planner::{PlanContext, Result, compaction_plan, target_file_bytes, write_spec};
+use staffa_planner::{Error, ErrorKind, PlanContext, Result, compaction_plan, target_file_bytes, write_spec};
 use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
 use tokio::time::Instant;
 
@@ -65,7 +65,8 @@ impl<'a> How<'a> {
     }
 }
 
-/// Compacts a table, one group of files after the other. Tells whether it looked at all files.
+/// Compacts a table, one group of files after the other. Tells whether nothing is left to be done: not when files are too
+/// young yet, or others were first.
 pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'_>, origin: Origin) -> Result<bool> {
     let snapshot = warehouse.catalog().snapshot().await?;
     let Some(table) = snapshot.table(name).await? else {
@@ -75,13 +76,18 @@ pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'
     let settled = settled_number(&table, how)?;
     let is_settled = |file: &LiveFile| settled.is_none_or(|number| file.sequence_number <= number);
     let old: Vec<Arc<LiveFile>> = files.iter().filter(|file| is_settled(file)).cloned().collect();
-    let is_complete = old.len() == files.len();
+    let mut is_complete = old.len() == files.len();
     let groups = groups(&table, &old, how, warehouse.write_options().target_file_bytes);
+    let uuid = table.uuid();
     drop((snapshot, table, files));
     for group in groups {
+        if origin == Origin::Background && warehouse.catalog().has_row_changers(uuid) {
+            // A later round finds them; nobody has to read of each that did not.
+            return Ok(false);
+        }
         let mut record = Record::start("compact", Some(name), origin);
         let result = rewrite(warehouse, name, &group, how, &mut record).await;
-        record.end(warehouse, result)?;
+        is_complete &= record.end(warehouse, result)?;
     }
     Ok(is_complete)
 }
@@ -167,6 +173,11 @@ async fn rewrite(
     }
     let bytes: u64 = old.iter().map(|file| file.size_bytes).sum();
     record.before(old.len() as u64, bytes);
+    if catalog.has_row_changers(table.uuid()) {
+        // It would be refused at the commit, when everything is written.
+        let message = "a transaction that deletes rows of the table is open";
+        return Err(Error::new(ErrorKind::SerializationFailure, message));
+    }
     let target = transaction.begin_write(name).await?;
     let session = warehouse
         .session(SessionOptions {
@@ -254,7 +265,7 @@ async fn write_partition(
     while let Some(batch) = rows.next().await {
         let count = batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
         let written = match batch {
-            Ok(batch) => writer.write(batch).await.map_err(staffa_planner::Error::from),
+            Ok(batch) => writer.write(batch).await.map_err(Error::from),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = written {

@@ -45,7 +45,7 @@ async fn delete_while(
         return Ok(());
     };
     let needed = catalog.needed_objects(&table).await?;
-    let mut record = Record::start("delete orphans", Some(name), origin);
+    let record = Record::start("delete orphans", Some(name), origin);
     let mut deleted = 0;
     let work = async {
         let mut failed = FirstError::default();
@@ -55,11 +55,7 @@ async fn delete_while(
         failed.into_result()
     };
     let result = work.await;
-    if deleted == 0 && result.is_ok() {
-        return Ok(());
-    }
-    record.before(deleted, 0);
-    record.end(warehouse, result)
+    record.end_deletion(warehouse, deleted, result)
 }
 
 async fn oldest_needed(warehouse: &Warehouse) -> Result<DateTime<Utc>> {

@@ -60,16 +60,25 @@ impl Record {
         self.before.0
     }
 
-    /// Puts it on record. A lost race is no error: the work is found again.
-    pub(crate) fn end(mut self, warehouse: &Warehouse, result: Result<()>) -> Result<()> {
+    /// Puts a deletion on record, unless there was nothing to delete.
+    pub(crate) fn end_deletion(mut self, warehouse: &Warehouse, deleted: u64, result: Result<()>) -> Result<()> {
+        if deleted == 0 && result.is_ok() {
+            return Ok(());
+        }
+        self.before(deleted, 0);
+        self.end(warehouse, result).map(drop)
+    }
+
+    /// Puts it on record. Tells whether it was done: a lost race is no error, the work is to be found again.
+    pub(crate) fn end(mut self, warehouse: &Warehouse, result: Result<()>) -> Result<bool> {
         self.finished = Utc::now();
         let (text, result) = match result {
-            Ok(()) => ("done".to_owned(), Ok(())),
+            Ok(()) => ("done".to_owned(), Ok(true)),
             Err(error) if error.kind() == ErrorKind::SerializationFailure => {
                 self.after = self.before;
-                ("gave up: others changed the same files".to_owned(), Ok(()))
+                ("gave up: others changed the same files".to_owned(), Ok(false))
             }
-            Err(error) => (format!("failed: {error}"), Err::<(), Error>(error)),
+            Err(error) => (format!("failed: {error}"), Err::<bool, Error>(error)),
         };
         self.result = text;
         if let Err(error) = &result {

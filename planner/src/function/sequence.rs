@@ -22,8 +22,9 @@ pub(super) const NEXT_NUMBER: &str = "staffa_next_number";
 /// Who gives numbers, for one session. Given ones are never given again. All of them may wait: they are called where
 /// operators run or statements are planned, on threads that may be waited on.
 pub trait Sequences: Send + Sync + fmt::Debug {
-    /// `count` steps that are the caller's from now on, from `taken` of the result on.
-    fn take(&self, sequence: &Sequence, count: i64) -> Result<SequenceState>;
+    /// `count` steps that are the caller's from now on, from `taken` of the result on. They are of the sequence as it is now,
+    /// which comes with them: another transaction may have altered it.
+    fn take(&self, sequence: &Sequence, count: i64) -> Result<(Sequence, SequenceState)>;
 
     /// How far a sequence is.
     fn state(&self, sequence: &Sequence) -> Result<SequenceState>;
@@ -150,12 +151,11 @@ impl SequenceSource {
     }
 
     fn numbers(&self, known: &Known, count: usize) -> Result<Vec<i64>> {
-        let sequence = &known.sequence;
         let count = i64::try_from(count).map_err(|_| Error::internal("too many numbers"))?;
         if count == 0 {
             return Ok(Vec::new());
         }
-        let state = self.sequences()?.take(sequence, count)?;
+        let (sequence, state) = self.sequences()?.take(&known.sequence, count)?;
         let steps = state.taken..state.taken + count;
         let numbers: Vec<i64> = steps.map_while(|step| sequence.number(state.origin, step)).collect();
         if let Some(last) = numbers.last() {

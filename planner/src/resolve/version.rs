@@ -230,15 +230,16 @@ pub(crate) async fn load(
     for (number, name) in names {
         let asked = asked.get(*number);
         let asked = asked.ok_or_else(|| Error::internal("a version of a table without its clause"))?;
-        let table = open(scope, asked, name).await?;
-        let provider = Arc::new(StaffaTable::open_older(scope.context, table).await?);
+        let (table, is_present) = open(scope, asked, name).await?;
+        let provider = Arc::new(StaffaTable::open_version(scope.context, table, is_present).await?);
         let reference = TableReference::bare(marker(*number));
         relations.sources.insert(reference, provider_as_source(provider));
     }
     Ok(())
 }
 
-async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<Arc<Table>> {
+/// The state of the table, and whether it is the present one for now only.
+async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<(Arc<Table>, bool)> {
     let table = match super::existing(scope.context, name)? {
         Some((full, RelationKind::View)) => {
             let message = format!("view \"{}\" has no older states", full.name);
@@ -254,9 +255,9 @@ async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<Arc
     };
     let table = table.ok_or_else(|| undefined_relation(name, scope.text))?;
     match spec(scope, asked).await? {
-        Some(version) => Ok(table.at(&version)?),
+        Some(version) => Ok((table.at(&version)?, table.is_present(&version)?)),
         // The values of parameters are not there yet: planned for its columns only.
-        None => Ok(table),
+        None => Ok((table, true)),
     }
 }
 

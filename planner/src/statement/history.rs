@@ -45,10 +45,13 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
             at,
         } => {
             let source = resolve::table(scope.context, source, scope.text).await?;
-            let version = match at {
-                None => None,
+            let (version, of_present) = match at {
+                None => (None, true),
                 Some(at) => match version::spec_of(scope, at).await? {
-                    Some(version) => Some(TableVersionSpec::Snapshot(source.snapshot_of(&version)?)),
+                    Some(version) => {
+                        let snapshot = TableVersionSpec::Snapshot(source.snapshot_of(&version)?);
+                        (Some(snapshot), source.is_present(&version)?)
+                    }
                     None => return Err(without_value()),
                 },
             };
@@ -57,6 +60,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
                 if_not_exists: *if_not_exists,
                 source: source.name().clone(),
                 version,
+                of_present,
             })
         }
         HistoryAst::Undrop { name } => Ok(Plan::UndropTable {

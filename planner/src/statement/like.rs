@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use staffa_catalog::{
-    ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, Identity, IdentityKind, RelationKind, Table,
-    TableDefinition, TableName, Transform,
+    CatalogSnapshot, ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, Identity, IdentityKind, RelationKind,
+    Table, TableDefinition, TableName, Transform,
 };
 
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::LikeAst;
 use crate::resolve;
 use crate::statement::query::Scope;
+use crate::statement::sequence::stored_name;
 
 /// What the other table gives; the name is the new table's.
 pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeAst) -> Result<TableDefinition> {
@@ -39,25 +40,28 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
         let said = like.options.iter().rfind(|(_, kind)| *kind == what || *kind == "all");
         said.is_some_and(|(including, _)| *including)
     };
-    let columns = other.schema().columns.iter().map(|column| ColumnDefinition {
-        name: column.name.clone(),
-        ty: column.ty.clone(),
-        nullable: column.nullable,
-        comment: column.comment.clone().filter(|_| includes("comments")),
-        default: column
-            .default
-            .clone()
-            .map(own_sequence)
-            .filter(|default| match default {
-                ColumnDefault::Expression(_) => includes("defaults"),
-                ColumnDefault::Generated(_) => includes("generated"),
-                ColumnDefault::Identity(identity) if identity.kind == IdentityKind::Serial => includes("defaults"),
-                ColumnDefault::Identity(_) => includes("identity"),
-            }),
-    });
+    let wanted = |default: &ColumnDefault| match default {
+        ColumnDefault::Expression(_) => includes("defaults"),
+        ColumnDefault::Generated(_) => includes("generated"),
+        ColumnDefault::Identity(identity) if identity.kind == IdentityKind::Serial => includes("defaults"),
+        ColumnDefault::Identity(_) => includes("identity"),
+    };
+    let mut columns = Vec::new();
+    for column in &other.schema().columns {
+        let default = column.default.clone().filter(wanted);
+        columns.push(ColumnDefinition {
+            name: column.name.clone(),
+            ty: column.ty.clone(),
+            nullable: column.nullable,
+            comment: column.comment.clone().filter(|_| includes("comments")),
+            default: default
+                .map(|default| own_sequence(&context.snapshot, default))
+                .transpose()?,
+        });
+    }
     let mut definition = TableDefinition {
         name: name.clone(),
-        columns: columns.collect(),
+        columns,
         partition_by: Vec::new(),
         sorted_by: Vec::new(),
         constraints: Vec::new(),
@@ -82,17 +86,21 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
     Ok(definition)
 }
 
-/// Identity columns count for themselves; the default of `serial` is the same sequence's.
-fn own_sequence(default: ColumnDefault) -> ColumnDefault {
-    match default {
-        ColumnDefault::Identity(identity) if identity.kind != IdentityKind::Serial => {
-            ColumnDefault::Identity(Identity {
-                id: Uuid::new_v4(),
-                ..identity
-            })
-        }
-        other => other,
+/// Identity columns count for themselves. The default of `serial` is the same sequence's: the other table's, which is not the
+/// new one's to restart or drop.
+fn own_sequence(snapshot: &CatalogSnapshot, default: ColumnDefault) -> Result<ColumnDefault> {
+    let ColumnDefault::Identity(identity) = default else {
+        return Ok(default);
+    };
+    if identity.kind != IdentityKind::Serial {
+        let id = Uuid::new_v4();
+        return Ok(ColumnDefault::Identity(Identity { id, ..identity }));
     }
+    Ok(match snapshot.sequence_with_id(identity.id)? {
+        Some((name, _)) => ColumnDefault::Expression(format!("nextval({})", stored_name(&name))),
+        // The table was made before sequences of columns had names.
+        None => ColumnDefault::Identity(identity),
+    })
 }
 
 /// Keys get the new table's name where they had the old one's; the name of a CHECK stays.

@@ -134,29 +134,34 @@ pub(super) fn defined(options: &[SequenceOption]) -> Result<Sequence> {
     settled(&blank, options, true)
 }
 
+/// A sequence from now on.
+#[derive(Clone, Debug)]
+pub struct AlteredSequence {
+    pub sequence: Sequence,
+    /// Whether it has a counter of its own that goes on from the one before.
+    pub goes_on: bool,
+}
+
 impl SequenceChange {
     /// The sequence from now on, when it is as far as `state`.
     ///
     /// # Errors
     /// Options that contradict each other or what the sequence is.
-    pub fn apply(&self, sequence: &Sequence, state: SequenceState) -> Result<Sequence> {
+    pub fn apply(&self, sequence: &Sequence, state: SequenceState) -> Result<AlteredSequence> {
         let (last, is_called) = sequence.last_value(state);
         let mut altered = settled(&sequence.going_on_from(last, is_called), &self.options, false)?;
         if let Some(owner) = self.owner {
             altered.owner = owner;
         }
-        if self
-            .options
-            .iter()
-            .all(|option| matches!(option, SequenceOption::OwnedBy(_)))
-        {
-            // Its numbers are what they were.
-            return Ok(Sequence {
-                owner: altered.owner,
-                ..sequence.clone()
-            });
+        let mut options = self.options.iter();
+        let restarts = options.any(|option| matches!(option, SequenceOption::Restart(_)));
+        if !restarts && sequence.counts_as(&altered, state) {
+            altered = altered.with_counter_of(sequence);
         }
-        Ok(altered)
+        Ok(AlteredSequence {
+            goes_on: !restarts && altered.counter != sequence.counter,
+            sequence: altered,
+        })
     }
 }
 

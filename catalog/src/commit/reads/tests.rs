@@ -187,6 +187,40 @@ async fn compaction_changes_nothing_that_was_read() {
     refused(txn.commit().await);
 }
 
+/// The snapshot the transaction began from may be forgotten before its commit.
+#[tokio::test]
+async fn an_expired_base_is_compared_all_the_same() {
+    let (world, a, b) = world().await;
+    for (added, is_read) in [(5, false), (7, true)] {
+        let mut txn = world.begin().await;
+        read(&mut txn, &a, &[1, 7, 11, 16]).await;
+        append(&mut txn, &world.objects, &b, 2).await.unwrap();
+        let base = txn.snapshot().table(&a).await.unwrap().unwrap().snapshot_id().unwrap();
+        // A compaction, so that snapshots are looked at one by one.
+        let mut compaction = world.begin().await;
+        let old = live(&compaction, &a).await;
+        let mut scratch = world.begin().await;
+        let into = old.iter().map(|file| file.row_count).sum::<u64>() + 10;
+        append(&mut scratch, &world.objects, &a, into).await.unwrap();
+        let new = live(&scratch, &a).await.pop().unwrap();
+        std::mem::forget(scratch);
+        let new = vec![crate::file::DataFile::clone(&new.data)];
+        compaction.replace_files(&a, &old, new).await.unwrap();
+        compaction.commit().await.unwrap();
+        let mut other = world.begin().await;
+        append(&mut other, &world.objects, &a, added).await.unwrap();
+        other.commit().await.unwrap();
+        let mut expiry = world.begin().await;
+        let change = TableChange::ExpireSnapshots([base].into());
+        expiry.alter_table(&a, &[change], false).await.unwrap();
+        expiry.commit().await.unwrap();
+        match is_read {
+            true => refused(txn.commit().await),
+            false => drop(txn.commit().await.unwrap()),
+        }
+    }
+}
+
 /// A table has its own name in the base, whatever the transaction calls it; one of its own making has none.
 #[tokio::test]
 async fn tables_are_known_by_what_they_are() {

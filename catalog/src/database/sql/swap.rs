@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use super::statements::Argument;
-use super::{Connection, given_up};
+use super::{Connection, counters, given_up};
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
 use crate::garbage::UNDROP_MARGIN_MS;
@@ -36,6 +36,9 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         return Ok(None);
     }
     drop_namespaces(txn, swap).await?;
+    for ended in &swap.ended {
+        counters::end(txn, ended).await?;
+    }
     for path in &swap.revived {
         let gone = txn
             .execute(

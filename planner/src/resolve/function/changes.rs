@@ -27,6 +27,7 @@ use staffa_storage::{ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::reads::ReadLog;
 use crate::resolve::version::Point;
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, scan_file};
 use crate::types::{arrow_field, table_arrow_schema};
@@ -64,7 +65,13 @@ pub(super) async fn source(
             add_changes(context, table, &schema, &snapshot, &mut changes, &mut files).await?;
         }
     }
-    relation(context, schema, &changes, files)
+    // Another one may be the newest at the end of the transaction.
+    let is_present = match &to {
+        Point::Given(version) => table.is_present(version)?,
+        Point::Null | Point::Unknown => true,
+    };
+    let rows = ChangedRows::new(schema, files, Arc::clone(&context.scan), is_present.then_some(table));
+    relation(context, rows, &changes)
 }
 
 /// The snapshots that made `to` out of `from`, oldest first.
@@ -174,12 +181,7 @@ fn rows_gone(old: &ScanFile, new: ScanFile) -> Option<ScanFile> {
     })
 }
 
-fn relation(
-    context: &PlanContext,
-    schema: SchemaRef,
-    changes: &[Change],
-    files: Vec<ScanFile>,
-) -> Result<Arc<dyn TableSource>> {
+fn relation(context: &PlanContext, rows: ChangedRows, changes: &[Change]) -> Result<Arc<dyn TableSource>> {
     let zone = &context.time_zone;
     let kinds = Arc::new(Schema::new(vec![
         Field::new(ADDRESS_FILE, DataType::Int32, false),
@@ -203,8 +205,12 @@ fn relation(
             Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone(zone.as_str())),
         ],
     )?;
-    let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let rows = Arc::new(ChangedRows::new(schema, files, Arc::clone(&context.scan)));
+    let columns: Vec<String> = rows
+        .table_schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let kinds = Arc::new(MemTable::try_new(kinds, vec![vec![batch]])?);
     let (left, right) = (TableReference::bare("rows"), TableReference::bare("kinds"));
     let key = |side: &TableReference| Column::new(Some(side.clone()), ADDRESS_FILE);
@@ -213,7 +219,7 @@ fn relation(
         .iter()
         .map(|name| Expr::Column(Column::new(Some(left.clone()), name)).alias(name))
         .chain([KIND, SNAPSHOT, TIME].map(|name| Expr::Column(Column::new(Some(right.clone()), name)).alias(name)));
-    let plan = LogicalPlanBuilder::scan(left.clone(), provider_as_source(rows), None)?
+    let plan = LogicalPlanBuilder::scan(left.clone(), provider_as_source(Arc::new(rows)), None)?
         .join(changes, JoinType::Inner, (vec![key(&left)], vec![key(&right)]), None)?
         .project(shown.collect::<Vec<_>>())?
         .build()?;
@@ -228,10 +234,17 @@ struct ChangedRows {
     table_schema: SchemaRef,
     files: Vec<ScanFile>,
     scan: Arc<ParquetScan>,
+    /// The table, when they end with its present state.
+    present: Option<Arc<Table>>,
 }
 
 impl ChangedRows {
-    fn new(table_schema: SchemaRef, files: Vec<ScanFile>, scan: Arc<ParquetScan>) -> Self {
+    fn new(
+        table_schema: SchemaRef,
+        files: Vec<ScanFile>,
+        scan: Arc<ParquetScan>,
+        present: Option<&Arc<Table>>,
+    ) -> Self {
         let address = [
             Field::new(ADDRESS_FILE, DataType::Int32, false),
             Field::new(ADDRESS_POSITION, DataType::Int64, false),
@@ -242,6 +255,7 @@ impl ChangedRows {
             table_schema,
             files,
             scan,
+            present: present.cloned(),
         }
     }
 }
@@ -267,6 +281,10 @@ impl TableProvider for ChangedRows {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let log = state.config().get_extension::<ReadLog>();
+        if let (Some(log), Some(table)) = (log, &self.present) {
+            log.all(table);
+        }
         if self.files.is_empty() {
             let schema = match projection {
                 Some(projection) => Arc::new(self.schema.project(projection)?),
