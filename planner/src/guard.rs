@@ -37,23 +37,24 @@ use datafusion::physical_plan::{
     Statistics,
 };
 
+use crate::lazy::{LazyConditions, LazyOutputs};
 use crate::operator::only_child;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided.
+/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided, and what makes conditions
+/// lazy.
 pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
-    let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules
-        .flat_map(|rule| {
-            let guard: Option<Rule> = match rule.name() {
-                "FilterPushdown" => Some(Arc::new(Guards)),
-                "FilterPushdown(Post)" => Some(Arc::new(NameGuards)),
-                _ => None,
-            };
-            guard.into_iter().chain([rule])
-        })
-        .collect()
+    let rules = PhysicalOptimizer::new().rules.into_iter().flat_map(|rule| {
+        let guard: Option<Rule> = match rule.name() {
+            "FilterPushdown" => Some(Arc::new(Guards)),
+            "FilterPushdown(Post)" => Some(Arc::new(NameGuards)),
+            _ => None,
+        };
+        guard.into_iter().chain([rule])
+    });
+    let (first, last): (Rule, Rule) = (Arc::new(LazyOutputs), Arc::new(LazyConditions));
+    std::iter::once(first).chain(rules).chain([last]).collect()
 }
 
 #[derive(Debug)]

@@ -19,6 +19,7 @@ mod explain;
 mod function;
 mod gather;
 mod guard;
+mod lazy;
 mod literal;
 mod operator;
 mod operators;

@@ -1,4 +1,4 @@
-//! DataFusion's optimiser rules, four of them kept away from plans they would break.
+//! DataFusion's optimiser rules, five of them kept away from plans they would break, and two of ours.
 //!
 //! `a IS NOT DISTINCT FROM b` becomes a key of a join that is marked as one in which nulls match. That mark counts for all keys of
 //! the join, and two rules add others, for which it is wrong: `extract_equijoin_predicate` turns an equality of the join's
@@ -8,7 +8,11 @@
 //! of the column changes under the expressions that read it.
 //!
 //! `push_down_filter` moves a condition without columns below an aggregate that has a row even where its input has none.
+//!
+//! Of a join with a grouped or distinct input DataFusion knows that its keys determine that input's columns. A grouping of such a
+//! join takes them to determine all of its columns, and rules that believe it leave out sorts and keys (see `dependencies`).
 
+mod dependencies;
 mod keys;
 
 use std::sync::Arc;
@@ -22,25 +26,36 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
+use self::dependencies::{Distincts, JoinsDetermineNothing};
 use self::keys::DeclaredKeys;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, these four replaced, and one of ours.
+/// DataFusion's rules in their order, these five replaced, and ours.
 pub(crate) fn rules() -> Vec<Rule> {
     let replaced = |rule: Rule| -> Rule {
         match rule.name() {
             "eliminate_cross_join" => Arc::new(CrossJoins(EliminateCrossJoin::new())),
             "extract_equijoin_predicate" => Arc::new(Equalities(ExtractEquijoinPredicate::new())),
             "push_down_filter" => Arc::new(Filters(PushDownFilter::new())),
+            "replace_distinct_aggregate" => Arc::new(Distincts(ReplaceDistinctWithAggregate::new())),
             "single_distinct_aggregation_to_group_by" => Arc::new(SingleDistinct(SingleDistinctToGroupBy::new())),
             _ => rule,
         }
     };
-    let mut rules: Vec<Rule> = Optimizer::new().rules.into_iter().map(replaced).collect();
+    let believes = ["eliminate_duplicated_expr", "eliminate_join", "optimize_projections"];
+    let corrected = |rule: Rule| {
+        let first = believes
+            .contains(&rule.name())
+            .then(|| Arc::new(JoinsDetermineNothing) as Rule);
+        first.into_iter().chain([rule])
+    };
+    let rules = Optimizer::new().rules.into_iter();
+    let mut rules: Vec<Rule> = rules.map(replaced).flat_map(corrected).collect();
     // Once the keys of joins are known, and before what the joins read is decided.
     let place = rules.iter().position(|rule| rule.name() == "push_down_limit");
     rules.insert(place.unwrap_or(rules.len()), Arc::new(DeclaredKeys));
