@@ -117,6 +117,35 @@ fn small_commits_leave_few_files_and_no_writer_notices() {
     server.assert_well();
 }
 
+/// What gave way to an open transaction is found again, although the table has not changed since; and nothing is written in
+/// vain meanwhile.
+#[test]
+fn compaction_comes_back_when_a_transaction_has_ended() {
+    let mut server = Server::start_with(&FLAGS, &[]);
+    let (mut wire, mut changer) = (server.connect(), server.connect());
+    run(&mut wire, "create table t (id bigint)");
+    run(&mut wire, "insert into t values (0)");
+    run(&mut changer, "begin");
+    run(&mut changer, "delete from t where id = 0");
+    for id in 1..=10 {
+        run(&mut wire, &format!("insert into t values ({id})"));
+    }
+    let count_files = "select count(*) from staffa.files('t')";
+    // Files of less than five seconds are left alone.
+    sleep(Duration::from_secs(9));
+    assert_eq!(run(&mut wire, count_files), "11");
+    run(&mut changer, "rollback");
+    let give_up_at = Instant::now() + Duration::from_secs(60);
+    while run(&mut wire, count_files) != "1" {
+        assert!(Instant::now() < give_up_at, "{}", server.log());
+        sleep(Duration::from_millis(300));
+    }
+    let in_vain = "select count(*) from staffa.maintenance where result <> 'done'";
+    assert_eq!(run(&mut wire, in_vain), "0");
+    assert_eq!(run(&mut wire, "select count(*) || '|' || sum(id) from t"), "11|55");
+    server.assert_well();
+}
+
 #[test]
 fn a_kill_during_compaction_loses_nothing() {
     let folder = TempDir::new().unwrap();
