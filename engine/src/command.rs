@@ -10,3 +10,4 @@ pub(crate) mod insert;
 pub(crate) mod returning;
 pub(crate) mod sequence;
 pub(crate) mod truncate;
+pub(crate) mod with;

@@ -10,7 +10,7 @@ use staffa_planner::{
 };
 
 use crate::cancel::StatementGuard;
-use crate::command::{alter, change, copy, create, describe, drop, insert, sequence, truncate};
+use crate::command::{alter, change, copy, create, describe, drop, insert, sequence, truncate, with};
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
@@ -57,6 +57,7 @@ impl Session {
                 .map(Outcome::Rows),
             Plan::Insert(insert) => insert::insert(self, insert, &parameters, guard).await,
             Plan::Change(asked) => change::change(self, asked, &parameters, tag, guard).await,
+            Plan::With(asked) => with::with(self, asked, &parameters, tag, guard).await,
             Plan::CreateTableAs {
                 definition,
                 source,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use staffa_catalog::CatalogSnapshot;
-use staffa_planner::{OutputColumn, Result, name_files};
+use staffa_planner::{Error, OutputColumn, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -141,6 +141,23 @@ impl RowStream {
         }
     }
 
+    /// Reads all rows of a query now: they are told as those of RETURNING are.
+    pub(crate) async fn read_all(mut self, memory: &Arc<dyn MemoryPool>) -> Result<Self> {
+        let memory = MemoryConsumer::new("WITH").register(memory);
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            let batch = batch?;
+            memory.try_grow(batch.get_array_memory_size()).map_err(Error::from)?;
+            batches.push(batch);
+        }
+        self.source = Source::Returned(Returned {
+            batches: Arc::from(batches),
+            next: 0,
+            _memory: Some(memory),
+        });
+        Ok(self)
+    }
+
     /// All rows, if they are those of RETURNING: the statement behind them is done.
     pub(crate) fn all_returned(&self) -> Option<Arc<[RecordBatch]>> {
         match &self.source {
@@ -191,7 +208,7 @@ impl RowStream {
     /// The tag to send after `rows` rows were read.
     pub fn tag(&self, rows: u64) -> CommandTag {
         match self.words {
-            words @ ("SELECT" | "INSERT 0" | "UPDATE" | "DELETE") => CommandTag::counted(words, rows),
+            words @ ("SELECT" | "INSERT 0" | "UPDATE" | "DELETE" | "MERGE") => CommandTag::counted(words, rows),
             words => CommandTag::plain(words),
         }
     }

@@ -39,7 +39,10 @@ impl GatheredRows {
         (batches.into_values().flatten().collect(), reservation)
     }
 
-    fn add(&self, partition: usize, batch: &RecordBatch, context: &TaskContext) -> DataFusionResult<()> {
+    pub(crate) fn add(&self, partition: usize, batch: &RecordBatch, context: &TaskContext) -> DataFusionResult<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         let mut rows = self.rows.lock();
         let reservation = rows
             .reservation

@@ -70,6 +70,7 @@ pub use statement::dml::with_defaults;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;
+pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
     ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,
     QueryPlan, SavepointAction, TransactionModes,

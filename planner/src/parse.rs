@@ -30,6 +30,7 @@ use self::tokens::Lexed;
 pub(crate) use self::tokens::position_of;
 use crate::error::Result;
 use crate::statement::SavepointAction;
+use crate::statement::with::in_query;
 
 /// The dialect of every query text.
 pub(crate) static DIALECT: Postgres = Postgres;
@@ -125,7 +126,7 @@ fn tag_of(ast: &Ast) -> &'static str {
     match ast {
         Ast::With(_, statement) => tag_of(statement),
         Ast::Query(_) => "SELECT",
-        Ast::Insert(_) | Ast::Overriding(_) => "INSERT 0",
+        Ast::Insert(_) | Ast::Overriding(..) => "INSERT 0",
         Ast::Update(_) => "UPDATE",
         Ast::Delete(_) => "DELETE",
         Ast::Merge(_) => "MERGE",
@@ -198,7 +199,7 @@ fn tag_of(ast: &Ast) -> &'static str {
 /// `None`: as the tag.
 fn command_of(ast: &Ast) -> Option<&'static str> {
     match ast {
-        Ast::Insert(_) | Ast::Overriding(_) => Some("INSERT"),
+        Ast::Insert(_) | Ast::Overriding(..) => Some("INSERT"),
         Ast::With(_, statement) => command_of(statement),
         Ast::CreateTable(create) if create.query.is_some() => Some("CREATE TABLE AS"),
         Ast::Copy { from: true, .. } => Some("COPY FROM"),
@@ -209,10 +210,11 @@ fn command_of(ast: &Ast) -> Option<&'static str> {
 
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
+        Ast::Query(query) if in_query(query) => StatementClass::Write,
         Ast::Query(_) => StatementClass::Query,
         Ast::With(_, statement) => class_of(statement),
         Ast::Insert(_)
-        | Ast::Overriding(_)
+        | Ast::Overriding(..)
         | Ast::Update(_)
         | Ast::Delete(_)
         | Ast::Merge(_)

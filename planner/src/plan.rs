@@ -8,7 +8,7 @@ use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
     Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, sequence, set, transaction, truncate,
-    upkeep,
+    upkeep, with,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -29,18 +29,25 @@ pub(crate) fn of_ast<'a>(
     Box::pin(async move {
         let context = scope.context;
         match ast {
+            Ast::Query(body) if with::in_query(body) => {
+                let mut main = body.clone();
+                let list = main.with.take();
+                let list = list.ok_or_else(|| Error::internal("a list that is gone"))?;
+                with::plan(scope, &list, &Ast::Query(main), declared).await
+            }
             Ast::Query(body) => Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?)),
             Ast::Insert(insert) => dml::insert(scope, insert, declared).await,
             Ast::Update(update) => Ok(Plan::Change(change::update(scope, update, declared).await?)),
             Ast::Delete(delete) => Ok(Plan::Change(change::delete(scope, delete, declared).await?)),
             Ast::Merge(merge) => Ok(Plan::Change(merge::merge(scope, merge, declared).await?)),
-            Ast::Overriding(insert) => {
+            Ast::Overriding(insert, overriding) => {
                 let scope = Scope {
-                    overriding: true,
+                    overriding: *overriding,
                     ..scope.copied()
                 };
                 dml::insert(&scope, insert, declared).await
             }
+            Ast::With(list, statement) if with::has_changes(list) => with::plan(scope, list, statement, declared).await,
             Ast::With(with, statement) => {
                 let scope = Scope {
                     with: Some(with),

@@ -249,6 +249,12 @@ async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn T
         return Ok(Some(Arc::clone(proposed)));
     }
     if let [part] = name.0.as_slice()
+        && let Some(ident) = part.as_ident()
+        && let Some((_, returned)) = scope.returned.iter().find(|(name, _)| *name == ident.value)
+    {
+        return Ok(Some(Arc::clone(returned)));
+    }
+    if let [part] = name.0.as_slice()
         && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style == Some('\''))
     {
         let provider = open_file(context, &ident.value).await?;
@@ -318,8 +324,9 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         views,
         target: None,
         proposed: None,
+        returned: Vec::new(),
         with: None,
-        overriding: false,
+        overriding: Default::default(),
     };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int8Type, Int32Type, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::gather::GatheredRows;
 use crate::operator::{only_child, streaming};
 use crate::statement::{ChangeKind, ConflictKeys};
 use crate::write::{RowRules, check_row_rules};
@@ -72,6 +73,8 @@ pub(crate) struct What {
     pub(crate) kind: ChangeKind,
     /// Whether somebody wants the rows that DELETE takes away.
     pub(crate) emits_deleted: bool,
+    /// Where the rows go that MERGE takes away, if somebody wants them: they are not new rows, which are checked and written.
+    pub(crate) deleted: Option<Arc<GatheredRows>>,
     /// The checks of new rows: of those that stay only.
     pub(crate) rules: Option<RowRules>,
     /// Of INSERT … ON CONFLICT.
@@ -163,6 +166,13 @@ impl ExecutionPlan for RowChangesExec {
                 (ChangeKind::Update, _) => claim(&changes, &batch, true)?,
                 (ChangeKind::Delete, _) => claim(&changes, &batch, what.emits_deleted)?,
             };
+            if let Some(deleted) = &what.deleted {
+                deleted.add(
+                    partition,
+                    &filter_record_batch(&new, &deleted_by_merge(&batch)?)?,
+                    &context,
+                )?;
+            }
             let batch = filter_record_batch(&new, &kept)?;
             match &what.rules {
                 Some(rules) => Ok(check_first_columns(rules, &batch)?),
@@ -218,13 +228,21 @@ fn claim(changes: &RowChanges, batch: &RecordBatch, keeps: bool) -> Result<Boole
     Ok(BooleanArray::from(kept))
 }
 
+/// What MERGE and INSERT … ON CONFLICT do with each row.
+fn actions(batch: &RecordBatch) -> Result<&PrimitiveArray<Int8Type>> {
+    let actions = batch.column(2).as_primitive_opt::<Int8Type>();
+    actions.ok_or_else(|| Error::internal("rows without actions"))
+}
+
+fn deleted_by_merge(batch: &RecordBatch) -> Result<BooleanArray> {
+    let actions = actions(batch)?.iter();
+    Ok(actions.map(|action| Some(action == Some(action::DELETE))).collect())
+}
+
 /// Does what the action of each row says; keeps those that are inserted or updated.
 fn merge(changes: &RowChanges, batch: &RecordBatch) -> Result<BooleanArray> {
     let address = addresses(batch)?;
-    let actions = batch
-        .column(2)
-        .as_primitive_opt::<Int8Type>()
-        .ok_or_else(|| Error::internal("rows without actions"))?;
+    let actions = actions(batch)?;
     let mut done = changes.done.lock();
     let mut kept = Vec::with_capacity(batch.num_rows());
     for (row, action) in actions.iter().enumerate() {
@@ -251,10 +269,7 @@ fn upsert(
     inserted: &mut InsertedKeys,
 ) -> Result<BooleanArray> {
     let address = addresses(batch)?;
-    let actions = batch
-        .column(2)
-        .as_primitive_opt::<Int8Type>()
-        .ok_or_else(|| Error::internal("rows without actions"))?;
+    let actions = actions(batch)?;
     let keys = inserted.keys_of(new)?;
     let mut done = changes.done.lock();
     let mut kept = Vec::with_capacity(batch.num_rows());

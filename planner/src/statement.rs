@@ -16,6 +16,7 @@ use crate::scan_report::ScanReports;
 use crate::statement::alter::AlterAction;
 use crate::statement::returning::Returning;
 use crate::statement::sequence::SequenceChange;
+use crate::statement::with::WithPlan;
 
 pub(crate) mod alter;
 pub(crate) mod change;
@@ -37,6 +38,7 @@ pub(crate) mod transaction;
 pub(crate) mod truncate;
 pub(crate) mod upkeep;
 pub(crate) mod upsert;
+pub(crate) mod with;
 
 /// One statement, ready to run.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub enum Plan {
     Insert(InsertPlan),
     /// `UPDATE`, `DELETE`, `MERGE`
     Change(ChangePlan),
+    /// INSERT, UPDATE and DELETE in `WITH`, and what stands behind it.
+    With(WithPlan),
     /// `CREATE TABLE … AS`
     CreateTableAs {
         definition: TableDefinition,
@@ -381,6 +385,7 @@ impl Plan {
             Plan::Insert(InsertPlan { returning, .. }) | Plan::Change(ChangePlan { returning, .. }) => {
                 returning.as_ref().map(|returning| returning.query.columns.clone())
             }
+            Plan::With(with) => with.main.columns(),
             Plan::Explain { .. } => Some(crate::explain::explain_columns()),
             Plan::Show { name: Some(name) } => Some(vec![text(name)]),
             Plan::Show { name: None } => Some(vec![text("name"), text("setting"), text("description")]),
@@ -396,6 +401,7 @@ impl Plan {
             }
             Plan::Insert(insert) => &insert.source.parameters,
             Plan::Change(change) => &change.source.parameters,
+            Plan::With(with) => &with.parameters,
             Plan::Explain { target, .. } => match target {
                 ExplainTarget::Query(query) => &query.parameters,
                 ExplainTarget::Insert(insert) => &insert.source.parameters,

@@ -159,6 +159,7 @@ pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: Logic
     let what = What {
         kind: change.kind,
         emits_deleted: gathered.is_some(),
+        deleted: gathered.clone().filter(|_| change.kind == ChangeKind::Merge),
         rules,
         keys: change.keys.clone(),
     };

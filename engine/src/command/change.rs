@@ -33,10 +33,6 @@ pub(crate) async fn change(
     words: &'static str,
     guard: StatementGuard,
 ) -> Result<Outcome> {
-    if change.everything {
-        let rows = remove_everything(session, change, &guard).await?;
-        return Ok(Outcome::Done(CommandTag::counted(words, rows)));
-    }
     let (rows, gathered) = change_rows(session, change, parameters, &guard).await?;
     match (&change.returning, gathered) {
         (Some(returning), Some(gathered)) => returning::answer(session, returning, &gathered, parameters, words, guard)
@@ -47,12 +43,15 @@ pub(crate) async fn change(
 }
 
 /// Gives the number of rows, and where those for RETURNING are.
-async fn change_rows(
+pub(crate) async fn change_rows(
     session: &mut Session,
     change: &ChangePlan,
     parameters: &[ScalarValue],
     guard: &StatementGuard,
 ) -> Result<(u64, Option<Arc<GatheredRows>>)> {
+    if change.everything {
+        return Ok((remove_everything(session, change, guard).await?, None));
+    }
     let name = change.table.name();
     let logical = bind(&change.source, parameters)?;
     let prefix = match change.kind {

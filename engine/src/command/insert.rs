@@ -32,17 +32,27 @@ pub(crate) async fn insert(
     guard: StatementGuard,
 ) -> Result<Outcome> {
     const WORDS: &str = "INSERT 0";
-    let gathered = insert.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
-    let rows = bind(&insert.source, parameters)?;
-    let mut writing = Writing::begin(session, insert.table.name(), rows, &guard, gathered.as_ref()).await?;
-    writing.overwrites = insert.overwrite;
-    let rows = writing.finish(session, &guard).await?;
+    let (rows, gathered) = insert_rows(session, insert, parameters, &guard).await?;
     let (Some(returning), Some(gathered)) = (&insert.returning, gathered) else {
         return Ok(Outcome::Done(CommandTag::counted(WORDS, rows)));
     };
     returning::answer(session, returning, &gathered, parameters, WORDS, guard)
         .await
         .map(Outcome::Rows)
+}
+
+/// Gives the number of rows, and where those for RETURNING are.
+pub(crate) async fn insert_rows(
+    session: &mut Session,
+    insert: &InsertPlan,
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<(u64, Option<Arc<GatheredRows>>)> {
+    let gathered = insert.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
+    let rows = bind(&insert.source, parameters)?;
+    let mut writing = Writing::begin(session, insert.table.name(), rows, guard, gathered.as_ref()).await?;
+    writing.overwrites = insert.overwrite;
+    Ok((writing.finish(session, guard).await?, gathered))
 }
 
 /// Appends a query's rows, which are in the table's column order, to a table.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::collect;
 use datafusion::scalar::ScalarValue;
 use staffa_planner::{GatheredRows, Result, Returning, physical};
@@ -10,7 +13,15 @@ use crate::cancel::StatementGuard;
 use crate::session::Session;
 use crate::stream::RowStream;
 
-/// Computes the list over the rows. They are all there: the statement is done.
+/// What a list gives.
+pub(crate) struct Returned {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+    /// Accounts for the rows: to be kept as long as they are.
+    pub(crate) memory: Option<MemoryReservation>,
+}
+
+/// Computes the list over the rows for the client. They are all there: the statement is done.
 pub(crate) async fn answer(
     session: &mut Session,
     returning: &Returning,
@@ -19,8 +30,29 @@ pub(crate) async fn answer(
     words: &'static str,
     guard: StatementGuard,
 ) -> Result<RowStream> {
+    let returned = compute(session, returning, gathered, parameters, true, &guard).await?;
+    Ok(RowStream::returned(
+        words,
+        returning.query.columns.clone(),
+        returned.schema,
+        Arc::from(returned.batches),
+        returned.memory,
+        guard,
+        session.canceller(),
+    ))
+}
+
+/// Computes the list over the rows; `shown`: as a client sees its values.
+pub(crate) async fn compute(
+    session: &mut Session,
+    returning: &Returning,
+    gathered: &GatheredRows,
+    parameters: &[ScalarValue],
+    shown: bool,
+    guard: &StatementGuard,
+) -> Result<Returned> {
     let (rows, memory) = gathered.take();
-    let logical = returning.over(parameters, rows)?;
+    let logical = returning.over(parameters, rows, shown)?;
     let snapshot = session.transactions_snapshot().await?;
     let mut context = session.context(snapshot);
     // In the order they were written in.
@@ -34,13 +66,9 @@ pub(crate) async fn answer(
         Ok((schema, task.await?))
     };
     let (schema, batches) = guard.run(session.warehouse.planning().run(work)).await?;
-    Ok(RowStream::returned(
-        words,
-        returning.query.columns.clone(),
+    Ok(Returned {
         schema,
-        Arc::from(batches),
+        batches,
         memory,
-        guard,
-        session.canceller(),
-    ))
+    })
 }

@@ -1,20 +1,21 @@
 //! The syntax trees of statements. Names are as written; folding to lower case happens when they are resolved.
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, TableConstraint, TableFactor,
-    TableVersion, Update, With,
+    Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, SelectItem, TableConstraint,
+    TableFactor, TableVersion, Update, With,
 };
 
 use super::ParsedStatement;
 use crate::explain::ExplainFormat;
+use crate::statement::query::Overriding;
 use crate::statement::{DiscardTarget, SavepointAction, TransactionModes};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Ast {
     Query(Box<Query>),
     Insert(Box<Insert>),
-    /// `INSERT … OVERRIDING SYSTEM VALUE …`
-    Overriding(Box<Insert>),
+    /// `INSERT … OVERRIDING … VALUE …`
+    Overriding(Box<Insert>, Overriding),
     Update(Box<Update>),
     Delete(Box<Delete>),
     Merge(Box<MergeAst>),
@@ -179,6 +180,7 @@ pub(crate) struct MergeAst {
     pub source: TableFactor,
     pub on: Expr,
     pub clauses: Vec<MergeClause>,
+    pub returning: Option<Vec<SelectItem>>,
 }
 
 #[derive(Clone, Debug)]
@@ -204,6 +206,7 @@ pub(crate) enum MergeAction {
     /// `None`: `DEFAULT VALUES`.
     Insert {
         columns: Vec<ObjectName>,
+        overriding: Overriding,
         values: Option<Vec<Expr>>,
     },
 }

@@ -1,5 +1,7 @@
 //! Reading tokens one by one, with PostgreSQL's words for what was not expected.
 
+use std::ops::Range;
+
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query, With};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -62,10 +64,29 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn is_words(&self, words: &[&str]) -> bool {
-        words
-            .iter()
-            .enumerate()
-            .all(|(index, word)| self.is_word_at(index, word))
+        self.are_words_at(0, words)
+    }
+
+    fn are_words_at(&self, ahead: usize, words: &[&str]) -> bool {
+        let mut words = words.iter().enumerate();
+        words.all(|(index, word)| self.is_word_at(ahead + index, word))
+    }
+
+    /// How far away a word stands outside of parentheses, and not as a name, if none of the others comes before it.
+    pub(super) fn ahead_of(&self, word: &str, before: &[&str]) -> Option<usize> {
+        let mut depth = 0usize;
+        for ahead in 0..self.end - self.at {
+            match self.peek_at(ahead) {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth = depth.saturating_sub(1),
+                _ if depth > 0 => {}
+                _ if ahead > 0 && self.is_name_at(ahead) => {}
+                _ if self.is_word_at(ahead, word) => return Some(ahead),
+                _ if before.iter().any(|other| self.is_word_at(ahead, other)) => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
     pub(super) fn take_word(&mut self, word: &str) -> bool {
@@ -178,20 +199,14 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// The same without these words, which stand somewhere before the end.
+    /// The same without some tokens, so far away from the next one.
     pub(super) fn rest_without<T>(
         &mut self,
-        words: &[&str],
+        ahead: Range<usize>,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
-        let is_first = |start: &usize| {
-            let mut words = words.iter().enumerate();
-            words.all(|(index, word)| self.is_word_at(start + index, word))
-        };
         let mut tokens = self.lexed.tokens[self.at..self.end].to_vec();
-        if let Some(start) = (0..tokens.len()).find(is_first) {
-            tokens.drain(start..start + words.len());
-        }
+        tokens.drain(ahead);
         let value = self.delegate_tokens(tokens, self.end, read)?;
         self.at = self.end;
         Ok(value)
@@ -267,15 +282,16 @@ impl<'a> Cursor<'a> {
         Ok(Some(with))
     }
 
+    /// Whether what stands there can only be a name.
+    fn is_name_at(&self, ahead: usize) -> bool {
+        let before = ahead.saturating_sub(1);
+        self.is_word_at(before, "into") || self.is_word_at(before, "as") || self.peek_at(before) == Some(&Token::Period)
+    }
+
     /// Whether these words stand next to each other anywhere before the end.
     pub(super) fn has_words(&self, words: &[&str]) -> bool {
         let ahead = 0..self.end - self.at;
-        ahead.into_iter().any(|start| {
-            words
-                .iter()
-                .enumerate()
-                .all(|(index, word)| self.is_word_at(start + index, word))
-        })
+        ahead.into_iter().any(|start| self.are_words_at(start, words))
     }
 
     /// The tokens inside the parentheses that open here, the parentheses included, parsed by sqlparser.
@@ -380,6 +396,10 @@ impl<'a> Cursor<'a> {
     /// The syntax error of the next token.
     pub(super) fn unexpected(&self) -> Error {
         self.unexpected_at(self.at)
+    }
+
+    pub(super) fn unexpected_ahead(&self, ahead: usize) -> Error {
+        self.unexpected_at(self.at + ahead)
     }
 
     fn unexpected_at(&self, index: usize) -> Error {

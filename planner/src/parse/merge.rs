@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
-use super::utility::unsupported;
 use super::{Ast, MergeAction, MergeAst, MergeClause, MergeRows};
 use crate::error::Result;
+use crate::statement::query::Overriding;
 
 pub(super) fn merge(cursor: &mut Cursor<'_>) -> Result<Ast> {
     cursor.expect_word("merge")?;
@@ -40,14 +40,16 @@ pub(super) fn merge(cursor: &mut Cursor<'_>) -> Result<Ast> {
             condition,
             action: action(cursor, rows)?,
         });
-        if cursor.is_word("returning") {
-            return Ok(unsupported(cursor, "RETURNING", "MERGE"));
-        }
     }
     if clauses.is_empty() {
         return Err(cursor.unexpected());
     }
+    let returning = match cursor.take_word("returning") {
+        true => Some(cursor.rest(|parser| parser.parse_comma_separated(Parser::parse_select_item))?),
+        false => None,
+    };
     Ok(Ast::Merge(Box::new(MergeAst {
+        returning,
         target,
         source,
         on,
@@ -64,8 +66,9 @@ fn action(cursor: &mut Cursor<'_>, rows: MergeRows) -> Result<MergeAction> {
         return Ok(MergeAction::Delete);
     }
     if of_target && cursor.take_words(&["update", "set"]) {
-        let assignments: Vec<Assignment> =
-            cursor.until("when", |parser| parser.parse_comma_separated(Parser::parse_assignment))?;
+        let assignments: Vec<Assignment> = cursor.until_any(&["when", "returning"], |parser| {
+            parser.parse_comma_separated(Parser::parse_assignment)
+        })?;
         return Ok(MergeAction::Update(assignments));
     }
     if of_target || !cursor.take_word("insert") {
@@ -74,6 +77,7 @@ fn action(cursor: &mut Cursor<'_>, rows: MergeRows) -> Result<MergeAction> {
     if cursor.take_words(&["default", "values"]) {
         return Ok(MergeAction::Insert {
             columns: Vec::new(),
+            overriding: Overriding::None,
             values: None,
         });
     }
@@ -82,10 +86,25 @@ fn action(cursor: &mut Cursor<'_>, rows: MergeRows) -> Result<MergeAction> {
             .inside_parentheses(|parser| parser.parse_comma_separated(|parser| parser.parse_object_name(false)))?,
         _ => Vec::new(),
     };
+    let overriding = match cursor.take_word("overriding") {
+        false => Overriding::None,
+        true => {
+            let overriding = match cursor.take_word("user") {
+                true => Overriding::User,
+                false => {
+                    cursor.expect_word("system")?;
+                    Overriding::System
+                }
+            };
+            cursor.expect_word("value")?;
+            overriding
+        }
+    };
     cursor.expect_word("values")?;
     let values: Vec<Expr> = cursor.inside_parentheses(|parser| parser.parse_comma_separated(Parser::parse_expr))?;
     Ok(MergeAction::Insert {
         columns,
+        overriding,
         values: Some(values),
     })
 }

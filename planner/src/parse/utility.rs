@@ -9,6 +9,7 @@ use super::merge::merge;
 use super::{alter, create, history, parse_one, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
+use crate::statement::query::Overriding;
 use crate::statement::{DiscardTarget, IsolationLevel, SavepointAction, TransactionModes};
 
 pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -221,16 +222,24 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
             hint,
         ));
     }
-    if cursor.has_words(&["overriding", "user", "value"]) {
-        return Ok(unsupported(cursor, "OVERRIDING USER VALUE", "INSERT 0"));
+    if let Some(ahead) = cursor.ahead_of("overriding", &["select", "values", "with", "default", "table", "on"]) {
+        let overriding = match cursor.is_word_at(ahead + 1, "user") {
+            true => Overriding::User,
+            false if cursor.is_word_at(ahead + 1, "system") => Overriding::System,
+            false => return Err(cursor.unexpected_ahead(ahead + 1)),
+        };
+        if !cursor.is_word_at(ahead + 2, "value") {
+            return Err(cursor.unexpected_ahead(ahead + 2));
+        }
+        if cursor.is_word_at(ahead + 3, "default") {
+            return Err(cursor.unexpected_ahead(ahead + 3));
+        }
+        return match cursor.rest_without(ahead..ahead + 3, |parser| parser.parse_statement())? {
+            Statement::Insert(insert) => Ok(Ast::Overriding(Box::new(insert), overriding)),
+            _ => Err(cursor.unexpected()),
+        };
     }
-    let overriding = cursor.has_words(&["overriding", "system", "value"]);
-    let statement = match overriding {
-        true => cursor.rest_without(&["overriding", "system", "value"], |parser| parser.parse_statement())?,
-        false => cursor.rest(|parser| parser.parse_statement())?,
-    };
-    match statement {
-        Statement::Insert(insert) if overriding => Ok(Ast::Overriding(Box::new(insert))),
+    match cursor.rest(|parser| parser.parse_statement())? {
         Statement::Insert(insert) => Ok(Ast::Insert(Box::new(insert))),
         _ => Err(cursor.unexpected()),
     }
@@ -746,7 +755,7 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
             | Ast::Delete(_)
             | Ast::Merge(_)
             | Ast::With(..)
-            | Ast::Overriding(_)
+            | Ast::Overriding(..)
             | Ast::Unsupported { .. }
     ) {
         return Err(cursor.unexpected());

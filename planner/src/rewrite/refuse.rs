@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::series::can_count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
+use crate::statement::with::not_at_top_level;
 
 pub(super) fn query(query: &Query) -> Result<()> {
     match query.visit(&mut Refuse) {
@@ -114,7 +115,7 @@ fn check_body(body: &SetExpr) -> Result<()> {
             SetExpr::Query(_) | SetExpr::Values(_) => return Ok(()),
             SetExpr::Table(_) => return Ok(()),
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                return refuse(&[(true, "a data-modifying statement in WITH")]);
+                return Err(not_at_top_level());
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::parse::{Ast, parse_one};
 use crate::resolve::{self, fold};
 use crate::rewrite::parameter_index;
 use crate::statement::dml::{self, check_assignable, literal_columns};
-use crate::statement::query::{self, Scope};
+use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::returning::{self, Returning, other_name};
 use crate::statement::{ChangeKind, ChangePlan, QueryPlan};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
@@ -251,7 +251,7 @@ impl Target {
     }
 
     /// The columns of other relations that a RETURNING list names, to be computed with the rows.
-    async fn others_returned(
+    pub(super) async fn others_returned(
         &self,
         scope: &Scope<'_>,
         list: Option<&[SelectItem]>,
@@ -514,7 +514,7 @@ fn is_ungrouped(select: &Select) -> bool {
 /// Where a value for a column stands; the words of errors are others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Giving {
-    Insert,
+    Insert(Overriding),
     Update,
 }
 
@@ -524,7 +524,8 @@ pub(super) fn given_value(context: &PlanContext, value: Expr, column: &Column, g
         return dml::default_syntax(context, column);
     }
     match giving {
-        Giving::Insert => dml::check_may_be_given(column, false)?,
+        Giving::Insert(Overriding::User) if dml::is_identity(column) => return dml::default_syntax(context, column),
+        Giving::Insert(overriding) => dml::check_may_be_given(column, overriding)?,
         Giving::Update => {
             let detail = match &column.default {
                 Some(ColumnDefault::Generated(_)) => "is a generated column.",

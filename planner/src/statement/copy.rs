@@ -9,6 +9,7 @@ use crate::parse::{Ast, CopySource, parse_one};
 use crate::resolve::{self, fold};
 use crate::statement::Plan;
 use crate::statement::query::{self, Scope};
+use crate::statement::with;
 
 pub(crate) async fn copy(
     scope: &Scope<'_>,
@@ -91,6 +92,7 @@ pub(crate) async fn copy(
 }
 
 async fn out(scope: &Scope<'_>, body: &Query, options: CopyOptions) -> Result<Plan> {
+    with::refuse(body, "COPY")?;
     let query = query::shown(query::plan(scope, body, &[]).await?)?;
     if !query.parameters.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::query::{self, Scope};
-use crate::statement::{Plan, constraint, like};
+use crate::statement::{Plan, constraint, like, with};
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
 pub const ON_COMMIT: &str = "temporary.on-commit";
@@ -69,6 +69,7 @@ pub(crate) async fn create_table(
                 let message = "CREATE TABLE AS takes column names, not column definitions";
                 return Err(Error::new(ErrorKind::SyntaxError, message));
             }
+            with::refuse(body, "CREATE TABLE AS")?;
             let source = query::plan(scope, body, declared).await?;
             let names = create.column_names.iter().map(fold).collect::<Vec<_>>();
             if names.len() > source.columns.len() {
@@ -323,9 +324,14 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         views: vec![name.clone()],
         target: None,
         proposed: None,
+        returned: Vec::new(),
         with: None,
-        overriding: false,
+        overriding: Default::default(),
     };
+    if with::in_query(&create.query) {
+        let message = "views must not contain data-modifying statements in WITH";
+        return Err(Error::unsupported(message));
+    }
     let query = query::plan(&inner, &create.query, &[]).await?;
     if !query.parameters.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));

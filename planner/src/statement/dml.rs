@@ -22,7 +22,7 @@ use crate::resolve;
 use crate::rewrite::parameter_index;
 use crate::statement::change::{self, Target, target_relation, template};
 use crate::statement::copy::positions;
-use crate::statement::query::{self, Scope};
+use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::{InsertPlan, Plan, QueryPlan, returning, upsert};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
@@ -154,7 +154,7 @@ fn with_default_values(
     table: &Table,
     targets: &[usize],
     body: &Query,
-    overriding: bool,
+    overriding: Overriding,
 ) -> Result<Query> {
     let mut body = body.clone();
     let columns = &table.schema().columns;
@@ -166,7 +166,10 @@ fn with_default_values(
             return Err(too_many_expressions());
         }
         for (value, target) in row.content.iter_mut().zip(targets) {
-            if is_default(value) {
+            if overriding == Overriding::User && is_identity(&columns[*target]) && is_default(value) {
+                // The column gets its own number: this one would be lost.
+                *value = stored::syntax("null")?;
+            } else if is_default(value) {
                 *value = default_syntax(context, &columns[*target])?;
             } else {
                 check_may_be_given(&columns[*target], overriding)?;
@@ -216,14 +219,18 @@ fn too_many_expressions() -> Error {
     )
 }
 
-pub(super) fn check_may_be_given(column: &Column, overriding: bool) -> Result<()> {
+pub(super) fn check_may_be_given(column: &Column, overriding: Overriding) -> Result<()> {
     let name = &column.name;
     let (detail, hint) = match &column.default {
         Some(ColumnDefault::Generated(_)) => (format!("Column \"{name}\" is a generated column."), None),
-        Some(ColumnDefault::Identity(identity)) if identity.kind == IdentityKind::Always && !overriding => (
-            format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
-            Some("Use OVERRIDING SYSTEM VALUE to override."),
-        ),
+        Some(ColumnDefault::Identity(identity))
+            if identity.kind == IdentityKind::Always && overriding == Overriding::None =>
+        {
+            (
+                format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
+                Some("Use OVERRIDING SYSTEM VALUE to override."),
+            )
+        }
         _ => return Ok(()),
     };
     let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
@@ -434,6 +441,10 @@ fn assigned(
                 let actual = source.logical.schema().field(*from);
                 let untyped = values || literal.get(*from).copied().unwrap_or(false);
                 check_assignable(&column.name, &column.ty, actual, untyped)?;
+                if overriding == Overriding::User && is_identity(column) {
+                    projected.push(stored::missing_value(context, column)?.alias(&column.name));
+                    continue;
+                }
                 Expr::Cast(Cast::new_from_field(
                     Box::new(Expr::Column(given[*from].clone())),
                     field,
@@ -449,6 +460,10 @@ fn assigned(
         parameters: source.parameters,
         columns: Vec::new(),
     })
+}
+
+pub(super) fn is_identity(column: &Column) -> bool {
+    matches!(&column.default, Some(ColumnDefault::Identity(identity)) if identity.kind != IdentityKind::Serial)
 }
 
 /// The source of CREATE TABLE AS: names and types as the table gets them.

@@ -10,16 +10,20 @@
 //!
 //! Above it each column becomes `case clause when 0 then cast(e0 as type of a) when 1 then … end`.
 
+use std::ops::ControlFlow;
+
 use datafusion::logical_expr::{Case, Expr as Logical};
 use datafusion::prelude::lit;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Ident, Join, JoinConstraint, JoinOperator, SelectItem, TableAlias, TableFactor,
-    TableWithJoins, Value,
+    BinaryOperator, CaseWhen, Expr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
+    ObjectNamePart, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, Value,
+    VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{MergeAction, MergeAst, MergeClause, MergeRows};
+use crate::resolve::shown;
 use crate::row_changes::action;
 use crate::statement::change::{
     Giving, Target, assignments, body, cast_to_column, computed, declared_by_targets, given_value, not_postgres,
@@ -27,8 +31,9 @@ use crate::statement::change::{
 };
 use crate::statement::dml::literal_columns;
 use crate::statement::query::Scope;
+use crate::statement::returning::other_name;
 use crate::statement::{ChangeKind, ChangePlan};
-use crate::stored::{self, has_volatile};
+use crate::stored::{self, body_of, has_volatile};
 
 /// A column of the source that is there when the source has a row.
 const THERE: &str = "\u{1}there";
@@ -49,6 +54,16 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         .any(|clause| clause.rows == MergeRows::NotMatchedBySource);
     let (source, there) = source(&merge.source, by_source)?;
     let which = clause_of(&merge.clauses, target.position(), there);
+    let list = match &merge.returning {
+        Some(items) => Some(returned_items(items, &target, &merge.source)?),
+        None => None,
+    };
+    let list = list.as_deref();
+    let from = match list {
+        Some(_) => vec![alone(merge.source.clone()), alone(action_relation()?)],
+        None => Vec::new(),
+    };
+    let others = target.others_returned(scope, list, &from, &declared).await?;
     // Asked again beside each value, chance would answer otherwise: then values are computed for all rows.
     let guards = !has_volatile(scope.context, &which);
     let mut items = target.address();
@@ -66,6 +81,12 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
             items.push(computed(number, value));
         }
     }
+    let first_other = items.len();
+    // What was done is known above: NULL holds its place.
+    items.extend(others.iter().map(|other| match is_action(other) {
+        true => null_in_place_of(other),
+        false => other.clone(),
+    }));
     let mut select = template()?;
     let relation = TableWithJoins {
         relation: source,
@@ -78,7 +99,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
     let query = body(&mut select)?;
     query.projection = items;
     query.from = vec![relation];
-    let source = target.plan(scope, select, "MERGE", &declared).await?;
+    let mut source = target.plan(scope, select, "MERGE", &declared).await?;
     refuse_computed(&source.logical, "MERGE")?;
 
     let given = source.logical.schema().columns();
@@ -94,7 +115,9 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         of_actions.push((when(), Box::new(lit(known.action))));
         let from = next;
         next += known.values.len();
-        if !matches!(known.action, action::INSERT | action::UPDATE) {
+        // Of a row that goes RETURNING gives what it was.
+        let goes = known.action == action::DELETE && list.is_some();
+        if !goes && !matches!(known.action, action::INSERT | action::UPDATE) {
             continue;
         }
         for (column, whens) in of_columns.iter_mut().enumerate() {
@@ -104,7 +127,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
                     let at = from + number;
                     cast_to_column(scope.context, &target.table, column, &source.logical, at, untyped)?
                 }
-                None if known.action == action::UPDATE => Logical::Column(given[3 + column].clone()),
+                None if known.action != action::INSERT => Logical::Column(given[3 + column].clone()),
                 None => stored::missing_value(scope.context, &columns[column])?,
             };
             whens.push((when(), Box::new(value)));
@@ -120,15 +143,113 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         };
         projected.push(value.alias(&columns[index].name));
     }
+    for (number, other) in others.iter().enumerate() {
+        let value = match is_action(other) {
+            true => {
+                let named = clauses
+                    .iter()
+                    .enumerate()
+                    .map(|(index, known)| (Box::new(lit(index as i32)), Box::new(lit(action_name(known.action)))));
+                Logical::Case(Case::new(Some(clause()), named.collect(), None))
+            }
+            false => Logical::Column(given[first_other + number].clone()),
+        };
+        projected.push(value.alias(other_name(number)));
+    }
     Ok(ChangePlan {
         kind: ChangeKind::Merge,
         everything: false,
         keys: None,
-        returning: None,
+        returning: target.returning(scope, list, &from, &mut source).await?,
         source: projected_plan(scope.context, source, projected)?,
         table: target.table,
         files: target.files,
     })
+}
+
+/// The relation whose one column is what was done with a row, for `merge_action()`.
+const ACTION_RELATION: &str = "\u{1}merge";
+const ACTION_COLUMN: &str = "\u{1}action";
+
+fn action_name(done: i8) -> &'static str {
+    match done {
+        action::INSERT => "INSERT",
+        action::UPDATE => "UPDATE",
+        _ => "DELETE",
+    }
+}
+
+fn alone(relation: TableFactor) -> TableWithJoins {
+    TableWithJoins {
+        relation,
+        joins: Vec::new(),
+    }
+}
+
+fn action_relation() -> Result<TableFactor> {
+    let text = format!("select 1 from (select ''::text as \"{ACTION_COLUMN}\") as \"{ACTION_RELATION}\"");
+    let mut query = body_of(&text)?;
+    Ok(body(&mut query)?.from.remove(0).relation)
+}
+
+fn is_action(other: &SelectItem) -> bool {
+    matches!(other, SelectItem::ExprWithAlias { expr: Expr::CompoundIdentifier(parts), .. }
+        if parts.first().is_some_and(|part| part.value == ACTION_RELATION))
+}
+
+fn null_in_place_of(other: &SelectItem) -> SelectItem {
+    match other {
+        SelectItem::ExprWithAlias { alias, .. } => SelectItem::ExprWithAlias {
+            expr: Expr::Value(Value::Null.into()),
+            alias: alias.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
+/// The list of RETURNING: `*` is the source's columns and the target's, `merge_action()` a column.
+fn returned_items(items: &[SelectItem], target: &Target, source: &TableFactor) -> Result<Vec<SelectItem>> {
+    struct Action;
+    impl VisitorMut for Action {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if is_action_call(expression) {
+                let parts = [ACTION_RELATION, ACTION_COLUMN].map(|name| Ident::with_quote('"', name));
+                *expression = Expr::CompoundIdentifier(parts.into());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            SelectItem::Wildcard(options) => {
+                for alias in [source_alias(source)?, target.alias.clone()] {
+                    let name = ObjectName(vec![ObjectNamePart::Identifier(alias)]);
+                    let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+                    all.push(SelectItem::QualifiedWildcard(kind, options.clone()));
+                }
+            }
+            SelectItem::UnnamedExpr(call) if is_action_call(call) => all.push(SelectItem::ExprWithAlias {
+                expr: call.clone(),
+                alias: Ident::new("merge_action"),
+            }),
+            other => all.push(other.clone()),
+        }
+    }
+    for item in &mut all {
+        let _ = VisitMut::visit(item, &mut Action);
+    }
+    Ok(all)
+}
+
+fn is_action_call(expression: &Expr) -> bool {
+    let Expr::Function(function) = expression else {
+        return false;
+    };
+    let is_empty =
+        matches!(&function.args, FunctionArguments::List(list) if list.args.is_empty() && list.clauses.is_empty());
+    is_empty && function.over.is_none() && function.filter.is_none() && shown(&function.name) == "merge_action"
 }
 
 /// A clause with its values by target column.
@@ -143,7 +264,11 @@ impl Clause {
             MergeAction::Nothing => (action::NOTHING, Vec::new()),
             MergeAction::Delete => (action::DELETE, Vec::new()),
             MergeAction::Update(given) => (action::UPDATE, assignments(scope, &target.table, given)?),
-            MergeAction::Insert { columns, values } => {
+            MergeAction::Insert {
+                columns,
+                overriding,
+                values,
+            } => {
                 let mut targets = Vec::new();
                 for name in columns {
                     let index = target_column(scope, &target.table, name)?;
@@ -169,7 +294,7 @@ impl Clause {
                 let given = given.map(|(index, value)| {
                     Ok((
                         index,
-                        given_value(scope.context, value, &columns[index], Giving::Insert)?,
+                        given_value(scope.context, value, &columns[index], Giving::Insert(*overriding))?,
                     ))
                 });
                 (action::INSERT, given.collect::<Result<_>>()?)
@@ -199,21 +324,7 @@ fn source(given: &TableFactor, marked: bool) -> Result<(TableFactor, Option<Expr
     if !marked {
         return Ok((given.clone(), None));
     }
-    let alias = match given {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            alias.name.clone()
-        }
-        TableFactor::Table { name, .. } => match name.0.last().and_then(|part| part.as_ident()) {
-            Some(last) => last.clone(),
-            None => return Err(not_postgres()),
-        },
-        _ => {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "subquery in FROM must have an alias",
-            ));
-        }
-    };
+    let alias = source_alias(given)?;
     let mut query = template()?;
     let select = body(&mut query)?;
     let all = SelectItem::Wildcard(Default::default());
@@ -239,6 +350,22 @@ fn source(given: &TableFactor, marked: bool) -> Result<(TableFactor, Option<Expr
     };
     let there = Expr::CompoundIdentifier(vec![alias, Ident::with_quote('"', THERE)]);
     Ok((marked, Some(there)))
+}
+
+fn source_alias(given: &TableFactor) -> Result<Ident> {
+    match given {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Ok(alias.name.clone())
+        }
+        TableFactor::Table { name, .. } => match name.0.last().and_then(|part| part.as_ident()) {
+            Some(last) => Ok(last.clone()),
+            None => Err(not_postgres()),
+        },
+        _ => Err(Error::new(
+            ErrorKind::SyntaxError,
+            "subquery in FROM must have an alias",
+        )),
+    }
 }
 
 /// Only the rows that a clause can want.

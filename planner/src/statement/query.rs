@@ -20,6 +20,17 @@ use crate::table_provider::StaffaTable;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
 
+/// Whose value an identity column gets when one is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Overriding {
+    #[default]
+    None,
+    /// `OVERRIDING SYSTEM VALUE`: the given one, also where only the sequence may give one.
+    System,
+    /// `OVERRIDING USER VALUE`: the sequence's.
+    User,
+}
+
 /// What planning one text needs besides the text's tree.
 pub(crate) struct Scope<'a> {
     pub context: &'a PlanContext,
@@ -31,10 +42,12 @@ pub(crate) struct Scope<'a> {
     pub target: Option<Arc<dyn TableSource>>,
     /// What [`PROPOSED`](crate::statement::upsert::PROPOSED) names.
     pub proposed: Option<Arc<dyn TableSource>>,
+    /// What statements in `WITH` return, by the names of [`with`](crate::statement::with).
+    pub returned: Vec<(String, Arc<dyn TableSource>)>,
     /// `WITH` before INSERT, UPDATE, DELETE or MERGE.
     pub with: Option<&'a With>,
-    /// `OVERRIDING SYSTEM VALUE`
-    pub overriding: bool,
+    /// `OVERRIDING … VALUE`
+    pub overriding: Overriding,
 }
 
 impl<'a> Scope<'a> {
@@ -45,8 +58,9 @@ impl<'a> Scope<'a> {
             views: Vec::new(),
             target: None,
             proposed: None,
+            returned: Vec::new(),
             with: None,
-            overriding: false,
+            overriding: Overriding::None,
         }
     }
 
@@ -58,6 +72,7 @@ impl<'a> Scope<'a> {
             views: self.views.clone(),
             target: self.target.clone(),
             proposed: self.proposed.clone(),
+            returned: self.returned.clone(),
             with: self.with,
             overriding: self.overriding,
         }

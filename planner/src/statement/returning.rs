@@ -206,10 +206,7 @@ fn over_gathered(context: &PlanContext, table: &Table, alias: &Ident, planned: P
         logical: LogicalPlan::Projection(logical),
         ..query
     };
-    Ok(Returning {
-        query: query::shown(query)?,
-        gathered,
-    })
+    Ok(Returning { query, gathered })
 }
 
 /// The name of a gathered column of another relation.
@@ -227,15 +224,18 @@ fn stored_schema(context: &PlanContext, table: &Table) -> SchemaRef {
 }
 
 impl Returning {
-    /// The list's plan over the rows that were gathered.
-    pub fn over(&self, values: &[ScalarValue], rows: Vec<RecordBatch>) -> Result<LogicalPlan> {
+    /// The list's plan over the rows that were gathered. `shown`: as a client sees its values.
+    pub fn over(&self, values: &[ScalarValue], rows: Vec<RecordBatch>, shown: bool) -> Result<LogicalPlan> {
         let rows = rows
             .into_iter()
             .map(|batch| self.fitted(&batch))
             .collect::<Result<_>>()?;
         let table = MemTable::try_new(Arc::clone(&self.gathered), vec![rows])?;
         let source = provider_as_source(Arc::new(table));
-        let plan = bind(&self.query, values)?;
+        let plan = match shown {
+            true => bind(&query::shown(self.query.clone())?, values)?,
+            false => bind(&self.query, values)?,
+        };
         let replaced = plan.transform_up(|node| match node {
             LogicalPlan::TableScan(mut scan) if scan.table_name.table() == GATHERED => {
                 scan.source = Arc::clone(&source);

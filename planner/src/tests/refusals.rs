@@ -191,7 +191,6 @@ async fn what_would_be_ignored_is_refused() {
         "with x as (insert into t values (1) returning a) select * from x",
         "delete from t where current of c",
         "update t set a = 1 where current of c",
-        "merge into t using t as u on t.a = u.a when matched then delete returning *",
         "alter table t owner to x",
         "declare c cursor for select 1",
         "fetch 10 from c",

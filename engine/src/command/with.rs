@@ -1,0 +1,69 @@
+//! A statement with INSERT, UPDATE and DELETE in its WITH: these one after the other, then the statement itself.
+//!
+//! All of them are planned: what one writes is in no file that another reads.
+
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::scalar::ScalarValue;
+use staffa_planner::{Error, Plan, Result, ReturnedRows, WithPart, WithPlan, with_returned};
+
+use crate::cancel::StatementGuard;
+use crate::command::{change, insert, returning};
+use crate::outcome::Outcome;
+use crate::session::Session;
+
+pub(crate) async fn with(
+    session: &mut Session,
+    with: &WithPlan,
+    parameters: &[ScalarValue],
+    words: &'static str,
+    guard: StatementGuard,
+) -> Result<Outcome> {
+    let mut returned: Vec<ReturnedRows> = Vec::new();
+    let mut memory: Vec<MemoryReservation> = Vec::new();
+    for part in &with.parts {
+        let rows = run_part(session, part, &returned, parameters, &guard).await?;
+        if let Some((rows, reservation)) = rows {
+            returned.push(rows);
+            memory.extend(reservation);
+        }
+    }
+    match &with_returned(&with.main, &returned)? {
+        // Its rows are told when all is done: so the whole can be run again, as any statement that writes.
+        Plan::Query(query) => {
+            let rows = session.start_query(query, parameters, guard).await?;
+            let pool = session.warehouse.base().runtime_env().memory_pool.clone();
+            rows.read_all(&pool).await.map(Outcome::Rows)
+        }
+        Plan::Insert(plan) => insert::insert(session, plan, parameters, guard).await,
+        Plan::Change(plan) => change::change(session, plan, parameters, words, guard).await,
+        _ => Err(Error::internal("a statement that has no WITH")),
+    }
+}
+
+/// Gives the rows that it returns, and what accounts for their memory.
+async fn run_part(
+    session: &mut Session,
+    part: &WithPart,
+    before: &[ReturnedRows],
+    parameters: &[ScalarValue],
+    guard: &StatementGuard,
+) -> Result<Option<(ReturnedRows, Option<MemoryReservation>)>> {
+    let plan = with_returned(&part.plan, before)?;
+    let ((_, gathered), list) = match &plan {
+        Plan::Insert(plan) => {
+            let done = insert::insert_rows(session, plan, parameters, guard).await?;
+            (done, &plan.returning)
+        }
+        Plan::Change(plan) => {
+            let done = change::change_rows(session, plan, parameters, guard).await?;
+            (done, &plan.returning)
+        }
+        _ => return Err(Error::internal("a statement in WITH that is none")),
+    };
+    let (Some(list), Some(gathered)) = (list, gathered) else {
+        return Ok(None);
+    };
+    let answer = returning::compute(session, list, &gathered, parameters, false, guard).await?;
+    let rows = part.rows(answer.batches)?;
+    Ok(rows.map(|rows| (rows, answer.memory)))
+}
