@@ -30,6 +30,8 @@ pub struct RowStream {
     canceller: Canceller,
     /// The state the rows come from: none of its files is deleted while they are read.
     _pin: Option<Arc<CatalogSnapshot>>,
+    /// Accounts for rows in memory that are read.
+    _kept: Vec<MemoryReservation>,
 }
 
 /// The rows of RETURNING: all there, and more than once to be read.
@@ -37,7 +39,7 @@ struct Returned {
     batches: Arc<[RecordBatch]>,
     next: usize,
     /// Accounts for the rows.
-    _memory: Option<MemoryReservation>,
+    memory: Option<MemoryReservation>,
 }
 
 enum Source {
@@ -91,6 +93,7 @@ impl RowStream {
             guard,
             canceller,
             _pin: Some(pin),
+            _kept: Vec::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl RowStream {
             guard,
             canceller,
             _pin: None,
+            _kept: Vec::new(),
         }
     }
 
@@ -128,7 +132,7 @@ impl RowStream {
         let source = Source::Returned(Returned {
             batches,
             next: 0,
-            _memory: memory,
+            memory,
         });
         Self {
             columns: columns.into(),
@@ -138,6 +142,7 @@ impl RowStream {
             guard,
             canceller,
             _pin: None,
+            _kept: Vec::new(),
         }
     }
 
@@ -153,9 +158,23 @@ impl RowStream {
         self.source = Source::Returned(Returned {
             batches: Arc::from(batches),
             next: 0,
-            _memory: Some(memory),
+            memory: Some(memory),
         });
         Ok(self)
+    }
+
+    /// Keeps what accounts for the memory of rows that this reads as long as itself.
+    pub(crate) fn keeping(mut self, memory: Vec<MemoryReservation>) -> Self {
+        self._kept = memory;
+        self
+    }
+
+    /// What [`read_all`](Self::read_all) has read, and what accounts for it.
+    pub(crate) fn into_returned(self) -> (Vec<RecordBatch>, Option<MemoryReservation>) {
+        match self.source {
+            Source::Returned(returned) => (returned.batches.to_vec(), returned.memory),
+            _ => (Vec::new(), None),
+        }
     }
 
     /// All rows, if they are those of RETURNING: the statement behind them is done.

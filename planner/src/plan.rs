@@ -29,13 +29,16 @@ pub(crate) fn of_ast<'a>(
     Box::pin(async move {
         let context = scope.context;
         match ast {
-            Ast::Query(body) if with::in_query(body) => {
-                let mut main = body.clone();
-                let list = main.with.take();
-                let list = list.ok_or_else(|| Error::internal("a list that is gone"))?;
-                with::plan(scope, &list, &Ast::Query(main), declared).await
+            Ast::Query(body) => {
+                if let Some(list) = &body.with {
+                    let mut main = body.clone();
+                    main.with = None;
+                    if let Some(plan) = with::plan(scope, list, &Ast::Query(main), declared).await? {
+                        return Ok(plan);
+                    }
+                }
+                Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?))
             }
-            Ast::Query(body) => Ok(Plan::Query(query::shown(query::plan(scope, body, declared).await?)?)),
             Ast::Insert(insert) => dml::insert(scope, insert, declared).await,
             Ast::Update(update) => Ok(Plan::Change(change::update(scope, update, declared).await?)),
             Ast::Delete(delete) => Ok(Plan::Change(change::delete(scope, delete, declared).await?)),
@@ -47,10 +50,12 @@ pub(crate) fn of_ast<'a>(
                 };
                 dml::insert(&scope, insert, declared).await
             }
-            Ast::With(list, statement) if with::has_changes(list) => with::plan(scope, list, statement, declared).await,
-            Ast::With(with, statement) => {
+            Ast::With(list, statement) => {
+                if let Some(plan) = with::plan(scope, list, statement, declared).await? {
+                    return Ok(plan);
+                }
                 let scope = Scope {
-                    with: Some(with),
+                    with: Some(list),
                     ..scope.copied()
                 };
                 of_ast(&scope, statement, declared).await

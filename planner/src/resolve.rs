@@ -18,7 +18,9 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, Query, SetExpr, Values, Visit, VisitMut, Visitor, VisitorMut,
+};
 use staffa_catalog::{RelationKind, Table, TableName, View, is_temporary_schema};
 
 pub(crate) use self::provider::Provider;
@@ -370,6 +372,59 @@ fn renamed(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
         .zip(&view.columns)
         .map(|(column, (name, _))| Expr::Column(column).alias(name));
     Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
+}
+
+/// The names of relations outside the query: those that a CTE hides are none of them.
+pub(crate) fn outer_names(query: &Query) -> Vec<ObjectName> {
+    let mut found = Vec::new();
+    add_outer_names(query, &[], &mut found);
+    found
+}
+
+fn add_outer_names(query: &Query, hidden: &[String], found: &mut Vec<ObjectName>) {
+    let mut hidden = hidden.to_vec();
+    let mut query = query.clone();
+    if let Some(with) = query.with.take() {
+        let names = with.cte_tables.iter().map(|cte| fold(&cte.alias.name));
+        if with.recursive {
+            hidden.extend(names.clone());
+        }
+        for (cte, name) in with.cte_tables.iter().zip(names) {
+            add_outer_names(&cte.query, &hidden, found);
+            hidden.push(name);
+        }
+    }
+    struct Names<'a> {
+        hidden: &'a [String],
+        found: &'a mut Vec<ObjectName>,
+    }
+    impl VisitorMut for Names<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, inner: &mut Query) -> ControlFlow<()> {
+            if inner.with.is_some() {
+                add_outer_names(inner, self.hidden, self.found);
+                // They are known now.
+                inner.with = None;
+                inner.body = Box::new(SetExpr::Values(Values {
+                    explicit_row: false,
+                    value_keyword: false,
+                    rows: Vec::new(),
+                }));
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+            let is_hidden = match relation.0.as_slice() {
+                [part] => part.as_ident().is_some_and(|part| self.hidden.contains(&fold(part))),
+                _ => false,
+            };
+            if !is_hidden {
+                self.found.push(relation.clone());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut query, &mut Names { hidden: &hidden, found });
 }
 
 /// Every name in a place of a relation, CTE names among them.

@@ -23,7 +23,7 @@ use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quot
 use self::constraint::ConstraintCheck;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::function::{next_number, with_session_facts};
+use crate::function::{is_volatile_session_function, next_number, with_session_facts};
 use crate::parse::{Ast, parse_one};
 use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
@@ -261,8 +261,12 @@ pub(crate) fn has_volatile(context: &PlanContext, expression: &impl Visit) -> bo
                 return ControlFlow::Continue(());
             };
             let name = call.name.0.last().and_then(|part| part.as_ident()).map(fold);
-            let known = name.and_then(|name| self.0.session.scalar_functions().get(&name).cloned());
-            match known.is_some_and(|known| known.signature().volatility == Volatility::Volatile) {
+            let is_volatile = |name: &String| {
+                let known = self.0.session.scalar_functions().get(name);
+                let is_one = known.is_some_and(|known| known.signature().volatility == Volatility::Volatile);
+                is_one || is_volatile_session_function(name)
+            };
+            match name.as_ref().is_some_and(is_volatile) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }

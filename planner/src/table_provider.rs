@@ -128,6 +128,11 @@ impl StaffaTable {
         &self.table
     }
 
+    /// Whether these are the rows of today.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_current
+    }
+
     /// Every file of the version, in the order of the files' numbers.
     pub(crate) fn files(&self) -> &Arc<Vec<Arc<LiveFile>>> {
         &self.files

@@ -67,6 +67,37 @@ fn a_statement_that_runs_again_returns_what_it_did_at_last() {
 }
 
 #[test]
+fn rows_are_moved_once_whoever_moves_them() {
+    const MOVED: usize = 3;
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    run(&mut wire, "create table waiting (id int)");
+    run(&mut wire, "create table done (id int)");
+    let rows = WRITERS * MOVED;
+    run(
+        &mut wire,
+        &format!("insert into waiting select g from generate_series(1, {rows}) as g"),
+    );
+    let sql = "with d as (delete from waiting where id = (select min(id) from waiting) returning id), \
+               i as (insert into done select id from d returning id) select id from i";
+    let seen = Mutex::new(Vec::new());
+    all_at_once(&server, |_, wire| {
+        for _ in 0..MOVED {
+            let reply = wire.simple(sql);
+            assert!(reply.error.is_none(), "{}", reply.error.unwrap());
+            assert_eq!(reply.tags, ["SELECT 1"]);
+            seen.lock().unwrap().push(reply.value().parse::<usize>().unwrap());
+        }
+    });
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=rows).collect::<Vec<_>>());
+    let state = "select (select count(*) from waiting) || '|' || count(distinct id) || '|' || count(*) from done";
+    assert_eq!(wire.simple(state).value(), format!("0|{rows}|{rows}"));
+    server.assert_well();
+}
+
+#[test]
 fn in_a_transaction_block_the_second_to_commit_loses() {
     let mut server = Server::start();
     let (mut first, mut second) = (server.connect(), server.connect());

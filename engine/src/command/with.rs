@@ -1,6 +1,9 @@
-//! A statement with INSERT, UPDATE and DELETE in its WITH: these one after the other, then the statement itself.
+//! A statement with INSERT, UPDATE, DELETE or queries in its WITH that run by themselves: one after the other, then the
+//! statement itself.
 //!
 //! All of them are planned: what one writes is in no file that another reads.
+
+use std::sync::Arc;
 
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
@@ -18,6 +21,7 @@ pub(crate) async fn with(
     words: &'static str,
     guard: StatementGuard,
 ) -> Result<Outcome> {
+    let pool = Arc::clone(&session.warehouse.base().runtime_env().memory_pool);
     let mut returned: Vec<ReturnedRows> = Vec::new();
     let mut memory: Vec<MemoryReservation> = Vec::new();
     for part in &with.parts {
@@ -30,14 +34,20 @@ pub(crate) async fn with(
     match &with_returned(&with.main, &returned)? {
         // Its rows are told when all is done: so the whole can be run again, as any statement that writes.
         Plan::Query(query) => {
-            let rows = session.start_query(query, parameters, guard).await?;
-            let pool = session.warehouse.base().runtime_env().memory_pool.clone();
-            rows.read_all(&pool).await.map(Outcome::Rows)
+            let rows = session.start_query(query, parameters, guard).await?.keeping(memory);
+            match changes_rows(with) {
+                true => rows.read_all(&pool).await.map(Outcome::Rows),
+                false => Ok(Outcome::Rows(rows)),
+            }
         }
         Plan::Insert(plan) => insert::insert(session, plan, parameters, guard).await,
         Plan::Change(plan) => change::change(session, plan, parameters, words, guard).await,
         _ => Err(Error::internal("a statement that has no WITH")),
     }
+}
+
+fn changes_rows(with: &WithPlan) -> bool {
+    with.parts.iter().any(|part| !matches!(part.plan, Plan::Query(_)))
 }
 
 /// Gives the rows that it returns, and what accounts for their memory.
@@ -50,6 +60,12 @@ async fn run_part(
 ) -> Result<Option<(ReturnedRows, Option<MemoryReservation>)>> {
     let plan = with_returned(&part.plan, before)?;
     let ((_, gathered), list) = match &plan {
+        Plan::Query(query) => {
+            let pool = Arc::clone(&session.warehouse.base().runtime_env().memory_pool);
+            let rows = session.start_query(query, parameters, guard.clone()).await?;
+            let (batches, memory) = rows.read_all(&pool).await?.into_returned();
+            return Ok(part.rows(batches)?.map(|rows| (rows, memory)));
+        }
         Plan::Insert(plan) => {
             let done = insert::insert_rows(session, plan, parameters, guard).await?;
             (done, &plan.returning)

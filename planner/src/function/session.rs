@@ -90,6 +90,13 @@ enum Kind {
 }
 
 impl Kind {
+    fn volatility(self) -> Volatility {
+        match self == Kind::ClockTime || self.is_of_sequences() {
+            true => Volatility::Volatile,
+            false => Volatility::Stable,
+        }
+    }
+
     /// Whether it asks or moves sequences: then it is asked for every row.
     fn is_of_sequences(self) -> bool {
         matches!(
@@ -129,6 +136,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
+/// Whether it is one that answers otherwise each time it is asked.
+pub(crate) fn is_volatile(name: &str) -> bool {
+    let known = NAMES.iter().find(|(known, _)| *known == name);
+    known.is_some_and(|(_, kind)| kind.volatility() == Volatility::Volatile)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SessionFunction {
     name: &'static str,
@@ -140,11 +153,7 @@ pub(super) struct SessionFunction {
 impl SessionFunction {
     pub(super) fn named(name: &str, facts: &Arc<SessionFacts>) -> Option<Self> {
         let (name, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
-        let volatility = if matches!(kind, Kind::ClockTime) || kind.is_of_sequences() {
-            Volatility::Volatile
-        } else {
-            Volatility::Stable
-        };
+        let volatility = kind.volatility();
         let signature = match kind {
             Kind::CurrentSchemas => Signature::exact(vec![DataType::Boolean], volatility),
             Kind::CurrentSetting => Signature::one_of(

@@ -220,6 +220,10 @@ fn has_key(scan: &TableScan, places: &HashSet<usize>, nulls: Nulls) -> bool {
     let Some(table) = provider.downcast_ref::<StaffaTable>() else {
         return false;
     };
+    // A key of today says nothing of what was there before it was declared.
+    if !table.is_current() {
+        return false;
+    }
     let fields = scan.projected_schema.fields();
     let settled: HashSet<&str> = scan.filters.iter().flat_map(settled).map(Column::name).collect();
     let is_among = |name: &String| {

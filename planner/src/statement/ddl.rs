@@ -306,7 +306,7 @@ fn named<'a>(ident: &Ident, columns: &'a [ColumnDefinition], role: &str) -> Resu
 }
 
 pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Result<Plan> {
-    let reads_temporary = resolve::names_of(&create.query)
+    let reads_temporary = resolve::outer_names(&create.query)
         .iter()
         .filter_map(|name| resolve::existing(scope.context, name).ok().flatten())
         .any(|(relation, _)| scope.context.is_temporary(&relation.schema));

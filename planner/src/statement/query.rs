@@ -16,6 +16,7 @@ use crate::resolve::{Provider, Relations, function, load, sequence, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
+use crate::stored::has_volatile;
 use crate::table_provider::StaffaTable;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
@@ -171,15 +172,25 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
         rewrite::joins::query(&mut query, &|name| relations.columns(name))?;
         first = rewritten(scope, &query, false)?.0;
     }
-    let provider = Provider::new(scope.context, relations);
-    let outcome = match to_plan(scope.context, &provider, first, parameters) {
+    let sorting = has_volatile(scope.context, &query).then(|| with_sorted_subqueries(scope.context));
+    let context = sorting.as_ref().unwrap_or(scope.context);
+    let provider = Provider::new(context, relations);
+    let outcome = match to_plan(context, &provider, first, parameters) {
         Err(error) if is_name_collision(&error) => {
             let (second, _) = rewritten(scope, &query, true)?;
-            to_plan(scope.context, &provider, second, parameters).map_err(|_| error)
+            to_plan(context, &provider, second, parameters).map_err(|_| error)
         }
         outcome => outcome,
     };
     outcome.map_err(|error| located(Error::from_planning(error, scope.text), &query, scope.text))
+}
+
+/// `select nextval('s'), a from (select … order by b)` gives numbers in that order: DataFusion would leave it out.
+fn with_sorted_subqueries(context: &PlanContext) -> PlanContext {
+    let mut context = context.clone();
+    let options = context.session.config_mut().options_mut();
+    options.sql_parser.enable_subquery_sort_elimination = false;
+    context
 }
 
 /// A copy made ready for DataFusion, and the older states of tables it reads. `unique`: every output column gets a name of its own.

@@ -1,4 +1,5 @@
-//! INSERT, UPDATE and DELETE in `WITH`: each is run once, before the main statement, and what it returns is a relation.
+//! What stands in `WITH` and must run once, before the main statement: INSERT, UPDATE and DELETE. What each returns is a
+//! relation.
 //!
 //! ```text
 //! with d as (delete from a where … returning *), s as (select * from d where …) insert into b select * from s
@@ -6,6 +7,8 @@
 //! part   delete from a where … returning *
 //! main   with d as (select * from "\u{1}with0"), s as (…) insert into b select * from s
 //! ```
+//!
+//! So is a query of the list that is read more than once and gives other rows each time: `with r as (select random())`.
 //!
 //! All of them are planned before the first runs, and a plan reads the tables as they were when it was made: so all see the
 //! same state, and of each other only what is returned.
@@ -32,7 +35,7 @@ use crate::plan::of_ast;
 use crate::resolve::fold;
 use crate::rewrite::{MARKER, parameter_index, strip_marker};
 use crate::statement::change::{body, template};
-use crate::statement::query::Scope;
+use crate::statement::query::{self, Scope};
 use crate::statement::{ChangeKind, ChangePlan, InsertPlan, Plan, QueryPlan};
 use crate::stored::has_volatile;
 
@@ -49,7 +52,7 @@ pub struct WithPlan {
     pub(super) parameters: Vec<SqlType>,
 }
 
-/// INSERT, UPDATE or DELETE in `WITH`.
+/// One of `WITH`: INSERT, UPDATE, DELETE, or a query.
 #[derive(Clone, Debug)]
 pub struct WithPart {
     pub plan: Plan,
@@ -125,14 +128,13 @@ fn queries(plan: &mut Plan) -> Vec<&mut QueryPlan> {
     }
 }
 
-/// Whether one of the list changes rows.
-pub(crate) fn has_changes(with: &With) -> bool {
-    with.cte_tables.iter().any(|cte| is_change(&cte.query))
-}
-
-/// Whether one of a query's own list does.
+/// Whether one of a query's list changes rows.
 pub(crate) fn in_query(query: &Query) -> bool {
     query.with.as_ref().is_some_and(has_changes)
+}
+
+fn has_changes(with: &With) -> bool {
+    with.cte_tables.iter().any(|cte| is_change(&cte.query))
 }
 
 fn is_change(query: &Query) -> bool {
@@ -151,15 +153,23 @@ pub(crate) fn refuse(query: &Query, statement: &str) -> Result<()> {
     }
 }
 
-/// Plans `main`, which stands behind `with`; a query has no list of its own.
-pub(crate) async fn plan(scope: &Scope<'_>, with: &With, main: &Ast, declared: &[Option<SqlType>]) -> Result<Plan> {
+/// Plans `main`, which stands behind `with`; a query has no list of its own. `None`: nothing in the list must run before it.
+pub(crate) async fn plan(
+    scope: &Scope<'_>,
+    with: &With,
+    main: &Ast,
+    declared: &[Option<SqlType>],
+) -> Result<Option<Plan>> {
+    let kept = kept(scope, with, main);
+    if kept.is_empty() {
+        return Ok(None);
+    }
     check_names(scope, with, main)?;
-    check_computed_once(scope, with, main)?;
-    let (mut plan, mut types) = planned(scope, with, main, declared).await?;
+    let (mut plan, mut types) = planned(scope, with, main, &kept, declared).await?;
     if !types.is_empty() {
         // Every part must know the types that only a later one tells.
         let known: Vec<_> = types.iter().cloned().map(Some).collect();
-        (plan, types) = planned(scope, with, main, &known).await?;
+        (plan, types) = planned(scope, with, main, &kept, &known).await?;
     }
     let parts = plan.parts.iter_mut().map(|part| &mut part.plan);
     for query in parts.chain([plan.main.as_mut()]).flat_map(queries) {
@@ -167,7 +177,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, with: &With, main: &Ast, declared: &
     }
     plan.parameters = types;
     check_targets(&plan)?;
-    Ok(Plan::With(plan))
+    Ok(Some(Plan::With(plan)))
 }
 
 /// The plan, and the types of all parameters as far as the parts up to each tell.
@@ -175,23 +185,35 @@ async fn planned(
     scope: &Scope<'_>,
     with: &With,
     main: &Ast,
+    kept: &BTreeSet<usize>,
     declared: &[Option<SqlType>],
 ) -> Result<(WithPlan, Vec<SqlType>)> {
     let mut types = declared.to_vec();
     let mut parts = Vec::new();
     let mut readable = Vec::with_capacity(with.cte_tables.len());
     let mut inner = scope.copied();
-    for cte in &with.cte_tables {
-        if !is_change(&cte.query) {
+    for (index, cte) in with.cte_tables.iter().enumerate() {
+        if !kept.contains(&index) {
             readable.push(cte.clone());
             continue;
         }
-        let list = before(with, &readable, cte.query.with.as_ref());
-        let part = Scope {
-            with: Some(&list),
-            ..inner.copied()
+        let plan = match is_change(&cte.query) {
+            true => {
+                let list = before(with, &readable, cte.query.with.as_ref());
+                let part = Scope {
+                    with: (!list.cte_tables.is_empty()).then_some(&list),
+                    ..inner.copied()
+                };
+                of_ast(&part, &statement_of(cte, scope.text)?, &types).await?
+            }
+            false => {
+                let mut all = reading(cte, cte.alias.name.clone())?.query;
+                readable.push(cte.clone());
+                all.with = Some(before(with, &readable, None));
+                readable.pop();
+                Plan::Query(query::plan(&inner, &all, &types).await?)
+            }
         };
-        let plan = of_ast(&part, &statement_of(cte, scope.text)?, &types).await?;
         note_types(&mut types, plan.parameters(), |index| {
             names_parameter(&cte.query, index)
         });
@@ -199,7 +221,7 @@ async fn planned(
         if let Some(returned) = &returned {
             let source = provider_as_source(Arc::new(EmptyTable::new(Arc::clone(&returned.schema))));
             inner.returned.push((returned.name.clone(), source));
-            readable.push(reading(cte, &returned.name)?);
+            readable.push(reading(cte, Ident::with_quote('"', &returned.name))?);
         }
         parts.push(WithPart { plan, returned });
     }
@@ -267,13 +289,13 @@ fn located(error: Error, name: &Ident, text: &str) -> Error {
     }
 }
 
-/// `name AS (SELECT * FROM the returned rows)`
-fn reading(cte: &Cte, returned: &str) -> Result<Cte> {
+/// `name AS (SELECT * FROM other)`
+fn reading(cte: &Cte, other: Ident) -> Result<Cte> {
     let mut query = template()?;
     let select = body(&mut query)?;
     select.projection = vec![datafusion::sql::sqlparser::ast::SelectItem::Wildcard(Default::default())];
     if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
-        *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', returned))]);
+        *name = ObjectName(vec![ObjectNamePart::Identifier(other)]);
     }
     Ok(Cte {
         query: Box::new(query),
@@ -282,15 +304,16 @@ fn reading(cte: &Cte, returned: &str) -> Result<Cte> {
 }
 
 fn returned_by(plan: &Plan, number: usize) -> Result<Option<Returned>> {
-    let returning = match plan {
-        Plan::Insert(InsertPlan { returning, .. }) | Plan::Change(ChangePlan { returning, .. }) => returning,
+    let query = match plan {
+        Plan::Query(query) => query,
+        Plan::Insert(InsertPlan { returning, .. }) | Plan::Change(ChangePlan { returning, .. }) => match returning {
+            Some(returning) => &returning.query,
+            None => return Ok(None),
+        },
         _ => return Err(Error::internal("a statement in WITH that is none")),
     };
-    let Some(returning) = returning else {
-        return Ok(None);
-    };
     let mut fields: Vec<Field> = Vec::new();
-    for (index, field) in returning.query.logical.schema().fields().iter().enumerate() {
+    for (index, field) in query.logical.schema().fields().iter().enumerate() {
         // `t.a, u.a` are two columns of one name.
         let taken = fields.iter().any(|known| known.name() == field.name());
         let name = match taken {
@@ -364,28 +387,29 @@ fn returns(query: &Query) -> bool {
     }
 }
 
-/// A query of the list that gives other rows each time must not be read by two statements: each would compute it.
-fn check_computed_once(scope: &Scope<'_>, with: &With, main: &Ast) -> Result<()> {
+/// Which of the list must run by themselves: those that change rows, and queries that would give each of their readers other
+/// rows.
+fn kept(scope: &Scope<'_>, with: &With, main: &Ast) -> BTreeSet<usize> {
+    let mut kept = BTreeSet::new();
     let mut volatile: BTreeSet<String> = BTreeSet::new();
-    let mut readers = 0;
-    let reads =
-        |volatile: &BTreeSet<String>, names: Vec<Ident>| names.iter().any(|name| volatile.contains(&fold(name)));
-    for cte in &with.cte_tables {
-        let reads_volatile = reads(&volatile, read_by_cte(cte));
+    for (index, cte) in with.cte_tables.iter().enumerate() {
         if is_change(&cte.query) {
-            readers += usize::from(reads_volatile);
-        } else if reads_volatile || has_volatile(scope.context, cte.query.as_ref()) {
-            volatile.insert(fold(&cte.alias.name));
+            kept.insert(index);
+            continue;
+        }
+        let reads_volatile = || read_by_cte(cte).iter().any(|name| volatile.contains(&fold(name)));
+        if !has_volatile(scope.context, cte.query.as_ref()) && !reads_volatile() {
+            continue;
+        }
+        let own = fold(&cte.alias.name);
+        let later = with.cte_tables[index + 1..].iter().flat_map(read_by_cte);
+        if later.chain(read_by(main)).filter(|name| fold(name) == own).count() > 1 {
+            kept.insert(index);
+        } else {
+            volatile.insert(own);
         }
     }
-    readers += usize::from(reads(&volatile, read_by(main)));
-    match readers {
-        0 | 1 => Ok(()),
-        _ => {
-            let message = "a query in WITH that calls a volatile function cannot be read by several statements";
-            Err(Error::unsupported(message))
-        }
-    }
+    kept
 }
 
 /// The names a query of the list reads from: the target of a statement is none of them.
