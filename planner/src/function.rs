@@ -39,7 +39,7 @@ pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
 use self::datetime::{calendar, span};
 pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
-pub(crate) use self::session::{SessionFacts, is_volatile as is_volatile_session_function};
+pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::TextCasts;

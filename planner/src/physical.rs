@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::context::PlanContext;
 use crate::error::Result;
+use crate::function::SequenceCalls;
 use crate::{function, rules, yielding};
 
 /// The operators that compute a plan. Scans report to `context.reports`.
@@ -17,8 +19,28 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     // Bound values may have brought types that only now need a cast.
     let plan = rules::analyse(context, plan)?;
     let plan = function::with_session_facts(context, plan)?;
-    let plan = statement_state(context).create_physical_plan(&plan).await?;
+    let mut state = statement_state(context);
+    if goes_row_by_row(&plan)? {
+        state.config_mut().options_mut().execution.target_partitions = 1;
+    }
+    let plan = state.create_physical_plan(&plan).await?;
     Ok(yielding::make_yielding(plan)?)
+}
+
+/// Whether it takes numbers of sequences and asks which were taken: `yielding.rs` sees to the rows of a batch.
+fn goes_row_by_row(plan: &LogicalPlan) -> Result<bool> {
+    let mut calls = SequenceCalls::default();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let Expr::ScalarFunction(call) = inner {
+                    calls.add(call.name());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(calls.hang_together())
 }
 
 /// DataFusion's state with what the statement knows.

@@ -9,6 +9,12 @@
 //! before  HashJoin(…), CrossJoin(…)            after  Yield(HashJoin(…)), Yield(CrossJoin(…))
 //! ```
 //!
+//! And `select nextval('s'), currval('s') from t` is one row after the other: a batch would take all its numbers first.
+//!
+//! ```text
+//! before  Projection(nextval, currval, input)  after  Projection(nextval, currval, SmallBatches(input))
+//! ```
+//!
 //! Never under another operator's feet: nothing looks at the shape of a plan after this.
 
 use std::fmt;
@@ -18,16 +24,18 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
 
+use crate::function::SequenceCalls;
 use crate::operator::only_child;
 
 /// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
@@ -40,9 +48,16 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         if plan.downcast_ref::<NestedLoopJoinExec>().is_some() {
             let children = plan.children();
             let build = Arc::clone(children[0]);
-            let probe: Arc<dyn ExecutionPlan> = Arc::new(SmallBatchesExec::new(Arc::clone(children[1])));
+            let probe: Arc<dyn ExecutionPlan> =
+                Arc::new(SmallBatchesExec::new(Arc::clone(children[1]), PROBE_ROWS_MAX));
             let join = replace_children_if_necessary(plan, vec![build, probe])?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
+        }
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>()
+            && goes_row_by_row(projection)?
+        {
+            let rows = Arc::new(SmallBatchesExec::new(Arc::clone(projection.input()), 1));
+            return replace_children_if_necessary(plan, vec![rows]).map(Transformed::yes);
         }
         let joins = plan.downcast_ref::<HashJoinExec>().is_some() || plan.downcast_ref::<CrossJoinExec>().is_some();
         Ok(if joins {
@@ -54,21 +69,35 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     .data()
 }
 
+fn goes_row_by_row(projection: &ProjectionExec) -> Result<bool> {
+    let mut calls = SequenceCalls::default();
+    for expression in projection.expr() {
+        expression.expr.apply(|inner| {
+            if let Some(call) = inner.downcast_ref::<ScalarFunctionExpr>() {
+                calls.add(call.fun().name());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(calls.hang_together())
+}
+
 /// Cuts its input's batches into small ones, and waits a moment before each.
 #[derive(Debug)]
 struct SmallBatchesExec {
     input: Arc<dyn ExecutionPlan>,
+    rows_max: usize,
 }
 
 impl SmallBatchesExec {
-    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { input }
+    fn new(input: Arc<dyn ExecutionPlan>, rows_max: usize) -> Self {
+        Self { input, rows_max }
     }
 }
 
 impl DisplayAs for SmallBatchesExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SmallBatchesExec: rows={PROBE_ROWS_MAX}")
+        write!(f, "SmallBatchesExec: rows={}", self.rows_max)
     }
 }
 
@@ -106,7 +135,7 @@ impl ExecutionPlan for SmallBatchesExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // The properties are the child's: there is nothing to keep or to compute.
-        Ok(Arc::new(Self::new(only_child(children)?)))
+        Ok(Arc::new(Self::new(only_child(children)?, self.rows_max)))
     }
 
     /// Still required, although it is deprecated for callers.
@@ -118,11 +147,11 @@ impl ExecutionPlan for SmallBatchesExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let schema = input.schema();
-        let small = input.flat_map(|batch| match batch {
+        let rows_max = self.rows_max;
+        let small = input.flat_map(move |batch| match batch {
             Ok(batch) => {
-                let starts = (0..batch.num_rows()).step_by(PROBE_ROWS_MAX);
-                let pieces =
-                    starts.map(move |start| Ok(batch.slice(start, PROBE_ROWS_MAX.min(batch.num_rows() - start))));
+                let starts = (0..batch.num_rows()).step_by(rows_max);
+                let pieces = starts.map(move |start| Ok(batch.slice(start, rows_max.min(batch.num_rows() - start))));
                 futures::stream::iter(pieces.collect::<Vec<_>>())
             }
             Err(error) => futures::stream::iter(vec![Err(error)]),

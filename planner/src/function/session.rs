@@ -142,6 +142,26 @@ pub(crate) fn is_volatile(name: &str) -> bool {
     known.is_some_and(|(_, kind)| kind.volatility() == Volatility::Volatile)
 }
 
+/// What calls do with sequences.
+#[derive(Debug, Default)]
+pub(crate) struct SequenceCalls {
+    takes: bool,
+    asks: bool,
+}
+
+impl SequenceCalls {
+    pub(crate) fn add(&mut self, name: &str) {
+        let kind = NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        self.takes |= matches!(kind, Some(Kind::NextNumber | Kind::NextValue | Kind::SetValue));
+        self.asks |= matches!(kind, Some(Kind::CurrentValue | Kind::LastValue | Kind::SetValue));
+    }
+
+    /// Whether what one gives hangs on what another did for the same row: `select nextval('s'), currval('s')`.
+    pub(crate) fn hang_together(&self) -> bool {
+        self.takes && self.asks
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SessionFunction {
     name: &'static str,
