@@ -39,11 +39,12 @@ use datafusion::physical_plan::{
 
 use crate::lazy::{LazyConditions, LazyOutputs};
 use crate::operator::only_child;
+use crate::row_by_row::RowByRow;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided, and what makes conditions
-/// lazy.
+/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided, what counts row by row
+/// before all of them, and what makes conditions lazy around them.
 pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
     let rules = PhysicalOptimizer::new().rules.into_iter().flat_map(|rule| {
         let guard: Option<Rule> = match rule.name() {
@@ -53,8 +54,9 @@ pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
         };
         guard.into_iter().chain([rule])
     });
-    let (first, last): (Rule, Rule) = (Arc::new(LazyOutputs), Arc::new(LazyConditions));
-    std::iter::once(first).chain(rules).chain([last]).collect()
+    let first: [Rule; 2] = [Arc::new(RowByRow), Arc::new(LazyOutputs)];
+    let last: Rule = Arc::new(LazyConditions);
+    first.into_iter().chain(rules).chain([last]).collect()
 }
 
 #[derive(Debug)]

@@ -30,6 +30,7 @@ mod plan;
 mod reads;
 mod resolve;
 mod rewrite;
+mod row_by_row;
 mod row_changes;
 mod rules;
 mod scan_report;

@@ -20,17 +20,20 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     let plan = rules::analyse(context, plan)?;
     let plan = function::with_session_facts(context, plan)?;
     let mut state = statement_state(context);
-    if goes_row_by_row(&plan)? {
+    if numbers_in_order(&plan)? {
         state.config_mut().options_mut().execution.target_partitions = 1;
     }
     let plan = state.create_physical_plan(&plan).await?;
     Ok(yielding::make_yielding(plan)?)
 }
 
-/// Whether it takes numbers of sequences and asks which were taken: `yielding.rs` sees to the rows of a batch.
-fn goes_row_by_row(plan: &LogicalPlan) -> Result<bool> {
+/// Whether rows take numbers of sequences and ask which were taken, or take them in an order: one after the other then. Batches
+/// are `row_by_row.rs`'s.
+fn numbers_in_order(plan: &LogicalPlan) -> Result<bool> {
     let mut calls = SequenceCalls::default();
+    let mut sorts = false;
     plan.apply_with_subqueries(|node| {
+        sorts |= matches!(node, LogicalPlan::Sort(_));
         node.apply_expressions(|expression| {
             expression.apply(|inner| {
                 if let Expr::ScalarFunction(call) = inner {
@@ -40,7 +43,7 @@ fn goes_row_by_row(plan: &LogicalPlan) -> Result<bool> {
             })
         })
     })?;
-    Ok(calls.hang_together())
+    Ok(calls.hang_together() || sorts && calls.takes())
 }
 
 /// DataFusion's state with what the statement knows.

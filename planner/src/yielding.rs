@@ -9,12 +9,6 @@
 //! before  HashJoin(…), CrossJoin(…)            after  Yield(HashJoin(…)), Yield(CrossJoin(…))
 //! ```
 //!
-//! And `select nextval('s'), currval('s') from t` is one row after the other: a batch would take all its numbers first.
-//!
-//! ```text
-//! before  Projection(nextval, currval, input)  after  Projection(nextval, currval, SmallBatches(input))
-//! ```
-//!
 //! Never under another operator's feet: nothing looks at the shape of a plan after this.
 
 use std::fmt;
@@ -24,18 +18,16 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
 
-use crate::function::SequenceCalls;
 use crate::operator::only_child;
 
 /// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
@@ -53,12 +45,6 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             let join = replace_children_if_necessary(plan, vec![build, probe])?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
         }
-        if let Some(projection) = plan.downcast_ref::<ProjectionExec>()
-            && goes_row_by_row(projection)?
-        {
-            let rows = Arc::new(SmallBatchesExec::new(Arc::clone(projection.input()), 1));
-            return replace_children_if_necessary(plan, vec![rows]).map(Transformed::yes);
-        }
         let joins = plan.downcast_ref::<HashJoinExec>().is_some() || plan.downcast_ref::<CrossJoinExec>().is_some();
         Ok(if joins {
             Transformed::yes(Arc::new(CooperativeExec::new(plan)))
@@ -69,28 +55,15 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     .data()
 }
 
-fn goes_row_by_row(projection: &ProjectionExec) -> Result<bool> {
-    let mut calls = SequenceCalls::default();
-    for expression in projection.expr() {
-        expression.expr.apply(|inner| {
-            if let Some(call) = inner.downcast_ref::<ScalarFunctionExpr>() {
-                calls.add(call.fun().name());
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-    }
-    Ok(calls.hang_together())
-}
-
 /// Cuts its input's batches into small ones, and waits a moment before each.
 #[derive(Debug)]
-struct SmallBatchesExec {
+pub(crate) struct SmallBatchesExec {
     input: Arc<dyn ExecutionPlan>,
     rows_max: usize,
 }
 
 impl SmallBatchesExec {
-    fn new(input: Arc<dyn ExecutionPlan>, rows_max: usize) -> Self {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, rows_max: usize) -> Self {
         Self { input, rows_max }
     }
 }

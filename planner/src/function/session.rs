@@ -156,6 +156,10 @@ impl SequenceCalls {
         self.asks |= matches!(kind, Some(Kind::CurrentValue | Kind::LastValue | Kind::SetValue));
     }
 
+    pub(crate) fn takes(&self) -> bool {
+        self.takes
+    }
+
     /// Whether what one gives hangs on what another did for the same row: `select nextval('s'), currval('s')`.
     pub(crate) fn hang_together(&self) -> bool {
         self.takes && self.asks

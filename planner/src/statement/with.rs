@@ -312,16 +312,18 @@ fn returned_by(plan: &Plan, number: usize) -> Result<Option<Returned>> {
         },
         _ => return Err(Error::internal("a statement in WITH that is none")),
     };
-    let mut fields: Vec<Field> = Vec::new();
-    for (index, field) in query.logical.schema().fields().iter().enumerate() {
-        // `t.a, u.a` are two columns of one name.
-        let taken = fields.iter().any(|known| known.name() == field.name());
-        let name = match taken {
-            true => format!("{}{MARKER}{index}", strip_marker(field.name())),
-            false => field.name().clone(),
+    let given = query.logical.schema().fields();
+    let shown = |field: &Arc<Field>| strip_marker(field.name()).to_string();
+    let named = given.iter().enumerate().map(|(index, field)| {
+        // `t.a, u.a` are two columns of one name: nobody can ask for one of them by it.
+        let is_one = given.iter().filter(|other| shown(other) == shown(field)).count() == 1;
+        let name = match is_one {
+            true => shown(field),
+            false => format!("{}{MARKER}{index}", shown(field)),
         };
-        fields.push(field.as_ref().clone().with_name(name).with_nullable(true));
-    }
+        field.as_ref().clone().with_name(name).with_nullable(true)
+    });
+    let fields: Vec<Field> = named.collect();
     Ok(Some(Returned {
         name: format!("{RETURNED}{number}"),
         schema: Arc::new(Schema::new(fields)),

@@ -188,7 +188,7 @@ async fn what_would_be_ignored_is_refused() {
         "select b similar to 'x%' from t",
         "select b collate \"de_DE\" from t",
         "select interval '1' year to month",
-        "with x as (insert into t values (1) returning a) select * from x",
+        "select * from (with x as (insert into t values (1) returning a) select * from x) as y",
         "delete from t where current of c",
         "update t set a = 1 where current of c",
         "alter table t owner to x",
