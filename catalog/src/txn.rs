@@ -29,8 +29,7 @@ use crate::table::{Table, TableVersion};
 use views::view;
 
 pub(crate) use changes::{
-    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, Revived, SequenceDelta, TableDelta,
-    ViewDelta,
+    BaseRelation, Changes, DeletedRows, FileChanges, RelationDelta, RelationState, SequenceDelta, TableDelta, ViewDelta,
 };
 
 /// The schema every new database has.
