@@ -107,7 +107,7 @@ impl Session {
                 None => pause.await,
             }
             self.begin_implicit();
-            let outcome = match self.repeat(&repeatable).await {
+            let outcome = match Box::pin(self.repeat(&repeatable)).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     self.fail().await;

@@ -57,7 +57,8 @@ impl Session {
                 .map(Outcome::Rows),
             Plan::Insert(insert) => insert::insert(self, insert, &parameters, guard).await,
             Plan::Change(asked) => change::change(self, asked, &parameters, tag, guard).await,
-            Plan::With(asked) => with::with(self, asked, &parameters, tag, guard).await,
+            // Boxed: it holds the work of the others once more, on a stack that has to be enough for all of it.
+            Plan::With(asked) => Box::pin(with::with(self, asked, &parameters, tag, guard)).await,
             Plan::CreateTableAs {
                 definition,
                 source,

@@ -25,7 +25,7 @@ pub(crate) async fn with(
     let mut returned: Vec<ReturnedRows> = Vec::new();
     let mut memory: Vec<MemoryReservation> = Vec::new();
     for part in &with.parts {
-        let rows = run_part(session, part, &returned, parameters, &guard).await?;
+        let rows = Box::pin(run_part(session, part, &returned, parameters, &guard)).await?;
         if let Some((rows, reservation)) = rows {
             returned.push(rows);
             memory.extend(reservation);
@@ -40,8 +40,8 @@ pub(crate) async fn with(
                 false => Ok(Outcome::Rows(rows)),
             }
         }
-        Plan::Insert(plan) => insert::insert(session, plan, parameters, guard).await,
-        Plan::Change(plan) => change::change(session, plan, parameters, words, guard).await,
+        Plan::Insert(plan) => Box::pin(insert::insert(session, plan, parameters, guard)).await,
+        Plan::Change(plan) => Box::pin(change::change(session, plan, parameters, words, guard)).await,
         _ => Err(Error::internal("a statement that has no WITH")),
     }
 }
