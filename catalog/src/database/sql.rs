@@ -521,6 +521,9 @@ impl Database for SqlDatabase {
 
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         let mut txn = self.begin(Need::Note).await?;
+        // Servers that do this at the same time lock the rows in one order.
+        let mut paths: Vec<&String> = paths.iter().collect();
+        paths.sort_unstable();
         for path in paths {
             txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
                 .await?;
