@@ -109,6 +109,22 @@ impl Catalog {
         self.shared.database.set_counter(sequence.counter, state).await
     }
 
+    /// The numbers of objects, one for each of the names, which stay with the objects: a UUID, not what users call them.
+    /// An object keeps its number for ever, on all servers.
+    pub async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
+        self.shared.database.object_numbers(objects).await
+    }
+
+    /// The role that was the first to ask, for good: PostgreSQL's bootstrap superuser, if one must be named.
+    pub async fn first_role(&self, asking: &str) -> Result<String> {
+        if let Some(role) = self.shared.database.setting(FIRST_ROLE_SETTING).await? {
+            return Ok(role);
+        }
+        self.shared.database.first_setting(FIRST_ROLE_SETTING, asking).await?;
+        let role = self.shared.database.setting(FIRST_ROLE_SETTING).await?;
+        Ok(role.unwrap_or_else(|| asking.to_owned()))
+    }
+
     /// The schema for temporary tables of a session, which `number` tells from other sessions of this process.
     pub fn temporary_schema(&self, number: u64) -> String {
         temporary::schema_of(self.shared.database.server_id(), number)
@@ -182,6 +198,8 @@ fn check_warehouse(warehouse: &str) -> Result<()> {
     }
 }
 
+/// The setting that holds the role that was the first to look at the system catalogs.
+const FIRST_ROLE_SETTING: &str = "first_role";
 /// The setting that holds a catalog's one warehouse.
 const WAREHOUSE_SETTING: &str = "warehouse";
 

@@ -218,6 +218,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Forgets counters, and takes them off the garbage list, by their entries there. One that a sequence has stays.
     async fn forget_counters(&self, paths: &[String]) -> Result<()>;
 
+    /// Numbers of objects, by names that stay with them; those that have none get one, durably and for ever.
+    async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>>;
+
     /// This server's id.
     fn server_id(&self) -> Uuid;
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use uuid::Uuid;
+
 use crate::name::TableName;
 use crate::rule::{ColumnDefault, Constraint};
 use crate::types::SqlType;
@@ -183,6 +185,8 @@ pub struct ViewDefinition {
 /// A stored view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
+    /// The id that stays with the view through renames and changes.
+    pub uuid: Uuid,
     /// The view's name.
     pub name: TableName,
     /// The query, in Staffa's dialect.

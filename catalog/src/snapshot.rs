@@ -87,7 +87,8 @@ impl CatalogSnapshot {
         &self.pointers
     }
 
-    pub(crate) fn is_of_transaction(&self) -> bool {
+    /// Whether it is a transaction's own state, with changes that are in no sequence number.
+    pub fn is_of_transaction(&self) -> bool {
         self.base.is_some()
     }
 

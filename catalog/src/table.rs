@@ -127,6 +127,27 @@ impl Table {
         Some(self.version.metadata.row_count()? + pending)
     }
 
+    /// The number of each column by its field id, from 1: it stays when columns before it are dropped.
+    pub fn column_numbers(&self) -> BTreeMap<i32, i16> {
+        let columns = &self.version.schema.columns;
+        let ever = self.version.metadata.columns_ever();
+        let known: BTreeMap<i32, i16> = ever.into_iter().zip(1..).collect();
+        let numbers: Vec<Option<i16>> = columns
+            .iter()
+            .map(|column| known.get(&column.field_id).copied())
+            .collect();
+        // Another engine may have moved columns: then they are counted as they stand.
+        if numbers.is_sorted_by(|before, after| before < after) && !numbers.contains(&None) {
+            return known;
+        }
+        columns.iter().map(|column| column.field_id).zip(1..).collect()
+    }
+
+    /// The bytes of its committed files, when the metadata says it.
+    pub fn stored_bytes(&self) -> Option<u64> {
+        self.version.metadata.stored_bytes()
+    }
+
     /// The committed snapshots, oldest first.
     pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
         Ok(self.version.metadata.history()?.snapshots)

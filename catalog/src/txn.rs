@@ -224,7 +224,10 @@ impl Transaction {
                     Some(RelationKind::Table)
                 }
                 Some(RelationState::View(delta)) => {
-                    own.insert(name.clone(), OwnRelation::View(Arc::new(view(&delta.definition))));
+                    own.insert(
+                        name.clone(),
+                        OwnRelation::View(Arc::new(view(&delta.definition, delta.uuid))),
+                    );
                     Some(RelationKind::View)
                 }
                 Some(RelationState::Sequence(_)) => Some(RelationKind::Sequence),

@@ -57,6 +57,8 @@ pub enum SqlType {
     Array(Box<SqlType>),
     /// A composite (row) value: named, nullable fields
     Struct(Vec<(String, SqlType)>),
+    /// A type of PostgreSQL's own catalogs
+    System(SystemType),
     /// The type of a bare NULL or of a parameter nothing is known about; never that of a column.
     Unknown,
 }
@@ -94,7 +96,189 @@ impl fmt::Display for SqlType {
                 }
                 f.write_str(")")
             }
+            SqlType::System(ty) => f.write_str(ty.name()),
             SqlType::Unknown => f.write_str("unknown"),
         }
+    }
+}
+
+/// The types PostgreSQL has for its catalogs only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemType {
+    /// An object's number
+    Oid,
+    /// A function, shown by name
+    RegProc,
+    /// A function, shown with its arguments
+    RegProcedure,
+    /// An operator, shown by name
+    RegOper,
+    /// An operator, shown with its arguments
+    RegOperator,
+    /// A relation, shown by name
+    RegClass,
+    /// A type, shown by name
+    RegType,
+    /// A role, shown by name
+    RegRole,
+    /// A schema, shown by name
+    RegNamespace,
+    /// A collation, shown by name
+    RegCollation,
+    /// A transaction's number
+    Xid,
+    /// An identifier
+    Name,
+    /// One byte
+    Char,
+    /// A privilege
+    AclItem,
+    /// An expression
+    NodeTree,
+    /// A network address
+    Inet,
+    /// A place in a log
+    Lsn,
+    /// An array of whatever type a column has
+    AnyArray,
+    /// Counts of distinct values
+    NDistinct,
+    /// Dependencies between columns
+    Dependencies,
+    /// Most common values
+    McvList,
+    /// `smallint`s, counted from 0
+    Int2Vector,
+    /// Object numbers, counted from 0
+    OidVector,
+}
+
+/// What holds the values of a [`SystemType`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemStorage {
+    /// 32 bits without a sign
+    Number,
+    /// Text
+    Text,
+    /// A list of `smallint`
+    SmallInts,
+    /// A list of 32 bits without a sign
+    Oids,
+}
+
+/// Every type with its name, its OID, that of its array (0: it has none) and its storage.
+const SYSTEM_TYPES: &[(SystemType, &str, u32, u32, SystemStorage)] = &[
+    (SystemType::Oid, "oid", 26, 1028, SystemStorage::Number),
+    (SystemType::RegProc, "regproc", 24, 1008, SystemStorage::Number),
+    (
+        SystemType::RegProcedure,
+        "regprocedure",
+        2202,
+        2207,
+        SystemStorage::Number,
+    ),
+    (SystemType::RegOper, "regoper", 2203, 2208, SystemStorage::Number),
+    (
+        SystemType::RegOperator,
+        "regoperator",
+        2204,
+        2209,
+        SystemStorage::Number,
+    ),
+    (SystemType::RegClass, "regclass", 2205, 2210, SystemStorage::Number),
+    (SystemType::RegType, "regtype", 2206, 2211, SystemStorage::Number),
+    (SystemType::RegRole, "regrole", 4096, 4097, SystemStorage::Number),
+    (
+        SystemType::RegNamespace,
+        "regnamespace",
+        4089,
+        4090,
+        SystemStorage::Number,
+    ),
+    (
+        SystemType::RegCollation,
+        "regcollation",
+        4191,
+        4192,
+        SystemStorage::Number,
+    ),
+    (SystemType::Xid, "xid", 28, 1011, SystemStorage::Number),
+    (SystemType::Name, "name", 19, 1003, SystemStorage::Text),
+    (SystemType::Char, "\"char\"", 18, 1002, SystemStorage::Text),
+    (SystemType::AclItem, "aclitem", 1033, 1034, SystemStorage::Text),
+    (SystemType::NodeTree, "pg_node_tree", 194, 0, SystemStorage::Text),
+    (SystemType::Inet, "inet", 869, 1041, SystemStorage::Text),
+    (SystemType::Lsn, "pg_lsn", 3220, 3221, SystemStorage::Text),
+    (SystemType::AnyArray, "anyarray", 2277, 0, SystemStorage::Text),
+    (SystemType::NDistinct, "pg_ndistinct", 3361, 0, SystemStorage::Text),
+    (
+        SystemType::Dependencies,
+        "pg_dependencies",
+        3402,
+        0,
+        SystemStorage::Text,
+    ),
+    (SystemType::McvList, "pg_mcv_list", 5017, 0, SystemStorage::Text),
+    (SystemType::Int2Vector, "int2vector", 22, 1006, SystemStorage::SmallInts),
+    (SystemType::OidVector, "oidvector", 30, 1013, SystemStorage::Oids),
+];
+
+impl SystemType {
+    fn facts(self) -> (&'static str, u32, u32, SystemStorage) {
+        let found = SYSTEM_TYPES.iter().find(|(ty, ..)| *ty == self);
+        found.map_or(
+            ("oid", 26, 1028, SystemStorage::Number),
+            |(_, name, oid, array, storage)| (*name, *oid, *array, *storage),
+        )
+    }
+
+    /// The name as `format_type` prints it.
+    pub fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// PostgreSQL's number of the type.
+    pub fn oid(self) -> u32 {
+        self.facts().1
+    }
+
+    /// The number of the type of its arrays; 0 when there is none.
+    pub fn array_oid(self) -> u32 {
+        self.facts().2
+    }
+
+    /// What holds its values.
+    pub fn storage(self) -> SystemStorage {
+        self.facts().3
+    }
+
+    /// The type of this name.
+    pub fn named(name: &str) -> Option<SystemType> {
+        SYSTEM_TYPES
+            .iter()
+            .find(|(_, known, ..)| *known == name)
+            .map(|(ty, ..)| *ty)
+    }
+
+    /// The type with this number.
+    pub fn with_oid(oid: u32) -> Option<SystemType> {
+        SYSTEM_TYPES
+            .iter()
+            .find(|(_, _, known, ..)| *known == oid)
+            .map(|(ty, ..)| *ty)
+    }
+
+    /// The type whose arrays have this number.
+    pub fn with_array_oid(oid: u32) -> Option<SystemType> {
+        let known = SYSTEM_TYPES
+            .iter()
+            .find(|(_, _, _, array, _)| *array == oid && oid != 0);
+        known.map(|(ty, ..)| *ty)
+    }
+
+    /// Whether it is a number shown by the name of what it stands for.
+    pub fn is_reg(self) -> bool {
+        self.name().starts_with("reg")
     }
 }

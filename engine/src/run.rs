@@ -293,10 +293,17 @@ impl Session {
         let logical = bind(query, parameters)?;
         let pin = Arc::clone(&context.snapshot);
         let task_context = context.session.task_ctx();
-        let work = async move { physical(&context, logical).await };
-        let plan = guard.run(self.warehouse.planning().run(work)).await?;
+        let named = query.columns.iter().any(|column| is_named(&column.ty));
+        let work = async move {
+            if named {
+                context.load_catalog().await?;
+            }
+            let plan = physical(&context, logical).await?;
+            Ok((plan, context.catalog_view()))
+        };
+        let (plan, catalog) = guard.run(self.warehouse.planning().run(work)).await?;
         let canceller = self.canceller();
-        Ok(RowStream::start(
+        let stream = RowStream::start(
             self.warehouse.cpu(),
             plan,
             task_context,
@@ -304,7 +311,8 @@ impl Session {
             guard,
             canceller,
             pin,
-        ))
+        );
+        Ok(stream.with_catalog(catalog))
     }
 
     /// The state of the open transaction, opened now if there is none.
@@ -388,6 +396,16 @@ impl Session {
             DiscardTarget::Temporary => self.discard_temporary().await?,
         }
         Ok(())
+    }
+}
+
+/// Whether values of a type are shown by the names of objects.
+fn is_named(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::System(ty) => ty.is_reg(),
+        SqlType::Array(element) => is_named(element),
+        SqlType::Struct(fields) => fields.iter().any(|(_, ty)| is_named(ty)),
+        _ => false,
     }
 }
 

@@ -14,8 +14,8 @@ use staffa_planner::{
 };
 
 use crate::cancel::{Canceller, StatementGuard};
-use crate::information_schema::InformationSchema;
 use crate::outcome::{CommandTag, Notice, Outcome};
+use crate::pg_catalog::{Connected, SystemCatalog};
 use crate::sequences::SessionSequences;
 use crate::settings::Settings;
 use crate::stream::RowStream;
@@ -65,6 +65,7 @@ pub struct Session {
     pub(crate) temporary: Temporary,
     allow_files: bool,
     backend_pid: i32,
+    _connected: Connected,
     statements: HashMap<String, Arc<Prepared>>,
     canceller: Canceller,
     reported: Vec<(&'static str, String)>,
@@ -145,6 +146,9 @@ impl Session {
             settings.set_default(name, value)?;
         }
         let backend_pid = warehouse.next_backend();
+        let connected = warehouse
+            .images()
+            .connected(backend_pid, &options.user, &options.database);
         Ok(Self {
             sequences: Arc::new(SessionSequences::new(warehouse.sequences())),
             temporary: Temporary::of_session(&warehouse, backend_pid),
@@ -157,6 +161,7 @@ impl Session {
             notices: Vec::new(),
             allow_files: options.allow_files,
             backend_pid,
+            _connected: connected,
             statements: HashMap::new(),
             canceller: Canceller::default(),
             reported: Vec::new(),
@@ -305,9 +310,15 @@ impl Session {
 
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
-        let system_tables = InformationSchema::new(Arc::clone(&snapshot), &self.database, &self.user)
-            .with_temporary(self.temporary_schema())
-            .with_maintenance(self.warehouse.records(), self.settings.time_zone());
+        let system_tables = SystemCatalog {
+            images: Arc::clone(self.warehouse.images()),
+            snapshot: Arc::clone(&snapshot),
+            database: self.database.clone(),
+            user: self.user.clone(),
+            temporary_schema: self.temporary_schema().to_owned(),
+            records: self.warehouse.records(),
+            settings: self.settings.clone(),
+        };
         PlanContext {
             snapshot,
             database: self.database.clone(),
@@ -329,6 +340,7 @@ impl Session {
             temporary_schema: Some(self.temporary_schema().to_owned()),
             sequences: Some(Arc::clone(&self.sequences) as _),
             allow_files: self.allow_files,
+            catalog: Arc::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use staffa_planner::value::FormatSettings;
-use staffa_planner::{Error, ErrorKind, Result};
+use staffa_planner::{Error, ErrorKind, Result, SettingRow};
 
 mod check;
 
@@ -54,6 +54,7 @@ const DEFINITIONS: &[Definition] = &[
     define("client_encoding", "UTF8", Kind::Encoding, true, "The client's character set encoding."),
     define("client_min_messages", "notice", Kind::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "info", "warning", "error"]), false, "The message levels that are sent to the client."),
     define("DateStyle", "ISO, MDY", Kind::DateStyle, true, "The display format for date and time values."),
+    define("default_table_access_method", "heap", Kind::Only(&["heap"]), false, "The default table access method for new tables."),
     define("default_transaction_isolation", "repeatable read", Kind::Choice(ISOLATION), false, "The isolation level of each new transaction."),
     define("default_transaction_read_only", "off", Kind::Boolean, true, "The read-only status of new transactions."),
     define("escape_string_warning", "on", Kind::Boolean, false, "Warns about backslash escapes in ordinary string literals."),
@@ -68,6 +69,7 @@ const DEFINITIONS: &[Definition] = &[
     define("lc_ctype", "C", Kind::ReadOnly, false, "The character classification and case conversion locale."),
     define("lock_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any wait for a lock. Staffa takes no such locks."),
     define("max_identifier_length", "63", Kind::ReadOnly, false, "The maximum identifier length."),
+    define("max_index_keys", "32", Kind::ReadOnly, false, "The maximum number of index keys."),
     define("search_path", "\"$user\", public", Kind::SearchPath, false, "The schema search order for names that are not schema-qualified."),
     define("server_encoding", "UTF8", Kind::ReadOnly, true, "The server (database) character set encoding."),
     define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
@@ -201,6 +203,39 @@ impl Settings {
         rows.sort_by_key(|(name, ..)| name.to_lowercase());
         rows.dedup_by(|a, b| a.0 == b.0);
         rows
+    }
+
+    /// The rows of `pg_settings`.
+    pub(crate) fn rows(&self) -> Vec<SettingRow> {
+        let row = |(name, value, description): (String, String, &'static str)| {
+            let definition = definition(&key(&name));
+            let kind = definition.map_or(Kind::Text, |definition| definition.kind);
+            let (word, unit) = match kind {
+                Kind::Boolean => ("bool", None),
+                Kind::Integer(..) => ("integer", None),
+                Kind::Milliseconds => ("integer", Some("ms")),
+                Kind::Choice(_) | Kind::Only(_) => ("enum", None),
+                _ => ("string", None),
+            };
+            let default = self.defaults.get(&key(&name)).cloned().unwrap_or_default();
+            // Here times are numbers, without the unit SHOW prints.
+            let plain = |value: String| match kind {
+                Kind::Milliseconds => {
+                    check::milliseconds(&value).map_or(value, |milliseconds| milliseconds.to_string())
+                }
+                _ => value,
+            };
+            SettingRow {
+                value: plain(value),
+                default: plain(default),
+                description: description.to_owned(),
+                kind: word,
+                unit,
+                can_change: !matches!(kind, Kind::ReadOnly),
+                name,
+            }
+        };
+        self.all().into_iter().map(row).collect()
     }
 
     /// All values by lower-case name, for `current_setting`.

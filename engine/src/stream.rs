@@ -10,7 +10,8 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use staffa_catalog::CatalogSnapshot;
-use staffa_planner::{Error, OutputColumn, Result, name_files};
+use staffa_planner::value::FormatSettings;
+use staffa_planner::{CatalogView, Error, OutputColumn, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -32,6 +33,8 @@ pub struct RowStream {
     _pin: Option<Arc<CatalogSnapshot>>,
     /// Accounts for rows in memory that are read.
     _kept: Vec<MemoryReservation>,
+    /// The names of objects, where columns show them.
+    catalog: Option<Arc<CatalogView>>,
 }
 
 /// The rows of RETURNING: all there, and more than once to be read.
@@ -94,6 +97,7 @@ impl RowStream {
             canceller,
             _pin: Some(pin),
             _kept: Vec::new(),
+            catalog: None,
         }
     }
 
@@ -116,6 +120,7 @@ impl RowStream {
             canceller,
             _pin: None,
             _kept: Vec::new(),
+            catalog: None,
         }
     }
 
@@ -143,6 +148,7 @@ impl RowStream {
             canceller,
             _pin: None,
             _kept: Vec::new(),
+            catalog: None,
         }
     }
 
@@ -182,6 +188,20 @@ impl RowStream {
         match &self.source {
             Source::Returned(returned) => Some(Arc::clone(&returned.batches)),
             _ => None,
+        }
+    }
+
+    /// With the names of objects.
+    pub(crate) fn with_catalog(mut self, catalog: Option<Arc<CatalogView>>) -> Self {
+        self.catalog = catalog;
+        self
+    }
+
+    /// How its values are printed: as the session does, with the names of objects as they were when it began.
+    pub fn format(&self, settings: &FormatSettings) -> FormatSettings {
+        match &self.catalog {
+            Some(catalog) => settings.clone().with_catalog(Some(Arc::clone(catalog))),
+            None => settings.clone(),
         }
     }
 

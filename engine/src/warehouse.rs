@@ -16,6 +16,7 @@ use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 use crate::config::{Config, Maintenance};
 use crate::cpu::CpuRuntime;
 use crate::objects::StoreObjects;
+use crate::pg_catalog::Images;
 use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
 use crate::upkeep::{Records, Upkeep};
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     memory_limit_bytes: u64,
     next_backend: AtomicI32,
     sequences: Arc<Sequences>,
+    images: Arc<Images>,
     maintenance: Maintenance,
     /// Set when the rest is there: it holds on to that, weakly.
     upkeep: OnceLock<Upkeep>,
@@ -114,6 +116,7 @@ impl Warehouse {
             memory_limit_bytes: config.memory_limit_bytes,
             next_backend: AtomicI32::new(1),
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
+            images: Arc::new(Images::new(catalog.clone(), tokio::runtime::Handle::current())),
             maintenance: config.maintenance.clone().unwrap_or_default(),
             upkeep: OnceLock::new(),
             catalog,
@@ -176,6 +179,11 @@ impl Warehouse {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.inner.catalog
+    }
+
+    /// The system catalogs.
+    pub(crate) fn images(&self) -> &Arc<Images> {
+        &self.inner.images
     }
 
     /// Who gives the numbers of identity columns.

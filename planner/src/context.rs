@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionStateBuilder;
@@ -15,7 +16,9 @@ use datafusion::scalar::ScalarValue;
 use staffa_catalog::{CatalogSnapshot, is_temporary_schema};
 use staffa_storage::ParquetScan;
 
+use crate::error::Result;
 use crate::function::Sequences;
+use crate::pg_catalog::{CatalogView, Image, SessionRows};
 use crate::reads::ReadLog;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
@@ -66,6 +69,8 @@ pub struct PlanContext {
     pub sequences: Option<Arc<dyn Sequences>>,
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
     pub allow_files: bool,
+    /// The system catalogs, once the statement has asked for them.
+    pub catalog: Arc<OnceLock<Arc<Image>>>,
 }
 
 /// Set when a plan hangs on something that can be another next time, such as `t FOR SYSTEM_TIME AS OF now()`, or on the
@@ -84,9 +89,16 @@ impl Momentary {
     }
 }
 
-/// Relations that are not in the catalog but computed from it: `pg_catalog`, `information_schema`.
+/// What relations are made of that are in no schema of the catalog: `pg_catalog`, `information_schema`, and those of `staffa`.
+#[async_trait]
 pub trait SystemTables: Send + Sync + fmt::Debug {
-    /// The relation, if there is one of that name. `schema` is `pg_catalog` or `information_schema`.
+    /// The objects of the database, in the state the statement sees.
+    async fn image(&self) -> Result<Arc<Image>>;
+
+    /// What is the session's.
+    fn session(&self) -> Option<Arc<dyn SessionRows>>;
+
+    /// A relation of the schema `staffa`, if there is one of that name.
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
 }
 
@@ -105,6 +117,21 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
 }
 
 impl PlanContext {
+    /// Gets the system catalogs ready for what answers from them.
+    pub async fn load_catalog(&self) -> Result<()> {
+        if let (None, Some(system)) = (self.catalog.get(), &self.system_tables) {
+            let image = system.image().await?;
+            self.catalog.get_or_init(|| image);
+        }
+        Ok(())
+    }
+
+    /// The system catalogs by the search path, when they were loaded.
+    pub fn catalog_view(&self) -> Option<Arc<CatalogView>> {
+        let image = self.catalog.get()?;
+        Some(Arc::new(CatalogView::new(Arc::clone(image), self.lookup_path())))
+    }
+
     /// The schemas an unqualified name is looked up in, in order: temporary tables hide others, then `pg_catalog`, then the
     /// search path, unless it names these itself.
     pub(crate) fn lookup_path(&self) -> Vec<String> {

@@ -66,6 +66,7 @@ pub enum ErrorKind {
     SequenceLimitExceeded,
     CharacterNotInRepertoire,
     BadCopyFormat,
+    InvalidEscapeSequence,
     InvalidRegularExpression,
     InvalidLogarithmArgument,
     InvalidPowerArgument,

@@ -5,9 +5,13 @@
 //! prepared plan sees the facts of the execution.
 
 mod arithmetic;
+mod array_like;
 mod cast;
+mod catalog;
 mod datetime;
 mod format;
+mod json_object;
+mod keywords;
 mod math;
 mod native;
 mod ordered;
@@ -18,6 +22,7 @@ mod session;
 mod sleep;
 mod string;
 mod subquery;
+mod subscripts;
 mod text;
 mod text_cast;
 mod type_of;
@@ -25,7 +30,7 @@ mod uuid;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::async_udf::AsyncScalarUDF;
@@ -33,7 +38,10 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
+pub(crate) use self::array_like::{ARRAY_LIKE, TEXT_LIKE};
 pub(crate) use self::cast::{to_integer, to_integer_target};
+use self::catalog::CatalogFunction;
+pub(crate) use self::catalog::is_catalog_function;
 use self::datetime::extract::Extract;
 pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
 use self::datetime::{calendar, span};
@@ -41,6 +49,7 @@ pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
+pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::TextCasts;
 use crate::context::PlanContext;
@@ -57,6 +66,11 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(subquery::Same::plain())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
+        Arc::new(ScalarUDF::from(array_like::ArrayLike::new(true))),
+        Arc::new(ScalarUDF::from(array_like::ArrayLike::new(false))),
+        Arc::new(ScalarUDF::from(json_object::BuildObject::new())),
+        Arc::new(ScalarUDF::from(subscripts::Subscripts::new(false))),
+        Arc::new(ScalarUDF::from(subscripts::Subscripts::new(true))),
         Arc::new(AsyncScalarUDF::new(Arc::new(sleep::Sleep::new())).into_scalar_udf()),
         Arc::new(ScalarUDF::from(Extract::new(true))),
         Arc::new(ScalarUDF::from(Extract::new(false))),
@@ -75,6 +89,7 @@ pub(crate) fn register(state: &mut SessionState) {
         let registered = state.register_udaf(Arc::new(aggregate));
         debug_assert!(registered.is_ok(), "a session state takes every aggregate, {name} too");
     }
+    state.register_udtf("pg_get_keywords", Arc::new(keywords::Keywords));
     for function in functions {
         let name = function.name().to_string();
         let registered = state.register_udf(function);
@@ -120,12 +135,38 @@ pub(crate) fn session_function(name: &str, facts: &Arc<SessionFacts>) -> Option<
     if let Some(function) = datetime::zones::zone_function(name, facts.time_zone()) {
         return Some(Arc::new(function));
     }
+    if let Some(function) = CatalogFunction::named(name, facts) {
+        return Some(Arc::new(ScalarUDF::from(function)));
+    }
     SessionFunction::named(name, facts).map(|function| Arc::new(ScalarUDF::from(function)))
+}
+
+/// Whether a plan calls functions about the catalog.
+pub(crate) fn asks_catalog(plan: &LogicalPlan) -> Result<bool> {
+    let mut asks = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            asks |= expression.exists(|inner| {
+                Ok(matches!(inner, Expr::ScalarFunction(function) if function.func.inner().downcast_ref::<CatalogFunction>().is_some()))
+            })?;
+            Ok(if asks {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
+        })?;
+        Ok(if asks {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })?;
+    Ok(asks)
 }
 
 /// All names of such functions, for suggestions.
 pub(crate) fn session_function_names() -> impl Iterator<Item = &'static str> {
-    session::names()
+    session::names().chain(catalog::names())
 }
 
 /// The plan with every session function carrying the context's facts.
@@ -141,16 +182,21 @@ pub(crate) fn with_session_facts(context: &PlanContext, plan: LogicalPlan) -> Re
 
 fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {
     match expression {
-        Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<SessionFunction>() {
-            Some(known) => {
-                let func = Arc::new(ScalarUDF::from(known.with_facts(facts)));
-                Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-                    func,
-                    args: function.args,
-                }))
-            }
-            None => Transformed::no(Expr::ScalarFunction(function)),
-        },
+        Expr::ScalarFunction(function) => {
+            let inner = function.func.inner();
+            let renewed = match (
+                inner.downcast_ref::<SessionFunction>(),
+                inner.downcast_ref::<CatalogFunction>(),
+            ) {
+                (Some(known), _) => ScalarUDF::from(known.with_facts(facts)),
+                (_, Some(known)) => ScalarUDF::from(known.with_facts(facts)),
+                _ => return Transformed::no(Expr::ScalarFunction(function)),
+            };
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction {
+                func: Arc::new(renewed),
+                args: function.args,
+            }))
+        }
         other => Transformed::no(other),
     }
 }

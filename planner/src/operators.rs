@@ -16,13 +16,14 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::functions::string::expr_fn::starts_with;
 use datafusion::functions_nested::expr_fn::array_has_any;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use staffa_catalog::SqlType;
 
 use crate::function::{date_at_time, extract, interval_over, interval_times, timestamp_difference};
-use crate::types::{arrow_field, sql_type_of};
+use crate::types::{arrow_field, sql_type, sql_type_of};
 
 #[derive(Debug)]
 pub(crate) struct PostgresOperators {
@@ -51,10 +52,13 @@ impl ExprPlanner for PostgresOperators {
         };
         let zone = &self.time_zone;
         let (left, right) = match kind {
-            Kind::Comparison => (
-                typed_literal(left, &right_type, zone),
-                typed_literal(right, &left_type, zone),
-            ),
+            Kind::Comparison => {
+                let (left_object, right_object) = (object_type(&left, schema), object_type(&right, schema));
+                (
+                    typed_literal(named_object(left, right_object, zone), &right_type, zone),
+                    typed_literal(named_object(right, left_object, zone), &left_type, zone),
+                )
+            }
             Kind::Arithmetic => (operand(left, &right_type, zone), operand(right, &left_type, zone)),
             _ => (left, right),
         };
@@ -69,6 +73,25 @@ impl ExprPlanner for PostgresOperators {
             Ok(planned) => PlannerResult::Planned(planned),
             Err(original) => PlannerResult::Original(original),
         })
+    }
+
+    /// Vectors count from 0, arrays from 1.
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> DataFusionResult<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { expr, field_access } = expr;
+        let is_vector = expr.to_field(schema).is_ok_and(|(_, field)| {
+            matches!(field.data_type(), DataType::List(_)) && matches!(sql_type(&field), SqlType::System(_))
+        });
+        let field_access = match field_access {
+            GetFieldAccess::ListIndex { key } if is_vector => GetFieldAccess::ListIndex {
+                key: Box::new(*key + lit(1_i32)),
+            },
+            other => other,
+        };
+        Ok(PlannerResult::Original(RawFieldAccessExpr { expr, field_access }))
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
@@ -123,6 +146,7 @@ pub(crate) fn takes_literals(ty: &DataType) -> bool {
             | DataType::Boolean
             | DataType::Time64(_)
             | DataType::BinaryView
+            | DataType::UInt32
     )
 }
 
@@ -142,6 +166,26 @@ fn operand(expression: Expr, other: &DataType, zone: &str) -> Expr {
     match other {
         DataType::Decimal128(..) => cast_to(expression, &DataType::Decimal128(38, 10), zone),
         ty if ty.is_numeric() || ty.is_temporal() => cast_to(expression, other, zone),
+        _ => expression,
+    }
+}
+
+/// The type of the catalogs that an expression has, if it is one of names.
+fn object_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let (_, field) = expression.to_field(schema).ok()?;
+    match sql_type(&field) {
+        SqlType::System(ty) if ty.is_reg() => Some(SqlType::System(ty)),
+        _ => None,
+    }
+}
+
+/// A literal compared with an object is the name of one.
+fn named_object(expression: Expr, ty: Option<SqlType>, zone: &str) -> Expr {
+    match ty {
+        Some(ty) if is_text_literal(&expression) => {
+            let field = Arc::new(arrow_field("", &ty, true, zone));
+            Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+        }
         _ => expression,
     }
 }

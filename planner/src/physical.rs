@@ -16,6 +16,9 @@ use crate::{function, rules, yielding};
 ///
 /// Errors: what optimising evaluates ahead (`1 / 0`, `'x'::int`), and what has no operator (`FeatureNotSupported`).
 pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    if function::asks_catalog(&plan)? {
+        context.load_catalog().await?;
+    }
     // Bound values may have brought types that only now need a cast.
     let plan = rules::analyse(context, plan)?;
     let plan = function::with_session_facts(context, plan)?;

@@ -26,6 +26,7 @@ use staffa_catalog::{RelationKind, Table, TableName, View, is_temporary_schema};
 pub(crate) use self::provider::Provider;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::provider::SystemTable;
 use crate::statement::change::TARGET;
 use crate::statement::query::{self, Scope};
 use crate::statement::upsert::PROPOSED;
@@ -273,8 +274,7 @@ async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn T
 async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
     let context = scope.context;
     if matches!(name.schema.as_str(), "pg_catalog" | "information_schema") {
-        let system = context.system_tables.as_ref();
-        return Ok(system.and_then(|system| system.table(&name.schema, &name.name)));
+        return Ok(system_table(context, name));
     }
     match context.snapshot.relation(name) {
         None if name.schema == "staffa" => {
@@ -295,6 +295,18 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
             None => Ok(None),
         },
     }
+}
+
+/// A relation of PostgreSQL's own schemas. Statements that name one have loaded the catalog.
+fn system_table(context: &PlanContext, name: &TableName) -> Option<Arc<dyn TableProvider>> {
+    // Others are not looked at.
+    if name.database != context.database {
+        return None;
+    }
+    let view = context.catalog_view()?;
+    let session = context.system_tables.as_ref().and_then(|system| system.session());
+    let table = SystemTable::named(&name.schema, &name.name, &view, session.as_ref(), &context.session)?;
+    Some(Arc::new(table))
 }
 
 /// Plans a view's query with the view's own search path, and gives its columns the view's names.

@@ -1,6 +1,7 @@
 //! The syntax tree of a query, made ready for DataFusion: what it would ignore is refused, what it names otherwise is
 //! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
 
+mod catalog;
 mod forms;
 pub(crate) mod joins;
 mod literals;
@@ -19,6 +20,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use staffa_catalog::SqlType;
 
+pub(crate) use self::catalog::asks as asks_catalog;
+pub(crate) use self::forms::REFUSED as FUNCTIONS_REFUSED;
 pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
@@ -26,6 +29,23 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::function::{ARRAY_OF_ROWS, PLAIN};
 use crate::resolve::sequence;
 use crate::type_planner::sql_type_of_ast;
+
+/// Functions that are put into another form before DataFusion sees them.
+pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
+    "age",
+    "array_lower",
+    "array_upper",
+    "every",
+    "generate_series",
+    "generate_subscripts",
+    "mod",
+    "pg_get_keywords",
+    "pg_partition_ancestors",
+    "string_to_table",
+    "timezone",
+    "unnest",
+    "variance",
+];
 
 /// Makes a query ready. With `distinct_names` every column that could collide with another one gets a marked name;
 /// without, only those that surely do (see `names.rs`).
@@ -36,6 +56,7 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
     refuse::query(query)?;
     names::query(query, distinct_names);
     let mut rewriter = Rewriter::new(context);
+    rewriter.numbered = catalog::numbered(query);
     // Tables first: a column of the select list may name its schema (`select s.t.a from s.t`).
     let named = query.visit(&mut Tables {
         qualified: &mut rewriter.qualified,
@@ -66,11 +87,6 @@ fn fill_exists(query: &mut Query) {
     let _ = query.visit(&mut Fill);
 }
 
-/// `CAST(expression AS text)`
-pub(crate) fn cast_to_text(expression: Expr) -> Expr {
-    forms::cast(expression, DataType::Text)
-}
-
 /// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
 pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result<()> {
     refuse::expression(expression)?;
@@ -87,6 +103,8 @@ struct Rewriter<'a> {
     rows_written: rows::Written,
     /// Tables named with a schema: from the folded name (`s.t`) to the alias they go by (`t`).
     qualified: HashMap<Vec<String>, Ident>,
+    /// The numbers of system relations by the names they go by.
+    numbered: HashMap<String, u32>,
 }
 
 impl<'a> Rewriter<'a> {
@@ -96,6 +114,7 @@ impl<'a> Rewriter<'a> {
             parameters: Vec::new(),
             rows_written: rows::Written::default(),
             qualified: HashMap::new(),
+            numbered: HashMap::new(),
         }
     }
 }
@@ -207,7 +226,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        series::table_function(factor);
+        catalog::table_function(factor);
+        let state = &self.context.session;
+        series::table_function(factor, |name| {
+            state.scalar_functions().contains_key(name) && !state.table_functions().contains_key(name)
+        });
         if let TableFactor::Table {
             name,
             args: args @ Some(_),
@@ -233,8 +256,17 @@ impl VisitorMut for Rewriter<'_> {
         if let Err(error) = rows::comparison(expression, &mut self.rows_written) {
             return ControlFlow::Break(error);
         }
+        catalog::field(expression);
+        catalog::array_literal(expression);
+        catalog::number_of_relation(expression, &self.numbered);
+        if let Expr::Function(function) = expression
+            && let Some(rows) = catalog::row_function(function)
+        {
+            *expression = rows;
+        }
         match expression {
             Expr::Function(function) => {
+                catalog::default_array(function);
                 if let Err(error) = self.function(function) {
                     return ControlFlow::Break(error);
                 }
@@ -256,6 +288,17 @@ impl VisitorMut for Rewriter<'_> {
                     *expression = time;
                 }
             }
+            Expr::BinaryOp { op, .. } => {
+                if let Err(error) = catalog::named_operator(op) {
+                    return ControlFlow::Break(error);
+                }
+            }
+            Expr::Like {
+                pattern, escape_char, ..
+            }
+            | Expr::ILike {
+                pattern, escape_char, ..
+            } => forms::plain_pattern(pattern, escape_char),
             Expr::Interval(interval) => {
                 if let Err(error) = forms::plain_interval(interval) {
                     return ControlFlow::Break(error);
@@ -264,7 +307,7 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Cast { expr, data_type, .. } if parameter_index(expr).is_some() => match sql_type_of_ast(data_type) {
                 Ok(ty) => {
                     let operand = (**expr).clone();
-                    self.parameter(&operand, ty);
+                    self.parameter(&operand, catalog::parameter_type(ty));
                 }
                 Err(error) => return ControlFlow::Break(error),
             },

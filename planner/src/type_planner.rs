@@ -8,7 +8,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo,
 };
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::arrow_field;
@@ -120,7 +120,7 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
             SqlType::Struct(named)
         }
         DataType::Custom(name, modifiers) => custom(name, modifiers)?,
-        DataType::Regclass => return Err(no_support("regclass")),
+        DataType::Regclass => SqlType::System(SystemType::RegClass),
         DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => return Err(no_support("bit")),
         DataType::TsVector | DataType::TsQuery => return Err(no_support("text search")),
         DataType::GeometricType(kind) => return Err(no_support(&kind.to_string().to_lowercase())),
@@ -160,13 +160,14 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
                 ExactNumberInfo::PrecisionAndScale(precision, i64::try_from(scale).unwrap_or(i64::MAX))
             }
         })?,
-        // `name` and `"char"` are texts of limited length in PostgreSQL's own catalogs.
-        "text" | "name" => SqlType::Text,
+        "text" => SqlType::Text,
         "varchar" => SqlType::Varchar(character_length(length, "varchar")?),
         "bpchar" => match character_length(length, "char")? {
             Some(length) => SqlType::Char(length),
             None => SqlType::Text,
         },
+        // Unquoted, it is another type, which sqlparser has a word for.
+        "char" if length.is_none() => SqlType::System(SystemType::Char),
         "char" => SqlType::Char(character_length(length, "char")?.unwrap_or(1)),
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
@@ -183,18 +184,24 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
-        "oid" => SqlType::BigInt,
         "serial" | "serial2" | "serial4" | "serial8" | "smallserial" | "bigserial" => {
             return Err(Error::unsupported(format!("type {name} is not supported"))
                 .with_hint("It is a type of columns of CREATE TABLE only."));
         }
-        "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "regproc" | "regprocedure"
-        | "regoper" | "regtype" | "regclass" | "regnamespace" | "regrole" | "xid" | "tid" | "int4range"
+        other if SystemType::named(other).is_some_and(is_known) => {
+            SystemType::named(other).map_or(SqlType::Text, SqlType::System)
+        }
+        "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "tid" | "pg_lsn" | "int4range"
         | "int8range" | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
             return Err(no_support(name));
         }
         other => return Err(undefined(other)),
     })
+}
+
+/// The types of the catalogs that have values of their own; others are shown, but nothing is read as one.
+fn is_known(ty: SystemType) -> bool {
+    ty == SystemType::Name || ty.storage() != SystemStorage::Text
 }
 
 fn numeric(info: ExactNumberInfo) -> Result<SqlType> {

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
-use staffa_catalog::{FieldIds, SqlType, TableSchema};
+use staffa_catalog::{FieldIds, SqlType, SystemStorage, SystemType, TableSchema};
 
 /// Metadata key of text fields: which SQL type it is, for example `varchar(10)`, `char(3)`, `json`. Absent for `text`.
+/// Of numbers and lists: which type of the system catalogs, for example `regclass`.
 pub const TYPE_KEY: &str = "staffa.type";
 /// Metadata key under which Parquet readers and writers find a column's field id.
 pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
@@ -41,6 +42,15 @@ pub fn data_type(ty: &SqlType, time_zone: &str) -> DataType {
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
             DataType::Utf8View
         }
+        SqlType::System(ty) => match ty.storage() {
+            SystemStorage::Number => DataType::UInt32,
+            SystemStorage::Text => DataType::Utf8View,
+            SystemStorage::SmallInts => data_type(&SqlType::Array(Box::new(SqlType::SmallInt)), time_zone),
+            SystemStorage::Oids => {
+                let element = SqlType::System(SystemType::Oid);
+                data_type(&SqlType::Array(Box::new(element)), time_zone)
+            }
+        },
         SqlType::Bytea => DataType::BinaryView,
         SqlType::Date => DataType::Date32,
         SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -65,7 +75,20 @@ pub fn sql_type(field: &Field) -> SqlType {
             .metadata()
             .get(TYPE_KEY)
             .and_then(|text| text_type(text))
+            // A cast keeps what the values were before.
+            .filter(|ty| data_type(ty, "UTC") == DataType::Utf8View)
             .unwrap_or(SqlType::Text),
+        // Object numbers, and `int2vector`, which is a list.
+        DataType::UInt32 | DataType::List(_) => field
+            .metadata()
+            .get(TYPE_KEY)
+            .and_then(|name| SystemType::named(name))
+            .filter(|ty| match ty.storage() {
+                SystemStorage::Number => field.data_type() == &DataType::UInt32,
+                SystemStorage::Text => false,
+                SystemStorage::SmallInts | SystemStorage::Oids => matches!(field.data_type(), DataType::List(_)),
+            })
+            .map_or_else(|| sql_type_of(field.data_type()), SqlType::System),
         DataType::Dictionary(_, value) => sql_type(&field.clone().with_data_type(value.as_ref().clone())),
         DataType::RunEndEncoded(_, value) => sql_type(&field.clone().with_data_type(value.data_type().clone())),
         other => sql_type_of(other),
@@ -79,7 +102,9 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         DataType::Boolean => SqlType::Boolean,
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => SqlType::SmallInt,
         DataType::UInt16 | DataType::Int32 => SqlType::Integer,
-        DataType::UInt32 | DataType::Int64 => SqlType::BigInt,
+        DataType::Int64 => SqlType::BigInt,
+        // Nothing but object numbers has this type.
+        DataType::UInt32 => SqlType::System(SystemType::Oid),
         DataType::UInt64 => SqlType::Numeric {
             precision: 20,
             scale: 0,
@@ -165,6 +190,7 @@ fn metadata(ty: &SqlType) -> Option<(&'static str, String)> {
         SqlType::Json => "json".to_string(),
         SqlType::Jsonb => "jsonb".to_string(),
         SqlType::Unknown => "unknown".to_string(),
+        SqlType::System(ty) => ty.name().to_string(),
         SqlType::Uuid => return Some((EXTENSION_KEY, EXTENSION_UUID.to_string())),
         _ => return None,
     };
@@ -181,7 +207,8 @@ fn text_type(text: &str) -> Option<SqlType> {
         "unknown" => Some(SqlType::Unknown),
         _ => length("varchar(")
             .map(|length| SqlType::Varchar(Some(length)))
-            .or(length("char(").map(SqlType::Char)),
+            .or(length("char(").map(SqlType::Char))
+            .or(SystemType::named(text).map(SqlType::System)),
     }
 }
 
@@ -217,6 +244,10 @@ mod tests {
             SqlType::Json,
             SqlType::Jsonb,
             SqlType::Unknown,
+            SqlType::System(SystemType::Oid),
+            SqlType::System(SystemType::RegClass),
+            SqlType::System(SystemType::Char),
+            SqlType::System(SystemType::Int2Vector),
             SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Varchar(Some(4)))))),
             SqlType::Struct(vec![("a".into(), SqlType::Uuid), ("b".into(), SqlType::Json)]),
         ];
@@ -234,7 +265,7 @@ mod tests {
                 scale: 0
             }
         );
-        assert_eq!(sql_type_of(&DataType::UInt32), SqlType::BigInt);
+        assert_eq!(sql_type_of(&DataType::UInt32), SqlType::System(SystemType::Oid));
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         assert_eq!(sql_type_of(&dictionary), SqlType::Text);
         assert_eq!(

@@ -10,9 +10,12 @@
 //! oid.rs      PostgreSQL's type OIDs, lengths and modifiers
 //! ```
 
+use std::sync::Arc;
+
 use chrono::Utc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::CatalogView;
 
 mod array;
 pub(crate) mod datetime;
@@ -74,6 +77,8 @@ pub struct FormatSettings {
     pub extra_float_digits: i32,
     /// What the input words `now` and `today` mean: microseconds since 1970-01-01 UTC.
     pub now: i64,
+    /// The names of objects, for `regclass` and its like.
+    pub catalog: Option<Arc<CatalogView>>,
 }
 
 impl FormatSettings {
@@ -100,7 +105,14 @@ impl FormatSettings {
             bytea_output,
             extra_float_digits,
             now,
+            catalog: None,
         })
+    }
+
+    /// The same with the names of objects.
+    pub fn with_catalog(mut self, catalog: Option<Arc<CatalogView>>) -> Self {
+        self.catalog = catalog;
+        self
     }
 
     /// The same with another time for `now`: microseconds since 1970-01-01 UTC.
@@ -119,6 +131,7 @@ impl Default for FormatSettings {
             bytea_output: ByteaOutput::default(),
             extra_float_digits: 1,
             now: Utc::now().timestamp_micros(),
+            catalog: None,
         }
     }
 }

@@ -18,6 +18,11 @@ fn jdbc_types_and_calls() {
 }
 
 #[test]
+fn psql_describes_the_same() {
+    compare("psql_describe.py");
+}
+
+#[test]
 fn tls() {
     let text = python("clients/tls.py", &[env!("CARGO_BIN_EXE_staffa-under-test")]);
     println!("{text}");

@@ -537,6 +537,25 @@ async fn secrets_are_kept() {
 }
 
 #[tokio::test]
+async fn numbers_of_objects_stay_and_differ() {
+    let world = World::new().await;
+    let names = |range: std::ops::Range<u32>| range.map(|number| format!("relation/{number}")).collect::<Vec<_>>();
+    let first = world.catalog.object_numbers(&names(0..3)).await.unwrap();
+    assert!(first.iter().all(|number| *number > 16_384));
+    // Another server, which has read nothing yet, at the same time as this one.
+    let other = world.second().await;
+    let (all, same) = (names(0..50), names(0..50));
+    let (here, there) = tokio::join!(world.catalog.object_numbers(&all), other.object_numbers(&same));
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert_eq!(here, there);
+    assert_eq!(here[..3], first[..]);
+    assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), 50);
+
+    assert_eq!(other.first_role("one").await.unwrap(), "one");
+    assert_eq!(world.catalog.first_role("two").await.unwrap(), "one");
+}
+
+#[tokio::test]
 async fn what_cannot_be_opened_is_said() {
     let objects = Arc::new(MemoryObjects::new());
     let open = async |database: &str, warehouse: &str| Catalog::open(database, warehouse, objects.clone()).await;

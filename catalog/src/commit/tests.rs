@@ -353,6 +353,9 @@ impl Database for LostAnswer {
     async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool> {
         self.inner.set_counter(counter, state).await
     }
+    async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
+        self.inner.object_numbers(objects).await
+    }
     fn server_id(&self) -> Uuid {
         self.inner.server_id()
     }

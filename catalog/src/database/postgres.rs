@@ -33,13 +33,15 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
     // Where a sequence begins, when `setval` said so.
     "alter table staffa_sequence add column origin bigint",
     // When the deletion of garbage was begun last.
     "alter table staffa_gc add column tried_ms bigint",
+    // Numbers of objects.
+    "create table staffa_object(name varchar(500) primary key, number bigint not null)",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 

@@ -39,6 +39,7 @@ create table staffa_server(server_id char(36) primary key, url varchar(500), hea
 create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
   primary key(table_location, owner_location));
 create table staffa_sequence(id varchar(36) primary key, taken bigint not null, origin bigint);  -- numbers that are given
+create table staffa_object(name varchar(500) primary key, number bigint not null);  -- numbers of objects
 create table staffa_load(                         -- which sources COPY has loaded already
   catalog_name varchar(255), table_namespace varchar(255), table_name varchar(255), source varchar(1000), etag varchar(200), csn bigint,
   primary key(catalog_name, table_namespace, table_name, source, etag));

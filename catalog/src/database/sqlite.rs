@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -42,6 +42,9 @@ const MIGRATIONS: [&str; 5] = [
     // When the deletion of garbage was begun last.
     "alter table staffa_gc add column tried_ms bigint;
      PRAGMA user_version=6",
+    // Numbers of objects.
+    "create table staffa_object(name varchar(500) primary key, number bigint not null);
+     PRAGMA user_version=7",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -191,7 +194,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=6").await?;
+        writer.run_script("PRAGMA user_version=7").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

@@ -1,6 +1,6 @@
 //! A table's metadata file: made for a new table, read, and turned into the next version.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ::iceberg::spec::{
@@ -355,6 +355,22 @@ impl Metadata {
         let no_deletes = number("total-delete-files") == Some(0)
             || (number("total-position-deletes") == Some(0) && number("total-equality-deletes") == Some(0));
         if no_deletes { number("total-records") } else { None }
+    }
+
+    /// The field ids of all columns there ever were, in their order.
+    pub(crate) fn columns_ever(&self) -> BTreeSet<i32> {
+        let schemas = self.inner.schemas_iter();
+        let ids = schemas.flat_map(|schema| schema.as_struct().fields().iter().map(|field| field.id));
+        ids.collect::<BTreeSet<i32>>()
+    }
+
+    /// The bytes of the live files, when the summary says it.
+    pub(crate) fn stored_bytes(&self) -> Option<u64> {
+        let Some(snapshot) = self.snapshot_read() else {
+            return Some(0);
+        };
+        let properties = &snapshot.summary().additional_properties;
+        properties.get("total-files-size")?.parse().ok()
     }
 
     /// The number of live data files, when the summary says it.

@@ -12,7 +12,7 @@ use ::iceberg::spec::{ListType, NestedField, NestedFieldRef, PrimitiveType, Sche
 use crate::error::{Error, ErrorKind, Result};
 use crate::rule::ColumnDefault;
 use crate::schema::{Column, FieldIds, TableSchema};
-use crate::types::SqlType;
+use crate::types::{SqlType, SystemStorage};
 
 /// The table and view property that holds SQL types Iceberg cannot say: JSON, field id to [`SqlType`].
 pub(super) const COLUMN_TYPES: &str = "staffa.column-types";
@@ -100,6 +100,10 @@ fn leaf_to_iceberg(column: &str, ty: &SqlType) -> Result<PrimitiveType> {
         SqlType::Timestamp => PrimitiveType::Timestamp,
         SqlType::TimestampTz => PrimitiveType::Timestamptz,
         SqlType::Uuid => PrimitiveType::Uuid,
+        SqlType::System(ty) if ty.storage() == SystemStorage::Text => PrimitiveType::String,
+        SqlType::System(_) => {
+            return Err(unsupported(column, &format!("type {ty}")).with_hint("Cast it to bigint or text."));
+        }
         SqlType::Unknown => {
             return Err(Error::invalid(format!("column \"{column}\" has pseudo-type unknown"))
                 .with_hint("Give the column a type, for example with a cast."));

@@ -193,6 +193,7 @@ pub(crate) fn read_view(name: &TableName, location: &str, bytes: &[u8]) -> Resul
             None => version.default_namespace.clone(),
         };
         let view = View {
+            uuid: metadata.view_uuid,
             name: name.clone(),
             sql: text.sql.clone(),
             columns: columns.into_iter().map(|column| (column.name, column.ty)).collect(),

@@ -75,7 +75,7 @@ pub(super) fn definition_of(view: &View, name: TableName) -> ViewDefinition {
     }
 }
 
-pub(super) fn view(definition: &ViewDefinition) -> View {
+pub(super) fn view(definition: &ViewDefinition, uuid: Uuid) -> View {
     let ViewDefinition {
         name,
         sql,
@@ -84,6 +84,7 @@ pub(super) fn view(definition: &ViewDefinition) -> View {
         comment,
     } = definition.clone();
     View {
+        uuid,
         name,
         sql,
         columns,

@@ -68,7 +68,7 @@ pub(crate) async fn copy_in(
 }
 
 pub(crate) fn copy_out(session: &Session, rows: RowStream, options: &CopyOptions) -> Result<CopyOut> {
-    let settings = session.format_settings()?;
+    let settings = rows.format(&session.format_settings()?);
     let columns: Vec<(String, SqlType)> = rows
         .columns()
         .iter()

@@ -12,11 +12,12 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemType};
 
 use super::sequence::{NEXT_NUMBER, SequenceSource};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind};
+use crate::pg_catalog::CatalogView;
 use crate::types::{arrow_field, data_type};
 
 /// Clients read the version from it; 15 is the PostgreSQL whose answers are given.
@@ -37,6 +38,7 @@ pub(crate) struct SessionFacts {
     transaction_time: i64,
     statement_time: i64,
     sequences: SequenceSource,
+    catalog: Option<Arc<CatalogView>>,
 }
 
 impl SessionFacts {
@@ -60,7 +62,13 @@ impl SessionFacts {
             transaction_time: context.transaction_time.timestamp_micros(),
             statement_time: context.statement_time.timestamp_micros(),
             sequences: SequenceSource::of(context),
+            catalog: context.catalog_view(),
         }
+    }
+
+    /// The system catalogs, when the statement asks for them.
+    pub(super) fn catalog(&self) -> Option<&CatalogView> {
+        self.catalog.as_deref()
     }
 
     pub(super) fn time_zone(&self) -> &str {
@@ -220,8 +228,9 @@ impl SessionFunction {
             _ if self.kind.is_of_sequences() => SqlType::BigInt,
             Kind::IsInRecovery => SqlType::Boolean,
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
-            Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::Text)),
-            _ => SqlType::Text,
+            Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::System(SystemType::Name))),
+            Kind::Version | Kind::CurrentSetting => SqlType::Text,
+            _ => SqlType::System(SystemType::Name),
         }
     }
 

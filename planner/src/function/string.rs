@@ -14,6 +14,7 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("quote_ident", one_text, |columns| {
         texts(columns, |text| Some(quoted_name(text)))
     }),
+    Shape::new("like_escape", two_texts, like_escape),
     Shape::new("quote_literal", one_of_any, |columns| {
         texts(columns, |text| Some(quoted_literal(text)))
     }),
@@ -24,6 +25,51 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("bit_not", bit_not_types, bit_not),
     Shape::new("to_hex", hex_types, to_hex),
 ];
+
+fn two_texts(types: &[DataType]) -> Resolved {
+    match types {
+        [pattern, escape] if is_text(pattern) && is_text(escape) => Some((vec![TEXT, TEXT], TEXT)),
+        _ => None,
+    }
+}
+
+/// A pattern of LIKE with another escape character, with the backslash in its place.
+fn like_escape(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut patterns = StringViewBuilder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            patterns.append_null();
+            continue;
+        }
+        let mut characters = columns.text(1, row)?.chars();
+        let escape = characters.next();
+        if characters.next().is_some() {
+            return Err(Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
+                .with_hint("Escape string must be empty or one character."));
+        }
+        patterns.append_value(with_backslash(columns.text(0, row)?, escape));
+    }
+    Ok(Arc::new(patterns.finish()))
+}
+
+fn with_backslash(pattern: &str, escape: Option<char>) -> String {
+    let mut translated = String::with_capacity(pattern.len());
+    let mut after_escape = false;
+    for character in pattern.chars() {
+        if Some(character) == escape && !after_escape {
+            after_escape = true;
+            translated.push('\\');
+            continue;
+        }
+        // A backslash is a character like any other.
+        if character == '\\' && !after_escape {
+            translated.push('\\');
+        }
+        after_escape = false;
+        translated.push(character);
+    }
+    translated
+}
 
 fn one_text(types: &[DataType]) -> Resolved {
     match types {

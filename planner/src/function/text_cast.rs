@@ -47,8 +47,16 @@ impl TextCasts {
         };
         let digits = setting("extra_float_digits").parse().unwrap_or(1);
         let settings = FormatSettings::new(&context.time_zone, order, bytea, digits)?
-            .with_now(context.transaction_time.timestamp_micros());
-        let key = format!("{} {order:?} {bytea:?} {digits} {}", context.time_zone, settings.now);
+            .with_now(context.transaction_time.timestamp_micros())
+            .with_catalog(context.catalog_view());
+        let catalog = settings
+            .catalog
+            .as_ref()
+            .map(|catalog| (Arc::as_ptr(&catalog.image), &catalog.path));
+        let key = format!(
+            "{} {order:?} {bytea:?} {digits} {} {catalog:?}",
+            context.time_zone, settings.now
+        );
         Ok(Self {
             settings: Arc::new(settings),
             time_zone: context.time_zone.as_str().into(),
@@ -64,6 +72,11 @@ impl TextCasts {
     /// The value printed.
     pub(crate) fn print(&self, expression: Expr) -> Expr {
         self.call(expression, Direction::To)
+    }
+
+    /// The same object number as another type.
+    pub(crate) fn renamed(&self, expression: Expr, ty: SqlType) -> Expr {
+        self.call(expression, Direction::As(ty))
     }
 
     fn call(&self, expression: Expr, direction: Direction) -> Expr {
@@ -83,6 +96,8 @@ impl TextCasts {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Direction {
     From(SqlType),
+    /// Values stay as they are.
+    As(SqlType),
     To,
 }
 
@@ -172,6 +187,7 @@ impl ScalarUDFImpl for TextCast {
     fn name(&self) -> &str {
         match self.direction {
             Direction::From(_) => "staffa_from_text",
+            Direction::As(_) => "staffa_as",
             Direction::To => "staffa_to_text",
         }
     }
@@ -182,7 +198,7 @@ impl ScalarUDFImpl for TextCast {
 
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match &self.direction {
-            Direction::From(ty) => data_type(ty, &self.casts.time_zone),
+            Direction::From(ty) | Direction::As(ty) => data_type(ty, &self.casts.time_zone),
             Direction::To => DataType::Utf8View,
         })
     }
@@ -190,7 +206,7 @@ impl ScalarUDFImpl for TextCast {
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let nullable = args.arg_fields.first().is_none_or(|field| field.is_nullable());
         let ty = match &self.direction {
-            Direction::From(ty) => ty,
+            Direction::From(ty) | Direction::As(ty) => ty,
             Direction::To => &SqlType::Text,
         };
         Ok(Arc::new(arrow_field(self.name(), ty, nullable, &self.casts.time_zone)))
@@ -200,11 +216,14 @@ impl ScalarUDFImpl for TextCast {
         let (Some(argument), Some(field)) = (args.args.into_iter().next(), args.arg_fields.first()) else {
             return Err(Error::internal("a cast of nothing").into());
         };
+        if matches!(self.direction, Direction::As(_)) {
+            return Ok(argument);
+        }
         let scalar = matches!(argument, ColumnarValue::Scalar(_));
         let array = argument.into_array(if scalar { 1 } else { args.number_rows })?;
         let result = match &self.direction {
             Direction::From(ty) => self.parsed(&array, ty)?,
-            Direction::To => self.printed(&array, field)?,
+            Direction::As(_) | Direction::To => self.printed(&array, field)?,
         };
         if scalar {
             return Ok(ColumnarValue::Scalar(match result.as_list_opt::<i32>() {

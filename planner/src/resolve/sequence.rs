@@ -8,15 +8,14 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, VisitMut, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::{Sequence, SequenceState, SqlType, TableName};
 
 use crate::context::PlanContext;
-use crate::error::{Error, ErrorKind, Result};
-use crate::resolve::{shown, table};
-use crate::statement::query::Scope;
-use crate::statement::sequence::{name_in, named, stored_name};
+use crate::error::{Error, Result};
+use crate::resolve::shown;
+use crate::statement::sequence::{named, stored_name};
 use crate::types::arrow_field;
 
 /// `SELECT * FROM sequence`: its one row.
@@ -115,102 +114,4 @@ pub(crate) fn stored_text(context: &PlanContext, expression: &Expr) -> Result<St
         ControlFlow::Continue(()) => Ok(expression.to_string()),
         ControlFlow::Break(error) => Err(error),
     }
-}
-
-const OF_COLUMN: &str = "pg_get_serial_sequence";
-
-/// Puts the answers of `pg_get_serial_sequence('table', 'column')` into a query: tables are loaded for them, which cannot
-/// be done while it runs.
-pub(crate) async fn answer(scope: &Scope<'_>, query: &mut Query) -> Result<()> {
-    struct Calls(Vec<(String, String)>);
-    impl VisitorMut for Calls {
-        type Break = Error;
-        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
-            if let Expr::Function(function) = expression
-                && is_of_column(function)
-            {
-                match two_texts(function) {
-                    Some(call) => self.0.push(call),
-                    None => {
-                        let message = format!("{OF_COLUMN}() of other arguments than two strings is not supported");
-                        return ControlFlow::Break(Error::unsupported(message));
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut calls = Calls(Vec::new());
-    if let ControlFlow::Break(error) = query.visit(&mut calls) {
-        return Err(error);
-    }
-    if calls.0.is_empty() {
-        return Ok(());
-    }
-    let mut answers = Vec::with_capacity(calls.0.len());
-    for (table, column) in calls.0 {
-        let name = of_column(scope, &table, &column).await?;
-        answers.push(((table, column), name));
-    }
-    struct Answer(Vec<((String, String), Option<String>)>);
-    impl VisitorMut for Answer {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Function(function) = expression
-                && is_of_column(function)
-                && let Some(call) = two_texts(function)
-            {
-                let found = self.0.iter().find(|(known, _)| *known == call);
-                let value = match found.and_then(|(_, answer)| answer.clone()) {
-                    Some(name) => Value::SingleQuotedString(name),
-                    None => Value::Null,
-                };
-                *expression = crate::rewrite::cast_to_text(Expr::Value(value.into()));
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = query.visit(&mut Answer(answers));
-    Ok(())
-}
-
-fn is_of_column(function: &Function) -> bool {
-    let name = shown(&function.name);
-    name.strip_prefix("pg_catalog.").unwrap_or(&name) == OF_COLUMN
-}
-
-fn two_texts(function: &mut Function) -> Option<(String, String)> {
-    let FunctionArguments::List(list) = &mut function.args else {
-        return None;
-    };
-    match list.args.as_mut_slice() {
-        [
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(table)),
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(column)),
-        ] => Some((string(table)?.clone(), string(column)?.clone())),
-        _ => None,
-    }
-}
-
-/// The name of the sequence that goes with a column, to be read as an identifier.
-async fn of_column(scope: &Scope<'_>, relation: &str, column: &str) -> Result<Option<String>> {
-    let found = table(scope.context, &name_in(relation)?, "").await?;
-    let Some(known) = found.schema().column(column) else {
-        let message = format!(
-            "column \"{column}\" of relation \"{}\" does not exist",
-            found.name().name
-        );
-        return Err(Error::new(ErrorKind::UndefinedColumn, message));
-    };
-    let name = found.name();
-    let owned = scope
-        .context
-        .snapshot
-        .sequences_of(&name.database, &name.schema, found.uuid())?;
-    let of_it = |sequence: &Sequence| sequence.owner.is_some_and(|owner| owner.column == known.field_id);
-    let sequence = owned.into_iter().find(|(_, sequence)| of_it(sequence));
-    Ok(sequence.map(|(sequence, _)| {
-        let parts = [&name.schema, &sequence].map(|part| staffa_catalog::quote_identifier(part));
-        parts.join(".")
-    }))
 }

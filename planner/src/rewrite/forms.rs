@@ -7,12 +7,13 @@
 //! | `every(x)` | `bool_and(x)` |
 //! | `variance(x)` | `var_samp(x)` |
 //! | `row_number() over w` | `cast(row_number() over w as bigint)`: DataFusion counts without a sign |
+//! | `x like y escape '/'` | `x like like_escape(y, '/')` |
 //! | `generate_series(a, b)` in a select list | `unnest(generate_series(a, b))` |
 //! | `~ x`, `@ x`, `|/ x`, `||/ x` | `bit_not(x)`, `abs(x)`, `sqrt(x)`, `cbrt(x)` |
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, TimezoneInfo, UnaryOperator, Value,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
 use staffa_catalog::SqlType;
 
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::type_planner::sql_type_of_ast;
 
 /// What PostgreSQL has by this name and Staffa has not: DataFusion's functions of some of these names do something else.
-const REFUSED: &[&str] = &[
+pub(crate) const REFUSED: &[&str] = &[
     "array_dims",
     "array_fill",
     "json_agg",
@@ -136,6 +137,15 @@ pub(super) fn local_time(name: &str) -> Option<Expr> {
         "localtimestamp" => Some(timestamp()),
         "localtime" => Some(cast(timestamp(), DataType::Time(None, TimezoneInfo::None))),
         _ => None,
+    }
+}
+
+/// A pattern whose escape character is another than the backslash, the only one DataFusion knows.
+pub(super) fn plain_pattern(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) {
+    let is_backslash =
+        |escape: &ValueWithSpan| matches!(&escape.value, Value::SingleQuotedString(text) if text == "\\");
+    if let Some(escape) = escape.take_if(|escape| !is_backslash(escape)) {
+        *pattern = call("like_escape", vec![taken(pattern), Expr::Value(escape)]);
     }
 }
 

@@ -239,6 +239,7 @@ fn type_name(data_type: &DataType) -> String {
         Ok(SqlType::Uuid) => "uuid",
         Ok(SqlType::Json) => "json",
         Ok(SqlType::Jsonb) => "jsonb",
+        Ok(SqlType::System(ty)) => ty.name().trim_matches('"'),
         Ok(SqlType::Array(_)) => match data_type {
             DataType::Array(element) => {
                 use datafusion::sql::sqlparser::ast::ArrayElemTypeDef as Element;

@@ -10,26 +10,32 @@
 //! `bigint`, so `generate_series(1, 3) i` becomes `(select value::integer from generate_series(1, 3) …) as i (i)`.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator,
-    Value,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    UnaryOperator, Value,
 };
 
 use super::call;
-use crate::function::{ORDINALS, SERIES};
+use crate::function::{ORDINALS, SERIES, SUBSCRIPTS};
 use crate::resolve::shown;
 use crate::stored;
 
 /// Whether WITH ORDINALITY after this function is understood.
 pub(super) fn can_count(factor: &TableFactor) -> bool {
     match factor {
-        TableFactor::Table { name, args, .. } => args.is_some() && shown(name) == "generate_series",
-        TableFactor::Function { name, .. } => matches!(shown(name).as_str(), "generate_series" | "unnest"),
+        TableFactor::Table { name, args, .. } => args.is_some() && is_counted(name),
+        TableFactor::Function { name, .. } => is_counted(name),
         TableFactor::UNNEST { .. } => true,
         _ => false,
     }
 }
 
-pub(super) fn table_function(factor: &mut TableFactor) {
+fn is_counted(function: &ObjectName) -> bool {
+    let name = shown(function);
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    matches!(name, "generate_series" | "unnest" | "pg_partition_ancestors")
+}
+
+pub(super) fn table_function(factor: &mut TableFactor, is_scalar: impl Fn(&str) -> bool) {
     let (function, arguments, ordinality, alias) = match &*factor {
         TableFactor::Table {
             name,
@@ -82,10 +88,22 @@ pub(super) fn table_function(factor: &mut TableFactor) {
             return;
         }
         "generate_series" => vec![call(SERIES, arguments)],
+        "generate_subscripts" => vec![call(SUBSCRIPTS, arguments)],
+        "pg_partition_ancestors" => vec![call("staffa_partition_ancestors", arguments)],
+        // Any other function that gives one value: one row.
+        name if is_scalar(name) => vec![call("make_array", vec![call(name, arguments)])],
         "unnest" => arguments,
         _ => return,
     };
     let mut alias = alias;
+    let column = if function == "pg_partition_ancestors" {
+        "relid"
+    } else {
+        &function
+    };
+    if alias.is_none() && column != function {
+        alias = Some(named(&function, column));
+    }
     name_columns(&mut alias, &function, arrays.len(), ordinality);
     if ordinality {
         arrays.push(call(ORDINALS, arrays.clone()));
@@ -113,6 +131,19 @@ fn name_columns(alias: &mut Option<TableAlias>, function: &str, width: usize, or
     }
     if ordinality && alias.columns.len() == width {
         alias.columns.push(column(Ident::new("ordinality")));
+    }
+}
+
+/// `function (column)`
+fn named(function: &str, column: &str) -> TableAlias {
+    TableAlias {
+        explicit: true,
+        name: Ident::new(function),
+        columns: vec![TableAliasColumnDef {
+            name: Ident::new(column),
+            data_type: None,
+        }],
+        at: None,
     }
 }
 

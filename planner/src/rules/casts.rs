@@ -7,6 +7,7 @@
 //! | `cast(date as timestamp(ns))` | overflow after 2262 | `cast(date as timestamp(µs))` |
 //! | `cast(tz as timestamp)` | keep the time of UTC | `to_local_timestamp(tz)`, by the session's clock |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
+//! | `cast(oid as regclass)` | leave it out | `staffa_as(oid)`, so that its text is the name |
 //!
 //! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
 //! nothing to do.
@@ -17,7 +18,7 @@ use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemType};
 
 use super::map_expressions;
 use crate::context::PlanContext;
@@ -31,6 +32,9 @@ pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusio
 }
 
 fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<Expr>> {
+    if let Some(ty) = chosen_type(&expression, schema) {
+        return Ok(Transformed::yes(texts.renamed(expression, ty)));
+    }
     let Expr::Cast(Cast { expr, field }) = expression else {
         return Ok(Transformed::no(expression));
     };
@@ -53,19 +57,61 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
     if crosses_zone(from.data_type(), field.data_type()) {
         return Ok(Transformed::yes(local_cast(*expr, field.data_type().clone())));
     }
+    if renames_number(&from, &field) {
+        return Ok(Transformed::yes(texts.renamed(*expr, sql_type(&field))));
+    }
     if reads_text(&from, &field) {
         return Ok(Transformed::yes(texts.read(*expr, sql_type(&field))));
     }
     if prints_text(&from, &field) {
-        return Ok(Transformed::yes(texts.print(*expr)));
+        let printed = texts.print(*expr);
+        return Ok(Transformed::yes(match sql_type(&field) {
+            SqlType::Text | SqlType::Unknown => printed,
+            ty => texts.renamed(printed, ty),
+        }));
     }
     Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
+}
+
+/// The type of the catalogs that CASE, `coalesce` and `nullif` choose values of: DataFusion does not keep it.
+fn chosen_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let values: Vec<&Expr> = match expression {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, result)| result.as_ref());
+            results.chain(case.else_expr.as_deref()).collect()
+        }
+        Expr::ScalarFunction(function) => match function.func.name() {
+            "coalesce" => function.args.iter().collect(),
+            "nullif" => function.args.first().into_iter().collect(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut found = None;
+    // Literals take the type of the others.
+    for value in values.into_iter().filter(|value| !matches!(value, Expr::Literal(..))) {
+        let (_, field) = value.to_field(schema).ok()?;
+        let ty = sql_type(&field);
+        if !matches!(ty, SqlType::System(_)) || found.as_ref().is_some_and(|known| *known != ty) {
+            return None;
+        }
+        found = Some(ty);
+    }
+    let (_, own) = expression.to_field(schema).ok()?;
+    found.filter(|ty| sql_type(&own) != *ty)
+}
+
+/// Between numbers of objects, which look different in text.
+fn renames_number(from: &FieldRef, to: &FieldRef) -> bool {
+    let same = from.data_type() == &DataType::UInt32 && to.data_type() == &DataType::UInt32;
+    same && sql_type(from) != sql_type(to)
 }
 
 fn reads_text(from: &FieldRef, to: &FieldRef) -> bool {
     is_text(from.data_type())
         && match sql_type(to) {
             SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => false,
+            SqlType::System(SystemType::Char | SystemType::Name) => sql_type(from) != sql_type(to),
             SqlType::Json | SqlType::Jsonb => !matches!(sql_type(from), SqlType::Json | SqlType::Jsonb),
             _ => !is_text(to.data_type()),
         }

@@ -6,16 +6,60 @@
 //! Must not fire on numbers that do not fit; those casts fail when they are computed. Types stay what they were.
 
 use arrow::datatypes::DataType;
-use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use super::map_expressions;
 
 pub(super) fn fold(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(|plan| map_expressions(plan, |expression, _| Ok(folded(expression))))
-        .data()
+    plan.transform_up_with_subqueries(|plan| {
+        map_expressions(plan, |expression, schema| {
+            let folded = folded(expression);
+            let numbers = beside_objects(folded.data, schema);
+            Ok(Transformed::new_transformed(
+                numbers.data,
+                folded.transformed || numbers.transformed,
+            ))
+        })
+    })
+    .data()
+}
+
+/// `case when a then oid else 0 end` is an object's number, not a `bigint`.
+fn beside_objects(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Case(mut case) = expression else {
+        return Transformed::no(expression);
+    };
+    let results = || {
+        case.when_then_expr
+            .iter()
+            .map(|(_, result)| result)
+            .chain(&case.else_expr)
+    };
+    let is_object = |result: &Expr| result.get_type(schema).is_ok_and(|ty| ty == DataType::UInt32);
+    let fits = |result: &Expr| is_object(result) || number(result).is_some();
+    if !results().any(|result| is_object(result)) || !results().all(|result| fits(result)) {
+        return Transformed::no(Expr::Case(case));
+    }
+    let mut results: Vec<&mut Box<Expr>> = case.when_then_expr.iter_mut().map(|(_, result)| result).collect();
+    results.extend(&mut case.else_expr);
+    for result in results {
+        if let Some(number) = number(result) {
+            **result = Expr::Literal(ScalarValue::UInt32(Some(number)), None);
+        }
+    }
+    Transformed::yes(Expr::Case(case))
+}
+
+/// A whole number that may be an object's.
+fn number(expression: &Expr) -> Option<u32> {
+    match expression {
+        Expr::Literal(ScalarValue::Int32(Some(value)), _) => u32::try_from(*value).ok(),
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => u32::try_from(*value).ok(),
+        _ => None,
+    }
 }
 
 fn folded(expression: Expr) -> Transformed<Expr> {

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use staffa_catalog::{Column, ColumnDefault, IdentityKind, SqlType, Table};
+use staffa_catalog::{Column, ColumnDefault, IdentityKind, SqlType, SystemStorage, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -553,6 +553,11 @@ fn family(ty: &SqlType) -> Family {
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
             Family::Text
         }
+        SqlType::System(ty) => match ty.storage() {
+            SystemStorage::Number => Family::Number,
+            SystemStorage::Text => Family::Text,
+            SystemStorage::SmallInts | SystemStorage::Oids => Family::Array,
+        },
         SqlType::Bytea => Family::Bytes,
         SqlType::Date => Family::Date,
         SqlType::Time => Family::Time,

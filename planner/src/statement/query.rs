@@ -1,8 +1,9 @@
 //! A query: names resolved, types settled, parameters found.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -12,7 +13,7 @@ use staffa_catalog::{SqlType, TableName};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::padded;
-use crate::resolve::{Provider, Relations, function, load, sequence, version};
+use crate::resolve::{Provider, Relations, function, load, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
@@ -106,9 +107,6 @@ impl<'a> Scope<'a> {
 
 /// Plans a query. `declared` are types the client or the statement around gives to parameters.
 pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
-    let mut query = query.clone();
-    sequence::answer(scope, &mut query).await?;
-    let query = &query;
     let mut typed = query.clone();
     let asked = version::take(&mut typed)?;
     function::take(&mut typed)?;
@@ -165,6 +163,10 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     let asked = version::take(&mut query)?;
     let functions = function::take(&mut query)?;
     let (mut first, versions) = rewritten(scope, &query, false)?;
+    // Only now are names of sequences without a cast to `regclass`.
+    if rewrite::asks_catalog(&first) {
+        scope.context.load_catalog().await?;
+    }
     let mut relations = load(scope, &first).await?;
     version::load(scope, &asked, &versions, &mut relations).await?;
     function::load(scope, functions, &mut relations).await?;
@@ -387,16 +389,43 @@ fn parameter_type(column: &SqlType) -> SqlType {
 
 fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
     let sources = origins(plan);
+    let texts = casts_to_text(plan);
     plan.schema()
         .fields()
         .iter()
         .enumerate()
         .map(|(index, field)| OutputColumn {
             name: strip_marker(field.name()).to_string(),
-            ty: sql_type(field),
+            ty: match texts.contains(&index) {
+                true => SqlType::Text,
+                false => sql_type(field),
+            },
             source: sources.get(index).cloned().flatten(),
         })
         .collect()
+}
+
+/// The columns that are casts to `text`, whose fields say what was cast: DataFusion keeps that.
+fn casts_to_text(plan: &LogicalPlan) -> HashSet<usize> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let text = |expression: &Expr| match unaliased(expression) {
+                Expr::Cast(cast) => {
+                    cast.field.data_type() == &DataType::Utf8View && sql_type(&cast.field) == SqlType::Text
+                }
+                _ => false,
+            };
+            let texts = projection
+                .expr
+                .iter()
+                .enumerate()
+                .filter(|(_, expression)| text(expression));
+            texts.map(|(index, _)| index).collect()
+        }
+        LogicalPlan::Sort(sort) => casts_to_text(&sort.input),
+        LogicalPlan::Limit(limit) => casts_to_text(&limit.input),
+        _ => HashSet::new(),
+    }
 }
 
 type Origin = Option<(TableName, usize)>;

@@ -93,6 +93,7 @@ impl Fixture {
             reports: self.reports.clone(),
             reads: None,
             system_tables: None,
+            catalog: Arc::default(),
             arguments: None,
             momentary: Momentary::default(),
             temporary_schema: None,

@@ -6,9 +6,10 @@ use arrow::array::{
     ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Array, Decimal128Builder,
     FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
     IntervalMonthDayNanoBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    UInt32Builder,
 };
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 mod nested;
 
@@ -37,6 +38,7 @@ enum Builder {
     Int16(Int16Builder),
     Int32(Int32Builder),
     Int64(Int64Builder),
+    Number(UInt32Builder, SystemType),
     Float32(Float32Builder),
     Float64(Float64Builder),
     Numeric {
@@ -57,6 +59,8 @@ enum Builder {
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
     Array(ArrayBuilder),
+    /// An array that is written without braces.
+    Vector(ArrayBuilder),
     Struct(StructBuilder),
 }
 
@@ -68,6 +72,10 @@ enum TextRule {
     Char(u32),
     Json,
     Jsonb,
+    /// `name`
+    Name,
+    /// `"char"`
+    Byte,
 }
 
 /// Reads one value.
@@ -155,6 +163,20 @@ impl ColumnDecoder {
             SqlType::Char(length) => text(TextRule::Char(*length)),
             SqlType::Json => text(TextRule::Json),
             SqlType::Jsonb => text(TextRule::Jsonb),
+            SqlType::System(SystemType::Name) => text(TextRule::Name),
+            SqlType::System(SystemType::Char) => text(TextRule::Byte),
+            SqlType::System(ty) => match ty.storage() {
+                SystemStorage::Number => Builder::Number(UInt32Builder::with_capacity(capacity), *ty),
+                SystemStorage::Text => text(TextRule::Any),
+                SystemStorage::SmallInts => {
+                    let element = SqlType::SmallInt;
+                    Builder::Vector(ArrayBuilder::new(&element, child(&element), &zone))
+                }
+                SystemStorage::Oids => {
+                    let element = SqlType::System(SystemType::Oid);
+                    Builder::Vector(ArrayBuilder::new(&element, child(&element), &zone))
+                }
+            },
             SqlType::Bytea => Builder::Bytea(BinaryViewBuilder::with_capacity(capacity)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(capacity)),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
@@ -290,7 +312,8 @@ impl ColumnDecoder {
             Builder::Timestamp(values) | Builder::TimestampTz(values, _) => values.append_null(),
             Builder::Interval(values) => values.append_null(),
             Builder::Uuid(values) => values.append_null(),
-            Builder::Array(array) => array.append_null(),
+            Builder::Number(values, _) => values.append_null(),
+            Builder::Array(array) | Builder::Vector(array) => array.append_null(),
             Builder::Struct(fields) => fields.append_null(),
         }
     }
@@ -328,6 +351,14 @@ impl ColumnDecoder {
             }
             Builder::Interval(values) => values.append_value(interval::parse(text)?),
             Builder::Uuid(values) => append_uuid(&string::parse_uuid(text)?, values)?,
+            Builder::Number(values, ty) => values.append_value(object_number(text, *ty, &self.settings)?),
+            Builder::Vector(array) => {
+                let words: Vec<&[u8]> = text
+                    .split(u8::is_ascii_whitespace)
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                array.append_text(&[b"{".as_slice(), &words.join(b",".as_slice()), b"}".as_slice()].concat())?;
+            }
             Builder::Array(array) => array.append_text(text)?,
             Builder::Struct(fields) => fields.append_text(text)?,
         }
@@ -375,7 +406,8 @@ impl ColumnDecoder {
             }
             Builder::Interval(values) => values.append_value(interval::parse_binary(bytes)?),
             Builder::Uuid(values) => append_uuid(&exactly(bytes)?, values)?,
-            Builder::Array(array) => array.append_binary(bytes)?,
+            Builder::Number(values, _) => values.append_value(u32::from_be_bytes(exactly(bytes)?)),
+            Builder::Array(array) | Builder::Vector(array) => array.append_binary(bytes)?,
             Builder::Struct(fields) => fields.append_binary(bytes)?,
         }
         Ok(())
@@ -413,7 +445,8 @@ impl ColumnDecoder {
             Builder::TimestampTz(values, zone) => Arc::new(values.finish().with_timezone(Arc::clone(zone))),
             Builder::Interval(values) => Arc::new(values.finish()),
             Builder::Uuid(values) => Arc::new(values.finish()),
-            Builder::Array(array) => array.finish()?,
+            Builder::Number(values, _) => Arc::new(values.finish()),
+            Builder::Array(array) | Builder::Vector(array) => array.finish()?,
             Builder::Struct(fields) => fields.finish()?,
         })
     }
@@ -431,6 +464,9 @@ fn each<'a>(
     }
     Ok(count)
 }
+
+/// Bytes an identifier can have.
+const NAME_BYTES_MAX: usize = 63;
 
 /// What `char(n)` is filled up with, many at a time.
 const BLANKS: &str = "                                                                ";
@@ -459,8 +495,38 @@ fn append_string(text: &str, rule: TextRule, padded: &mut String, values: &mut S
             values.append_value(text);
         }
         TextRule::Jsonb => values.append_value(json::normalise(text)?),
+        TextRule::Name => {
+            let mut end = text.len().min(NAME_BYTES_MAX);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            values.append_value(&text[..end]);
+        }
+        // Of a character of several bytes nothing is left that could be shown.
+        TextRule::Byte => values.append_value(text.get(..1).unwrap_or_default()),
     }
     Ok(())
+}
+
+/// A number, or the number of the object with this name.
+fn object_number(text: &[u8], ty: SystemType, settings: &FormatSettings) -> Result<u32> {
+    if !ty.is_reg() {
+        // As PostgreSQL, which takes -1 for the greatest number.
+        let number = number::parse_integer(text, ty.name(), i32::MIN.into(), u32::MAX.into())?;
+        return Ok(number as u32);
+    }
+    let text = string::utf8(text)?;
+    match &settings.catalog {
+        _ if text == "-" => Ok(0),
+        _ if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(number::parse_integer(text.as_bytes(), "oid", 0, u32::MAX.into())? as u32)
+        }
+        Some(catalog) => catalog.number(ty, text),
+        None => Err(Error::unsupported(format!(
+            "names of type {} are not known here",
+            ty.name()
+        ))),
+    }
 }
 
 fn append_uuid(uuid: &[u8; 16], values: &mut FixedSizeBinaryBuilder) -> Result<()> {

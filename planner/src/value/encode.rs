@@ -7,10 +7,10 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Field, Float32Type, Float64Type,
     Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    TimestampMicrosecondType, UInt32Type,
 };
 use bytes::{BufMut, BytesMut};
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemStorage};
 
 use super::oid::{innermost, type_oid};
 use super::{Format, FormatSettings, array, datetime, interval, number, numeric, string};
@@ -118,6 +118,7 @@ impl ColumnEncoder {
             DataType::Int16 => Cells::Int16(array.as_primitive::<Int16Type>().clone()),
             DataType::Int32 => Cells::Int32(array.as_primitive::<Int32Type>().clone()),
             DataType::Int64 => Cells::Int64(array.as_primitive::<Int64Type>().clone()),
+            DataType::UInt32 => Cells::UInt32(array.as_primitive::<UInt32Type>().clone()),
             DataType::Float32 => Cells::Float32(array.as_primitive::<Float32Type>().clone()),
             DataType::Float64 => Cells::Float64(array.as_primitive::<Float64Type>().clone()),
             DataType::Decimal128(_, scale) => Cells::Decimal128(array.as_primitive::<Decimal128Type>().clone(), *scale),
@@ -193,6 +194,7 @@ impl EncodedColumn<'_> {
             Cells::Int16(cells) => number::write_integer(i64::from(cells.value(row)), out),
             Cells::Int32(cells) => number::write_integer(i64::from(cells.value(row)), out),
             Cells::Int64(cells) => number::write_integer(cells.value(row), out),
+            Cells::UInt32(cells) => self.write_number(cells.value(row), out),
             Cells::Float32(cells) => number::write_real(cells.value(row), settings.extra_float_digits, out),
             Cells::Float64(cells) => number::write_double(cells.value(row), settings.extra_float_digits, out),
             Cells::Decimal128(cells, scale) => numeric::write(cells.value(row), *scale, out),
@@ -215,6 +217,15 @@ impl EncodedColumn<'_> {
             },
             Cells::Interval(cells) => interval::write(cells.value(row), out),
             Cells::Duration(cells) => interval::write(interval::from_micros(cells.value(row)), out),
+            // A vector: its numbers, without braces.
+            Cells::List(offsets, element) if matches!(self.encoder.ty, SqlType::System(_)) => {
+                for (at, index) in offsets.range(row).enumerate() {
+                    if at > 0 {
+                        out.put_u8(b' ');
+                    }
+                    element.write(index, out)?;
+                }
+            }
             Cells::List(offsets, element) => {
                 out.put_u8(b'{');
                 let inner_array = matches!(element.cells, Cells::List(_, _));
@@ -255,6 +266,7 @@ impl EncodedColumn<'_> {
             Cells::Int16(cells) => out.put_i16(cells.value(row)),
             Cells::Int32(cells) => out.put_i32(cells.value(row)),
             Cells::Int64(cells) => out.put_i64(cells.value(row)),
+            Cells::UInt32(cells) => out.put_u32(cells.value(row)),
             Cells::Float32(cells) => out.put_f32(cells.value(row)),
             Cells::Float64(cells) => out.put_f64(cells.value(row)),
             Cells::Decimal128(cells, scale) => numeric::write_binary(cells.value(row), *scale, out),
@@ -285,6 +297,18 @@ impl EncodedColumn<'_> {
             Cells::Null | Cells::Map(_) => self.write_text(row, out)?,
         }
         Ok(())
+    }
+
+    /// An object's number, or the name of the object where the type is one of names.
+    fn write_number(&self, number: u32, out: &mut BytesMut) {
+        let names = self.encoder.settings.catalog.as_ref();
+        match (self.encoder.ty.clone(), names) {
+            (SqlType::System(ty), Some(names)) if ty.is_reg() => {
+                out.extend_from_slice(names.shown(ty, number).as_bytes())
+            }
+            (SqlType::System(ty), None) if ty.is_reg() && number == 0 => out.put_u8(b'-'),
+            _ => number::write_integer(i64::from(number), out),
+        }
     }
 
     /// `array_send`: count of dimensions, whether there are NULLs, element type, length and lower bound of each
@@ -328,9 +352,11 @@ impl EncodedColumn<'_> {
         out.put_u32(lengths.len() as u32);
         out.put_u32(u32::from(rows.iter().any(is_null)));
         out.put_u32(element_type);
+        // Vectors count from 0.
+        let first = u32::from(!matches!(self.encoder.ty, SqlType::System(_)));
         for length in lengths {
             out.put_u32(length as u32);
-            out.put_u32(1);
+            out.put_u32(first);
         }
         for row in rows {
             leaf.write_with_length(row, out)?;
@@ -372,6 +398,7 @@ fn target_type(own: &DataType, ty: &SqlType) -> Result<DataType> {
         (DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _), _) => own.clone(),
         (DataType::Struct(_) | DataType::Map(_, _), _) => own.clone(),
         (DataType::Union(_, _), _) => return Err(unsupported(own)),
+        (_, SqlType::System(ty)) if ty.storage() == SystemStorage::Number => DataType::UInt32,
         (_, SqlType::Boolean) => DataType::Boolean,
         (_, SqlType::SmallInt) => DataType::Int16,
         (_, SqlType::Integer) => DataType::Int32,
@@ -406,6 +433,9 @@ fn target_type(own: &DataType, ty: &SqlType) -> Result<DataType> {
 }
 
 fn is_text(ty: &SqlType) -> bool {
+    if let SqlType::System(ty) = ty {
+        return ty.storage() == SystemStorage::Text;
+    }
     matches!(
         ty,
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown

@@ -1,6 +1,6 @@
 //! PostgreSQL's fixed OIDs of types, their lengths and their modifiers (`src/include/catalog/pg_type.dat`).
 
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 /// The OID of a type; `text` for a value of unknown type, `record` for a composite.
 pub fn type_oid(ty: &SqlType) -> u32 {
@@ -38,6 +38,11 @@ pub fn type_length(ty: &SqlType) -> i16 {
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
         SqlType::BigInt | SqlType::Double | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
         SqlType::Interval | SqlType::Uuid => 16,
+        SqlType::System(SystemType::Char) => 1,
+        SqlType::System(SystemType::Name) => 64,
+        SqlType::System(SystemType::Lsn) => 8,
+        SqlType::System(SystemType::AclItem) => 12,
+        SqlType::System(ty) if ty.storage() == SystemStorage::Number => 4,
         _ => -1,
     }
 }
@@ -52,8 +57,7 @@ pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
         20 => SqlType::BigInt,
         21 => SqlType::SmallInt,
         23 => SqlType::Integer,
-        // "char", name and text
-        18 | 19 | 25 => SqlType::Text,
+        25 => SqlType::Text,
         114 => SqlType::Json,
         700 => SqlType::Real,
         701 => SqlType::Double,
@@ -68,6 +72,7 @@ pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
         1700 => numeric_of_modifier(modifier),
         2950 => SqlType::Uuid,
         3802 => SqlType::Jsonb,
+        other if SystemType::with_oid(other).is_some() => return SystemType::with_oid(other).map(SqlType::System),
         array => {
             return Some(SqlType::Array(Box::new(sql_type_of_oid(
                 element_oid(array)?,
@@ -126,6 +131,7 @@ fn oids(ty: &SqlType) -> (u32, u32) {
         SqlType::Uuid => (2950, 2951),
         SqlType::Json => (114, 199),
         SqlType::Jsonb => (3802, 3807),
+        SqlType::System(ty) => (ty.oid(), ty.array_oid()),
         // `record`; an array never comes here.
         SqlType::Struct(_) | SqlType::Array(_) => (2249, 2287),
     }
@@ -135,8 +141,6 @@ fn element_oid(array: u32) -> Option<u32> {
     Some(match array {
         1000 => 16,
         1001 => 17,
-        1002 => 18,
-        1003 => 19,
         1005 => 21,
         1007 => 23,
         1009 => 25,
@@ -154,6 +158,6 @@ fn element_oid(array: u32) -> Option<u32> {
         1231 => 1700,
         2951 => 2950,
         3807 => 3802,
-        _ => return None,
+        other => return SystemType::with_array_oid(other).map(SystemType::oid),
     })
 }

@@ -34,6 +34,7 @@ impl RowSet {
     pub(crate) fn new(stream: RowStream, formats: &[Format], settings: &FormatSettings) -> Step<Self> {
         let columns = column_count(stream.columns().len())?;
         let schema = stream.schema();
+        let settings = &stream.format(settings);
         let matches = schema.fields().len() == stream.columns().len() && formats.len() == stream.columns().len();
         if !matches {
             return Err(Error::internal("the columns of a result do not match its description").into());

@@ -122,7 +122,7 @@ impl Embedded {
     }
 
     async fn print(&mut self, mut rows: RowStream, printer: &mut Printer<'_>) -> Result<()> {
-        let settings = self.session.format_settings()?;
+        let settings = rows.format(&self.session.format_settings()?);
         let schema = rows.schema();
         let encoders = rows
             .columns()

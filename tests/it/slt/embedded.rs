@@ -72,7 +72,7 @@ async fn embedded_output(session: &mut Session, sql: &str) -> staffa::Result<DBO
     let output = match session.run(&prepared, Vec::new()).await? {
         Outcome::Rows(mut stream) => {
             let columns = stream.columns().to_vec();
-            let settings = session.format_settings()?;
+            let settings = stream.format(&session.format_settings()?);
             let mut rows = Vec::new();
             while let Some(batch) = stream.next().await {
                 rows.extend(encode(&batch?, &columns, &settings)?);

@@ -6,7 +6,7 @@ use arrow::array::{
     BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
     DurationMicrosecondArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
     IntervalMonthDayNanoArray, LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 
@@ -21,6 +21,8 @@ pub(super) enum Cells<'a> {
     Int16(Int16Array),
     Int32(Int32Array),
     Int64(Int64Array),
+    /// Object numbers.
+    UInt32(UInt32Array),
     Float32(Float32Array),
     Float64(Float64Array),
     /// With the scale.

@@ -1,0 +1,563 @@
+//! The list of functions about the catalog, and their answers.
+
+use staffa_catalog::{SystemType, quote_identifier};
+
+use super::{Answer, Asked, Function, Takes, Yields, is_of_another};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::{Kind, split_name};
+
+use SystemType::{AclItem, Name, Oid as OidType, RegClass, RegNamespace, RegProc, RegProcedure, RegRole, RegType};
+use Takes::{Any, Big, Bool, Int, Object, Oid, Text};
+
+/// A function that is not asked about NULLs.
+const fn strict(
+    name: &'static str,
+    takes: &'static [Takes],
+    yields: Yields,
+    answer: fn(&Asked<'_>, &[Answer]) -> Result<Answer>,
+) -> Function {
+    Function {
+        name,
+        takes,
+        yields,
+        called_on_null: false,
+        answer,
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function { name: "format_type", takes: &[Oid, Int], yields: Yields::Text, called_on_null: true, answer: format_type },
+    strict("pg_get_expr", &[Text, Oid], Yields::Text, first),
+    strict("pg_get_expr", &[Text, Oid, Bool], Yields::Text, first),
+    strict("pg_get_constraintdef", &[Oid], Yields::Text, constraint_definition),
+    strict("pg_get_constraintdef", &[Oid, Bool], Yields::Text, constraint_definition),
+    strict("pg_get_indexdef", &[Oid], Yields::Text, index_definition),
+    strict("pg_get_indexdef", &[Oid, Int, Bool], Yields::Text, index_definition),
+    strict("pg_get_viewdef", &[Object(RegClass)], Yields::Text, view_definition),
+    strict("pg_get_viewdef", &[Object(RegClass), Int], Yields::Text, view_definition),
+    strict("pg_get_viewdef", &[Object(RegClass), Bool], Yields::Text, view_definition),
+    strict("pg_get_userbyid", &[Oid], Yields::System(Name), user_name),
+    strict("pg_get_function_arguments", &[Oid], Yields::Text, function_arguments),
+    strict("pg_get_function_identity_arguments", &[Oid], Yields::Text, function_arguments),
+    strict("pg_get_function_result", &[Oid], Yields::Text, function_result),
+    strict("pg_get_function_sqlbody", &[Oid], Yields::Text, nothing),
+    strict("pg_get_partkeydef", &[Oid], Yields::Text, nothing),
+    strict("pg_get_triggerdef", &[Oid], Yields::Text, nothing),
+    strict("pg_get_triggerdef", &[Oid, Bool], Yields::Text, nothing),
+    strict("pg_get_ruledef", &[Oid], Yields::Text, nothing),
+    strict("pg_get_ruledef", &[Oid, Bool], Yields::Text, nothing),
+    strict("pg_get_statisticsobjdef", &[Oid], Yields::Text, nothing),
+    strict("pg_get_statisticsobjdef_columns", &[Oid], Yields::Text, nothing),
+    strict("pg_get_replica_identity_index", &[Object(RegClass)], Yields::System(RegClass), nothing),
+    strict("pg_get_serial_sequence", &[Text, Text], Yields::Text, sequence_of_column),
+    strict("parse_ident", &[Text], Yields::Texts, name_parts),
+    strict("parse_ident", &[Text, Bool], Yields::Texts, name_parts),
+    strict("pg_relation_is_publishable", &[Object(RegClass)], Yields::Bool, no),
+    strict("pg_relation_is_updatable", &[Object(RegClass), Bool], Yields::Int, updatable_events),
+    strict("pg_column_is_updatable", &[Object(RegClass), Int, Bool], Yields::Bool, column_is_updatable),
+    strict("pg_tablespace_location", &[Oid], Yields::Text, empty),
+    strict("pg_partition_root", &[Object(RegClass)], Yields::System(RegClass), nothing),
+    strict("staffa_partition_ancestors", &[Object(RegClass)], Yields::Array(RegClass), no_objects),
+    strict("obj_description", &[Oid], Yields::Text, description),
+    strict("obj_description", &[Oid, Text], Yields::Text, description),
+    strict("col_description", &[Oid, Int], Yields::Text, column_description),
+    strict("shobj_description", &[Oid, Text], Yields::Text, nothing),
+    strict("pg_table_is_visible", &[Oid], Yields::Bool, relation_is_visible),
+    strict("pg_type_is_visible", &[Oid], Yields::Bool, type_is_visible),
+    strict("pg_function_is_visible", &[Oid], Yields::Bool, function_is_visible),
+    strict("pg_collation_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_opclass_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_operator_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_opfamily_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_conversion_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_statistics_obj_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_ts_config_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_ts_dict_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_ts_parser_is_visible", &[Oid], Yields::Bool, yes),
+    strict("pg_ts_template_is_visible", &[Oid], Yields::Bool, yes),
+    strict("has_table_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    strict("has_table_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
+    strict("has_sequence_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    strict("has_sequence_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
+    strict("has_any_column_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    strict("has_any_column_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
+    strict("has_column_privilege", &[Object(RegClass), Text, Text], Yields::Bool, column_privilege),
+    strict("has_column_privilege", &[Object(RegClass), Int, Text], Yields::Bool, column_privilege),
+    strict("has_column_privilege", &[Object(RegRole), Object(RegClass), Text, Text], Yields::Bool, column_privilege_of),
+    strict("has_column_privilege", &[Object(RegRole), Object(RegClass), Int, Text], Yields::Bool, column_privilege_of),
+    strict("has_schema_privilege", &[Object(RegRole), Object(RegNamespace), Text], Yields::Bool, schema_privilege_of),
+    strict("has_schema_privilege", &[Object(RegNamespace), Text], Yields::Bool, schema_privilege),
+    strict("has_database_privilege", &[Object(RegRole), Text, Text], Yields::Bool, database_privilege_of),
+    strict("has_database_privilege", &[Object(RegRole), Oid, Text], Yields::Bool, database_privilege_of),
+    strict("has_database_privilege", &[Text, Text], Yields::Bool, database_privilege),
+    strict("has_database_privilege", &[Oid, Text], Yields::Bool, database_privilege),
+    strict("has_function_privilege", &[Object(RegRole), Object(RegProcedure), Text], Yields::Bool, other_privilege),
+    strict("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, other_privilege),
+    strict("has_type_privilege", &[Object(RegRole), Object(RegType), Text], Yields::Bool, other_privilege),
+    strict("has_type_privilege", &[Object(RegType), Text], Yields::Bool, other_privilege),
+    strict("has_language_privilege", &[Any, Text], Yields::Bool, other_privilege),
+    strict("has_tablespace_privilege", &[Any, Text], Yields::Bool, other_privilege),
+    strict("pg_has_role", &[Object(RegRole), Object(RegRole), Text], Yields::Bool, other_privilege),
+    strict("pg_has_role", &[Object(RegRole), Text], Yields::Bool, other_privilege),
+    strict("row_security_active", &[Object(RegClass)], Yields::Bool, no),
+    strict("acldefault", &[Text, Oid], Yields::Array(AclItem), default_privileges),
+    strict("pg_my_temp_schema", &[], Yields::System(OidType), temporary_schema),
+    strict("pg_is_other_temp_schema", &[Oid], Yields::Bool, is_other_temporary),
+    strict("pg_encoding_to_char", &[Int], Yields::System(Name), encoding_name),
+    strict("pg_char_to_encoding", &[Text], Yields::Int, encoding_number),
+    strict("getdatabaseencoding", &[], Yields::System(Name), encoding),
+    strict("pg_client_encoding", &[], Yields::System(Name), encoding),
+    strict("pg_relation_size", &[Object(RegClass)], Yields::Big, relation_size),
+    strict("pg_relation_size", &[Object(RegClass), Text], Yields::Big, relation_size),
+    strict("pg_table_size", &[Object(RegClass)], Yields::Big, relation_size),
+    strict("pg_total_relation_size", &[Object(RegClass)], Yields::Big, relation_size),
+    strict("pg_indexes_size", &[Object(RegClass)], Yields::Big, index_size),
+    strict("pg_database_size", &[Text], Yields::Big, database_size),
+    strict("pg_database_size", &[Oid], Yields::Big, database_size),
+    strict("pg_size_pretty", &[Big], Yields::Text, size_pretty),
+    strict("to_regclass", &[Text], Yields::System(RegClass), |asked, given| object(asked, given, RegClass)),
+    strict("to_regtype", &[Text], Yields::System(RegType), |asked, given| object(asked, given, RegType)),
+    strict("to_regnamespace", &[Text], Yields::System(RegNamespace), |asked, given| object(asked, given, RegNamespace)),
+    strict("to_regrole", &[Text], Yields::System(RegRole), |asked, given| object(asked, given, RegRole)),
+    strict("to_regproc", &[Text], Yields::System(RegProc), |asked, given| object(asked, given, RegProc)),
+    strict("to_regprocedure", &[Text], Yields::System(RegProcedure), |asked, given| object(asked, given, RegProcedure)),
+    strict("pg_stat_get_numscans", &[Oid], Yields::Big, nothing),
+    strict("pg_stat_get_live_tuples", &[Oid], Yields::Big, live_rows),
+];
+
+fn oid(given: &[Answer], at: usize) -> u32 {
+    match given.get(at) {
+        Some(Answer::Oid(oid)) => *oid,
+        _ => 0,
+    }
+}
+
+fn text(given: &[Answer], at: usize) -> &str {
+    match given.get(at) {
+        Some(Answer::Text(text)) => text,
+        _ => "",
+    }
+}
+
+fn int(given: &[Answer], at: usize) -> i32 {
+    match given.get(at) {
+        Some(Answer::Int(number)) => *number,
+        _ => 0,
+    }
+}
+
+fn nothing(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Null)
+}
+
+fn yes(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Bool(true))
+}
+
+fn no(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Bool(false))
+}
+
+fn empty(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Text(String::new()))
+}
+
+/// Expressions are kept as text.
+fn first(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(given.first().cloned().unwrap_or(Answer::Null))
+}
+
+fn no_objects(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Oids(Vec::new()))
+}
+
+fn object(asked: &Asked<'_>, given: &[Answer], ty: SystemType) -> Result<Answer> {
+    let found = asked.catalog.look_up(ty, text(given, 0))?;
+    Ok(found.map_or(Answer::Null, Answer::Oid))
+}
+
+fn format_type(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let modifier = match given.get(1) {
+        Some(Answer::Int(modifier)) => Some(*modifier),
+        _ => None,
+    };
+    Ok(match given.first() {
+        Some(Answer::Oid(oid)) => Answer::Text(asked.catalog.type_name(*oid, modifier)),
+        _ => Answer::Null,
+    })
+}
+
+fn constraint_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.constraint_definition(oid(given, 0)).into())
+}
+
+fn index_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let short = given.get(2) == Some(&Answer::Bool(true));
+    Ok(asked
+        .catalog
+        .index_definition(oid(given, 0), int(given, 1), short)
+        .into())
+}
+
+fn view_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.view_definition(oid(given, 0)).into())
+}
+
+fn user_name(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let oid = oid(given, 0);
+    let role = asked.catalog.image.role(oid);
+    Ok(Answer::Text(role.map_or_else(
+        || format!("unknown (OID={oid})"),
+        |role| role.name.clone(),
+    )))
+}
+
+fn function_arguments(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.function_arguments(oid(given, 0)).into())
+}
+
+fn function_result(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.function_result(oid(given, 0)).into())
+}
+
+/// The name of the sequence that goes with a column, to be read as an identifier.
+fn sequence_of_column(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let (table, column) = (text(given, 0), text(given, 1));
+    let oid = asked.catalog.number(RegClass, table)?;
+    let Some(relation) = asked.catalog.image.relation(oid) else {
+        return Ok(Answer::Null);
+    };
+    let Some(known) = relation.columns.iter().find(|known| known.name == column) else {
+        let message = format!("column \"{column}\" of relation \"{}\" does not exist", relation.name);
+        return Err(Error::new(ErrorKind::UndefinedColumn, message));
+    };
+    let sequence = asked.catalog.image.relations.iter().find(|other| match &other.kind {
+        Kind::Sequence { owner, .. } => *owner == Some((relation.oid, known.number)),
+        _ => false,
+    });
+    Ok(match sequence {
+        Some(sequence) => {
+            let parts = [&sequence.schema.name, &sequence.name].map(|part| quote_identifier(part));
+            Answer::Text(parts.join("."))
+        }
+        None => Answer::Null,
+    })
+}
+
+fn name_parts(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let name = text(given, 0);
+    let parts = split_name(name).map_err(|_| {
+        let message = format!("string is not a valid identifier: \"{name}\"");
+        Error::new(ErrorKind::InvalidParameterValue, message)
+    })?;
+    Ok(Answer::Texts(parts))
+}
+
+/// INSERT, UPDATE and DELETE as bits.
+fn updatable_events(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let is_table = is_table(asked, oid(given, 0));
+    Ok(Answer::Int(if is_table { 28 } else { 0 }))
+}
+
+fn column_is_updatable(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Bool(is_table(asked, oid(given, 0))))
+}
+
+fn is_table(asked: &Asked<'_>, oid: u32) -> bool {
+    let relation = asked.catalog.image.relation(oid);
+    relation.is_some_and(|relation| matches!(relation.kind, Kind::Table))
+}
+
+fn description(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let catalog = match given.get(1) {
+        Some(Answer::Text(catalog)) => Some(catalog.as_str()),
+        _ => None,
+    };
+    Ok(asked.catalog.comment(oid(given, 0), catalog, 0).into())
+}
+
+fn column_description(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked
+        .catalog
+        .comment(oid(given, 0), Some("pg_class"), int(given, 1))
+        .into())
+}
+
+fn relation_is_visible(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.relation_is_visible(oid(given, 0)).into())
+}
+
+fn type_is_visible(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.type_is_visible(oid(given, 0)).into())
+}
+
+fn function_is_visible(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    // All functions are PostgreSQL's own, and pg_catalog is always searched.
+    Ok(crate::pg_catalog::function(oid(given, 0)).map(|_| true).into())
+}
+
+/// Every role may do everything; what can be wrong is the name of the privilege, and the object may be gone.
+fn allowed(exists: bool, privileges: &str, known: &[&str]) -> Result<Answer> {
+    for privilege in privileges.split(',').map(str::trim) {
+        let upper = privilege.to_uppercase();
+        let bare = upper.strip_suffix(" WITH GRANT OPTION").unwrap_or(&upper);
+        if !known.contains(&bare) {
+            let message = format!("unrecognized privilege type: \"{privilege}\"");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+    }
+    Ok(if exists { Answer::Bool(true) } else { Answer::Null })
+}
+
+const OF_RELATIONS: &[&str] = &[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+    "USAGE",
+    "RULE",
+];
+
+fn relation_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let exists = asked.catalog.relation_parts(oid(given, 0)).is_some();
+    allowed(exists, text(given, given.len() - 1), OF_RELATIONS)
+}
+
+fn relation_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    relation_privilege(asked, &given[1..])
+}
+
+fn column_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let exists = match (asked.catalog.image.relation(oid(given, 0)), given.get(1)) {
+        (Some(relation), Some(Answer::Int(number))) => relation
+            .columns
+            .iter()
+            .any(|column| i32::from(column.number) == *number),
+        (Some(relation), Some(Answer::Text(name))) => {
+            if !relation.columns.iter().any(|column| column.name == *name) {
+                let message = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
+                return Err(Error::new(ErrorKind::UndefinedColumn, message));
+            }
+            true
+        }
+        _ => asked.catalog.relation_parts(oid(given, 0)).is_some(),
+    };
+    allowed(exists, text(given, 2), OF_RELATIONS)
+}
+
+fn column_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    column_privilege(asked, &given[1..])
+}
+
+fn schema_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let exists = asked.catalog.image.schema(oid(given, 0)).is_some();
+    allowed(exists, text(given, 1), &["CREATE", "USAGE"])
+}
+
+fn schema_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    schema_privilege(asked, &given[1..])
+}
+
+fn database_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let databases = &asked.catalog.image.databases;
+    let exists = match given.first() {
+        Some(Answer::Text(name)) => {
+            if !databases.iter().any(|database| database.name == *name) {
+                let message = format!("database \"{name}\" does not exist");
+                return Err(Error::new(ErrorKind::UndefinedDatabase, message));
+            }
+            true
+        }
+        _ => databases.iter().any(|database| database.oid == oid(given, 0)),
+    };
+    allowed(exists, text(given, 1), &["CREATE", "CONNECT", "TEMPORARY", "TEMP"])
+}
+
+fn database_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    database_privilege(asked, &given[1..])
+}
+
+fn other_privilege(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let known = &[
+        "EXECUTE",
+        "USAGE",
+        "CREATE",
+        "MEMBER",
+        "USAGE WITH ADMIN OPTION",
+        "MEMBER WITH ADMIN OPTION",
+    ];
+    allowed(true, text(given, given.len() - 1), known)
+}
+
+/// What an object's owner and everybody may do when nothing was granted.
+fn default_privileges(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let owner = asked.catalog.image.role(oid(given, 1)).map_or("", |role| &role.name);
+    let (all, own) = match text(given, 0) {
+        "r" => ("", "arwdDxt"),
+        "s" => ("", "rwU"),
+        "d" => ("Tc", "CTc"),
+        "f" => ("X", "X"),
+        "n" => ("", "UC"),
+        "t" => ("", "C"),
+        "T" | "l" => ("U", "U"),
+        "c" => return Ok(Answer::Texts(Vec::new())),
+        other => {
+            let message = format!("unrecognized object type abbreviation: {other}");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+    };
+    let everybody = (!all.is_empty()).then(|| format!("={all}/{owner}"));
+    Ok(Answer::Texts(
+        everybody
+            .into_iter()
+            .chain([format!("{owner}={own}/{owner}")])
+            .collect(),
+    ))
+}
+
+fn temporary_schema(asked: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    let image = &asked.catalog.image;
+    let own = image.temporary_schema.as_ref().and_then(|name| image.schema_oid(name));
+    Ok(Answer::Oid(own.unwrap_or_default()))
+}
+
+fn is_other_temporary(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Bool(is_of_another(asked.catalog, oid(given, 0))))
+}
+
+/// The encodings PostgreSQL numbers, by their numbers.
+const ENCODINGS: &[&str] = &[
+    "SQL_ASCII",
+    "EUC_JP",
+    "EUC_CN",
+    "EUC_KR",
+    "EUC_TW",
+    "EUC_JIS_2004",
+    "UTF8",
+    "MULE_INTERNAL",
+    "LATIN1",
+    "LATIN2",
+    "LATIN3",
+    "LATIN4",
+    "LATIN5",
+    "LATIN6",
+    "LATIN7",
+    "LATIN8",
+    "LATIN9",
+    "LATIN10",
+    "WIN1256",
+    "WIN1258",
+    "WIN866",
+    "WIN874",
+    "KOI8R",
+    "WIN1251",
+    "WIN1252",
+    "ISO_8859_5",
+    "ISO_8859_6",
+    "ISO_8859_7",
+    "ISO_8859_8",
+    "WIN1250",
+    "WIN1253",
+    "WIN1254",
+    "WIN1255",
+    "WIN1257",
+    "KOI8U",
+    "SJIS",
+    "BIG5",
+    "GBK",
+    "UHC",
+    "GB18030",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+];
+
+fn encoding_name(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let name = usize::try_from(int(given, 0))
+        .ok()
+        .and_then(|number| ENCODINGS.get(number));
+    Ok(Answer::Text(name.copied().unwrap_or_default().to_owned()))
+}
+
+fn encoding_number(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let plain = |name: &str| name.to_uppercase().replace(['-', '_'], "");
+    let wanted = plain(text(given, 0));
+    let found = (0..)
+        .zip(ENCODINGS)
+        .find(|(_, name)| plain(name) == wanted || wanted == "UNICODE" && **name == "UTF8");
+    Ok(Answer::Int(found.map_or(-1, |(number, _)| number)))
+}
+
+fn encoding(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+    Ok(Answer::Text("UTF8".to_owned()))
+}
+
+/// Bytes of the table's files at its last commit.
+fn relation_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let oid = oid(given, 0);
+    let bytes = match asked.catalog.image.relation(oid) {
+        Some(relation) => i64::try_from(relation.bytes).unwrap_or(i64::MAX),
+        None if asked.catalog.relation_parts(oid).is_some() => 0,
+        None => return Ok(Answer::Null),
+    };
+    Ok(Answer::Big(bytes))
+}
+
+fn index_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let exists = asked.catalog.relation_parts(oid(given, 0)).is_some();
+    Ok(if exists { Answer::Big(0) } else { Answer::Null })
+}
+
+fn database_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let image = &asked.catalog.image;
+    let wanted = image.databases.iter().find(|database| match given.first() {
+        Some(Answer::Text(name)) => database.name == *name,
+        _ => database.oid == oid(given, 0),
+    });
+    match (wanted, given.first()) {
+        (None, Some(Answer::Text(name))) => {
+            let message = format!("database \"{name}\" does not exist");
+            Err(Error::new(ErrorKind::UndefinedDatabase, message))
+        }
+        (None, _) => Ok(Answer::Null),
+        (Some(database), _) if database.oid == image.database.oid => {
+            let bytes: u64 = image.relations.iter().map(|relation| relation.bytes).sum();
+            Ok(Answer::Big(i64::try_from(bytes).unwrap_or(i64::MAX)))
+        }
+        // Only the connected database was looked at.
+        (Some(_), _) => Ok(Answer::Null),
+    }
+}
+
+/// As PostgreSQL: from 10 kB on in kilobytes, and so on, rounded to the nearest.
+fn size_pretty(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let Some(Answer::Big(bytes)) = given.first() else {
+        return Ok(Answer::Null);
+    };
+    let mut size = i128::from(*bytes);
+    if size.abs() < 10 * 1024 {
+        return Ok(Answer::Text(format!("{size} bytes")));
+    }
+    // One bit is kept for rounding.
+    size >>= 9;
+    for unit in ["kB", "MB", "GB", "TB"] {
+        if size.abs() < 20 * 1024 - 1 {
+            return Ok(Answer::Text(format!("{} {unit}", half_rounded(size))));
+        }
+        size >>= 10;
+    }
+    Ok(Answer::Text(format!("{} PB", half_rounded(size))))
+}
+
+fn half_rounded(size: i128) -> i128 {
+    (size + if size < 0 { -1 } else { 1 }) / 2
+}
+
+fn live_rows(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let relation = asked.catalog.image.relation(oid(given, 0));
+    let rows = relation.and_then(|relation| i64::try_from(relation.row_count?).ok());
+    Ok(Answer::Big(rows.unwrap_or_default()))
+}

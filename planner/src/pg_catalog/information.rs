@@ -1,0 +1,797 @@
+//! `information_schema`, as PostgreSQL 15's views of these names show it (section 37 of its manual).
+
+use arrow::array::RecordBatch;
+use staffa_catalog::{SequenceType, SqlType};
+
+use super::facts::{self, SystemRelation};
+use super::image::{Column, Image, Key, KeyKind, Kind, Relation};
+use super::rows::{Cell, Rows};
+use super::view::{CatalogView, all_schemas};
+use crate::error::Result;
+use crate::value::type_modifier;
+
+/// `character_octet_length` of texts without a limit.
+const OCTETS_MAX: i32 = 1 << 30;
+/// What a table allows.
+const PRIVILEGES: [&str; 7] = [
+    "INSERT",
+    "SELECT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+];
+
+/// The rows of a relation; `None` when it has none here.
+pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
+    let image = &*view.image;
+    Ok(Some(match relation.name {
+        "information_schema_catalog_name" => {
+            let mut rows = Rows::of(relation, ["catalog_name"])?;
+            rows.push([(&image.database.name).into()]);
+            rows.finish()?
+        }
+        "schemata" => schemata(image, relation)?,
+        "tables" => tables(image, relation)?,
+        "columns" => columns(image, relation)?,
+        "views" => views(view, relation)?,
+        "sequences" => sequences(image, relation)?,
+        "table_constraints" => table_constraints(image, relation)?,
+        "key_column_usage" => key_column_usage(image, relation)?,
+        "constraint_column_usage" => constraint_column_usage(image, relation)?,
+        "constraint_table_usage" => constraint_table_usage(image, relation)?,
+        "referential_constraints" => referential_constraints(image, relation)?,
+        "check_constraints" => check_constraints(image, relation)?,
+        "character_sets" => character_sets(image, relation)?,
+        "enabled_roles" => {
+            let mut rows = Rows::of(relation, ["role_name"])?;
+            image.roles.iter().for_each(|role| rows.push([(&role.name).into()]));
+            rows.finish()?
+        }
+        "table_privileges" | "role_table_grants" => table_privileges(image, relation)?,
+        _ => return Ok(None),
+    }))
+}
+
+/// The relations that are tables for the standard: no sequences.
+fn table_like(image: &Image) -> impl Iterator<Item = &Relation> {
+    let all = image.relations.iter();
+    all.filter(|relation| matches!(relation.kind, Kind::Table | Kind::View { .. }))
+}
+
+/// PostgreSQL's own relations, with their owner.
+fn system_owner(image: &Image) -> &str {
+    image
+        .role(super::FIRST_ROLE)
+        .map_or(&image.owner.name, |role| &role.name)
+}
+
+fn yes_or_no(flag: bool) -> Cell<'static> {
+    Cell::Text(if flag { "YES" } else { "NO" })
+}
+
+fn schemata(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["catalog_name", "schema_name", "schema_owner"])?;
+    for (oid, name) in all_schemas(image) {
+        let own = image.schemas.iter().any(|schema| schema.oid == oid);
+        let owner = if own { &image.owner.name } else { system_owner(image) };
+        rows.push([(&image.database.name).into(), name.into(), owner.into()]);
+    }
+    rows.finish()
+}
+
+fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let columns = [
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "table_type",
+        "is_insertable_into",
+        "is_typed",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    for relation in table_like(image) {
+        let is_table = matches!(relation.kind, Kind::Table);
+        let ty = match (is_table, relation.is_temporary) {
+            (true, true) => "LOCAL TEMPORARY",
+            (true, false) => "BASE TABLE",
+            (false, _) => "VIEW",
+        };
+        rows.push([
+            (&image.database.name).into(),
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            ty.into(),
+            yes_or_no(is_table),
+            yes_or_no(false),
+        ]);
+    }
+    for system in facts::relations() {
+        rows.push([
+            (&image.database.name).into(),
+            system.schema.into(),
+            system.name.into(),
+            if system.kind == "r" { "BASE TABLE" } else { "VIEW" }.into(),
+            yes_or_no(false),
+            yes_or_no(false),
+        ]);
+    }
+    rows.finish()
+}
+
+/// What the standard says of a type by its name and modifier.
+struct Described {
+    data_type: String,
+    /// Schema and name of the type.
+    udt: (&'static str, String),
+    length: Option<i32>,
+    octets: Option<i32>,
+    precision: Option<i32>,
+    radix: Option<i32>,
+    scale: Option<i32>,
+    datetime: Option<i32>,
+}
+
+/// `oid` is the type's number, `modifier` as in `pg_attribute`.
+fn described(oid: u32, modifier: i32) -> Described {
+    let facts = facts::type_with_oid(oid);
+    let is_array = facts.is_some_and(|facts| facts.is_array);
+    let name = facts.map_or("record", |facts| facts.name);
+    let data_type = match oid {
+        _ if is_array => "ARRAY",
+        16 => "boolean",
+        18 => "\"char\"",
+        20 => "bigint",
+        21 => "smallint",
+        23 => "integer",
+        700 => "real",
+        701 => "double precision",
+        1042 => "character",
+        1043 => "character varying",
+        1083 => "time without time zone",
+        1114 => "timestamp without time zone",
+        1184 => "timestamp with time zone",
+        2249 => "USER-DEFINED",
+        _ => name,
+    };
+    let number = |bits, radix, scale| (Some(bits), Some(radix), scale);
+    let (precision, radix, scale) = match oid {
+        21 => number(16, 2, Some(0)),
+        23 => number(32, 2, Some(0)),
+        20 => number(64, 2, Some(0)),
+        700 => number(24, 2, None),
+        701 => number(53, 2, None),
+        1700 if modifier >= 4 => {
+            let bits = modifier - 4;
+            number((bits >> 16) & 0xffff, 10, Some(bits & 0xffff))
+        }
+        1700 => (None, Some(10), None),
+        _ => (None, None, None),
+    };
+    let length = matches!(oid, 1042 | 1043)
+        .then(|| modifier - 4)
+        .filter(|length| *length >= 0);
+    let octets = match (oid, length) {
+        // Four bytes a character.
+        (_, Some(length)) => Some(length.saturating_mul(4)),
+        (25 | 1042 | 1043, None) => Some(OCTETS_MAX),
+        _ => None,
+    };
+    let datetime = match oid {
+        1082 => Some(0),
+        1083 | 1114 | 1184 | 1186 => Some(6),
+        _ => None,
+    };
+    Described {
+        data_type: data_type.to_owned(),
+        udt: ("pg_catalog", name.to_owned()),
+        length,
+        octets,
+        precision,
+        radix,
+        scale,
+        datetime,
+    }
+}
+
+fn columns(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "ordinal_position",
+            "column_default",
+            "is_nullable",
+            "data_type",
+            "character_maximum_length",
+            "character_octet_length",
+            "numeric_precision",
+            "numeric_precision_radix",
+            "numeric_scale",
+            "datetime_precision",
+            "domain_catalog",
+            "domain_schema",
+            "domain_name",
+            "udt_catalog",
+            "udt_schema",
+            "udt_name",
+            "dtd_identifier",
+            "is_self_referencing",
+            "is_identity",
+            "identity_generation",
+            "identity_start",
+            "identity_increment",
+            "identity_maximum",
+            "identity_minimum",
+            "identity_cycle",
+            "is_generated",
+            "generation_expression",
+            "is_updatable",
+        ],
+    )?;
+    let database = || Cell::from(&image.database.name);
+    for relation in table_like(image) {
+        for column in &relation.columns {
+            let ty = described(column.type_oid, type_modifier(&column.ty));
+            let default = column.default.as_ref();
+            let generated = default.filter(|default| default.is_generated);
+            let identity = Identity::of(image, relation, column);
+            rows.push([
+                database(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                (&column.name).into(),
+                Cell::Int(column.number.into()),
+                default
+                    .filter(|default| !default.is_generated)
+                    .map(|default| &default.text)
+                    .into(),
+                yes_or_no(!column.not_null),
+                ty.data_type.into(),
+                ty.length.into(),
+                ty.octets.into(),
+                ty.precision.into(),
+                ty.radix.into(),
+                ty.scale.into(),
+                ty.datetime.into(),
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                database(),
+                ty.udt.0.into(),
+                ty.udt.1.into(),
+                Cell::Owned(column.number.to_string()),
+                yes_or_no(false),
+                yes_or_no(!column.identity.is_empty()),
+                Cell::text(identity.generation),
+                identity.start.into(),
+                identity.increment.into(),
+                identity.maximum.into(),
+                identity.minimum.into(),
+                yes_or_no(identity.cycle),
+                if generated.is_some() { "ALWAYS" } else { "NEVER" }.into(),
+                generated.map(|default| &default.text).into(),
+                yes_or_no(matches!(relation.kind, Kind::Table)),
+            ]);
+        }
+    }
+    for system in facts::relations() {
+        for (number, column) in (1_i32..).zip(&system.columns) {
+            let domain = facts::type_with_oid(column.declared).filter(|ty| ty.schema != super::image::CATALOG_SCHEMA);
+            let ty = described(crate::value::type_oid(&column.ty), column.modifier);
+            rows.push([
+                database(),
+                system.schema.into(),
+                system.name.into(),
+                column.name.into(),
+                number.into(),
+                Cell::Null,
+                yes_or_no(!column.not_null),
+                ty.data_type.into(),
+                ty.length.into(),
+                ty.octets.into(),
+                ty.precision.into(),
+                ty.radix.into(),
+                ty.scale.into(),
+                ty.datetime.into(),
+                if domain.is_some() { database() } else { Cell::Null },
+                if domain.is_some() {
+                    system.schema.into()
+                } else {
+                    Cell::Null
+                },
+                domain.map(|domain| domain.name).into(),
+                database(),
+                ty.udt.0.into(),
+                ty.udt.1.into(),
+                Cell::Owned(number.to_string()),
+                yes_or_no(false),
+                yes_or_no(false),
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                yes_or_no(false),
+                "NEVER".into(),
+                Cell::Null,
+                yes_or_no(false),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+/// What the standard says of an identity column.
+#[derive(Default)]
+struct Identity {
+    generation: Option<&'static str>,
+    start: Option<String>,
+    increment: Option<String>,
+    maximum: Option<String>,
+    minimum: Option<String>,
+    cycle: bool,
+}
+
+impl Identity {
+    fn of(image: &Image, relation: &Relation, column: &Column) -> Self {
+        let generation = match column.identity {
+            "a" => "ALWAYS",
+            "d" => "BY DEFAULT",
+            _ => return Self::default(),
+        };
+        let sequence = image.relations.iter().find_map(|other| match &other.kind {
+            Kind::Sequence { sequence, owner } if *owner == Some((relation.oid, column.number)) => Some(sequence),
+            _ => None,
+        });
+        let number = |number: fn(&staffa_catalog::Sequence) -> i64| sequence.map(|found| number(found).to_string());
+        Self {
+            generation: Some(generation),
+            start: number(|sequence| sequence.start),
+            increment: number(|sequence| sequence.increment),
+            maximum: number(|sequence| sequence.max),
+            minimum: number(|sequence| sequence.min),
+            cycle: sequence.is_some_and(|sequence| sequence.cycle),
+        }
+    }
+}
+
+fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
+    let mut rows = Rows::of(
+        relation,
+        [
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "view_definition",
+            "check_option",
+            "is_updatable",
+            "is_insertable_into",
+            "is_trigger_updatable",
+            "is_trigger_deletable",
+            "is_trigger_insertable_into",
+        ],
+    )?;
+    let no = || yes_or_no(false);
+    for relation in table_like(image) {
+        if let Kind::View { sql, .. } = &relation.kind {
+            rows.push([
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                sql.into(),
+                "NONE".into(),
+                no(),
+                no(),
+                no(),
+                no(),
+                no(),
+            ]);
+        }
+    }
+    for system in facts::relations().iter().filter(|system| system.kind == "v") {
+        rows.push([
+            (&image.database.name).into(),
+            system.schema.into(),
+            system.name.into(),
+            Cell::Null,
+            "NONE".into(),
+            no(),
+            no(),
+            no(),
+            no(),
+            no(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn sequences(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "sequence_catalog",
+            "sequence_schema",
+            "sequence_name",
+            "data_type",
+            "numeric_precision",
+            "numeric_precision_radix",
+            "numeric_scale",
+            "start_value",
+            "minimum_value",
+            "maximum_value",
+            "increment",
+            "cycle_option",
+        ],
+    )?;
+    for relation in &image.relations {
+        let Kind::Sequence { sequence, .. } = &relation.kind else {
+            continue;
+        };
+        // The sequences of identity columns are the columns' own.
+        if sequence.owner.is_some_and(|owner| owner.is_identity) {
+            continue;
+        }
+        let bits = match sequence.ty {
+            SequenceType::SmallInt => 16,
+            SequenceType::Integer => 32,
+            SequenceType::BigInt => 64,
+        };
+        let ty: SqlType = sequence.ty.sql_type();
+        rows.push([
+            (&image.database.name).into(),
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            ty.to_string().into(),
+            Cell::Int(bits),
+            Cell::Int(2),
+            Cell::Int(0),
+            sequence.start.to_string().into(),
+            sequence.min.to_string().into(),
+            sequence.max.to_string().into(),
+            sequence.increment.to_string().into(),
+            yes_or_no(sequence.cycle),
+        ]);
+    }
+    rows.finish()
+}
+
+fn keys(image: &Image) -> impl Iterator<Item = (&Relation, &Key)> {
+    image
+        .relations
+        .iter()
+        .flat_map(|relation| relation.constraints.iter().map(move |key| (relation, key)))
+}
+
+fn table_constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_type",
+            "is_deferrable",
+            "initially_deferred",
+            "enforced",
+            "nulls_distinct",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        let ty = match key.kind {
+            KeyKind::Check(_) => "CHECK",
+            KeyKind::Primary => "PRIMARY KEY",
+            KeyKind::Unique => "UNIQUE",
+            KeyKind::Foreign { .. } => "FOREIGN KEY",
+        };
+        let distinct = if matches!(key.kind, KeyKind::Unique) {
+            yes_or_no(true)
+        } else {
+            Cell::Null
+        };
+        rows.push([
+            (&image.database.name).into(),
+            (&relation.schema.name).into(),
+            (&key.name).into(),
+            (&image.database.name).into(),
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            ty.into(),
+            yes_or_no(false),
+            yes_or_no(false),
+            // As PostgreSQL says of every constraint; the manual says which are.
+            yes_or_no(true),
+            distinct,
+        ]);
+    }
+    // PostgreSQL shows NOT NULL as a check with a name nobody gave.
+    for relation in &image.relations {
+        for column in relation
+            .columns
+            .iter()
+            .filter(|column| column.not_null && matches!(relation.kind, Kind::Table))
+        {
+            rows.push([
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                not_null_name(relation, column).into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                "CHECK".into(),
+                yes_or_no(false),
+                yes_or_no(false),
+                yes_or_no(true),
+                Cell::Null,
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn not_null_name(relation: &Relation, column: &Column) -> String {
+    format!("{}_{}_{}_not_null", relation.schema.oid, relation.oid, column.number)
+}
+
+fn key_column_usage(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "ordinal_position",
+            "position_in_unique_constraint",
+        ],
+    )?;
+    for (relation, key) in keys(image).filter(|(_, key)| !matches!(key.kind, KeyKind::Check(_))) {
+        for (at, number) in (1_i32..).zip(&key.columns) {
+            let Some(column) = relation.column(*number) else {
+                continue;
+            };
+            rows.push([
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&key.name).into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                (&column.name).into(),
+                at.into(),
+                place_in_unique(image, key, at).into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+/// Where the column that the `at`th one of a foreign key refers to stands in the key it belongs to.
+fn place_in_unique(image: &Image, key: &Key, at: i32) -> Option<i32> {
+    let KeyKind::Foreign { relation, columns, .. } = &key.kind else {
+        return None;
+    };
+    let wanted = columns.get(usize::try_from(at - 1).ok()?)?;
+    let unique = referenced(image, *relation, columns)?;
+    (1..)
+        .zip(&unique.columns)
+        .find(|(_, number)| *number == wanted)
+        .map(|(place, _)| place)
+}
+
+/// The key that a foreign key refers to.
+fn referenced<'a>(image: &'a Image, relation: u32, columns: &[i16]) -> Option<&'a Key> {
+    let mut keys = image.relation(relation)?.constraints.iter();
+    keys.find(|key| {
+        let same = key.columns.len() == columns.len() && columns.iter().all(|number| key.columns.contains(number));
+        key.kind.has_index() && same
+    })
+}
+
+fn constraint_column_usage(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        let (table, numbers) = match &key.kind {
+            KeyKind::Foreign { relation, columns, .. } => (image.relation(*relation), columns),
+            _ => (Some(relation), &key.columns),
+        };
+        for column in numbers.iter().filter_map(|number| table?.column(*number)) {
+            rows.push([
+                (&image.database.name).into(),
+                table.map(|table| &table.schema.name).into(),
+                table.map(|table| &table.name).into(),
+                (&column.name).into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&key.name).into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn constraint_table_usage(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        let table = match &key.kind {
+            KeyKind::Foreign { relation, .. } => image.relation(*relation),
+            KeyKind::Check(_) => None,
+            _ => Some(relation),
+        };
+        if let Some(table) = table {
+            rows.push([
+                (&image.database.name).into(),
+                (&table.schema.name).into(),
+                (&table.name).into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&key.name).into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn referential_constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "unique_constraint_catalog",
+            "unique_constraint_schema",
+            "unique_constraint_name",
+            "match_option",
+            "update_rule",
+            "delete_rule",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        let KeyKind::Foreign {
+            relation: other,
+            columns,
+            ..
+        } = &key.kind
+        else {
+            continue;
+        };
+        let unique = referenced(image, *other, columns);
+        let table = image.relation(*other).filter(|_| unique.is_some());
+        rows.push([
+            (&image.database.name).into(),
+            (&relation.schema.name).into(),
+            (&key.name).into(),
+            table.map(|_| &image.database.name).into(),
+            table.map(|table| &table.schema.name).into(),
+            unique.map(|unique| &unique.name).into(),
+            "NONE".into(),
+            "NO ACTION".into(),
+            "NO ACTION".into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn check_constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "check_clause",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        if let KeyKind::Check(expression) = &key.kind {
+            rows.push([
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&key.name).into(),
+                format!("({expression})").into(),
+            ]);
+        }
+    }
+    for relation in &image.relations {
+        for column in relation
+            .columns
+            .iter()
+            .filter(|column| column.not_null && matches!(relation.kind, Kind::Table))
+        {
+            rows.push([
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                not_null_name(relation, column).into(),
+                format!("{} IS NOT NULL", column.name).into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn character_sets(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "character_set_name",
+            "character_repertoire",
+            "form_of_use",
+            "default_collate_catalog",
+            "default_collate_schema",
+            "default_collate_name",
+        ],
+    )?;
+    rows.push([
+        "UTF8".into(),
+        "UCS".into(),
+        "UTF8".into(),
+        (&image.database.name).into(),
+        "pg_catalog".into(),
+        "default".into(),
+    ]);
+    rows.finish()
+}
+
+fn table_privileges(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "grantor",
+            "grantee",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "privilege_type",
+            "is_grantable",
+            "with_hierarchy",
+        ],
+    )?;
+    for relation in table_like(image) {
+        for privilege in PRIVILEGES {
+            rows.push([
+                (&image.owner.name).into(),
+                (&image.owner.name).into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                privilege.into(),
+                yes_or_no(true),
+                yes_or_no(privilege == "SELECT"),
+            ]);
+        }
+    }
+    rows.finish()
+}

@@ -1,0 +1,979 @@
+//! The relations of `pg_catalog` that show the objects of a database, and those that show PostgreSQL's own.
+
+use std::collections::HashSet;
+
+use arrow::array::RecordBatch;
+use staffa_catalog::SqlType;
+
+use super::facts::{self, DumpedRows, SystemRelation};
+use super::image::{CATALOG_SCHEMA, Column, Image, Key, KeyKind, Kind, Relation};
+use super::rows::{Cell, Rows};
+use super::view::{CatalogView, all_schemas, key_columns, operator_class};
+use crate::error::Result;
+use crate::value::{type_modifier, type_oid};
+
+// The numbers of the catalogs that others refer to.
+pub(super) const PG_TYPE: u32 = 1247;
+pub(super) const PG_CLASS: u32 = 1259;
+const PG_ATTRDEF: u32 = 2604;
+const PG_CONSTRAINT: u32 = 2606;
+const PG_NAMESPACE: u32 = 2615;
+const PG_REWRITE: u32 = 2618;
+/// The collation `default`.
+const DEFAULT_COLLATION: u32 = 100;
+/// `pg_default`
+const DEFAULT_TABLESPACE: u32 = 1663;
+/// `heap`, `btree`
+const TABLE_METHOD: u32 = 2;
+const INDEX_METHOD: u32 = 403;
+/// UTF8
+const ENCODING: i32 = 6;
+
+/// The rows of a relation that depend on nothing but the image; `None` when it is of another kind or has none.
+pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
+    let image = &*view.image;
+    Ok(Some(match relation.name {
+        "pg_class" => classes(image, relation)?,
+        "pg_attribute" => attributes(image, relation)?,
+        "pg_type" => row_types(image, relation)?,
+        "pg_namespace" => namespaces(image, relation)?,
+        "pg_database" => databases(image, relation)?,
+        "pg_authid" => roles(image, relation, "oid", "rolname")?,
+        "pg_roles" => roles(image, relation, "oid", "rolname")?,
+        "pg_user" | "pg_shadow" => users(image, relation)?,
+        "pg_attrdef" => defaults(image, relation)?,
+        "pg_constraint" => constraints(image, relation)?,
+        "pg_index" => indexes(image, relation)?,
+        "pg_description" => comments(image, relation)?,
+        "pg_sequence" => sequences(image, relation)?,
+        "pg_rewrite" => rules(image, relation)?,
+        "pg_depend" => dependencies(image, relation)?,
+        "pg_tables" => tables(image, relation)?,
+        "pg_views" => views(view, relation)?,
+        "pg_indexes" => index_names(view, relation)?,
+        "pg_sequences" => sequence_names(image, relation)?,
+        "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(image, relation)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "oid",
+            "relname",
+            "relnamespace",
+            "reltype",
+            "relowner",
+            "relam",
+            "relfilenode",
+            "reltuples",
+            "relhasindex",
+            "relisshared",
+            "relpersistence",
+            "relkind",
+            "relnatts",
+            "relchecks",
+            "relhasrules",
+            "relhastriggers",
+            "relispopulated",
+            "relreplident",
+        ],
+    )?;
+    for system in facts::relations() {
+        let is_table = system.kind == "r";
+        rows.push([
+            system.oid.into(),
+            system.name.into(),
+            image.schema_oid(system.schema).unwrap_or_default().into(),
+            system.row_type.into(),
+            super::FIRST_ROLE.into(),
+            if is_table { TABLE_METHOD } else { 0 }.into(),
+            if is_table { system.oid } else { 0 }.into(),
+            Cell::Real(-1.0),
+            false.into(),
+            system.is_shared.into(),
+            "p".into(),
+            system.kind.into(),
+            width(system.columns.len()).into(),
+            Cell::Small(0),
+            (!is_table).into(),
+            false.into(),
+            true.into(),
+            "n".into(),
+        ]);
+    }
+    // PostgreSQL keeps foreign keys by triggers on both sides, and psql looks for keys where there are some.
+    let linked: HashSet<u32> = keys(image)
+        .filter_map(|(relation, key)| match &key.kind {
+            KeyKind::Foreign { relation: other, .. } => Some([relation.oid, *other]),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    for relation in &image.relations {
+        let persistence = if relation.is_temporary { "t" } else { "p" };
+        let is_table = matches!(relation.kind, Kind::Table);
+        let is_view = matches!(relation.kind, Kind::View { .. });
+        let checks = relation
+            .constraints
+            .iter()
+            .filter(|key| matches!(key.kind, KeyKind::Check(_)));
+        rows.push([
+            relation.oid.into(),
+            (&relation.name).into(),
+            relation.schema.oid.into(),
+            relation.row_type.into(),
+            image.owner.oid.into(),
+            if is_table { TABLE_METHOD } else { 0 }.into(),
+            if is_view { 0 } else { relation.oid }.into(),
+            Cell::Real(estimate(relation)),
+            relation.constraints.iter().any(|key| key.kind.has_index()).into(),
+            false.into(),
+            persistence.into(),
+            relation.letter().into(),
+            width(relation.columns.len()).into(),
+            width(checks.count()).into(),
+            is_view.into(),
+            linked.contains(&relation.oid).into(),
+            true.into(),
+            if is_table { "d" } else { "n" }.into(),
+        ]);
+        for key in relation.constraints.iter().filter(|key| key.kind.has_index()) {
+            rows.push([
+                key.index.into(),
+                (&key.name).into(),
+                relation.schema.oid.into(),
+                Cell::Oid(0),
+                image.owner.oid.into(),
+                INDEX_METHOD.into(),
+                key.index.into(),
+                Cell::Real(estimate(relation)),
+                false.into(),
+                false.into(),
+                persistence.into(),
+                "i".into(),
+                width(key.columns.len()).into(),
+                Cell::Small(0),
+                false.into(),
+                false.into(),
+                true.into(),
+                "n".into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+/// `reltuples`: how many rows there were at the last commit.
+fn estimate(relation: &Relation) -> f32 {
+    match (&relation.kind, relation.row_count) {
+        (Kind::Sequence { .. }, _) => 1.0,
+        (Kind::View { .. }, _) | (_, None) => -1.0,
+        (_, Some(rows)) => rows as f32,
+    }
+}
+
+fn width(count: usize) -> i16 {
+    i16::try_from(count).unwrap_or(i16::MAX)
+}
+
+/// What is known of a type by its number, for a column of it.
+struct Physical {
+    length: i16,
+    by_value: bool,
+    align: &'static str,
+    storage: &'static str,
+    collation: u32,
+}
+
+fn physical(oid: u32) -> Physical {
+    match facts::type_with_oid(oid) {
+        Some(ty) => Physical {
+            length: ty.length,
+            by_value: ty.by_value,
+            align: ty.align,
+            storage: ty.storage,
+            collation: ty.collation,
+        },
+        None => Physical {
+            length: -1,
+            by_value: false,
+            align: "d",
+            storage: "x",
+            collation: 0,
+        },
+    }
+}
+
+fn dimensions(ty: &SqlType) -> i32 {
+    match ty {
+        SqlType::Array(element) => 1 + dimensions(element),
+        _ => 0,
+    }
+}
+
+fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "attrelid",
+            "attname",
+            "atttypid",
+            "attstattarget",
+            "attlen",
+            "attnum",
+            "attndims",
+            "attcacheoff",
+            "atttypmod",
+            "attbyval",
+            "attalign",
+            "attstorage",
+            "attcompression",
+            "attnotnull",
+            "atthasdef",
+            "attidentity",
+            "attgenerated",
+            "attislocal",
+            "attcollation",
+        ],
+    )?;
+    for system in facts::relations() {
+        for (number, column) in (1_i16..).zip(&system.columns) {
+            let physical = physical(column.declared);
+            rows.push([
+                system.oid.into(),
+                column.name.into(),
+                column.declared.into(),
+                Cell::Int(-1),
+                physical.length.into(),
+                number.into(),
+                dimensions(&column.ty).into(),
+                Cell::Int(-1),
+                // A domain's own modifier is not its columns'.
+                if facts::type_with_oid(column.declared).is_some_and(|ty| ty.schema == CATALOG_SCHEMA) {
+                    column.modifier
+                } else {
+                    -1
+                }
+                .into(),
+                physical.by_value.into(),
+                physical.align.into(),
+                physical.storage.into(),
+                "".into(),
+                column.not_null.into(),
+                false.into(),
+                "".into(),
+                "".into(),
+                true.into(),
+                column.collation.into(),
+            ]);
+        }
+    }
+    let mut push = |relation: u32, column: &Column, number: i16, not_null: bool, is_index: bool| {
+        let physical = physical(column.type_oid);
+        let default = column.default.as_ref().filter(|_| !is_index);
+        let collation = if physical.collation == 0 { 0 } else { DEFAULT_COLLATION };
+        rows.push([
+            relation.into(),
+            (&column.name).into(),
+            column.type_oid.into(),
+            Cell::Int(-1),
+            physical.length.into(),
+            number.into(),
+            dimensions(&column.ty).into(),
+            Cell::Int(-1),
+            type_modifier(&column.ty).into(),
+            physical.by_value.into(),
+            physical.align.into(),
+            physical.storage.into(),
+            "".into(),
+            not_null.into(),
+            default.is_some().into(),
+            if is_index { "" } else { column.identity }.into(),
+            if default.is_some_and(|default| default.is_generated) {
+                "s"
+            } else {
+                ""
+            }
+            .into(),
+            true.into(),
+            collation.into(),
+        ]);
+    };
+    for relation in &image.relations {
+        for column in &relation.columns {
+            push(relation.oid, column, column.number, column.not_null, false);
+        }
+        for key in relation.constraints.iter().filter(|key| key.kind.has_index()) {
+            for (number, column) in (1_i16..).zip(key_columns(relation, key)) {
+                push(key.index, column, number, false, true);
+            }
+        }
+    }
+    rows.finish()
+}
+
+/// The types of rows of tables and views, and those of their arrays.
+fn row_types(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "oid",
+            "typname",
+            "typnamespace",
+            "typowner",
+            "typlen",
+            "typtype",
+            "typcategory",
+            "typisdefined",
+            "typdelim",
+            "typrelid",
+            "typsubscript",
+            "typelem",
+            "typarray",
+            "typinput",
+            "typoutput",
+            "typreceive",
+            "typsend",
+            "typanalyze",
+            "typalign",
+            "typstorage",
+            "typtypmod",
+        ],
+    )?;
+    let base = DumpedRows::of("pg_type");
+    let of = |name: &str, column: &str| {
+        let rows = base.as_ref()?;
+        let row = (0..rows.len()).find(|row| rows.text(*row, "typname") == name)?;
+        Some(rows.number(row, column))
+    };
+    let functions = [
+        "typsubscript",
+        "typinput",
+        "typoutput",
+        "typreceive",
+        "typsend",
+        "typanalyze",
+    ];
+    let record = functions.map(|column| of("record", column).unwrap_or_default());
+    let array = functions.map(|column| of("_record", column).unwrap_or_default());
+    for relation in image.relations.iter().filter(|relation| relation.row_type != 0) {
+        let mut push = |oid: u32, name: String, is_array: bool| {
+            let functions = if is_array { array } else { record };
+            let flag = |array: &'static str, row: &'static str| Cell::Text(if is_array { array } else { row });
+            rows.push([
+                oid.into(),
+                name.into(),
+                relation.schema.oid.into(),
+                image.owner.oid.into(),
+                Cell::Small(-1),
+                flag("b", "c"),
+                flag("A", "C"),
+                true.into(),
+                ",".into(),
+                if is_array { 0 } else { relation.oid }.into(),
+                functions[0].into(),
+                if is_array { relation.row_type } else { 0 }.into(),
+                if is_array { 0 } else { relation.array_type }.into(),
+                functions[1].into(),
+                functions[2].into(),
+                functions[3].into(),
+                functions[4].into(),
+                functions[5].into(),
+                "d".into(),
+                "x".into(),
+                Cell::Int(-1),
+            ]);
+        };
+        push(relation.row_type, relation.name.clone(), false);
+        push(relation.array_type, format!("_{}", relation.name), true);
+    }
+    rows.finish()
+}
+
+fn namespaces(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["oid", "nspname", "nspowner"])?;
+    for (oid, name) in all_schemas(image) {
+        let is_own = image.schemas.iter().any(|schema| schema.oid == oid);
+        let owner = if is_own { image.owner.oid } else { super::FIRST_ROLE };
+        rows.push([oid.into(), name.into(), owner.into()]);
+    }
+    rows.finish()
+}
+
+fn databases(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "oid",
+            "datname",
+            "datdba",
+            "encoding",
+            "datlocprovider",
+            "datistemplate",
+            "datallowconn",
+            "datconnlimit",
+            "dattablespace",
+            "datcollate",
+            "datctype",
+        ],
+    )?;
+    for database in &image.databases {
+        rows.push([
+            database.oid.into(),
+            (&database.name).into(),
+            image.owner.oid.into(),
+            ENCODING.into(),
+            "c".into(),
+            false.into(),
+            true.into(),
+            Cell::Int(-1),
+            DEFAULT_TABLESPACE.into(),
+            // Texts are ordered by code point.
+            "C.UTF-8".into(),
+            "C.UTF-8".into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn roles(image: &Image, relation: &'static SystemRelation, oid: &str, name: &str) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            oid,
+            name,
+            "rolsuper",
+            "rolinherit",
+            "rolcreaterole",
+            "rolcreatedb",
+            "rolcanlogin",
+            "rolreplication",
+            "rolconnlimit",
+            "rolbypassrls",
+            "rolpassword",
+        ],
+    )?;
+    let hidden = (relation.name == "pg_roles").then_some("********");
+    for role in &image.roles {
+        // There is one kind of role: it may do everything.
+        rows.push([
+            role.oid.into(),
+            (&role.name).into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            Cell::Int(-1),
+            true.into(),
+            Cell::text(hidden),
+        ]);
+    }
+    rows.finish()
+}
+
+fn users(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let columns = [
+        "usename",
+        "usesysid",
+        "usecreatedb",
+        "usesuper",
+        "userepl",
+        "usebypassrls",
+        "passwd",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    let hidden = (relation.name == "pg_user").then_some("********");
+    for role in &image.roles {
+        let flags = || Cell::Bool(true);
+        rows.push([
+            (&role.name).into(),
+            role.oid.into(),
+            flags(),
+            flags(),
+            flags(),
+            flags(),
+            Cell::text(hidden),
+        ]);
+    }
+    rows.finish()
+}
+
+fn defaults(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["oid", "adrelid", "adnum", "adbin"])?;
+    for relation in &image.relations {
+        for column in &relation.columns {
+            if let Some(default) = &column.default {
+                rows.push([
+                    default.oid.into(),
+                    relation.oid.into(),
+                    column.number.into(),
+                    (&default.text).into(),
+                ]);
+            }
+        }
+    }
+    rows.finish()
+}
+
+fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "oid",
+            "conname",
+            "connamespace",
+            "contype",
+            "convalidated",
+            "conrelid",
+            "conindid",
+            "confrelid",
+            "confupdtype",
+            "confdeltype",
+            "confmatchtype",
+            "conislocal",
+            "connoinherit",
+            "conkey",
+            "confkey",
+            "conbin",
+        ],
+    )?;
+    for (relation, key) in keys(image) {
+        let (other, other_columns) = match &key.kind {
+            KeyKind::Foreign { relation, columns, .. } => (*relation, Cell::Smalls(columns.clone())),
+            _ => (0, Cell::Null),
+        };
+        let is_foreign = matches!(key.kind, KeyKind::Foreign { .. });
+        let action = |letter: &'static str| Cell::Text(if is_foreign { letter } else { " " });
+        // A foreign key goes by the index of the key it names.
+        let index = match &key.kind {
+            KeyKind::Foreign { relation, columns, .. } => image.relation(*relation).and_then(|relation| {
+                let mut keys = relation.constraints.iter();
+                keys.find(|key| key.kind.has_index() && key.columns == *columns)
+            }),
+            kind => kind.has_index().then_some(key),
+        };
+        rows.push([
+            key.oid.into(),
+            (&key.name).into(),
+            relation.schema.oid.into(),
+            key.kind.letter().into(),
+            true.into(),
+            relation.oid.into(),
+            index.map_or(0, |key| key.index).into(),
+            other.into(),
+            action("a"),
+            action("a"),
+            action("s"),
+            true.into(),
+            (!matches!(key.kind, KeyKind::Check(_))).into(),
+            Cell::Smalls(key.columns.clone()),
+            other_columns,
+            match &key.kind {
+                KeyKind::Check(expression) => Cell::Text(expression),
+                _ => Cell::Null,
+            },
+        ]);
+    }
+    rows.finish()
+}
+
+fn keys(image: &Image) -> impl Iterator<Item = (&Relation, &Key)> {
+    image
+        .relations
+        .iter()
+        .flat_map(|relation| relation.constraints.iter().map(move |key| (relation, key)))
+}
+
+/// The index that PostgreSQL makes for a key. Here the key is declared, and there is none.
+fn indexes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "indexrelid",
+            "indrelid",
+            "indnatts",
+            "indnkeyatts",
+            "indisunique",
+            "indisprimary",
+            "indimmediate",
+            "indisvalid",
+            "indisready",
+            "indislive",
+            "indkey",
+            "indcollation",
+            "indclass",
+            "indoption",
+        ],
+    )?;
+    for (relation, key) in image.indexes() {
+        let columns: Vec<&Column> = key_columns(relation, key).collect();
+        let collation = |column: &&Column| {
+            if physical(column.type_oid).collation == 0 {
+                0
+            } else {
+                DEFAULT_COLLATION
+            }
+        };
+        rows.push([
+            key.index.into(),
+            relation.oid.into(),
+            width(columns.len()).into(),
+            width(columns.len()).into(),
+            true.into(),
+            matches!(key.kind, KeyKind::Primary).into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            Cell::Smalls(key.columns.clone()),
+            Cell::Oids(columns.iter().map(collation).collect()),
+            Cell::Oids(columns.iter().map(|column| operator_class(column.type_oid)).collect()),
+            Cell::Smalls(vec![0; columns.len()]),
+        ]);
+    }
+    rows.finish()
+}
+
+fn comments(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["objoid", "classoid", "objsubid", "description"])?;
+    for relation in &image.relations {
+        if let Some(comment) = &relation.comment {
+            rows.push([relation.oid.into(), PG_CLASS.into(), Cell::Int(0), comment.into()]);
+        }
+        for column in &relation.columns {
+            if let Some(comment) = &column.comment {
+                let number = Cell::Int(column.number.into());
+                rows.push([relation.oid.into(), PG_CLASS.into(), number, comment.into()]);
+            }
+        }
+    }
+    rows.finish()
+}
+
+fn sequences(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let columns = [
+        "seqrelid",
+        "seqtypid",
+        "seqstart",
+        "seqincrement",
+        "seqmax",
+        "seqmin",
+        "seqcache",
+        "seqcycle",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    for relation in &image.relations {
+        if let Kind::Sequence { sequence, .. } = &relation.kind {
+            rows.push([
+                relation.oid.into(),
+                type_oid(&sequence.ty.sql_type()).into(),
+                sequence.start.into(),
+                sequence.increment.into(),
+                sequence.max.into(),
+                sequence.min.into(),
+                sequence.cache.max(1).into(),
+                sequence.cycle.into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn rules(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "oid",
+            "rulename",
+            "ev_class",
+            "ev_type",
+            "ev_enabled",
+            "is_instead",
+            "ev_qual",
+            "ev_action",
+        ],
+    )?;
+    for relation in &image.relations {
+        if let Kind::View { sql, rule } = &relation.kind {
+            rows.push([
+                (*rule).into(),
+                "_RETURN".into(),
+                relation.oid.into(),
+                "1".into(),
+                "O".into(),
+                true.into(),
+                "<>".into(),
+                sql.into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+/// What goes when something else goes: columns with tables, sequences with columns, and all with its schema.
+fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let columns = [
+        "classid",
+        "objid",
+        "objsubid",
+        "refclassid",
+        "refobjid",
+        "refobjsubid",
+        "deptype",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    let mut depend = |object: (u32, u32), on: (u32, u32, i32), how: &'static str| {
+        rows.push([
+            object.0.into(),
+            object.1.into(),
+            Cell::Int(0),
+            on.0.into(),
+            on.1.into(),
+            on.2.into(),
+            how.into(),
+        ]);
+    };
+    for relation in &image.relations {
+        let own = (PG_CLASS, relation.oid, 0);
+        if relation.row_type != 0 {
+            depend((PG_TYPE, relation.row_type), own, "i");
+        }
+        depend((PG_CLASS, relation.oid), (PG_NAMESPACE, relation.schema.oid, 0), "n");
+        for column in &relation.columns {
+            if let Some(default) = &column.default {
+                depend(
+                    (PG_ATTRDEF, default.oid),
+                    (PG_CLASS, relation.oid, column.number.into()),
+                    "a",
+                );
+            }
+        }
+        for key in &relation.constraints {
+            for number in &key.columns {
+                depend(
+                    (PG_CONSTRAINT, key.oid),
+                    (PG_CLASS, relation.oid, i32::from(*number)),
+                    "a",
+                );
+            }
+            if key.kind.has_index() {
+                depend((PG_CLASS, key.index), (PG_CONSTRAINT, key.oid, 0), "i");
+            }
+            if let KeyKind::Foreign { relation, columns, .. } = &key.kind {
+                for number in columns {
+                    depend((PG_CONSTRAINT, key.oid), (PG_CLASS, *relation, i32::from(*number)), "n");
+                }
+            }
+        }
+        match &relation.kind {
+            Kind::View { rule, .. } => depend((PG_REWRITE, *rule), own, "i"),
+            Kind::Sequence {
+                sequence,
+                owner: Some((table, column)),
+            } => {
+                let how = if sequence.owner.is_some_and(|owner| owner.is_identity) {
+                    "i"
+                } else {
+                    "a"
+                };
+                depend((PG_CLASS, relation.oid), (PG_CLASS, *table, i32::from(*column)), how);
+            }
+            _ => {}
+        }
+    }
+    rows.finish()
+}
+
+fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["schemaname", "tablename", "tableowner", "hasindexes"])?;
+    let first = image.role(super::FIRST_ROLE).unwrap_or(&image.owner);
+    for system in facts::relations().iter().filter(|system| system.kind == "r") {
+        rows.push([
+            system.schema.into(),
+            system.name.into(),
+            (&first.name).into(),
+            system.has_index.into(),
+        ]);
+    }
+    for relation in image
+        .relations
+        .iter()
+        .filter(|relation| matches!(relation.kind, Kind::Table))
+    {
+        let indexed = relation.constraints.iter().any(|key| key.kind.has_index());
+        rows.push([
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            (&image.owner.name).into(),
+            indexed.into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
+    let mut rows = Rows::of(relation, ["schemaname", "viewname", "viewowner", "definition"])?;
+    let first = image.role(super::FIRST_ROLE).unwrap_or(&image.owner);
+    for system in facts::relations().iter().filter(|system| system.kind == "v") {
+        rows.push([
+            system.schema.into(),
+            system.name.into(),
+            (&first.name).into(),
+            Cell::Null,
+        ]);
+    }
+    for relation in image
+        .relations
+        .iter()
+        .filter(|relation| matches!(relation.kind, Kind::View { .. }))
+    {
+        rows.push([
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            (&image.owner.name).into(),
+            view.view_definition(relation.oid).into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn index_names(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["schemaname", "tablename", "indexname", "indexdef"])?;
+    for (relation, key) in view.image.indexes() {
+        rows.push([
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            (&key.name).into(),
+            view.index_definition(key.index, 0, false).into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn sequence_names(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "schemaname",
+            "sequencename",
+            "sequenceowner",
+            "data_type",
+            "start_value",
+            "min_value",
+            "max_value",
+            "increment_by",
+            "cycle",
+            "cache_size",
+        ],
+    )?;
+    for relation in &image.relations {
+        if let Kind::Sequence { sequence, .. } = &relation.kind {
+            rows.push([
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                (&image.owner.name).into(),
+                type_oid(&sequence.ty.sql_type()).into(),
+                sequence.start.into(),
+                sequence.min.into(),
+                sequence.max.into(),
+                sequence.increment.into(),
+                sequence.cycle.into(),
+                sequence.cache.max(1).into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn table_statistics(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["relid", "schemaname", "relname", "n_live_tup"])?;
+    for relation in image
+        .relations
+        .iter()
+        .filter(|relation| matches!(relation.kind, Kind::Table))
+    {
+        let live = relation.row_count.and_then(|rows| i64::try_from(rows).ok());
+        rows.push([
+            relation.oid.into(),
+            (&relation.schema.name).into(),
+            (&relation.name).into(),
+            live.into(),
+        ]);
+    }
+    rows.finish()
+}
+
+/// The dumped rows of a relation, of functions those that statements can call.
+pub(super) fn dumped(relation: &'static SystemRelation, known: &HashSet<String>) -> Result<Option<RecordBatch>> {
+    // These are made of the image.
+    if relation.name == "pg_namespace" {
+        return Ok(None);
+    }
+    let Some(mut rows) = DumpedRows::of(relation.name) else {
+        return Ok(None);
+    };
+    match relation.name {
+        "pg_proc" => {
+            let referred = referred_functions();
+            rows.retain(|rows, row| {
+                known.contains(rows.text(row, "proname")) || referred.contains(&rows.number(row, "oid"))
+            });
+        }
+        "pg_aggregate" => {
+            let functions = DumpedRows::of("pg_proc");
+            let functions = functions.as_ref();
+            let names: std::collections::HashMap<u32, &str> = functions
+                .map(|rows| {
+                    (0..rows.len())
+                        .map(|row| (rows.number(row, "oid"), rows.text(row, "proname")))
+                        .collect()
+                })
+                .unwrap_or_default();
+            rows.retain(|rows, row| {
+                names
+                    .get(&rows.number(row, "aggfnoid"))
+                    .is_some_and(|name| known.contains(*name))
+            });
+        }
+        _ => {}
+    }
+    rows.batch(relation).map(Some)
+}
+
+/// The functions that types, operators and casts name.
+fn referred_functions() -> HashSet<u32> {
+    let mut referred = HashSet::new();
+    let places: &[(&str, &[&str])] = &[
+        (
+            "pg_type",
+            &[
+                "typinput",
+                "typoutput",
+                "typreceive",
+                "typsend",
+                "typmodin",
+                "typmodout",
+                "typanalyze",
+                "typsubscript",
+            ],
+        ),
+        ("pg_operator", &["oprcode"]),
+        ("pg_cast", &["castfunc"]),
+        ("pg_am", &["amhandler"]),
+        ("pg_language", &["lanvalidator"]),
+    ];
+    for (relation, columns) in places {
+        if let Some(rows) = DumpedRows::of(relation) {
+            for row in 0..rows.len() {
+                referred.extend(columns.iter().map(|column| rows.number(row, column)));
+            }
+        }
+    }
+    referred
+}

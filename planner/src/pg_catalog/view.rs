@@ -1,0 +1,687 @@
+//! The catalog as one session sees it: which names it can leave the schema out of, and how objects are written.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use staffa_catalog::{SystemType, quote_identifier};
+
+use super::facts::{self, DumpedRows};
+use super::image::{CATALOG_SCHEMA, Image, Key, KeyKind, Kind, Relation, system_schemas};
+use crate::error::{Error, ErrorKind, Result};
+
+/// An image, and the path its names are looked up in.
+#[derive(Clone)]
+pub struct CatalogView {
+    pub(crate) image: Arc<Image>,
+    /// Every schema that is searched, in order; `pg_catalog` among them.
+    pub(crate) path: Vec<String>,
+}
+
+impl fmt::Debug for CatalogView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogView")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+// Two are the same when they show the same state by the same path.
+impl PartialEq for CatalogView {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.image, &other.image) && self.path == other.path
+    }
+}
+
+impl Eq for CatalogView {}
+
+impl std::hash::Hash for CatalogView {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.image).hash(state);
+        self.path.hash(state);
+    }
+}
+
+/// A function of PostgreSQL.
+pub(crate) struct Function {
+    pub(crate) oid: u32,
+    pub(crate) name: &'static str,
+    pub(crate) arguments: Vec<u32>,
+    pub(crate) result: u32,
+    pub(crate) returns_set: bool,
+    names: &'static str,
+    modes: &'static str,
+    all_arguments: Vec<u32>,
+    variadic: u32,
+}
+
+static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
+    let Some(rows) = DumpedRows::of("pg_proc") else {
+        return Vec::new();
+    };
+    (0..rows.len())
+        .map(|row| Function {
+            oid: rows.number(row, "oid"),
+            name: rows.text(row, "proname"),
+            arguments: rows.numbers(row, "proargtypes"),
+            result: rows.number(row, "prorettype"),
+            returns_set: rows.text(row, "proretset") == "t",
+            names: rows.text(row, "proargnames"),
+            modes: rows.text(row, "proargmodes"),
+            all_arguments: rows.numbers(row, "proallargtypes"),
+            variadic: rows.number(row, "provariadic"),
+        })
+        .collect()
+});
+static FUNCTIONS_BY_OID: LazyLock<HashMap<u32, usize>> = LazyLock::new(|| {
+    FUNCTIONS
+        .iter()
+        .enumerate()
+        .map(|(at, function)| (function.oid, at))
+        .collect()
+});
+
+/// Comments on PostgreSQL's own objects: catalog and text, by object and column.
+static DESCRIPTIONS: LazyLock<HashMap<(u32, i32), Vec<(u32, &'static str)>>> = LazyLock::new(|| {
+    let mut all: HashMap<(u32, i32), Vec<(u32, &'static str)>> = HashMap::new();
+    if let Some(rows) = DumpedRows::of("pg_description") {
+        for row in 0..rows.len() {
+            let number = rows.text(row, "objsubid").parse().unwrap_or_default();
+            let comments = all.entry((rows.number(row, "objoid"), number)).or_default();
+            comments.push((rows.number(row, "classoid"), rows.text(row, "description")));
+        }
+    }
+    all
+});
+
+pub(crate) fn function(oid: u32) -> Option<&'static Function> {
+    FUNCTIONS.get(*FUNCTIONS_BY_OID.get(&oid)?)
+}
+
+/// The name as SQL must write it.
+fn quoted(name: &str) -> String {
+    quote_identifier(name).to_string()
+}
+
+impl CatalogView {
+    pub(crate) fn new(image: Arc<Image>, path: Vec<String>) -> Self {
+        Self { image, path }
+    }
+
+    /// What stands for an object number of this type in text; the number itself when there is no such object.
+    pub(crate) fn shown(&self, ty: SystemType, oid: u32) -> String {
+        if oid == 0 {
+            return "-".to_owned();
+        }
+        let name = match ty {
+            SystemType::RegClass => self.relation_name(oid),
+            SystemType::RegType => Some(self.type_name(oid, None)).filter(|name| name != "???"),
+            SystemType::RegNamespace => self.image.schema(oid).map(|name| quoted(&name)),
+            SystemType::RegRole => self.image.role(oid).map(|role| quoted(&role.name)),
+            SystemType::RegProc => function(oid).map(|function| quoted(function.name)),
+            SystemType::RegProcedure => function(oid).map(|function| {
+                let arguments: Vec<String> = function.arguments.iter().map(|ty| self.type_name(*ty, None)).collect();
+                format!("{}({})", quoted(function.name), arguments.join(","))
+            }),
+            SystemType::RegOper => dumped_name("pg_operator", "oprname", oid),
+            SystemType::RegOperator => self.operator(oid),
+            SystemType::RegCollation => dumped_name("pg_collation", "collname", oid).map(|name| quoted(&name)),
+            _ => None,
+        };
+        name.unwrap_or_else(|| oid.to_string())
+    }
+
+    /// The object number a text of this type means.
+    pub(crate) fn number(&self, ty: SystemType, text: &str) -> Result<u32> {
+        let found = self.look_up(ty, text)?;
+        found.ok_or_else(|| {
+            let parts = split_name(text).map(|parts| parts.join("."));
+            let name = parts.as_deref().unwrap_or(text);
+            match ty {
+                SystemType::RegClass => {
+                    Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
+                }
+                SystemType::RegType => {
+                    Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
+                }
+                SystemType::RegNamespace => {
+                    Error::new(ErrorKind::UndefinedSchema, format!("schema \"{name}\" does not exist"))
+                }
+                SystemType::RegRole => {
+                    Error::new(ErrorKind::UndefinedObject, format!("role \"{name}\" does not exist"))
+                }
+                SystemType::RegProc | SystemType::RegProcedure => Error::new(
+                    ErrorKind::UndefinedFunction,
+                    format!("function \"{text}\" does not exist"),
+                ),
+                SystemType::RegCollation => Error::new(
+                    ErrorKind::UndefinedObject,
+                    format!("collation \"{name}\" for encoding \"UTF8\" does not exist"),
+                ),
+                _ => Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {text}")),
+            }
+        })
+    }
+
+    /// As [`CatalogView::number`]; `None` when there is no such object.
+    pub(crate) fn look_up(&self, ty: SystemType, text: &str) -> Result<Option<u32>> {
+        Ok(match ty {
+            SystemType::RegClass => {
+                let parts = split_name(text)?;
+                if let [database, ..] = parts.as_slice()
+                    && parts.len() == 3
+                    && *database != self.image.database.name
+                {
+                    return Err(Error::unsupported(format!(
+                        "cross-database references are not implemented: {}",
+                        parts.join(".")
+                    )));
+                }
+                let own = parts.get(parts.len().saturating_sub(2)..).unwrap_or_default();
+                match own {
+                    [name] => self.path.iter().find_map(|schema| self.relation_in(schema, name)),
+                    [schema, name] => self.relation_in(schema, name),
+                    _ => None,
+                }
+            }
+            SystemType::RegType => self.type_named(text)?,
+            SystemType::RegNamespace => match split_name(text)?.as_slice() {
+                [name] => self.image.schema_oid(name),
+                _ => return Err(invalid_name(text)),
+            },
+            SystemType::RegRole => match split_name(text)?.as_slice() {
+                [name] => self
+                    .image
+                    .roles
+                    .iter()
+                    .find(|role| role.name == *name)
+                    .map(|role| role.oid),
+                _ => return Err(invalid_name(text)),
+            },
+            SystemType::RegProc => {
+                let parts = split_name(text)?;
+                let Some(name) = in_catalog(&parts) else {
+                    return Ok(None);
+                };
+                let mut named = FUNCTIONS.iter().filter(|function| function.name == name);
+                match (named.next(), named.next()) {
+                    (Some(only), None) => Some(only.oid),
+                    (Some(_), Some(_)) => {
+                        let message = format!("more than one function named \"{text}\"");
+                        return Err(Error::new(ErrorKind::AmbiguousFunction, message));
+                    }
+                    _ => None,
+                }
+            }
+            SystemType::RegProcedure => {
+                let Some((name, arguments)) = text.trim().strip_suffix(')').and_then(|text| text.split_once('('))
+                else {
+                    return Err(Error::new(
+                        ErrorKind::InvalidTextRepresentation,
+                        "expected a left parenthesis",
+                    ));
+                };
+                let parts = split_name(name)?;
+                let Some(name) = in_catalog(&parts) else {
+                    return Ok(None);
+                };
+                let mut types = Vec::new();
+                for argument in arguments
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|argument| !argument.is_empty())
+                {
+                    let Some(oid) = self.type_named(argument)? else {
+                        return Ok(None);
+                    };
+                    types.push(oid);
+                }
+                let mut all = FUNCTIONS.iter();
+                all.find(|function| function.name == name && function.arguments == types)
+                    .map(|function| function.oid)
+            }
+            SystemType::RegCollation => {
+                let parts = split_name(text)?;
+                let Some(rows) = DumpedRows::of("pg_collation") else {
+                    return Ok(None);
+                };
+                in_catalog(&parts).and_then(|name| {
+                    let found = (0..rows.len()).find(|row| rows.text(*row, "collname") == name);
+                    found.map(|row| rows.number(row, "oid"))
+                })
+            }
+            SystemType::RegOper | SystemType::RegOperator => {
+                return Err(Error::unsupported(format!(
+                    "input of type {} is not supported",
+                    ty.name()
+                )));
+            }
+            _ => None,
+        })
+    }
+
+    fn relation_in(&self, schema: &str, name: &str) -> Option<u32> {
+        if let Some(system) = facts::relation(schema, name) {
+            return Some(system.oid);
+        }
+        let schema = match schema {
+            "pg_temp" => self.image.temporary_schema.as_deref()?,
+            other => other,
+        };
+        let found = self.image.relation_named(schema, name).map(|relation| relation.oid);
+        found.or_else(|| {
+            let mut indexes = self.image.indexes();
+            let index = indexes.find(|(relation, key)| relation.schema.name == schema && key.name == name);
+            index.map(|(_, key)| key.index)
+        })
+    }
+
+    /// As `regclass` prints it: with its schema where the path does not lead to it.
+    pub(crate) fn relation_name(&self, oid: u32) -> Option<String> {
+        let (schema, name) = self.relation_parts(oid)?;
+        Some(match self.relation_is_visible(oid) {
+            Some(true) => quoted(&name),
+            _ => format!("{}.{}", quoted(&schema), quoted(&name)),
+        })
+    }
+
+    /// Schema and name of a relation, a system's too.
+    pub(crate) fn relation_parts(&self, oid: u32) -> Option<(String, String)> {
+        if let Some(relation) = self.image.relation(oid) {
+            return Some((relation.schema.name.clone(), relation.name.clone()));
+        }
+        if let Some((relation, key)) = self.image.index(oid) {
+            return Some((relation.schema.name.clone(), key.name.clone()));
+        }
+        let system = system_relation(oid)?;
+        Some((system.schema.to_owned(), system.name.to_owned()))
+    }
+
+    /// Whether the path leads to it; `None` when there is no such relation.
+    pub(crate) fn relation_is_visible(&self, oid: u32) -> Option<bool> {
+        let (_, name) = self.relation_parts(oid)?;
+        let mut found = self.path.iter().filter_map(|schema| self.relation_in(schema, &name));
+        Some(found.next() == Some(oid))
+    }
+
+    /// Whether the path leads to a type; `None` when there is no such type.
+    pub(crate) fn type_is_visible(&self, oid: u32) -> Option<bool> {
+        match facts::type_with_oid(oid) {
+            Some(ty) => {
+                let schema = self.image.schema(ty.schema)?;
+                Some(self.path.contains(&schema))
+            }
+            None => {
+                let mut relations = self.image.relations.iter();
+                let of_row = relations.find(|relation| relation.row_type == oid || relation.array_type == oid)?;
+                self.relation_is_visible(of_row.oid)
+            }
+        }
+    }
+
+    /// The comment on an object; of one of its columns, if there is one of that number.
+    pub(crate) fn comment(&self, oid: u32, catalog: Option<&str>, number: i32) -> Option<String> {
+        if let Some(relation) = self.image.relation(oid) {
+            if catalog.is_some_and(|catalog| catalog != "pg_class") {
+                return None;
+            }
+            return match number {
+                0 => relation.comment.clone(),
+                _ => relation.column(i16::try_from(number).ok()?)?.comment.clone(),
+            };
+        }
+        let class = catalog.map(|name| facts::relation("pg_catalog", name).map(|relation| relation.oid));
+        let rows = DESCRIPTIONS.get(&(oid, number))?;
+        let found = match class {
+            Some(class) => rows.iter().find(|(known, _)| Some(*known) == class),
+            None => rows.first(),
+        };
+        found.map(|(_, text)| (*text).to_owned())
+    }
+
+    /// The type with a name of SQL or of the catalog.
+    fn type_named(&self, text: &str) -> Result<Option<u32>> {
+        let text = text.trim();
+        if let Some(element) = text.strip_suffix("[]") {
+            let element = self.type_named(element)?;
+            return Ok(element.and_then(|oid| match self.image.with_row_type(oid) {
+                Some(relation) => Some(relation.array_type),
+                None => facts::type_with_oid(oid).map(|ty| ty.array).filter(|array| *array != 0),
+            }));
+        }
+        let bare = text.split_once('(').map_or(text, |(name, _)| name).trim();
+        if let Some(name) = internal_name(&bare.to_lowercase()) {
+            return Ok(facts::types().iter().find(|ty| ty.name == name).map(|ty| ty.oid));
+        }
+        let parts = split_name(bare)?;
+        let named = |schema: &str, name: &str| {
+            let schema_oid = self.image.schema_oid(schema)?;
+            let system = facts::types()
+                .iter()
+                .find(|ty| ty.name == name && ty.schema == schema_oid);
+            system.map(|ty| ty.oid).or_else(|| {
+                let relation = self
+                    .image
+                    .relation_named(schema, name.strip_prefix('_').unwrap_or(name))?;
+                Some(if name == relation.name {
+                    relation.row_type
+                } else {
+                    relation.array_type
+                })
+            })
+        };
+        Ok(match parts.as_slice() {
+            [name] => self
+                .path
+                .iter()
+                .find_map(|schema| named(schema, name))
+                .filter(|oid| *oid != 0),
+            [schema, name] => named(schema, name).filter(|oid| *oid != 0),
+            _ => None,
+        })
+    }
+
+    /// `format_type`
+    pub(crate) fn type_name(&self, oid: u32, modifier: Option<i32>) -> String {
+        if oid == 0 {
+            return "-".to_owned();
+        }
+        if let Some(ty) = facts::type_with_oid(oid) {
+            if ty.is_array {
+                return format!("{}[]", self.type_name(ty.element, modifier));
+            }
+            if ty.schema != CATALOG_SCHEMA {
+                let schema = self.image.schema(ty.schema).unwrap_or_default();
+                return format!("{}.{}", quoted(&schema), quoted(ty.name));
+            }
+            return sql_name(ty.oid, ty.name, modifier.unwrap_or(-1), modifier.is_some());
+        }
+        let row = self
+            .image
+            .relations
+            .iter()
+            .find(|relation| relation.row_type == oid || relation.array_type == oid);
+        match row {
+            Some(relation) => {
+                let visible = self.relation_is_visible(relation.oid) == Some(true);
+                let name = match visible {
+                    true => quoted(&relation.name),
+                    false => format!("{}.{}", quoted(&relation.schema.name), quoted(&relation.name)),
+                };
+                if relation.array_type == oid {
+                    format!("{name}[]")
+                } else {
+                    name
+                }
+            }
+            None => "???".to_owned(),
+        }
+    }
+
+    fn operator(&self, oid: u32) -> Option<String> {
+        let rows = DumpedRows::of("pg_operator")?;
+        let row = (0..rows.len()).find(|row| rows.number(*row, "oid") == oid)?;
+        let side = |column| match rows.number(row, column) {
+            0 => "NONE".to_owned(),
+            oid => self.type_name(oid, None),
+        };
+        Some(format!(
+            "{}({},{})",
+            rows.text(row, "oprname"),
+            side("oprleft"),
+            side("oprright")
+        ))
+    }
+
+    /// `pg_get_constraintdef`
+    pub(crate) fn constraint_definition(&self, oid: u32) -> Option<String> {
+        let (relation, key) = self.image.constraint(oid)?;
+        let own = column_list(relation, &key.columns);
+        Some(match &key.kind {
+            KeyKind::Check(expression) => format!("CHECK ({expression})"),
+            KeyKind::Primary => format!("PRIMARY KEY ({own})"),
+            KeyKind::Unique => format!("UNIQUE ({own})"),
+            KeyKind::Foreign {
+                relation,
+                named,
+                column_names,
+                ..
+            } => {
+                let other = self.relation_name(*relation);
+                let other = other.unwrap_or_else(|| format!("{}.{}", quoted(&named.0), quoted(&named.1)));
+                let columns: Vec<String> = column_names.iter().map(|name| quoted(name)).collect();
+                format!("FOREIGN KEY ({own}) REFERENCES {other}({})", columns.join(", "))
+            }
+        })
+    }
+
+    /// `pg_get_indexdef` of the index a key has in PostgreSQL; of one of its columns, if that is asked.
+    pub(crate) fn index_definition(&self, oid: u32, column: i32, short: bool) -> Option<String> {
+        let (relation, key) = self.image.index(oid)?;
+        if column > 0 {
+            let number = usize::try_from(column - 1).ok().and_then(|at| key.columns.get(at))?;
+            return relation.column(*number).map(|column| quoted(&column.name));
+        }
+        let table = match short {
+            true => self.relation_name(relation.oid)?,
+            false => format!("{}.{}", quoted(&relation.schema.name), quoted(&relation.name)),
+        };
+        let (name, columns) = (quoted(&key.name), column_list(relation, &key.columns));
+        Some(format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({columns})"))
+    }
+
+    /// `pg_get_viewdef`
+    pub(crate) fn view_definition(&self, oid: u32) -> Option<String> {
+        match &self.image.relation(oid)?.kind {
+            Kind::View { sql, .. } => Some(format!("{};", sql.trim_end().trim_end_matches(';'))),
+            _ => None,
+        }
+    }
+
+    /// `pg_get_function_arguments`
+    pub(crate) fn function_arguments(&self, oid: u32) -> Option<String> {
+        let function = function(oid)?;
+        let words = |text: &'static str| -> Vec<&'static str> {
+            let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+            inner.map(|inner| inner.split(',').collect()).unwrap_or_default()
+        };
+        let (names, modes) = (words(function.names), words(function.modes));
+        let types = if function.all_arguments.is_empty() {
+            &function.arguments
+        } else {
+            &function.all_arguments
+        };
+        let shown = types.iter().enumerate().filter_map(|(at, ty)| {
+            let mode = match modes.get(at).copied() {
+                Some("o") => "OUT ",
+                Some("b") => "INOUT ",
+                Some("v") => "VARIADIC ",
+                // Columns of a table are its result.
+                Some("t") => return None,
+                _ if at + 1 == types.len() && function.variadic != 0 => "VARIADIC ",
+                _ => "",
+            };
+            let name = names.get(at).filter(|name| !name.is_empty() && **name != "\"\"");
+            let name = name.map(|name| format!("{} ", quoted(name))).unwrap_or_default();
+            Some(format!("{mode}{name}{}", self.type_name(*ty, None)))
+        });
+        Some(shown.collect::<Vec<_>>().join(", "))
+    }
+
+    /// `pg_get_function_result`
+    pub(crate) fn function_result(&self, oid: u32) -> Option<String> {
+        let function = function(oid)?;
+        let result = self.type_name(function.result, None);
+        Some(if function.returns_set {
+            format!("SETOF {result}")
+        } else {
+            result
+        })
+    }
+}
+
+fn column_list(relation: &Relation, numbers: &[i16]) -> String {
+    let names = numbers
+        .iter()
+        .filter_map(|number| relation.column(*number))
+        .map(|column| quoted(&column.name));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// A system relation by its number.
+pub(crate) fn system_relation(oid: u32) -> Option<&'static facts::SystemRelation> {
+    let all = facts::relations();
+    let at = all.binary_search_by_key(&oid, |relation| relation.oid).ok()?;
+    all.get(at)
+}
+
+fn dumped_name(relation: &str, column: &str, oid: u32) -> Option<String> {
+    let rows = DumpedRows::of(relation)?;
+    let row = (0..rows.len()).find(|row| rows.number(*row, "oid") == oid)?;
+    Some(rows.text(row, column).to_owned())
+}
+
+/// The name of an object of `pg_catalog`.
+fn in_catalog(parts: &[String]) -> Option<&str> {
+    match parts {
+        [name] => Some(name),
+        [schema, name] if schema == "pg_catalog" => Some(name),
+        _ => None,
+    }
+}
+
+fn invalid_name(text: &str) -> Error {
+    let _ = text;
+    Error::new(ErrorKind::InvalidName, "invalid name syntax")
+}
+
+/// The parts of a name as SQL writes it, folded.
+pub(crate) fn split_name(text: &str) -> Result<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut part = String::new();
+                let mut characters = quoted.char_indices().peekable();
+                let end = loop {
+                    match characters.next() {
+                        Some((at, '"')) if !matches!(characters.peek(), Some((_, '"'))) => break at,
+                        Some((_, '"')) => {
+                            characters.next();
+                            part.push('"');
+                        }
+                        Some((_, other)) => part.push(other),
+                        None => return Err(invalid_name(text)),
+                    }
+                };
+                (part, quoted.get(end + 1..).unwrap_or_default())
+            }
+            None => {
+                let end = rest.find(['.', '"']).unwrap_or(rest.len());
+                (rest[..end].trim().to_lowercase(), &rest[end..])
+            }
+        };
+        if part.is_empty() {
+            return Err(invalid_name(text));
+        }
+        parts.push(part);
+        let after = after.trim_start();
+        match after.strip_prefix('.') {
+            Some(next) => rest = next.trim_start(),
+            None if after.is_empty() => return Ok(parts),
+            None => return Err(invalid_name(text)),
+        }
+    }
+}
+
+/// The catalog's name of a type that SQL calls otherwise.
+fn internal_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "boolean" => "bool",
+        "smallint" => "int2",
+        "integer" | "int" => "int4",
+        "bigint" => "int8",
+        "real" => "float4",
+        "double precision" | "float" => "float8",
+        "decimal" => "numeric",
+        "character varying" => "varchar",
+        "character" | "char" => "bpchar",
+        "\"char\"" => "char",
+        "time without time zone" => "time",
+        "time with time zone" => "timetz",
+        "timestamp without time zone" => "timestamp",
+        "timestamp with time zone" => "timestamptz",
+        "bit varying" => "varbit",
+        _ => return None,
+    })
+}
+
+/// What `format_type` calls a type of `pg_catalog`.
+fn sql_name(oid: u32, name: &str, modifier: i32, with_modifier: bool) -> String {
+    let length = |name: &str| match modifier {
+        0.. => format!("{name}({})", modifier - 4),
+        _ => name.to_owned(),
+    };
+    let precise = |name: &str, zone: &str| match modifier {
+        0.. => format!("{name}({modifier}) {zone}"),
+        _ => format!("{name} {zone}"),
+    };
+    match oid {
+        16 => "boolean".to_owned(),
+        18 => "\"char\"".to_owned(),
+        20 => "bigint".to_owned(),
+        21 => "smallint".to_owned(),
+        23 => "integer".to_owned(),
+        700 => "real".to_owned(),
+        701 => "double precision".to_owned(),
+        1042 if with_modifier && modifier == -1 => "bpchar".to_owned(),
+        1042 => length("character"),
+        1043 => length("character varying"),
+        1083 => precise("time", "without time zone"),
+        1114 => precise("timestamp", "without time zone"),
+        1184 => precise("timestamp", "with time zone"),
+        1186 => "interval".to_owned(),
+        1266 => "time with time zone".to_owned(),
+        1560 => "bit".to_owned(),
+        1700 if modifier < 4 => "numeric".to_owned(),
+        1562 => "bit varying".to_owned(),
+        1700 if modifier >= 4 => {
+            let bits = modifier - 4;
+            let scale = ((bits & 0x7ff) ^ 1024) - 1024;
+            format!("numeric({},{scale})", (bits >> 16) & 0xffff)
+        }
+        _ => quoted(name),
+    }
+}
+
+/// All schemas there are.
+pub(crate) fn all_schemas(image: &Image) -> Vec<(u32, String)> {
+    let own = image.schemas.iter().map(|schema| (schema.oid, schema.name.clone()));
+    own.chain(system_schemas().map(|(oid, name)| (oid, name.to_owned())))
+        .collect()
+}
+
+/// The default class of B-tree operators for a type.
+pub(crate) fn operator_class(ty: u32) -> u32 {
+    static CLASSES: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
+        let Some(rows) = DumpedRows::of("pg_opclass") else {
+            return HashMap::new();
+        };
+        let defaults = (0..rows.len()).filter(|row| rows.text(*row, "opcdefault") == "t");
+        defaults
+            .map(|row| (rows.number(row, "opcintype"), rows.number(row, "oid")))
+            .collect()
+    });
+    let (text, varchar, any_array) = (25, 1043, 2277);
+    let ty = match facts::type_with_oid(ty) {
+        Some(facts) if facts.is_array => any_array,
+        _ if ty == varchar => text,
+        _ => ty,
+    };
+    CLASSES.get(&ty).copied().unwrap_or_default()
+}
+
+pub(crate) fn key_columns<'a>(relation: &'a Relation, key: &'a Key) -> impl Iterator<Item = &'a super::image::Column> {
+    key.columns.iter().filter_map(|number| relation.column(*number))
+}
