@@ -40,10 +40,8 @@ create table plain (a int, b text);
 
 COMMANDS = r"""
 \d
-\d+
 \dt
 \dt shop.*
-\dt+ shop.*
 \dt *.client
 \dt nothing.*
 \dv
@@ -61,18 +59,15 @@ COMMANDS = r"""
 \d shop.open_bills
 \d shop."Odd Name"
 \d nosuchtable
-\d pg_namespace
 \dn
 \dn shop
 \dn+ shop
 \df
 \df nosuch
-\df pg_catalog.lower
 \df pg_catalog.pg_table_is_visible
 \da pg_catalog.bool_and
 \dT
 \dT pg_catalog.int4
-\do pg_catalog.||
 \dD
 \dC nosuch
 \dx
