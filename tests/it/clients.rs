@@ -18,7 +18,6 @@ fn jdbc_types_and_calls() {
 }
 
 #[test]
-#[ignore = "its list of known differences has not been made yet"]
 fn psql_describes_the_same() {
     compare("psql_describe.py");
 }
