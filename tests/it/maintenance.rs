@@ -18,7 +18,8 @@ const INSERTS: u64 = 500;
 /// Updates, and deletes, of each writer.
 const CHANGES: u64 = INSERTS / 50;
 
-fn run(wire: &mut Wire, sql: &str) -> String {
+/// The first value of a statement that must not fail; empty when it has no rows.
+pub fn run(wire: &mut Wire, sql: &str) -> String {
     let reply = wire.simple(sql);
     assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
     match reply.rows.is_empty() {

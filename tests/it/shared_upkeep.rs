@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::maintenance::run;
 use crate::postgres::Postgres;
 use crate::support::Server;
 use crate::wire::Wire;
@@ -18,15 +19,6 @@ pub const FLAGS: [&str; 2] = ["--auth=trust", "--maintenance-interval=1s"];
 const INSERTS: u64 = 60;
 /// Dead objects are looked at once a minute, and servers say every half what they may look at.
 const PATIENCE: Duration = Duration::from_secs(240);
-
-fn run(wire: &mut Wire, sql: &str) -> String {
-    let reply = wire.simple(sql);
-    assert!(reply.error.is_none(), "{sql}: {}", reply.error.unwrap());
-    match reply.rows.is_empty() {
-        true => String::new(),
-        false => reply.value(),
-    }
-}
 
 fn column(wire: &mut Wire, sql: &str) -> BTreeSet<String> {
     wire.simple(sql).text().into_iter().flatten().flatten().collect()

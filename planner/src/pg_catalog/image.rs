@@ -270,6 +270,12 @@ impl Image {
         Ok(image)
     }
 
+    /// Every declared key and CHECK, with what it is of.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&Relation, &Key)> {
+        let relations = self.relations.iter();
+        relations.flat_map(|relation| relation.constraints.iter().map(move |key| (relation, key)))
+    }
+
     /// What could not be read, and is shown without columns.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable

@@ -461,13 +461,6 @@ fn sequences(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
     rows.finish()
 }
 
-fn keys(image: &Image) -> impl Iterator<Item = (&Relation, &Key)> {
-    image
-        .relations
-        .iter()
-        .flat_map(|relation| relation.constraints.iter().map(move |key| (relation, key)))
-}
-
 fn table_constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let mut rows = Rows::of(
         relation,
@@ -485,7 +478,7 @@ fn table_constraints(image: &Image, relation: &'static SystemRelation) -> Result
             "nulls_distinct",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         let ty = match key.kind {
             KeyKind::Check(_) => "CHECK",
             KeyKind::Primary => "PRIMARY KEY",
@@ -556,7 +549,7 @@ fn key_column_usage(image: &Image, relation: &'static SystemRelation) -> Result<
             "position_in_unique_constraint",
         ],
     )?;
-    for (relation, key) in keys(image).filter(|(_, key)| !matches!(key.kind, KeyKind::Check(_))) {
+    for (relation, key) in image.keys().filter(|(_, key)| !matches!(key.kind, KeyKind::Check(_))) {
         for (at, number) in (1_i32..).zip(&key.columns) {
             let Some(column) = relation.column(*number) else {
                 continue;
@@ -612,7 +605,7 @@ fn constraint_column_usage(image: &Image, relation: &'static SystemRelation) -> 
             "constraint_name",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         let (table, numbers) = match &key.kind {
             KeyKind::Foreign { relation, columns, .. } => (image.relation(*relation), columns),
             _ => (Some(relation), &key.columns),
@@ -644,7 +637,7 @@ fn constraint_table_usage(image: &Image, relation: &'static SystemRelation) -> R
             "constraint_name",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         let table = match &key.kind {
             KeyKind::Foreign { relation, .. } => image.relation(*relation),
             KeyKind::Check(_) => None,
@@ -679,7 +672,7 @@ fn referential_constraints(image: &Image, relation: &'static SystemRelation) -> 
             "delete_rule",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         let KeyKind::Foreign {
             relation: other,
             columns,
@@ -715,7 +708,7 @@ fn check_constraints(image: &Image, relation: &'static SystemRelation) -> Result
             "check_clause",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         if let KeyKind::Check(expression) = &key.kind {
             rows.push([
                 (&image.database.name).into(),

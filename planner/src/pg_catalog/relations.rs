@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use staffa_catalog::SqlType;
 
 use super::facts::{self, DumpedRows, SystemRelation};
-use super::image::{CATALOG_SCHEMA, Column, Image, Key, KeyKind, Kind, Relation};
+use super::image::{CATALOG_SCHEMA, Column, Image, KeyKind, Kind, Relation};
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas, key_columns, operator_class};
 use crate::error::Result;
@@ -105,7 +105,8 @@ fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
         ]);
     }
     // PostgreSQL keeps foreign keys by triggers on both sides, and psql looks for keys where there are some.
-    let linked: HashSet<u32> = keys(image)
+    let linked: HashSet<u32> = image
+        .keys()
         .filter_map(|(relation, key)| match &key.kind {
             KeyKind::Foreign { relation: other, .. } => Some([relation.oid, *other]),
             _ => None,
@@ -542,7 +543,7 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
             "conbin",
         ],
     )?;
-    for (relation, key) in keys(image) {
+    for (relation, key) in image.keys() {
         let (other, other_columns) = match &key.kind {
             KeyKind::Foreign { relation, columns, .. } => (*relation, Cell::Smalls(columns.clone())),
             _ => (0, Cell::Null),
@@ -580,13 +581,6 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
         ]);
     }
     rows.finish()
-}
-
-fn keys(image: &Image) -> impl Iterator<Item = (&Relation, &Key)> {
-    image
-        .relations
-        .iter()
-        .flat_map(|relation| relation.constraints.iter().map(move |key| (relation, key)))
 }
 
 /// The index that PostgreSQL makes for a key. Here the key is declared, and there is none.
