@@ -1,6 +1,7 @@
 //! The files of a table as the catalog knows them: where, how big, which partition, what the columns of a data file hold,
 //! and which of its rows are deleted.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -190,11 +191,61 @@ impl DeleteFile {
         }
     }
 
+    /// Of a deletion vector the data file it is about.
+    fn vector_of(&self) -> Option<&str> {
+        match &self.content {
+            DeleteContent::Vector { data_file, .. } => Some(data_file),
+            DeleteContent::Positions { .. } | DeleteContent::Equality { .. } => None,
+        }
+    }
+
     /// Bytes this value really holds.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<DeleteFile>()
             + self.location.capacity()
             + self.data_file().map_or(0, str::len)
             + self.partition.capacity() * size_of::<Option<Value>>()
+    }
+}
+
+/// Files that a new snapshot no longer has. One Puffin file may hold the deletion vectors of many data files: each of them is
+/// there, or gone, by itself.
+#[derive(Debug, Default)]
+pub(crate) struct RemovedFiles {
+    locations: HashSet<String>,
+    /// By location the data files whose vector goes.
+    vectors: HashMap<String, HashSet<String>>,
+}
+
+impl RemovedFiles {
+    pub(crate) fn insert_data(&mut self, location: String) {
+        self.locations.insert(location);
+    }
+
+    pub(crate) fn insert_deletes(&mut self, file: &DeleteFile) {
+        match file.vector_of() {
+            None => {
+                self.locations.insert(file.location.clone());
+            }
+            Some(data_file) => {
+                let vectors = self.vectors.entry(file.location.clone()).or_default();
+                vectors.insert(data_file.to_owned());
+            }
+        }
+    }
+
+    /// Whether the file at a location is one of them; of deletion vectors that of `vector_of`.
+    pub(crate) fn contains(&self, location: &str, vector_of: Option<&str>) -> bool {
+        match vector_of {
+            None => self.locations.contains(location),
+            Some(data_file) => self
+                .vectors
+                .get(location)
+                .is_some_and(|vectors| vectors.contains(data_file)),
+        }
+    }
+
+    pub(crate) fn contains_deletes(&self, file: &DeleteFile) -> bool {
+        self.contains(&file.location, file.vector_of())
     }
 }

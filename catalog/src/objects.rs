@@ -104,9 +104,14 @@ impl Objects for MemoryObjects {
         Ok((bytes.into(), content))
     }
 
-    async fn decode_deletes(&self, bytes: Bytes, _: &DeleteContent, data_file: &str) -> Result<RoaringTreemap> {
+    async fn decode_deletes(&self, bytes: Bytes, content: &DeleteContent, data_file: &str) -> Result<RoaringTreemap> {
         let header = format!("{data_file}\n");
-        match bytes.strip_prefix(header.as_bytes()) {
+        let start = match content {
+            DeleteContent::Vector { offset, .. } => usize::try_from(*offset).unwrap_or(usize::MAX),
+            DeleteContent::Positions { .. } | DeleteContent::Equality { .. } => 0,
+        };
+        let part = bytes.get(start..).unwrap_or_default();
+        match part.strip_prefix(header.as_bytes()) {
             None => Ok(RoaringTreemap::new()),
             Some(rows) => RoaringTreemap::deserialize_from(rows)
                 .map_err(|error| Error::new(ErrorKind::Corrupt, "rows cannot be read").with_source(error)),

@@ -4,14 +4,14 @@
 //! the second one's delete file names the rows of both. What an older snapshot still needs is not garbage: files that are
 //! replaced here go when that snapshot does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use crate::error::{Error, Result};
-use crate::file::{DeleteContent, DeleteFile, LiveFile};
+use crate::file::{DeleteContent, DeleteFile, LiveFile, RemovedFiles};
 use crate::iceberg::{Encoded, SnapshotChanges};
 use crate::shared::Shared;
 use crate::txn::{DeletedRows, FileChanges};
@@ -23,8 +23,8 @@ const FILES_AT_ONCE_MAX: usize = 16;
 #[derive(Default)]
 pub(super) struct RowDeletes {
     pub(super) added: Vec<DeleteFile>,
-    /// Locations of data and delete files that the new snapshot no longer has.
-    pub(super) removed: HashSet<String>,
+    /// Data and delete files that the new snapshot no longer has.
+    pub(super) removed: RemovedFiles,
     pub(super) objects: Vec<Encoded>,
     vectors: bool,
     removed_data: Vec<Arc<LiveFile>>,
@@ -57,7 +57,7 @@ impl RowDeletes {
                 return Err(rows_changed());
             }
             settled.remove_deletes(now);
-            settled.removed.insert(location.clone());
+            settled.removed.insert_data(location.clone());
             settled.removed_data.push(now.clone());
         }
         let work: Vec<_> = changes
@@ -100,7 +100,7 @@ impl RowDeletes {
     /// Takes away the deletes that are about this file alone: they are merged, or have nothing left to say.
     fn remove_deletes(&mut self, file: &LiveFile) {
         for delete in file.deletes.iter().filter(|delete| delete.data_file().is_some()) {
-            self.removed.insert(delete.location.clone());
+            self.removed.insert_deletes(delete);
             self.removed_deletes.push(delete.clone());
         }
     }
@@ -150,8 +150,11 @@ async fn merged(shared: &Shared, deleted: &DeletedRows, now: &LiveFile, vectors:
     Ok(rows)
 }
 
-fn names(file: &LiveFile) -> Vec<&str> {
-    file.deletes.iter().map(|delete| delete.location.as_str()).collect()
+fn names(file: &LiveFile) -> Vec<(&str, &DeleteContent)> {
+    let deletes = file.deletes.iter();
+    deletes
+        .map(|delete| (delete.location.as_str(), &delete.content))
+        .collect()
 }
 
 fn file_gone() -> Error {

@@ -14,7 +14,7 @@ use super::foreign;
 use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
-use crate::file::{DataFile, DeleteFile};
+use crate::file::{DataFile, DeleteFile, RemovedFiles};
 use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, Survey};
 use crate::history::SnapshotRef;
 use crate::iceberg::{
@@ -239,14 +239,14 @@ impl TableWork {
         Ok(manifests)
     }
 
-    /// The manifests with the files at `removed` marked as deleted. Those that list none of them stay as they are; those
+    /// The manifests with the `removed` files marked as deleted. Those that list none of them stay as they are; those
     /// that listed nothing alive before are left out. What is rewritten comes together.
     async fn without(
         &mut self,
         shared: &Shared,
         current: &Metadata,
         manifests: Vec<ManifestFile>,
-        removed: &HashSet<String>,
+        removed: &RemovedFiles,
         objects: &mut Vec<Encoded>,
     ) -> Result<Vec<ManifestFile>> {
         let mut touched: BTreeMap<(bool, i32), Vec<ManifestFile>> = BTreeMap::new();
@@ -256,8 +256,8 @@ impl TableWork {
                 continue;
             }
             let content = shared.loader.manifest(&manifest).await?;
-            let names_one = content.data.iter().any(|file| removed.contains(&file.location))
-                || content.deletes.iter().any(|file| removed.contains(&file.location));
+            let names_one = content.data.iter().any(|file| removed.contains(&file.location, None))
+                || content.deletes.iter().any(|file| removed.contains_deletes(file));
             match names_one {
                 true => touched
                     .entry((!manifest.is_data(), manifest.spec_id()))
@@ -324,7 +324,7 @@ impl TableWork {
                     all.extend(bin);
                     continue;
                 }
-                let nothing = HashSet::new();
+                let nothing = RemovedFiles::default();
                 let manifest = self.together(shared, current, spec_id, bin, &nothing, objects).await?;
                 all.push(manifest);
             }
@@ -332,14 +332,14 @@ impl TableWork {
         Ok(all)
     }
 
-    /// One manifest with the live entries of several, those of files at `removed` marked as deleted.
+    /// One manifest with the live entries of several, the `removed` ones marked as deleted.
     async fn together(
         &mut self,
         shared: &Shared,
         current: &Metadata,
         spec_id: i32,
         parts: Vec<ManifestFile>,
-        removed: &HashSet<String>,
+        removed: &RemovedFiles,
         objects: &mut Vec<Encoded>,
     ) -> Result<ManifestFile> {
         let store = shared.loader.objects();

@@ -2,7 +2,7 @@
 //!
 //! Spec sections "Manifests", "Manifest Lists" and, for bounds, "Binary single-value serialization".
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::iceberg::io::FileIO;
@@ -18,7 +18,7 @@ use super::metadata::Metadata;
 use super::value::{datum, is_a_number, may_be_truncated, truncate_lower, truncate_upper, value};
 use super::{corrupt, decode, encode_failed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
+use crate::file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo, RemovedFiles};
 use crate::value::Value;
 
 /// An object that is ready to be stored.
@@ -139,28 +139,39 @@ pub(crate) async fn write_delete_manifest(
     memory.finish(location).await
 }
 
-/// Encodes one manifest with the live entries of several of the same partition spec and content; the files at `removed`
+/// Encodes one manifest with the live entries of several of the same partition spec and content; the `removed` ones
 /// are marked as deleted by the new snapshot.
 pub(crate) async fn merge_manifest(
     metadata: &Metadata,
     spec_id: i32,
     snapshot_id: i64,
     parts: &[(ManifestFile, Bytes)],
-    removed: &HashSet<String>,
+    removed: &RemovedFiles,
     location: String,
 ) -> Result<(ManifestFile, Encoded)> {
     let is_data = parts.iter().all(|(part, _)| part.is_data());
     let mut memory = MemoryManifest::new(metadata, &*spec(metadata, spec_id)?, snapshot_id, is_data)?;
     for (part, bytes) in parts {
-        let mut next_row_id = part.0.first_row_id;
+        // Rows of deletes have no ids.
+        let mut next_row_id = part.0.first_row_id.filter(|_| is_data);
         for entry in parse(part, bytes)? {
             if entry.is_alive() {
                 let file = with_row_id(&entry.data_file, &mut next_row_id, part)?;
-                memory.keep(part, &entry, file, removed.contains(entry.data_file.file_path()))?;
+                let vector_of = vector_of(&file);
+                let is_removed = removed.contains(file.file_path(), vector_of.as_deref());
+                memory.keep(part, &entry, file, is_removed)?;
             }
         }
     }
     memory.finish(location).await
+}
+
+/// Of a deletion vector the data file it is about.
+fn vector_of(file: &IcebergDataFile) -> Option<String> {
+    match file.file_format() {
+        DataFileFormat::Puffin => file.referenced_data_file(),
+        _ => None,
+    }
 }
 
 /// The data file as another manifest may name it: a row id that it inherits from its own one is written out (spec section

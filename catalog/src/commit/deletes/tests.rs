@@ -2,11 +2,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::iceberg::spec::{FormatVersion, Manifest, ManifestContentType, ManifestList};
+use chrono::Utc;
 use roaring::RoaringTreemap;
+use serde_json::json;
 
 use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind};
-use crate::file::{DeleteContent, LiveFile};
+use crate::file::{DeleteContent, DeleteFile, LiveFile};
+use crate::iceberg::{TableCommit, write_delete_manifest, write_list};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::testing::{World, append};
@@ -41,6 +44,11 @@ async fn files(txn: &Transaction, table: &TableName) -> Arc<Vec<Arc<LiveFile>>> 
 async fn deleted(world: &World, table: &TableName) -> Vec<u64> {
     let txn = world.begin().await;
     let file = files(&txn, table).await[0].clone();
+    deleted_of(world, &file).await
+}
+
+/// The rows one delete file names.
+async fn deleted_of(world: &World, file: &LiveFile) -> Vec<u64> {
     let [delete] = file.deletes.as_slice() else {
         panic!("{} delete files", file.deletes.len());
     };
@@ -261,4 +269,111 @@ async fn format_version_3_has_deletion_vectors_and_row_ids() {
         .unwrap()
         .clone();
     assert_eq!((ten.deletes.len(), ten.deleted_count()), (1, 4));
+}
+
+/// What Iceberg's Java library does in one commit: deletion vectors of several data files, all in one Puffin file.
+async fn delete_as_java_does(world: &World, name: &TableName, rows: &[(Arc<LiveFile>, &[u64])]) {
+    let table = world.begin().await.snapshot().table(name).await.unwrap().unwrap();
+    let metadata = table.version().metadata();
+    let (puffin, id) = (format!("{}/data/shared.puffin", table.location()), 77);
+    let (mut bytes, mut vectors) = (Vec::new(), Vec::new());
+    for (file, rows) in rows {
+        let rows: RoaringTreemap = rows.iter().copied().collect();
+        let (encoded, content) = world.objects.encode_deletes(&file.location, &rows, true).unwrap();
+        let DeleteContent::Vector { data_file, length, .. } = content else {
+            panic!("no vector");
+        };
+        let offset = bytes.len() as u64;
+        bytes.extend_from_slice(&encoded);
+        vectors.push(DeleteFile {
+            location: puffin.clone(),
+            size_bytes: 0,
+            row_count: rows.len(),
+            spec_id: file.spec_id,
+            partition: file.partition.clone(),
+            sequence_number: 0,
+            content: DeleteContent::Vector {
+                data_file,
+                offset,
+                length,
+            },
+        });
+    }
+    vectors.iter_mut().for_each(|vector| vector.size_bytes = bytes.len() as u64);
+    world.objects.put(&puffin, bytes.into()).await.unwrap();
+    let manifest = format!("{}/metadata/java-m0.avro", table.location());
+    let (manifest, encoded) = write_delete_manifest(metadata, 0, id, &vectors, manifest).await.unwrap();
+    world.objects.put(&encoded.location, encoded.bytes).await.unwrap();
+    let mut all = vec![manifest];
+    let loader = crate::loader::Loader::new(world.objects.clone());
+    all.extend(table.version().manifests(&loader).await.unwrap().iter().cloned());
+    let list = format!("{}/metadata/snap-{id}-java.avro", table.location());
+    let written = write_list(metadata, id, &all, list.clone()).await.unwrap();
+    world.objects.put(&list, written.object.bytes).await.unwrap();
+    let (first_row_id, added_rows) = written.row_ids.unwrap();
+    let snapshot = json!({
+        "snapshot-id": id,
+        "parent-snapshot-id": table.snapshot_id(),
+        "sequence-number": metadata.next_sequence_number(),
+        "timestamp-ms": Utc::now().timestamp_millis(),
+        "manifest-list": list,
+        "summary": {"operation": "delete"},
+        "schema-id": 0,
+        "first-row-id": first_row_id,
+        "added-rows": added_rows,
+    });
+    let updates = json!([
+        {"action": "add-snapshot", "snapshot": snapshot},
+        {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
+    ]);
+    let mut txn = world.begin().await;
+    let commit = TableCommit::parse(json!([]), updates).unwrap();
+    txn.commit_table(name, commit).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+/// Rows of each file of the table, and how many of them are deleted; sorted.
+async fn counts(world: &World, table: &TableName) -> Vec<(u64, u64)> {
+    let files = files(&world.begin().await, table).await;
+    let mut counts: Vec<_> = files
+        .iter()
+        .map(|file| (file.row_count, file.deleted_count()))
+        .collect();
+    counts.sort();
+    counts
+}
+
+#[tokio::test]
+async fn deletion_vectors_in_one_file_go_one_by_one() {
+    let (world, table) = ten_rows().await;
+    for rows in [5, 7] {
+        add(&world, &table, rows).await;
+    }
+    raise(&world, &table, "3").await.unwrap();
+    let file = async |rows| {
+        let all = files(&world.begin().await, &table).await;
+        all.iter().find(|file| file.row_count == rows).unwrap().clone()
+    };
+    let vectors: [(Arc<LiveFile>, &[u64]); 3] = [
+        (file(5).await, &[0, 1]),
+        (file(7).await, &[6]),
+        (file(10).await, &[1, 2, 3]),
+    ];
+    delete_as_java_does(&world, &table, &vectors).await;
+    assert_eq!(counts(&world, &table).await, [(5, 2), (7, 1), (10, 3)]);
+
+    // A row more of one file: the others' rows stay deleted.
+    let mut txn = world.begin().await;
+    let rows = vec![(file(10).await, RoaringTreemap::from_iter([9]))];
+    txn.delete_rows(&table, rows).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(counts(&world, &table).await, [(5, 2), (7, 1), (10, 4)]);
+    // And when compaction writes one of them again.
+    let mut txn = world.begin().await;
+    txn.begin_write(&table).await.unwrap();
+    txn.replace_files(&table, &[file(5).await], Vec::new()).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(counts(&world, &table).await, [(7, 1), (10, 4)]);
+    let seven = file(7).await;
+    assert_eq!(deleted_of(&world, &seven).await, [6]);
 }
