@@ -17,7 +17,7 @@ pub(crate) fn check_step(
         ("the table keeps its location", next.location() == current.location()),
         (
             "the clock does not go back",
-            next.last_updated_ms() >= current.last_updated_ms() || !adds_snapshot,
+            next.last_updated_ms() >= current.last_updated_ms(),
         ),
         (
             "field ids are never given out twice",

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::alter::TableChange;
 use crate::error::ErrorKind;
+use crate::history::{RefRetention, SnapshotRef};
+use crate::objects::Objects;
 use crate::schema::Transform;
 use crate::testing::{World, append, column, definition, name};
 use crate::types::SqlType;
@@ -355,4 +357,66 @@ async fn a_renamed_schema_takes_everything_along() {
     let snapshot = world.catalog.snapshot().await.unwrap();
     assert_eq!(snapshot.schemas("d"), ["other"]);
     assert_eq!(world.rows(&crate::name::TableName::new("d", "other", "t")).await, [1]);
+}
+
+/// Makes the stored metadata of a table as old as a server would whose clock is ahead.
+async fn written_ahead(world: &World, location: &str, ahead_ms: i64) {
+    let bytes = world.objects.get(location).await.unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let later = |time: &mut serde_json::Value| *time = (time.as_i64().unwrap() + ahead_ms).into();
+    later(&mut json["last-updated-ms"]);
+    for list in ["snapshots", "snapshot-log", "metadata-log"] {
+        for entry in json[list].as_array_mut().into_iter().flatten() {
+            later(&mut entry["timestamp-ms"]);
+        }
+    }
+    let bytes = serde_json::to_vec(&json).unwrap();
+    world.objects.put(location, bytes.into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_keeps_no_table_from_being_changed() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    for rows in [1, 2, 3] {
+        let mut txn = world.begin().await;
+        append(&mut txn, &world.objects, &t, rows).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    let snapshot = world.catalog.snapshot().await.unwrap();
+    let table = snapshot.table(&t).await.unwrap().unwrap();
+    let ids: Vec<i64> = table.snapshots().unwrap().iter().map(|snapshot| snapshot.id).collect();
+    let ahead_ms = 10 * 60 * 1000;
+    written_ahead(&world, table.metadata_location(), ahead_ms).await;
+    let second = world.second().await;
+    let tag = SnapshotRef {
+        name: "tag".to_owned(),
+        snapshot_id: ids[0],
+        retention: RefRetention::Tag { max_ref_age_ms: None },
+    };
+    for change in [
+        comment("later"),
+        add("new"),
+        TableChange::SetRef(tag),
+        TableChange::RollBack { snapshot_id: ids[1] },
+        TableChange::ExpireSnapshots(BTreeSet::from([ids[2]])),
+    ] {
+        let mut txn = second.begin(second.snapshot().await.unwrap()).await.unwrap();
+        txn.alter_table(&t, std::slice::from_ref(&change), false).await.unwrap();
+        txn.commit().await.unwrap_or_else(|error| panic!("{change:?}: {error:?}"));
+    }
+    let mut txn = second.begin(second.snapshot().await.unwrap()).await.unwrap();
+    append(&mut txn, &world.objects, &t, 4).await.unwrap();
+    txn.commit().await.unwrap();
+
+    let table = second.snapshot().await.unwrap().table(&t).await.unwrap().unwrap();
+    let history = table.history().unwrap();
+    assert!(history.is_sorted_by_key(|entry| entry.made_current_ms), "{history:?}");
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    assert!(history.last().unwrap().made_current_ms < now_ms + ahead_ms + 1000, "{history:?}");
+    let mut kept: Vec<i64> = table.snapshots().unwrap().iter().map(|snapshot| snapshot.id).collect();
+    kept.truncate(2);
+    assert_eq!(kept, ids[..2]);
+    assert_eq!(table.refs().unwrap().len(), 2);
+    assert_eq!(table.row_count(), Some(1 + 2 + 4));
 }

@@ -136,8 +136,7 @@ impl Metadata {
     /// `Unsupported`.
     pub(crate) fn updated(&self, location: Option<&str>, commit: &TableCommit) -> Result<(Metadata, Vec<String>)> {
         let mut state = State::of(self)?;
-        let builder = (*self.inner).clone().into_builder(location.map(str::to_owned));
-        let builder = apply(builder, &commit.updates, &mut state)?;
+        let builder = apply(self.builder(location)?, &commit.updates, &mut state)?;
         state.check_refs()?;
         let (next, expired) = built(builder)?;
         compatible::check(self, &next)?;

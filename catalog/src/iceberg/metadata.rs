@@ -7,6 +7,7 @@ use ::iceberg::spec::{
     FormatVersion, MAIN_BRANCH, NullOrder, Operation, Schema, Snapshot, SortDirection, SortField as IcebergSortField,
     Summary, TableMetadata, TableMetadataBuilder, Transform as IcebergTransform,
 };
+use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -421,8 +422,7 @@ impl Metadata {
         changes: &[TableChange],
         snapshot: Option<NewSnapshot>,
     ) -> Result<(Metadata, Vec<String>)> {
-        let clone = TableMetadata::clone(&self.inner);
-        let builder = self.apply(clone.into_builder(location.map(str::to_owned)), changes)?;
+        let builder = self.apply(self.builder(location)?, changes)?;
         let Some(snapshot) = snapshot else {
             return built(builder);
         };
@@ -435,6 +435,41 @@ impl Metadata {
         let (next, more) = defined.built_with(builder, snapshot)?;
         expired.extend(more);
         Ok((next, expired))
+    }
+
+    /// What the next version is made with. It has the time of its snapshot, or of now; and of this version where the clock
+    /// is behind that: servers' clocks differ, and a table whose time goes back is refused by everybody.
+    pub(super) fn builder(&self, location: Option<&str>) -> Result<TableMetadataBuilder> {
+        let builder = TableMetadata::clone(&self.inner).into_builder(location.map(str::to_owned));
+        let time_ms = self.newest_ms().saturating_add(1);
+        let logged = self.inner.history().last().map(|entry| entry.snapshot_id);
+        if Utc::now().timestamp_millis() >= time_ms || logged != self.inner.current_snapshot_id() {
+            return Ok(builder);
+        }
+        // The builder takes a time with a snapshot only, and keeps it when that goes.
+        let id = (1..=i64::MAX).find(|id| !self.has_snapshot(*id)).unwrap_or(i64::MAX);
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(id)
+            .with_parent_snapshot_id(None)
+            .with_sequence_number(self.inner.last_sequence_number())
+            .with_timestamp_ms(time_ms)
+            .with_manifest_list(String::new())
+            .with_summary(summary(None, SnapshotChanges::default()))
+            .with_schema_id(self.inner.current_schema_id());
+        let snapshot = match self.has_row_ids() {
+            true => snapshot.with_row_range(self.inner.next_row_id(), 0).build(),
+            false => snapshot.build(),
+        };
+        let builder = builder.add_snapshot(snapshot).map_err(refused)?;
+        Ok(builder.remove_snapshots(&[id]))
+    }
+
+    /// The newest time it knows of.
+    fn newest_ms(&self) -> i64 {
+        let snapshots = self.inner.history().iter().map(|entry| entry.timestamp_ms);
+        let versions = self.inner.metadata_log().iter().map(|entry| entry.timestamp_ms);
+        let logged = snapshots.chain(versions).max();
+        logged.unwrap_or(i64::MIN).max(self.inner.last_updated_ms())
     }
 
     fn built_with(&self, builder: TableMetadataBuilder, snapshot: NewSnapshot) -> Result<(Metadata, Vec<String>)> {
