@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 
 /// Numbers taken at once, at least.
 const STRETCH: i64 = 32;
+/// At most so many at once for a `CACHE`: what a server holds when it stops is lost.
+const CACHE_MAX: i64 = 1 << 20;
 /// Of how many counters stretches are kept.
 const COUNTERS_MAX: usize = 10_000;
 /// How often a sequence is looked up again that others alter at the same time.
@@ -133,7 +135,7 @@ impl Sequences {
         if let Some(given) = counter.give(count) {
             return Ok(Some(given));
         }
-        let wanted = count.max(sequence.cache).max(STRETCH);
+        let wanted = count.max(sequence.cache.min(CACHE_MAX)).max(STRETCH);
         let (catalog, asked) = (self.catalog.clone(), sequence.clone());
         let state = self.ask(async move { catalog.take_numbers(&asked, wanted).await })?;
         Ok(state.map(|state| counter.give_of(state, wanted, count)))

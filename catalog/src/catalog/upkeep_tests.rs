@@ -675,3 +675,23 @@ async fn counters_go_when_nothing_can_ask_them_any_more() {
     dead_in(&world, 8).await;
     assert_eq!(counters().await, 0);
 }
+
+#[tokio::test]
+async fn a_counter_that_is_used_up_says_so() {
+    let world = World::new().await;
+    let sequence = counting(1);
+    let mut txn = world.begin().await;
+    txn.create_sequence(&name("s"), &sequence).unwrap();
+    txn.commit().await.unwrap();
+    let taken = world.catalog.take_numbers(&sequence, i64::MAX).await.unwrap();
+    assert_eq!(taken.map(|state| state.taken), Some(0));
+    let (altered, state) = faster(&world, &sequence).await;
+    for sequence in [&sequence, &altered] {
+        let error = world.catalog.take_numbers(sequence, i64::MAX).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+    let mut txn = world.begin().await;
+    txn.alter_sequence(&name("s"), &altered, Some(state)).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(world.catalog.take_numbers(&sequence, 1).await.unwrap(), None, "it has ended");
+}

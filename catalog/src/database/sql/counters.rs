@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Connection;
 use super::statements::Row;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sequence::{CounterEnd, SequenceState};
 
 /// Steps that are the caller's from now on; `None` when the counter has ended.
@@ -19,15 +19,20 @@ pub(super) async fn take(
     let rows = connection
         .rows(
             "insert into staffa_sequence(id, taken) values ($1, $2)
-             on conflict(id) do update set taken=staffa_sequence.taken+$3 where staffa_sequence.taken>=0
+             on conflict(id) do update set taken=staffa_sequence.taken+$3
+             where staffa_sequence.taken>=0 and staffa_sequence.taken<=$4
              returning taken, origin",
             &[
                 counter.to_string().as_str().into(),
-                (first + count).into(),
+                first.checked_add(count).ok_or_else(used_up)?.into(),
                 count.into(),
+                (i64::MAX - count).into(),
             ],
         )
         .await?;
+    if rows.is_empty() && !has_ended(connection, counter).await? {
+        return Err(used_up());
+    }
     let before = |row: &Row| {
         let after = state(row)?;
         Ok(SequenceState {
@@ -36,6 +41,17 @@ pub(super) async fn take(
         })
     };
     rows.first().map(before).transpose()
+}
+
+async fn has_ended(connection: &mut dyn Connection, counter: Uuid) -> Result<bool> {
+    let sql = "select 1 from staffa_sequence where id=$1 and taken<0";
+    let rows = connection.rows(sql, &[counter.to_string().as_str().into()]).await?;
+    Ok(!rows.is_empty())
+}
+
+fn used_up() -> Error {
+    Error::new(ErrorKind::Unsupported, "a sequence cannot count beyond 2^63 steps")
+        .with_hint("ALTER SEQUENCE … RESTART begins to count again.")
 }
 
 /// How far a counter is, or was when it ended; `None`: nobody has asked it.
