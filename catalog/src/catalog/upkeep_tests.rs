@@ -7,10 +7,12 @@ use uuid::Uuid;
 
 use super::Catalog;
 use crate::alter::TableChange;
+use crate::database;
+use crate::database::faults::Faults;
 use crate::error::ErrorKind;
 use crate::file::LiveFile;
 use crate::garbage::DeadObject;
-use crate::history::TableVersionSpec;
+use crate::history::{Expirable, TableVersionSpec};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
@@ -694,4 +696,42 @@ async fn a_counter_that_is_used_up_says_so() {
     txn.alter_sequence(&name("s"), &altered, Some(state)).await.unwrap();
     txn.commit().await.unwrap();
     assert_eq!(world.catalog.take_numbers(&sequence, 1).await.unwrap(), None, "it has ended");
+}
+
+#[tokio::test]
+async fn nobody_waits_while_much_garbage_is_listed() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    for rows in 1..=30 {
+        add(&world, &t, rows).await;
+        remove(&world, &t, rows).await;
+    }
+    let faults = Arc::new(Faults::default());
+    let server = database::open_faulty(&world.database, Uuid::new_v4(), faults.clone());
+    let server = Catalog::with_database(server.await.unwrap(), "memory://warehouse", world.objects.clone());
+    let reader = world.catalog.snapshot().await.unwrap();
+    let current = server.snapshot().await.unwrap().table(&t).await.unwrap().unwrap();
+    let ids = current.snapshots().unwrap().into_iter().map(|snapshot| snapshot.id);
+    let old = Expirable {
+        snapshots: ids.filter(|id| Some(*id) != current.snapshot_id()).collect(),
+        ..Expirable::default()
+    };
+    let mut txn = server.begin(server.snapshot().await.unwrap()).await.unwrap();
+    txn.expire(&t, old).await.unwrap();
+    let listed = world.foreign_number("select count(*) from staffa_gc").await;
+    txn.commit().await.unwrap();
+    let statements = faults.after_number();
+    let listed = world.foreign_number("select count(*) from staffa_gc").await - listed;
+    assert!(listed > 100 && statements <= 3, "{listed} paths, {statements} statements");
+
+    // They die with this commit's number, as others do.
+    drop(current);
+    assert!(!dead_in(&world, 1).await.iter().any(|dead| dead.path.contains("/snap-")));
+    drop(reader);
+    server.shared.heartbeat().await.unwrap();
+    let dead: Vec<String> = dead_in(&world, 1).await.into_iter().map(|dead| dead.path).collect();
+    assert!(dead.len() as i64 >= listed, "{} of {listed}", dead.len());
+    assert_eq!(world.foreign_number("select count(*) from staffa_gc_commit").await, 1);
+    world.catalog.forget(&dead).await.unwrap();
+    assert_eq!(world.foreign_number("select count(*) from staffa_gc_commit").await, 0);
 }

@@ -34,6 +34,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     steps: AtomicUsize,
+    /// Statements since a swap took its number last.
+    numbered: AtomicUsize,
     planned: Mutex<Option<(usize, Fault)>>,
 }
 
@@ -48,6 +50,11 @@ impl Faults {
     pub(crate) fn end(&self) -> bool {
         let planned = self.planned.lock().take();
         planned.is_some_and(|(step, _)| step < self.steps.load(Ordering::SeqCst))
+    }
+
+    /// How many statements came after the last swap had taken its number, when all others wait.
+    pub(crate) fn after_number(&self) -> usize {
+        self.numbered.load(Ordering::SeqCst)
     }
 
     fn next(&self) -> Option<Fault> {
@@ -124,6 +131,7 @@ struct FaultyConnection {
 #[async_trait]
 impl Statements for FaultyConnection {
     async fn execute(&mut self, sql: &'static str, arguments: &[Argument<'_>]) -> Result<u64> {
+        self.faults.numbered.fetch_add(1, Ordering::SeqCst);
         self.faults.around(self.inner.execute(sql, arguments)).await
     }
 
@@ -155,6 +163,7 @@ impl Connection for FaultyConnection {
     }
 
     async fn take_number(&mut self) -> Result<i64> {
+        self.faults.numbered.store(0, Ordering::SeqCst);
         self.faults.around(self.inner.take_number()).await
     }
 

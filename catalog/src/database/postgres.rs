@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
     // Where a sequence begins, when `setval` said so.
@@ -42,6 +42,9 @@ const MIGRATIONS: [&str; 4] = [
     "alter table staffa_gc add column tried_ms bigint",
     // Numbers of objects.
     "create table staffa_object(name varchar(500) primary key, number bigint not null)",
+    // The numbers of commits that brought much garbage: where staffa_gc has a negative one, it is that of the batch.
+    "create table staffa_gc_commit(batch bigint primary key, csn bigint not null);
+     create index staffa_gc_after on staffa_gc(after_csn)",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 

@@ -31,8 +31,11 @@ create table staffa_txn(txn_id char(36) primary key, server_id char(36) not null
   commit_csn bigint);
 -- Rows stay until the transaction committed or its leftovers are deleted.
 create table staffa_txn_table(txn_id char(36), table_location varchar(1000), primary key(txn_id, table_location));
+-- A negative after_csn is that of the batch, staffa_gc_commit.
 create table staffa_gc(path varchar(2000) primary key, after_csn bigint not null, not_before_ms bigint not null,
   tried_ms bigint);                               -- when its deletion was begun last
+create index staffa_gc_after on staffa_gc(after_csn);
+create table staffa_gc_commit(batch bigint primary key, csn bigint not null);
 create table staffa_server(server_id char(36) primary key, url varchar(500), heartbeat_ms bigint,
   oldest_csn bigint);                             -- it will never look at an older state
 -- Clones: the table at one location has files below the other.

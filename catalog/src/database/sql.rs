@@ -4,6 +4,7 @@
 //! sequence number, how one sees that a server is gone.
 
 mod counters;
+mod garbage;
 pub(super) mod statements;
 mod swap;
 
@@ -434,26 +435,31 @@ impl Database for SqlDatabase {
         let mut connection = self.backend.connection(Need::Read).await?;
         let rows = connection
             .rows(
-                "select path, after_csn from staffa_gc g
-                 where not_before_ms<=$1 and (tried_ms is null or tried_ms<=$2) and not exists (
-                   select 1 from iceberg_tables t where substr(t.metadata_location, 1, length(g.path))=g.path)
-                 order by path",
+                "select g.path, coalesce(c.csn, g.after_csn) from staffa_gc g
+                 left join staffa_gc_commit c on c.batch=-g.after_csn
+                 where g.not_before_ms<=$1 and (g.tried_ms is null or g.tried_ms<=$2) and not exists (
+                   select 1 from iceberg_tables t where substr(t.metadata_location, 1, length(g.path))=g.path)",
                 &[now_ms.into(), tried_before_ms.into()],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(GarbageRow {
-                    path: row.text(0)?,
-                    after_csn: unsigned(row.number(1)?)?,
-                })
+        let found = rows.iter().map(|row| {
+            Ok(GarbageRow {
+                path: row.text(0)?,
+                after_csn: unsigned(row.number(1)?)?,
             })
-            .collect()
+        });
+        let mut found = found.collect::<Result<Vec<_>>>()?;
+        // Here: databases have their own ideas of the order of texts.
+        found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
     }
 
     async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>> {
         let mut txn = self.begin(Need::Durable).await?;
         let mut tried = Vec::with_capacity(paths.len());
+        // Whoever locks several rows of the list does it in one order: that of their bytes.
+        let mut paths: Vec<&String> = paths.iter().collect();
+        paths.sort_unstable();
         for path in paths {
             let there = txn
                 .execute(
@@ -561,13 +567,7 @@ impl Database for SqlDatabase {
 
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
         let mut txn = self.begin(Need::Note).await?;
-        // Servers that do this at the same time lock the rows in one order.
-        let mut paths: Vec<&String> = paths.iter().collect();
-        paths.sort_unstable();
-        for path in paths {
-            txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
-                .await?;
-        }
+        take_off(&mut *txn, paths).await?;
         txn.commit().await
     }
 
@@ -633,13 +633,11 @@ impl Database for SqlDatabase {
 
     async fn forget_counters(&self, paths: &[String]) -> Result<()> {
         let mut txn = self.begin(Need::Note).await?;
-        for path in paths {
-            if let Some(counter) = counter_in_garbage(path) {
-                counters::forget(&mut *txn, counter).await?;
-            }
-            txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
-                .await?;
+        let counters: BTreeSet<&str> = paths.iter().filter_map(|path| counter_in_garbage(path)).collect();
+        for counter in counters {
+            counters::forget(&mut *txn, counter).await?;
         }
+        take_off(&mut *txn, paths).await?;
         txn.commit().await
     }
 
@@ -730,6 +728,16 @@ impl Database for SqlDatabase {
             .await?;
         Ok(())
     }
+}
+
+/// Takes paths off the garbage list, in the order in which everybody locks them.
+async fn take_off(txn: &mut dyn Connection, paths: &[String]) -> Result<()> {
+    let paths: BTreeSet<&String> = paths.iter().collect();
+    for path in paths {
+        txn.execute("delete from staffa_gc where path=$1", &[path.as_str().into()])
+            .await?;
+    }
+    garbage::forget_batches(txn).await
 }
 
 /// A transaction that others gave up.

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -45,6 +45,10 @@ const MIGRATIONS: [&str; 6] = [
     // Numbers of objects.
     "create table staffa_object(name varchar(500) primary key, number bigint not null);
      PRAGMA user_version=7",
+    // The numbers of commits that brought much garbage.
+    "create table staffa_gc_commit(batch bigint primary key, csn bigint not null);
+     create index staffa_gc_after on staffa_gc(after_csn);
+     PRAGMA user_version=8",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -194,7 +198,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=7").await?;
+        writer.run_script("PRAGMA user_version=8").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

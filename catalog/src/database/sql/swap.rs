@@ -3,6 +3,7 @@
 use chrono::Utc;
 
 use super::statements::Argument;
+use super::garbage::Listing;
 use super::{Connection, counters, given_up};
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
@@ -70,24 +71,10 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         )
         .await?;
     }
+    let garbage = Listing::begin(txn, swap).await?;
     // Other commits wait from here to the end, where they are numbered one after the other: there is little left to do.
     let csn = txn.take_number().await?;
-    for dead in &swap.garbage {
-        txn.execute(
-            "insert into staffa_gc(path, after_csn, not_before_ms) values ($1, $2, $3) on conflict(path)
-             do update set after_csn=excluded.after_csn, not_before_ms=excluded.not_before_ms",
-            &[dead.path.as_str().into(), csn.into(), dead.not_before_ms.into()],
-        )
-        .await?;
-    }
-    for owner in &swap.released {
-        let below = format!("{owner}/");
-        txn.execute(
-            "update staffa_gc set after_csn=$2 where substr(path, 1, length($1))=$1",
-            &[below.as_str().into(), csn.into()],
-        )
-        .await?;
-    }
+    garbage.end(txn, swap, csn).await?;
     for some in ids.chunks(TXN_IDS) {
         let arguments: Vec<Argument<'_>> = padded(some).into_iter().chain([csn.into()]).collect();
         txn.execute(
