@@ -130,6 +130,11 @@ impl Catalog {
         temporary::schema_of(self.shared.database.server_id(), number)
     }
 
+    /// The schemas of temporary tables that sessions of this process have in a database.
+    pub fn own_temporary_schemas(&self, snapshot: &CatalogSnapshot, database: &str) -> Vec<String> {
+        temporary::schemas_of(snapshot, database, self.shared.database.server_id())
+    }
+
     /// Drops a session's temporary tables.
     pub async fn drop_temporary_schema(&self, database: &str, schema: &str) -> Result<()> {
         temporary::drop_schema(&self.shared, database, schema).await
@@ -156,9 +161,10 @@ impl Catalog {
         self.shared.database.roles().await
     }
 
-    /// Whether a transaction of this process is open that has deleted rows of the table: compaction would lose against it.
-    pub fn has_row_changers(&self, table: Uuid) -> bool {
-        self.shared.has_row_changers(table)
+    /// Whether a transaction of this process is open that has deleted rows of one of these data files of a table: compaction
+    /// would lose against it.
+    pub fn has_row_changers(&self, table: Uuid, files: &[String]) -> bool {
+        self.shared.has_row_changers(table, files.iter())
     }
 
     /// Objects that nothing can need any more at `now_ms` (milliseconds since 1970 UTC). After deleting them, call

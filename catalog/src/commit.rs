@@ -376,8 +376,9 @@ impl Commit {
             table_location: state.version.metadata().location().to_owned(),
             owner_location: owner.clone(),
         }));
-        if state.files.replaces && self.shared.has_row_changers(state.version.metadata().uuid()) {
-            return Err(Error::conflict("A transaction that deletes rows of the table is open."));
+        let uuid = state.version.metadata().uuid();
+        if state.files.replaces && self.shared.has_row_changers(uuid, state.files.removed.keys()) {
+            return Err(Error::conflict("A transaction that deletes rows of the files is open."));
         }
         let work = work
             .entry(name.clone())

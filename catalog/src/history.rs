@@ -103,6 +103,9 @@ pub struct Expirable {
     pub snapshots: BTreeSet<i64>,
     /// Branches and tags that are too old.
     pub refs: BTreeSet<String>,
+    /// When the next of what stays may go, if nothing but time goes by, in milliseconds since 1970 UTC. It may be too early:
+    /// then this says the next time again.
+    pub next_ms: Option<i64>,
 }
 
 impl Expirable {
@@ -208,7 +211,17 @@ impl History {
         let min_kept = number(properties, MIN_SNAPSHOTS, MIN_SNAPSHOTS_KEPT)?;
         let max_ref_age_ms = number(properties, MAX_REF_AGE, i64::MAX)?;
         let by_id: HashMap<i64, &SnapshotInfo> = self.snapshots.iter().map(|it| (it.id, it)).collect();
-        let age_ms = |id: i64| by_id.get(&id).map_or(0, |it| now_ms.saturating_sub(it.committed_ms));
+        let born_ms = |id: i64| by_id.get(&id).map_or(now_ms, |it| it.committed_ms);
+        // Whether it is not older than that yet; it will be.
+        let mut next_ms: Option<i64> = None;
+        let mut is_young = |id: i64, max_age_ms: i64| {
+            let old_at_ms = born_ms(id).saturating_add(max_age_ms).saturating_add(1);
+            let is_young = old_at_ms > now_ms;
+            if is_young && old_at_ms < i64::MAX {
+                next_ms = Some(next_ms.map_or(old_at_ms, |next| next.min(old_at_ms)));
+            }
+            is_young
+        };
         let mut kept = HashSet::new();
         let mut on_branch = HashSet::new();
         let mut expirable = Expirable::default();
@@ -221,8 +234,7 @@ impl History {
                 } => (max_ref_age_ms, max_snapshot_age_ms, min_snapshots_to_keep),
                 RefRetention::Tag { max_ref_age_ms } => (max_ref_age_ms, None, None),
             };
-            let is_old = age_ms(given.snapshot_id) > own_ref_age_ms.unwrap_or(max_ref_age_ms);
-            if given.name != MAIN && is_old {
+            if given.name != MAIN && !is_young(given.snapshot_id, own_ref_age_ms.unwrap_or(max_ref_age_ms)) {
                 expirable.refs.insert(given.name.clone());
                 continue;
             }
@@ -236,7 +248,7 @@ impl History {
             let mut seen = HashSet::new();
             while let Some(snapshot) = next.and_then(|id| by_id.get(&id)).filter(|it| seen.insert(it.id)) {
                 let number = seen.len();
-                if number <= min_kept || (age_ms(snapshot.id) <= max_age_ms && number <= snapshots_max) {
+                if number <= min_kept || (number <= snapshots_max && is_young(snapshot.id, max_age_ms)) {
                     kept.insert(snapshot.id);
                 }
                 on_branch.insert(snapshot.id);
@@ -245,11 +257,12 @@ impl History {
         }
         for snapshot in &self.snapshots {
             // What was rolled back stays for a while, so that the rollback can be taken back.
-            let is_young = !on_branch.contains(&snapshot.id) && age_ms(snapshot.id) <= max_age_ms;
-            if !is_young && !kept.contains(&snapshot.id) {
+            let is_kept = kept.contains(&snapshot.id);
+            if !is_kept && (on_branch.contains(&snapshot.id) || !is_young(snapshot.id, max_age_ms)) {
                 expirable.snapshots.insert(snapshot.id);
             }
         }
+        expirable.next_ms = next_ms;
         Ok(expirable)
     }
 
@@ -363,6 +376,9 @@ mod tests {
                 found.refs.into_iter().collect::<Vec<_>>(),
             )
         };
+        let next = |history: &History, properties: &[(&str, &str)], now_ms| {
+            history.expirable(&set(properties), now_ms, 100).unwrap().next_ms
+        };
         let none: (Vec<i64>, Vec<String>) = (Vec::new(), Vec::new());
         let week = 7 * 24 * 3600 * 1000;
         assert_eq!(expired(&history, &[], 5000, 100), none);
@@ -375,7 +391,15 @@ mod tests {
             expired(&history, &aged, week, 100),
             (vec![1, 3], vec!["release".to_owned()])
         );
+        // Time alone takes first what was rolled back; what the least number keeps, it never takes.
+        let day = 24 * 3600 * 1000;
+        assert_eq!(next(&history, &[], 5000), Some(3000 + 5 * day + 1));
+        assert_eq!(next(&history, &[], week), None);
+        assert_eq!(next(&history, &aged, 5000), Some(1000 + 10000 + 1));
         history.refs.remove(0);
+        assert_eq!(next(&history, &one, 5000), Some(1000 + 5 * day + 1));
+        assert_eq!(expired(&history, &one, 1000 + 5 * day, 100), none);
+        assert_eq!(expired(&history, &one, 1000 + 5 * day + 1, 100), (vec![1], Vec::new()));
         assert_eq!(expired(&history, &one, 5000, 1), (vec![1], Vec::new()));
         assert!(history.expirable(&set(&[(MIN_SNAPSHOTS, "many")]), 0, 1).is_err());
     }

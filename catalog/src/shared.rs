@@ -1,6 +1,6 @@
 //! What all handles and transactions of one open catalog share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -30,28 +30,48 @@ pub(crate) struct Shared {
     pub(crate) groups: Groups,
     /// Every state that somebody may still hold.
     pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
-    /// How many open transactions of this process have deleted rows of a table, by its uuid.
-    row_changers: Mutex<HashMap<Uuid, usize>>,
+    /// How many open transactions of this process have deleted rows of a data file, by its table's uuid and its location.
+    row_changers: Mutex<HashMap<Uuid, HashMap<String, usize>>>,
     /// Transactions that are given up and not cleaned up after, with the table locations they wrote below.
     unfinished: Mutex<HashMap<Uuid, Vec<String>>>,
 }
 
-/// An open transaction that deleted rows of a table. Compaction keeps off the table while there is one: the positions of
+/// An open transaction that deleted rows of a table. Compaction keeps off their files while there is one: the positions of
 /// those rows would be others after it.
 #[derive(Debug)]
 pub(crate) struct RowChanger {
     shared: Arc<Shared>,
     table: Uuid,
+    files: HashSet<String>,
+}
+
+impl RowChanger {
+    /// Notes that rows of a data file are deleted.
+    pub(crate) fn note(&mut self, location: &str) {
+        if self.files.insert(location.to_owned()) {
+            let mut changers = self.shared.row_changers.lock();
+            let files = changers.entry(self.table).or_default();
+            *files.entry(location.to_owned()).or_default() += 1;
+        }
+    }
 }
 
 impl Drop for RowChanger {
     fn drop(&mut self) {
         let mut changers = self.shared.row_changers.lock();
-        if let Some(count) = changers.get_mut(&self.table) {
-            *count -= 1;
-            if *count == 0 {
-                changers.remove(&self.table);
+        let Some(files) = changers.get_mut(&self.table) else {
+            return;
+        };
+        for location in &self.files {
+            if let Some(count) = files.get_mut(location) {
+                *count -= 1;
+                if *count == 0 {
+                    files.remove(location);
+                }
             }
+        }
+        if files.is_empty() {
+            changers.remove(&self.table);
         }
     }
 }
@@ -85,17 +105,20 @@ impl Shared {
         &self.warehouse
     }
 
-    /// Notes a transaction that deletes rows of a table, until what is given is dropped.
+    /// What notes the files of which a transaction deletes rows, until it is dropped.
     pub(crate) fn row_changer(self: &Arc<Self>, table: Uuid) -> RowChanger {
-        *self.row_changers.lock().entry(table).or_default() += 1;
         RowChanger {
             shared: self.clone(),
             table,
+            files: HashSet::new(),
         }
     }
 
-    pub(crate) fn has_row_changers(&self, table: Uuid) -> bool {
-        self.row_changers.lock().contains_key(&table)
+    /// Whether an open transaction has deleted rows of one of the files.
+    pub(crate) fn has_row_changers<'a>(&self, table: Uuid, mut files: impl Iterator<Item = &'a String>) -> bool {
+        let changers = self.row_changers.lock();
+        let changed = changers.get(&table);
+        changed.is_some_and(|changed| files.any(|file| changed.contains_key(file)))
     }
 
     /// The newest committed state. The same value as last time when nothing changed.

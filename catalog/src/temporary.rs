@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::shared::Shared;
+use crate::snapshot::CatalogSnapshot;
 use crate::txn::Transaction;
 
 const PREFIX: &str = "pg_temp_";
@@ -30,6 +31,13 @@ pub(crate) fn schema_of(server: Uuid, number: u64) -> String {
 fn server_of(schema: &str) -> Option<Uuid> {
     let (server, _) = schema.strip_prefix(PREFIX)?.split_once('_')?;
     Uuid::try_parse(server).ok()
+}
+
+/// The schemas of a server's sessions.
+pub(crate) fn schemas_of(snapshot: &CatalogSnapshot, database: &str, server: Uuid) -> Vec<String> {
+    let mut schemas = snapshot.temporary_schemas(database);
+    schemas.retain(|schema| server_of(schema) == Some(server));
+    schemas
 }
 
 /// Drops a session's schema with all that is in it.

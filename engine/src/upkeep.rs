@@ -8,34 +8,30 @@ mod compact;
 mod orphans;
 mod record;
 mod relation;
+mod worker;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::Utc;
-use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, RelationKind, TableName};
+use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, Expirable, Table, TableName};
 use staffa_planner::{Error, Result};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::config::Maintenance;
-use crate::cpu::CpuRuntime;
 use crate::warehouse::{Inner, Warehouse};
 use compact::How;
 pub(crate) use record::{Origin, Record, Records};
 pub(crate) use relation::MaintenanceTable;
+use worker::Worker;
 
 /// How often the queue of dead objects is looked at.
 const GARBAGE_PERIOD: Duration = Duration::from_secs(60);
 /// Commits of this process after which a round begins before its time.
 const COMMITS_TO_WAKE: u64 = 64;
-/// Rounds of the background work are at least so long apart.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// A commit that does nothing but forget snapshots is worth it for so many of them.
-const EXPIRED_MIN: usize = 50;
 /// How often an expiry that lost against another commit is tried again.
 const EXPIRY_TRIES: usize = 5;
 
@@ -52,14 +48,7 @@ impl Upkeep {
         let wake = Arc::new(Notify::new());
         let mut tasks = vec![tokio::spawn(delete_dead_for_ever(warehouse.clone()))];
         if let Some(maintenance) = maintenance {
-            let cpu = CpuRuntime::start("staffa-upkeep", maintenance.threads.max(1))?;
-            let worker = Worker {
-                warehouse: warehouse.clone(),
-                settings: maintenance.clone(),
-                cpu,
-                wake: Arc::clone(&wake),
-                seen: HashMap::new(),
-            };
+            let worker = Worker::new(warehouse.clone(), maintenance.clone(), Arc::clone(&wake))?;
             tasks.push(tokio::spawn(worker.run()));
         }
         Ok(Self {
@@ -108,7 +97,8 @@ pub(crate) async fn vacuum(warehouse: &Warehouse, tables: &[TableName], full: bo
         if full {
             failed.note(optimize(warehouse, table, None).await);
         }
-        failed.note(expire(warehouse, table, snapshots_max, 1, Origin::Statement).await);
+        let all = |_: &Table, old: &Expirable| Ok(!old.is_empty());
+        failed.note(expire(warehouse, table, snapshots_max, all, Origin::Statement).await);
         failed.note(orphans::delete(warehouse, table, Origin::Statement).await);
     }
     failed.note(delete_dead(warehouse, Origin::Statement).await);
@@ -135,12 +125,12 @@ impl FirstError {
     }
 }
 
-/// Forgets old snapshots when there are at least so many. Tells whether that is done: not when others were always first.
+/// Forgets old snapshots where that is worth a commit. Tells whether that is done: not when others were always first.
 async fn expire(
     warehouse: &Warehouse,
     name: &TableName,
     snapshots_max: usize,
-    min: usize,
+    is_worth_it: impl Fn(&Table, &Expirable) -> Result<bool> + Send,
     origin: Origin,
 ) -> Result<bool> {
     for attempt in 1.. {
@@ -150,7 +140,7 @@ async fn expire(
             return Ok(true);
         };
         let old = table.expirable(Utc::now().timestamp_millis(), snapshots_max)?;
-        if old.is_empty() || old.snapshots.len() < min && old.refs.is_empty() {
+        if !is_worth_it(&table, &old)? {
             return Ok(true);
         }
         let mut record = Record::start("expire snapshots", Some(name), origin);
@@ -220,71 +210,5 @@ async fn delete(warehouse: &Warehouse, path: &str) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == staffa_storage::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The background work on tables.
-struct Worker {
-    warehouse: Weak<Inner>,
-    settings: Maintenance,
-    cpu: CpuRuntime,
-    wake: Arc<Notify>,
-    /// What each table was when it was last looked at: nothing is to do while it is the same.
-    seen: HashMap<TableName, String>,
-}
-
-impl Worker {
-    async fn run(mut self) {
-        loop {
-            let begun = Instant::now();
-            let _ = tokio::time::timeout(self.settings.interval, self.wake.notified()).await;
-            tokio::time::sleep_until(begun + PAUSE_MIN).await;
-            let Some(inner) = self.warehouse.upgrade() else { return };
-            if let Err(error) = self.round(&Warehouse::from(inner)).await {
-                tracing::warn!(%error, "could not look after the tables; will try again");
-            }
-        }
-    }
-
-    async fn round(&mut self, warehouse: &Warehouse) -> Result<()> {
-        let snapshot = warehouse.catalog().snapshot().await?;
-        let mut tables = Vec::new();
-        for database in snapshot.databases() {
-            for schema in snapshot.schemas(&database) {
-                let relations = snapshot.relations(&database, &schema).into_iter();
-                let names = relations.filter(|(_, kind)| *kind == RelationKind::Table);
-                tables.extend(names.map(|(name, _)| TableName::new(&database, &schema, name)));
-            }
-        }
-        self.seen
-            .retain(|name, _| tables.binary_search(name).is_ok() || tables.contains(name));
-        for name in tables {
-            if !self.has_changed(&snapshot, &name) {
-                continue;
-            }
-            // One table that cannot be worked on must not keep the others from it; what happened is on record.
-            let how = How::in_background(warehouse, &self.settings, &self.cpu);
-            let compacted = compact::compact(warehouse, &name, &how, Origin::Background).await;
-            let expired = expire(
-                warehouse,
-                &name,
-                self.settings.snapshots_max,
-                EXPIRED_MIN,
-                Origin::Background,
-            )
-            .await;
-            let after = warehouse.catalog().snapshot().await?;
-            // What failed is not tried again before the table changes; what gave way to others, or is too young, is.
-            let is_done = compacted.unwrap_or(true) && expired.unwrap_or(true);
-            if let Some(location) = after.metadata_location(&name).filter(|_| is_done) {
-                self.seen.insert(name, location.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn has_changed(&self, snapshot: &staffa_catalog::CatalogSnapshot, name: &TableName) -> bool {
-        let now = snapshot.metadata_location(name);
-        now.is_some() && self.seen.get(name).map(String::as_str) != now
     }
 }

@@ -80,7 +80,8 @@ impl Transaction {
     /// Deletes rows of files of a table, which are as [`Table::files`] of this transaction's state gives them. Every row
     /// must still have been there. A file that has no row left is better given to [`Transaction::remove_files`].
     pub async fn delete_rows(&mut self, name: &TableName, rows: Vec<(Arc<LiveFile>, RoaringTreemap)>) -> Result<()> {
-        self.note_row_changes(name).await?;
+        let changed = rows.iter().filter(|(_, rows)| !rows.is_empty());
+        self.note_row_changes(name, changed.map(|(file, _)| file)).await?;
         let changes = self.file_changes(name).await?;
         for (file, rows) in rows.iter().filter(|(_, rows)| !rows.is_empty()) {
             changes.delete_rows(file, rows);
@@ -91,8 +92,8 @@ impl Transaction {
     /// Deletes all rows that are left in files of a table, which are as [`Table::files`] of this transaction's state
     /// gives them.
     pub async fn remove_files(&mut self, name: &TableName, files: &[Arc<LiveFile>]) -> Result<()> {
-        if !files.is_empty() && !self.delta_of(name).is_some_and(|delta| delta.files.replaces) {
-            self.note_row_changes(name).await?;
+        if !self.delta_of(name).is_some_and(|delta| delta.files.replaces) {
+            self.note_row_changes(name, files.iter()).await?;
         }
         let changes = self.file_changes(name).await?;
         let mut strays = false;
@@ -186,12 +187,16 @@ impl Transaction {
         }
     }
 
-    async fn note_row_changes(&mut self, name: &TableName) -> Result<()> {
+    async fn note_row_changes<'a>(
+        &mut self,
+        name: &TableName,
+        files: impl Iterator<Item = &'a Arc<LiveFile>> + Send,
+    ) -> Result<()> {
         let table = self.table(name).await?.uuid();
         let shared = &self.shared;
-        self.row_changers
-            .entry(table)
-            .or_insert_with(|| shared.row_changer(table));
+        let changer = self.row_changers.entry(table);
+        let changer = changer.or_insert_with(|| shared.row_changer(table));
+        files.for_each(|file| changer.note(&file.location));
         Ok(())
     }
 }

@@ -32,6 +32,11 @@ const TINY_BYTES: u64 = 1 << 20;
 /// Rows that were just written are those that are changed next: in the background their files are left alone for a while.
 const SETTLED_MS: i64 = 5000;
 
+/// After so many rounds in which others were faster the budget of bytes does not count.
+const HURRY_AFTER: u32 = 3;
+/// So often a group of files is halved at most.
+const HALVINGS_MAX: u32 = 4;
+
 /// How compaction goes about it.
 pub(super) struct How<'a> {
     /// Whether every file that is too small or has deleted rows is written again, however little there is to gain.
@@ -41,6 +46,17 @@ pub(super) struct How<'a> {
     tasks: usize,
     /// Bytes read and written in a second, together.
     bytes_per_second: Option<u64>,
+    /// How often in turn it gave way to others that changed the same files: the more often, the less it takes on at once.
+    give_ups: u32,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compacted {
+    /// Whether nothing is left to be done: not when files are too young yet, or others were first.
+    pub(super) is_complete: bool,
+    /// Whether others changed files that it had written again.
+    pub(super) gave_up: bool,
 }
 
 impl<'a> How<'a> {
@@ -51,45 +67,61 @@ impl<'a> How<'a> {
             cpu: warehouse.cpu().clone(),
             tasks: warehouse.base().config().target_partitions(),
             bytes_per_second: None,
+            give_ups: 0,
         }
     }
 
-    pub(super) fn in_background(_: &Warehouse, settings: &Maintenance, cpu: &CpuRuntime) -> Self {
+    pub(super) fn in_background(settings: &Maintenance, cpu: &CpuRuntime, give_ups: u32) -> Self {
         Self {
             thorough: false,
             only: None,
             cpu: cpu.clone(),
             tasks: settings.threads.max(1),
-            bytes_per_second: Some(settings.io_bytes_per_second.max(1)),
+            // Whoever is slow is overtaken.
+            bytes_per_second: Some(settings.io_bytes_per_second.max(1)).filter(|_| give_ups < HURRY_AFTER),
+            give_ups,
         }
     }
 }
 
-/// Compacts a table, one group of files after the other. Tells whether nothing is left to be done: not when files are too
-/// young yet, or others were first.
-pub(super) async fn compact(warehouse: &Warehouse, name: &TableName, how: &How<'_>, origin: Origin) -> Result<bool> {
+/// Compacts a table, one group of files after the other. Files of which an open transaction has deleted rows are left alone.
+pub(super) async fn compact(
+    warehouse: &Warehouse,
+    name: &TableName,
+    how: &How<'_>,
+    origin: Origin,
+) -> Result<Compacted> {
+    let mut compacted = Compacted {
+        is_complete: true,
+        gave_up: false,
+    };
     let snapshot = warehouse.catalog().snapshot().await?;
     let Some(table) = snapshot.table(name).await? else {
-        return Ok(true);
+        return Ok(compacted);
     };
+    let uuid = table.uuid();
+    let is_free = |files: &[String]| !warehouse.catalog().has_row_changers(uuid, files);
     let files = table.files().await?;
     let settled = settled_number(&table, how)?;
     let is_settled = |file: &LiveFile| settled.is_none_or(|number| file.sequence_number <= number);
-    let old: Vec<Arc<LiveFile>> = files.iter().filter(|file| is_settled(file)).cloned().collect();
-    let mut is_complete = old.len() == files.len();
+    let can_move = |file: &LiveFile| is_settled(file) && is_free(std::slice::from_ref(&file.location));
+    let old: Vec<Arc<LiveFile>> = files.iter().filter(|file| can_move(file)).cloned().collect();
+    compacted.is_complete = old.len() == files.len();
     let groups = groups(&table, &old, how, warehouse.write_options().target_file_bytes);
-    let uuid = table.uuid();
     drop((snapshot, table, files));
     for group in groups {
-        if origin == Origin::Background && warehouse.catalog().has_row_changers(uuid) {
+        if origin == Origin::Background && !is_free(&group) {
             // A later round finds them; nobody has to read of each that did not.
-            return Ok(false);
+            compacted.is_complete = false;
+            continue;
         }
         let mut record = Record::start("compact", Some(name), origin);
         let result = rewrite(warehouse, name, &group, how, &mut record).await;
-        is_complete &= record.end(warehouse, result)?;
+        let is_done = record.end(warehouse, result)?;
+        compacted.is_complete &= is_done;
+        compacted.gave_up |= !is_done;
     }
-    Ok(is_complete)
+    Ok(compacted)
 }
 
 /// The newest commit whose files are old enough; `None`: all are.
@@ -106,6 +138,7 @@ fn settled_number(table: &Table, how: &How<'_>) -> Result<Option<i64>> {
 /// The locations of the files that are written again together.
 fn groups(table: &Table, files: &[Arc<LiveFile>], how: &How<'_>, default_target: u64) -> Vec<Vec<String>> {
     let target = target_file_bytes(table, default_target);
+    let group_bytes_max = target >> how.give_ups.min(HALVINGS_MAX);
     // A partition's values have no order of their own.
     let mut partitions: BTreeMap<(i32, String), Vec<&Arc<LiveFile>>> = BTreeMap::new();
     for file in files {
@@ -122,7 +155,7 @@ fn groups(table: &Table, files: &[Arc<LiveFile>], how: &How<'_>, default_target:
         let mut bytes = 0_u64;
         for file in files {
             let too_large = !how.thorough && file.size_bytes > TINY_BYTES.max(bytes.saturating_mul(GROWTH_MAX));
-            if bytes + file.size_bytes > target && !group.is_empty() || too_large && !group.is_empty() {
+            if bytes + file.size_bytes > group_bytes_max && !group.is_empty() || too_large && !group.is_empty() {
                 groups.push(std::mem::take(&mut group));
                 bytes = 0;
             }
@@ -173,9 +206,9 @@ async fn rewrite(
     }
     let bytes: u64 = old.iter().map(|file| file.size_bytes).sum();
     record.before(old.len() as u64, bytes);
-    if catalog.has_row_changers(table.uuid()) {
+    if catalog.has_row_changers(table.uuid(), group) {
         // It would be refused at the commit, when everything is written.
-        let message = "a transaction that deletes rows of the table is open";
+        let message = "a transaction that deletes rows of the files is open";
         return Err(Error::new(ErrorKind::SerializationFailure, message));
     }
     let target = transaction.begin_write(name).await?;
