@@ -18,6 +18,7 @@ use crate::objects::Objects;
 use crate::sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
 use crate::table::Table;
 use crate::testing::{RecordingObjects, World, append, name};
+use crate::txn::Transaction;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -204,6 +205,66 @@ async fn no_file_that_a_clone_needs_dies() {
     assert_eq!(world.rows(&d).await, [2, 3]);
 }
 
+/// A transaction that has put one file in the place of those with so many rows.
+async fn replacing(world: &World, name: &TableName, rows: &[u64]) -> Transaction {
+    let mut txn = world.begin().await;
+    let files = table(world, name).await.files().await.unwrap();
+    let old: Vec<_> = files.iter().filter(|file| rows.contains(&file.row_count)).cloned().collect();
+    let mut other = world.begin().await;
+    let count = old.iter().map(|file| file.row_count).sum();
+    let made = append(&mut other, &world.objects, name, count).await.unwrap();
+    let seen = other.snapshot().table(name).await.unwrap().unwrap();
+    let files = seen.files().await.unwrap();
+    let new = files.iter().find(|file| file.location == made).unwrap();
+    let new = crate::file::DataFile::clone(&new.data);
+    std::mem::forget(other);
+    txn.replace_files(name, &old, vec![new]).await.unwrap();
+    txn
+}
+
+#[tokio::test]
+async fn compaction_is_no_change_of_rows() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    for rows in 1..=4 {
+        add(&world, &t, rows).await;
+    }
+    let first = table(&world, &t).await.snapshots().unwrap()[0].id;
+    let checked = [TableChange::SetComment {
+        field_id: None,
+        comment: Some("after a look at the rows".to_owned()),
+    }];
+    let back = [TableChange::RollBack { snapshot_id: first }];
+    let begun = async || {
+        let (mut alter, mut insert, mut rollback) = (world.begin().await, world.begin().await, world.begin().await);
+        alter.alter_table(&t, &checked, true).await.unwrap();
+        append(&mut insert, &world.objects, &t, 20).await.unwrap();
+        insert.rely_on_keys(&t, [vec![1]]).await.unwrap();
+        rollback.alter_table(&t, &back, false).await.unwrap();
+        (alter, insert, rollback)
+    };
+    let (alter, insert, rollback) = begun().await;
+    replacing(&world, &t, &[1, 2]).await.commit().await.unwrap();
+    alter.commit().await.unwrap();
+    replacing(&world, &t, &[3]).await.commit().await.unwrap();
+    insert.commit().await.unwrap();
+    assert_eq!(world.rows(&t).await, [4, 6, 20]);
+    assert_eq!(rollback.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // Rows that came before or after it are.
+    let (_, insert, rollback) = begun().await;
+    replacing(&world, &t, &[6]).await.commit().await.unwrap();
+    rollback.commit().await.unwrap();
+    assert_eq!(insert.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    add(&world, &t, 5).await;
+    let (_, insert, rollback) = begun().await;
+    add(&world, &t, 6).await;
+    replacing(&world, &t, &[5, 6]).await.commit().await.unwrap();
+    for loser in [insert, rollback] {
+        assert_eq!(loser.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+}
+
 #[tokio::test]
 async fn compaction_loses_against_everybody_else() {
     let world = World::new().await;
@@ -211,34 +272,7 @@ async fn compaction_loses_against_everybody_else() {
     for rows in 1..=3 {
         add(&world, &t, rows).await;
     }
-    let replace = |world: &World, rows: [u64; 2]| {
-        let (catalog, objects, t) = (world.catalog.clone(), world.objects.clone(), t.clone());
-        async move {
-            let mut txn = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
-            let live = txn.snapshot().table(&t).await.unwrap().unwrap().files().await.unwrap();
-            let old: Vec<_> = live
-                .iter()
-                .filter(|file| rows.contains(&file.row_count))
-                .cloned()
-                .collect();
-            let mut other = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
-            let made = append(&mut other, &objects, &t, rows.iter().sum()).await.unwrap();
-            let files = other
-                .snapshot()
-                .table(&t)
-                .await
-                .unwrap()
-                .unwrap()
-                .files()
-                .await
-                .unwrap();
-            let new = files.iter().find(|file| file.location == made).unwrap();
-            let new = crate::file::DataFile::clone(&new.data);
-            std::mem::forget(other);
-            txn.replace_files(&t, &old, vec![new]).await.unwrap();
-            txn
-        }
-    };
+    let replace = async |world: &World, rows: [u64; 2]| replacing(world, &t, &rows).await;
     // Appends and deletes of other files do not matter.
     let txn = replace(&world, [1, 2]).await;
     add(&world, &t, 50).await;
@@ -266,9 +300,9 @@ async fn compaction_loses_against_everybody_else() {
     let nothing = three.into_iter().map(|file| (file, roaring::RoaringTreemap::new()));
     changer.delete_rows(&t, nothing.collect()).await.unwrap();
     replace(&world, [3, 9]).await.commit().await.unwrap();
-    assert_eq!(world.rows(&t).await, [7, 12]);
+    assert_eq!(world.rows(&t).await, [7, 15]);
     changer.commit().await.unwrap();
-    assert_eq!(world.rows(&t).await, [12]);
+    assert_eq!(world.rows(&t).await, [15]);
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::reads::Steps;
 use crate::error::{Error, Result};
-use crate::file::{ColumnStatistics, DataFile};
+use crate::file::{ColumnStatistics, DataFile, LiveFile};
 use crate::loader::Loader;
 use crate::table::TableVersion;
 use crate::txn::TableDelta;
@@ -27,19 +28,33 @@ pub(super) async fn check(
         // Rows deleted before then are there again, in files that are no news.
         return Err(Error::conflict("The table was rolled back by another transaction."));
     }
-    let known = base.files(loader).await?;
-    let known: HashSet<&str> = known.iter().map(|file| file.location.as_str()).collect();
-    let now = head.files(loader).await?;
-    for theirs in now.iter().filter(|file| !known.contains(file.location.as_str())) {
-        for ours in &delta.files.added {
-            if delta.keys.iter().any(|key| may_share(key, ours, theirs)) {
-                return Err(Error::conflict(
-                    "Another transaction added rows that may have the keys of rows to insert.",
-                ));
-            }
+    if !may_share_any(delta, &base.files(loader).await?, &head.files(loader).await?) {
+        return Ok(());
+    }
+    // What compaction wrote again is no news.
+    if let Some(steps) = Steps::between(base, head)? {
+        let mut is_shared = false;
+        for step in steps.changes {
+            let (before, after) = step.files(loader, base, head).await?;
+            is_shared |= may_share_any(delta, &before, &after);
+        }
+        if !is_shared {
+            return Ok(());
         }
     }
-    Ok(())
+    Err(Error::conflict(
+        "Another transaction added rows that may have the keys of rows to insert.",
+    ))
+}
+
+/// Whether a file that came may have a row of one of the keys of the rows to insert.
+fn may_share_any(delta: &TableDelta, before: &[Arc<LiveFile>], after: &[Arc<LiveFile>]) -> bool {
+    let known: HashSet<&str> = before.iter().map(|file| file.location.as_str()).collect();
+    let mut came = after.iter().filter(|file| !known.contains(file.location.as_str()));
+    came.any(|theirs| {
+        let mut added = delta.files.added.iter();
+        added.any(|ours| delta.keys.iter().any(|key| may_share(key, ours, theirs)))
+    })
 }
 
 /// Whether two files may have a row of one key each.

@@ -92,17 +92,11 @@ fn deletes(file: &LiveFile) -> Vec<&str> {
 
 /// Whether compaction alone explains why files that were read are others now.
 async fn only_moved(loader: &Arc<Loader>, reads: &TableReads, head: &Arc<TableVersion>) -> Result<bool> {
-    let Some(steps) = steps(&reads.base, head)? else {
+    let Some(steps) = Steps::between(&reads.base, head)?.filter(|steps| steps.compactions > 0) else {
         return Ok(false);
     };
-    let base = reads.base.metadata().snapshot_id();
-    for (parent, child) in steps {
-        // The base may have expired since; its files are pinned.
-        let before = match Some(parent) == base {
-            true => reads.base.files(loader).await?,
-            false => version_at(head, parent)?.files(loader).await?,
-        };
-        let after = version_at(head, child)?.files(loader).await?;
+    for step in steps.changes {
+        let (before, after) = step.files(loader, &reads.base, head).await?;
         if reads.reading.may_concern(&changed_files(&before, &after)) {
             return Ok(false);
         }
@@ -110,28 +104,70 @@ async fn only_moved(loader: &Arc<Loader>, reads: &TableReads, head: &Arc<TableVe
     Ok(true)
 }
 
-/// The snapshots since the base that may have changed rows, each with its parent. `None`: there are too many, they are not
-/// all known, or none of the others is a compaction.
-fn steps(base: &TableVersion, head: &TableVersion) -> Result<Option<Vec<(i64, i64)>>> {
-    let (Some(first), Some(last)) = (base.metadata().snapshot_id(), head.metadata().snapshot_id()) else {
-        return Ok(None);
-    };
-    let history = head.metadata().history()?;
-    let (mut next, mut steps, mut compactions) = (last, Vec::new(), 0);
-    while next != first {
-        let Some((snapshot, parent)) = history.snapshot(next).and_then(|it| Some((it, it.parent_id?))) else {
+/// Whether the table has the rows it had in the base: nothing was done to them, or compaction alone, which moves them.
+pub(super) fn has_rows_of(base: &TableVersion, head: &TableVersion) -> Result<bool> {
+    if base.metadata().snapshot_id() == head.metadata().snapshot_id() {
+        return Ok(true);
+    }
+    let steps = Steps::between(base, head)?;
+    Ok(steps.is_some_and(|steps| steps.changes.is_empty()))
+}
+
+/// What was done to a table's rows since a base.
+pub(super) struct Steps {
+    /// The snapshots that may have changed rows, the newest first.
+    pub(super) changes: Vec<Step>,
+    compactions: usize,
+}
+
+/// One snapshot, and the one before it.
+pub(super) struct Step {
+    parent: i64,
+    child: i64,
+}
+
+impl Step {
+    /// The table's files before and after it.
+    pub(super) async fn files(
+        &self,
+        loader: &Arc<Loader>,
+        base: &TableVersion,
+        head: &TableVersion,
+    ) -> Result<(Files, Files)> {
+        // The base may have expired since; its files are pinned.
+        let before = match Some(self.parent) == base.metadata().snapshot_id() {
+            true => base.files(loader).await?,
+            false => version_at(head, self.parent)?.files(loader).await?,
+        };
+        Ok((before, version_at(head, self.child)?.files(loader).await?))
+    }
+}
+
+type Files = Arc<Vec<Arc<LiveFile>>>;
+
+impl Steps {
+    /// `None`: there are too many, or they are not all known.
+    pub(super) fn between(base: &TableVersion, head: &TableVersion) -> Result<Option<Steps>> {
+        let (Some(first), Some(last)) = (base.metadata().snapshot_id(), head.metadata().snapshot_id()) else {
             return Ok(None);
         };
-        match snapshot.operation == REPLACE {
-            true => compactions += 1,
-            false => steps.push((parent, next)),
+        let history = head.metadata().history()?;
+        let (mut next, mut changes, mut compactions) = (last, Vec::new(), 0);
+        while next != first {
+            let Some((snapshot, parent)) = history.snapshot(next).and_then(|it| Some((it, it.parent_id?))) else {
+                return Ok(None);
+            };
+            match snapshot.operation == REPLACE {
+                true => compactions += 1,
+                false => changes.push(Step { parent, child: next }),
+            }
+            if changes.len() + compactions > SNAPSHOTS_MAX {
+                return Ok(None);
+            }
+            next = parent;
         }
-        if steps.len() + compactions > SNAPSHOTS_MAX {
-            return Ok(None);
-        }
-        next = parent;
+        Ok(Some(Steps { changes, compactions }))
     }
-    Ok((compactions > 0).then_some(steps))
 }
 
 fn version_at(head: &TableVersion, snapshot_id: i64) -> Result<TableVersion> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::deletes::RowDeletes;
 use super::foreign;
+use super::reads::has_rows_of;
 use crate::alter::TableChange;
 use crate::database::NewGarbage;
 use crate::error::{Error, Result};
@@ -426,14 +427,15 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
     if base.metadata_location() == head.metadata_location() {
         return Ok(());
     }
+    let has_rows_of_base = || has_rows_of(base, head);
     let (base, head) = (base.metadata(), head.metadata());
     head.check_writable()?;
     let changed = |what: String| Err(Error::conflict(format!("Table \"{name}\" was altered: {what}.")));
     if delta.changes.iter().any(TableChange::is_structural) && !head.has_structure_of(base) {
         return changed("its columns or its layout are others now".to_owned());
     }
-    check_history(name, base, head, delta)?;
-    if delta.rows_checked && head.snapshot_id() != base.snapshot_id() {
+    check_history(name, base, head, delta, has_rows_of_base)?;
+    if delta.rows_checked && !has_rows_of_base()? {
         return Err(Error::conflict(format!(
             "Rows of table \"{name}\" were changed after they had been checked."
         )));
@@ -461,11 +463,17 @@ pub(super) fn check_rebase(name: &str, base: &TableVersion, head: &TableVersion,
 }
 
 /// Whether what the transaction did to the table's history can still be done.
-fn check_history(name: &str, base: &Metadata, head: &Metadata, delta: &TableDelta) -> Result<()> {
+fn check_history(
+    name: &str,
+    base: &Metadata,
+    head: &Metadata,
+    delta: &TableDelta,
+    has_rows_of_base: impl Fn() -> Result<bool>,
+) -> Result<()> {
     let changed = |what: &str| Err(Error::conflict(format!("Table \"{name}\" was changed: {what}.")));
     for change in &delta.changes {
         match change {
-            TableChange::RollBack { .. } if head.snapshot_id() != base.snapshot_id() => {
+            TableChange::RollBack { .. } if !has_rows_of_base()? => {
                 return changed("its rows are others now");
             }
             TableChange::SetRef(given) if !head.has_snapshot(given.snapshot_id) => {

@@ -8,13 +8,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::Utc;
+use rand::Rng;
 use staffa_catalog::{CatalogSnapshot, Expirable, RelationKind, Table, TableName};
 use staffa_planner::Result;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::compact::{self, Compacted, How};
-use super::{Origin, expire};
+use super::{Origin, expire, orphans};
 use crate::config::Maintenance;
 use crate::cpu::CpuRuntime;
 use crate::warehouse::{Inner, Warehouse};
@@ -28,6 +29,11 @@ const OVERDUE_MS: i64 = 24 * 3600 * 1000;
 /// What failed is tried again after so long, also when the table is the same.
 const RETRY_MS: i64 = 10 * 60 * 1000;
 
+/// So often orphans are looked for.
+const ORPHANS_PERIOD_MS: i64 = 24 * 3600 * 1000;
+/// Within so long the first time: not all tables at once, and not by all servers that were started together.
+const ORPHANS_FIRST_MS: i64 = 3600 * 1000;
+
 pub(super) struct Worker {
     warehouse: Weak<Inner>,
     settings: Maintenance,
@@ -35,6 +41,8 @@ pub(super) struct Worker {
     wake: Arc<Notify>,
     /// What is known of each table that was looked at.
     seen: HashMap<TableName, Seen>,
+    /// When each table's directory is listed next, in milliseconds since 1970 UTC.
+    orphans_ms: HashMap<TableName, i64>,
 }
 
 /// A table as it was when it was looked at last.
@@ -56,6 +64,7 @@ impl Worker {
             settings,
             wake,
             seen: HashMap::new(),
+            orphans_ms: HashMap::new(),
         })
     }
 
@@ -74,7 +83,10 @@ impl Worker {
     async fn round(&mut self, warehouse: &Warehouse) -> Result<()> {
         let snapshot = warehouse.catalog().snapshot().await?;
         let mut old = std::mem::take(&mut self.seen);
+        let mut orphans_ms = std::mem::take(&mut self.orphans_ms);
         for name in tables(warehouse, &snapshot) {
+            let next_ms = self.look_for_orphans(warehouse, &name, orphans_ms.remove(&name)).await;
+            self.orphans_ms.insert(name.clone(), next_ms);
             let seen = old.remove(&name).unwrap_or_default();
             let Some(location) = snapshot.metadata_location(&name) else {
                 continue;
@@ -118,6 +130,20 @@ impl Worker {
             _ => {}
         }
         seen
+    }
+
+    /// Deletes the orphans of a table if it is time to; when it will be.
+    async fn look_for_orphans(&self, warehouse: &Warehouse, name: &TableName, due_ms: Option<i64>) -> i64 {
+        let now_ms = Utc::now().timestamp_millis();
+        match due_ms {
+            None => now_ms + rand::rng().random_range(0..ORPHANS_FIRST_MS),
+            Some(due_ms) if now_ms < due_ms => due_ms,
+            Some(_) => {
+                // What fails is on record, and tried again with the others.
+                let _ = orphans::delete(warehouse, name, Origin::Background).await;
+                now_ms + ORPHANS_PERIOD_MS
+            }
+        }
     }
 
     /// Where the table's metadata is now, and when time alone gives something to do.
@@ -222,6 +248,35 @@ mod tests {
             worker.round(&warehouse).await.unwrap();
         }
         assert_eq!(snapshots(&warehouse).await, counts([("own", 1), ("t", 1)]));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn orphans_are_looked_for_once_a_day() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let warehouse = Warehouse::open(Config::new(folder.path())).await.unwrap();
+        let mut session = warehouse.session(SessionOptions::default()).await.unwrap();
+        run(&mut session, &["create table t (id int)"]).await;
+        let name = TableName::new("staffa", "public", "t");
+        let table = warehouse.catalog().snapshot().await.unwrap().table(&name).await.unwrap();
+        let directory = table.unwrap().location().to_owned();
+        let stray = std::path::Path::new(directory.strip_prefix("file://").unwrap()).join("stray.parquet");
+        let leave = || {
+            let file = std::fs::File::create(&stray).unwrap();
+            let then = std::time::SystemTime::now() - Duration::from_secs(5 * 86_400);
+            file.set_modified(then).unwrap();
+        };
+        let mut worker = worker();
+        leave();
+        worker.round(&warehouse).await.unwrap();
+        let first = worker.orphans_ms[&name];
+        assert!(stray.exists() && first <= Utc::now().timestamp_millis() + ORPHANS_FIRST_MS);
+        *worker.orphans_ms.get_mut(&name).unwrap() = 0;
+        worker.round(&warehouse).await.unwrap();
+        assert!(!stray.exists());
+        leave();
+        worker.round(&warehouse).await.unwrap();
+        assert!(stray.exists());
+        assert!(worker.orphans_ms[&name] > first + ORPHANS_PERIOD_MS - 2 * ORPHANS_FIRST_MS);
     }
 
     #[test]
