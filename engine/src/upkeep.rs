@@ -16,6 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::Utc;
+use rand::Rng;
 use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, Expirable, Table, TableName};
 use staffa_planner::{Error, Result};
 use tokio::sync::Notify;
@@ -32,6 +33,8 @@ use worker::Worker;
 const GARBAGE_PERIOD: Duration = Duration::from_secs(60);
 /// Commits of this process after which a round begins before its time.
 const COMMITS_TO_WAKE: u64 = 64;
+/// So many objects are deleted together, and then taken off the queue.
+const DELETED_AT_ONCE: usize = 1000;
 /// How often an expiry that lost against another commit is tried again.
 const EXPIRY_TRIES: usize = 5;
 
@@ -175,14 +178,22 @@ async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
         let by_hand = origin == Origin::Statement;
         let dead = catalog.dead_objects(Utc::now().timestamp_millis(), by_hand).await?;
         let mut failed = FirstError(dead.failed.map(Into::into));
-        for part in dead.objects.chunks(100) {
-            let mut gone = Vec::with_capacity(part.len());
-            for object in part {
-                let done = failed.note(delete_object(warehouse, object, &mut deleted).await);
-                if done.is_some() && object.is_all() {
-                    gone.push(object.path.clone());
-                }
+        let (directories, mut objects): (Vec<DeadObject>, Vec<DeadObject>) =
+            dead.objects.into_iter().partition(DeadObject::is_directory);
+        for directory in directories {
+            let done = failed.note(delete_directory(warehouse, &directory, &mut deleted).await);
+            if done.is_some() && directory.is_all() {
+                catalog.forget(&[directory.path]).await?;
             }
+        }
+        // Servers that do this at the same time begin at different places.
+        if !objects.is_empty() && !by_hand {
+            let first = rand::rng().random_range(0..objects.len());
+            objects.rotate_left(first);
+        }
+        for part in objects.chunks(DELETED_AT_ONCE) {
+            let paths: Vec<String> = part.iter().map(|object| object.path.clone()).collect();
+            let gone = delete_all(warehouse, &paths, &mut deleted, &mut failed).await;
             catalog.forget(&gone).await?;
         }
         failed.into_result()
@@ -191,24 +202,35 @@ async fn delete_dead(warehouse: &Warehouse, origin: Origin) -> Result<()> {
     record.end_deletion(warehouse, deleted, result)
 }
 
-/// Deletes an object, or what is dead of a directory; counts what was there.
-async fn delete_object(warehouse: &Warehouse, object: &DeadObject, deleted: &mut u64) -> Result<()> {
-    let paths = match object.is_directory() {
-        true => warehouse.stores().list(&object.path).await?,
-        false => vec![object.path.clone()],
-    };
+/// Deletes what is dead of a directory; counts what was there.
+async fn delete_directory(warehouse: &Warehouse, directory: &DeadObject, deleted: &mut u64) -> Result<()> {
+    let mut paths = warehouse.stores().list(&directory.path).await?;
+    paths.retain(|path| !directory.except.contains(path));
     let mut failed = FirstError::default();
-    for path in paths.iter().filter(|path| !object.except.contains(*path)) {
-        *deleted += u64::from(failed.note(delete(warehouse, path).await).unwrap_or_default());
+    for part in paths.chunks(DELETED_AT_ONCE) {
+        delete_all(warehouse, part, deleted, &mut failed).await;
     }
     failed.into_result()
 }
 
-/// Whether it was there.
-async fn delete(warehouse: &Warehouse, path: &str) -> Result<bool> {
-    match warehouse.stores().delete(path).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == staffa_storage::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
+/// Deletes objects and counts what was there. Gives those that are not there any more.
+async fn delete_all(
+    warehouse: &Warehouse,
+    paths: &[String],
+    deleted: &mut u64,
+    failed: &mut FirstError,
+) -> Vec<String> {
+    let mut gone = Vec::with_capacity(paths.len());
+    for (path, result) in paths.iter().zip(warehouse.stores().delete_all(paths).await) {
+        match result {
+            Ok(()) => *deleted += 1,
+            Err(error) if error.kind() == staffa_storage::ErrorKind::NotFound => {}
+            Err(error) => {
+                failed.note::<()>(Err(error.into()));
+                continue;
+            }
+        }
+        gone.push(path.clone());
     }
+    gone
 }

@@ -1,6 +1,7 @@
 //! The objects this process may touch: resolving a location against the allow-list, and the few whole-object operations.
 //! Timeouts and retries of remote stores are set here (`object/remote.rs`) and nowhere else.
 
+mod delete;
 mod durable;
 mod guard;
 mod location;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use staffa_catalog::TableName;
 use staffa_planner::Result;
 
-use super::{FirstError, Origin, Record, delete as delete_object};
+use super::{DELETED_AT_ONCE, FirstError, Origin, Record, delete_all};
 use crate::warehouse::Warehouse;
 
 /// Older than any statement of any program that writes without telling the catalog first.
@@ -49,8 +49,9 @@ async fn delete_while(
     let mut deleted = 0;
     let work = async {
         let mut failed = FirstError::default();
-        for path in old.iter().filter(|path| !needed.contains(*path)) {
-            deleted += u64::from(failed.note(delete_object(warehouse, path).await).unwrap_or_default());
+        let orphans: Vec<String> = old.into_iter().filter(|path| !needed.contains(path)).collect();
+        for part in orphans.chunks(DELETED_AT_ONCE) {
+            delete_all(warehouse, part, &mut deleted, &mut failed).await;
         }
         failed.into_result()
     };

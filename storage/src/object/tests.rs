@@ -215,6 +215,26 @@ async fn objects_come_back_and_listings_repeat_the_prefix() {
     assert!(Path::new(&format!("{base}/allowed")).exists());
 }
 
+#[tokio::test]
+async fn many_objects_go_at_once_and_each_has_its_own_answer() {
+    let Fixture { base, stores, .. } = &fixture();
+    let mut names: Vec<String> = (0..40).map(|number| format!("file://{base}/allowed/t/{number}")).collect();
+    for name in names.iter().step_by(2) {
+        stores.put(name, Bytes::from_static(b"one")).await.unwrap();
+    }
+    names.push(format!("{base}/secret"));
+    names.push("nowhere://a/b".to_owned());
+    let answers = stores.delete_all(&names).await;
+    assert_eq!(answers.len(), names.len());
+    for (number, answer) in answers[..40].iter().enumerate() {
+        let kind = answer.as_ref().err().map(Error::kind);
+        assert_eq!(kind, (number % 2 == 1).then_some(ErrorKind::NotFound), "{number}");
+    }
+    assert_eq!(answers[40].as_ref().unwrap_err().kind(), ErrorKind::Forbidden);
+    assert!(answers[41].is_err());
+    assert!(stores.list(&format!("{base}/allowed")).await.unwrap().is_empty());
+}
+
 #[test]
 fn secrets_are_not_printed() {
     let s3 = S3Options {
