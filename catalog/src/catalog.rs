@@ -81,7 +81,8 @@ impl Catalog {
     /// `None`: the sequence was altered since, and another counter goes on from this one.
     pub async fn take_numbers(&self, sequence: &Sequence, count: i64) -> Result<Option<SequenceState>> {
         let first = sequence.first_step();
-        self.shared.database.take_numbers(sequence.counter, first, count).await
+        let (counter, is_named) = (sequence.counter, sequence.is_named());
+        self.shared.database.take_numbers(counter, first, count, is_named).await
     }
 
     /// How far a sequence is.
@@ -106,7 +107,8 @@ impl Catalog {
             origin: Some(origin),
             taken: i64::from(is_called),
         };
-        self.shared.database.set_counter(sequence.counter, state).await
+        let (counter, is_named) = (sequence.counter, sequence.is_named());
+        self.shared.database.set_counter(counter, state, is_named).await
     }
 
     /// The numbers of objects, one for each of the names, which stay with the objects: a UUID, not what users call them.

@@ -203,14 +203,17 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>>;
 
     /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
-    /// counter is `first`. `None`: the counter has ended. Durable when this returns.
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>>;
+    /// counter is `first`. `None`: the counter has ended. Durable when this returns. A new counter goes when no sequence has it
+    /// a day later, if its sequence is one that has, or is to have, a name.
+    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64, is_named: bool)
+    -> Result<Option<SequenceState>>;
 
     /// How far a counter is, or was when it ended; `None`: nobody has asked it.
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>>;
 
-    /// Sets a counter, durably. Tells whether it could be: one that has ended cannot.
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool>;
+    /// Sets a counter, durably. Tells whether it could be: one that has ended cannot. With `is_named` as in
+    /// [`Database::take_numbers`].
+    async fn set_counter(&self, counter: Uuid, state: SequenceState, is_named: bool) -> Result<bool>;
 
     /// Takes back steps of a counter from `unused` to `end`, which nobody was given, if they are the last that were taken.
     async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()>;

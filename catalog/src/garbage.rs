@@ -35,6 +35,8 @@ pub(crate) const OLD_METADATA_KEPT_MS: i64 = 10 * 60 * 1000;
 pub(crate) const EXPIRED_KEPT_MS: i64 = 10 * 60 * 1000;
 /// How long a counter stays after another one goes on from it.
 pub(crate) const OLD_COUNTER_KEPT_MS: i64 = 10 * 60 * 1000;
+/// How long a new counter stays whose sequence nobody commits, at least: it was made in a transaction.
+pub(crate) const NEW_COUNTER_KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Before a counter on the garbage list, where others have the beginning of a location.
 const COUNTER: &str = "staffa-counter:";
 /// How many objects are read at once.

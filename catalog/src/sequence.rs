@@ -148,6 +148,12 @@ impl Sequence {
         }
     }
 
+    /// Whether it has a name, or will have one with its transaction. Those of columns of old tables have none, and no table
+    /// here.
+    pub(crate) fn is_named(&self) -> bool {
+        self.owner.is_none_or(|owner| !owner.table.is_nil())
+    }
+
     /// The first step that is free when nobody has taken any.
     pub fn first_step(&self) -> i64 {
         i64::from(self.is_called)
@@ -230,6 +236,12 @@ impl Sequence {
         })
     }
 
+    /// The counter that the pointer of a name stands for, if it is that of a sequence.
+    pub(crate) fn counter_in(pointer: &str) -> Option<&str> {
+        let (_, counter) = pointer.strip_prefix(SCHEME)?.split_once("\"counter\":\"")?;
+        counter.split_once('"').map(|(counter, _)| counter)
+    }
+
     pub(crate) fn print(&self) -> Result<String> {
         let text = serde_json::to_string(self)
             .map_err(|error| Error::internal("cannot encode the definition of a sequence").with_source(error))?;
@@ -269,6 +281,8 @@ mod tests {
         let pointer = all.print().unwrap();
         assert!(pointer.len() < 1000, "{} bytes", pointer.len());
         assert_eq!(Sequence::parse(&pointer).unwrap(), all);
+        assert_eq!(Sequence::counter_in(&pointer), Some(all.counter.to_string().as_str()));
+        assert_eq!(Sequence::counter_in("file:///a/\"counter\":\"b\""), None);
         assert!(Sequence::parse("file:///somewhere").is_err());
     }
 

@@ -775,3 +775,46 @@ async fn nobody_waits_while_much_garbage_is_listed() {
     world.catalog.forget(&dead).await.unwrap();
     assert_eq!(world.foreign_number("select count(*) from staffa_gc_commit").await, 0);
 }
+
+#[tokio::test]
+async fn counters_of_sequences_that_nobody_committed_go() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    let counters = || world.foreign_number("select count(*) from staffa_sequence");
+    let (kept, given_up, set, set_and_given_up) = (counting(1), counting(1), counting(1), counting(1));
+    let mut open = world.begin().await;
+    open.create_sequence(&name("kept"), &kept).unwrap();
+    open.create_sequence(&name("set"), &set).unwrap();
+    next(&world, &kept).await;
+    assert!(world.catalog.set_sequence(&set, 7, true).await.unwrap());
+    let mut other = world.begin().await;
+    other.create_sequence(&name("given_up"), &given_up).unwrap();
+    next(&world, &given_up).await;
+    assert!(world.catalog.set_sequence(&set_and_given_up, 7, true).await.unwrap());
+    other.rollback().await.unwrap();
+    // What a transaction may commit that is open for days stays.
+    add(&world, &t, 1).await;
+    dead_in(&world, 3).await;
+    assert_eq!(counters().await, 4);
+    open.commit().await.unwrap();
+    dead_in(&world, 0).await;
+    assert_eq!(counters().await, 4);
+    dead_in(&world, 2).await;
+    assert_eq!(counters().await, 2);
+    assert_eq!(next(&world, &kept).await, Some(2));
+    assert_eq!(next(&world, &set).await, Some(8));
+    assert_eq!(world.foreign_number("select count(*) from staffa_gc where path like 'staffa-counter%'").await, 0);
+
+    // Those of columns of tables that are older than named sequences have no name ever.
+    let unnamed = Sequence {
+        owner: Some(SequenceOwner {
+            table: Uuid::nil(),
+            column: 0,
+            is_identity: true,
+        }),
+        ..counting(1)
+    };
+    next(&world, &unnamed).await;
+    dead_in(&world, 30).await;
+    assert_eq!(next(&world, &unnamed).await, Some(2));
+}

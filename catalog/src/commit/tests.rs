@@ -338,8 +338,14 @@ impl Database for LostAnswer {
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
         self.inner.dropped_sequences(table_location, table).await
     }
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>> {
-        self.inner.take_numbers(counter, first, count).await
+    async fn take_numbers(
+        &self,
+        counter: Uuid,
+        first: i64,
+        count: i64,
+        is_named: bool,
+    ) -> Result<Option<SequenceState>> {
+        self.inner.take_numbers(counter, first, count, is_named).await
     }
     async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()> {
         self.inner.give_back(counter, unused, end).await
@@ -350,8 +356,8 @@ impl Database for LostAnswer {
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>> {
         self.inner.counter(counter).await
     }
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool> {
-        self.inner.set_counter(counter, state).await
+    async fn set_counter(&self, counter: Uuid, state: SequenceState, is_named: bool) -> Result<bool> {
+        self.inner.set_counter(counter, state, is_named).await
     }
     async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
         self.inner.object_numbers(objects).await

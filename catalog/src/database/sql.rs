@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::statements::{Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::counter_in_garbage;
+use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_in_garbage};
 use crate::name::TableName;
 use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
@@ -611,9 +611,22 @@ impl Database for SqlDatabase {
         rows.iter().map(named).collect()
     }
 
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64) -> Result<Option<SequenceState>> {
+    async fn take_numbers(
+        &self,
+        counter: Uuid,
+        first: i64,
+        count: i64,
+        is_named: bool,
+    ) -> Result<Option<SequenceState>> {
         let mut txn = self.begin(Need::Durable).await?;
         let state = counters::take(&mut *txn, counter, first, count).await?;
+        let untouched = SequenceState {
+            origin: None,
+            taken: first,
+        };
+        if is_named && state == Some(untouched) {
+            counters::list(&mut *txn, counter, new_counter_until()).await?;
+        }
         txn.commit().await?;
         Ok(state)
     }
@@ -622,8 +635,15 @@ impl Database for SqlDatabase {
         counters::read(&mut *self.backend.connection(Need::Read).await?, counter).await
     }
 
-    async fn set_counter(&self, counter: Uuid, state: SequenceState) -> Result<bool> {
-        counters::set(&mut *self.backend.connection(Need::Durable).await?, counter, state).await
+    async fn set_counter(&self, counter: Uuid, state: SequenceState, is_named: bool) -> Result<bool> {
+        let mut txn = self.begin(Need::Durable).await?;
+        let is_new = counters::read(&mut *txn, counter).await?.is_none();
+        let is_set = counters::set(&mut *txn, counter, state).await?;
+        if is_named && is_new {
+            counters::list(&mut *txn, counter, new_counter_until()).await?;
+        }
+        txn.commit().await?;
+        Ok(is_set)
     }
 
     async fn give_back(&self, counter: Uuid, unused: SequenceState, end: i64) -> Result<()> {
@@ -634,9 +654,7 @@ impl Database for SqlDatabase {
     async fn forget_counters(&self, paths: &[String]) -> Result<()> {
         let mut txn = self.begin(Need::Note).await?;
         let counters: BTreeSet<&str> = paths.iter().filter_map(|path| counter_in_garbage(path)).collect();
-        for counter in counters {
-            counters::forget(&mut *txn, counter).await?;
-        }
+        counters::forget(&mut *txn, &counters).await?;
         take_off(&mut *txn, paths).await?;
         txn.commit().await
     }
@@ -728,6 +746,10 @@ impl Database for SqlDatabase {
             .await?;
         Ok(())
     }
+}
+
+fn new_counter_until() -> i64 {
+    Utc::now().timestamp_millis() + NEW_COUNTER_KEPT_MS
 }
 
 /// Takes paths off the garbage list, in the order in which everybody locks them.

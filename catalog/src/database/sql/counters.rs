@@ -2,12 +2,15 @@
 //!
 //! A counter that has ended, because a commit put another in its place, has `-1 - taken` where others have `taken`.
 
+use std::collections::{BTreeSet, HashSet};
+
 use uuid::Uuid;
 
 use super::Connection;
 use super::statements::Row;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sequence::{CounterEnd, SequenceState};
+use crate::garbage::counter_garbage;
+use crate::sequence::{CounterEnd, Sequence, SequenceState};
 
 /// Steps that are the caller's from now on; `None` when the counter has ended.
 pub(super) async fn take(
@@ -141,15 +144,30 @@ pub(super) async fn end(connection: &mut dyn Connection, end: &CounterEnd) -> Re
     }
 }
 
-/// Forgets a counter that no sequence has.
-pub(super) async fn forget(connection: &mut dyn Connection, counter: &str) -> Result<()> {
+/// Has a counter that is new go when its time comes and no sequence has it: its transaction may not commit.
+pub(super) async fn list(connection: &mut dyn Connection, counter: Uuid, not_before_ms: i64) -> Result<()> {
+    // Whoever made it looks at an older state than any that is to come. Another entry says more.
     connection
         .execute(
-            "delete from staffa_sequence where id=$1 and not exists (
-               select 1 from iceberg_tables t where t.iceberg_type='SEQ' and t.metadata_location like $2)",
-            &[counter.into(), format!("%\"counter\":\"{counter}\"%").as_str().into()],
+            "insert into staffa_gc(path, after_csn, not_before_ms) select $1, csn+1, $2 from staffa_head where true
+             on conflict(path) do nothing",
+            &[counter_garbage(counter).as_str().into(), not_before_ms.into()],
         )
         .await?;
+    Ok(())
+}
+
+/// Forgets those of the counters that no sequence has.
+pub(super) async fn forget(connection: &mut dyn Connection, counters: &BTreeSet<&str>) -> Result<()> {
+    let sql = "select metadata_location from iceberg_tables where iceberg_type='SEQ'";
+    let rows = connection.rows(sql, &[]).await?;
+    let pointers = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
+    let used: HashSet<&str> = pointers.iter().filter_map(|pointer| Sequence::counter_in(pointer)).collect();
+    for counter in counters.iter().filter(|counter| !used.contains(*counter)) {
+        connection
+            .execute("delete from staffa_sequence where id=$1", &[(*counter).into()])
+            .await?;
+    }
     Ok(())
 }
 
