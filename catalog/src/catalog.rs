@@ -272,6 +272,11 @@ async fn keep_alive(shared: Weak<Shared>) {
         {
             tracing::warn!(%error, "cannot clean up after dead servers");
         }
+        if beat.is_multiple_of(RECOVERY_BEATS)
+            && let Err(error) = garbage::forget_versions(&shared).await
+        {
+            tracing::warn!(%error, "cannot shorten the journal of the catalog");
+        }
     }
 }
 

@@ -202,6 +202,10 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// The sequences that were dropped together with the table that was at this location last, as they were; also others.
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>>;
 
+    /// Forgets older states of names that nothing needs, of commits after one and before another; some at a time. After which
+    /// commit to go on, if there may be more.
+    async fn forget_versions(&self, after_csn: u64, before_csn: u64) -> Result<Option<u64>>;
+
     /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
     /// counter is `first`. `None`: the counter has ended. Durable when this returns. A new counter goes when no sequence has it
     /// a day later, if its sequence is one that has, or is to have, a name.

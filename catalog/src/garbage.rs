@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -39,6 +40,8 @@ pub(crate) const OLD_COUNTER_KEPT_MS: i64 = 10 * 60 * 1000;
 pub(crate) const NEW_COUNTER_KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Before a counter on the garbage list, where others have the beginning of a location.
 const COUNTER: &str = "staffa-counter:";
+/// How often in turn some of the journal of pointers is looked through; each is a transaction.
+const VERSION_ROUNDS_MAX: usize = 20;
 /// How many objects are read at once.
 const READS_MAX: usize = 16;
 
@@ -87,15 +90,8 @@ pub struct DeadObjects {
 /// see it, no clone needs it, and no table lives below it (one that was registered again). What was put off not long ago
 /// is looked at only if that is asked for.
 pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64, put_off_too: bool) -> Result<DeadObjects> {
-    // What is newest is held, too: it must not be older than need be.
-    shared.head().await?;
     // Before the clones are looked up: one that is made from now on comes from a state that has nothing of these.
-    let oldest_txn = shared.database.oldest_base_csn().await?;
-    let oldest_used = oldest_txn
-        .into_iter()
-        .chain(shared.oldest_pinned_csn())
-        .min()
-        .unwrap_or(u64::MAX);
+    let oldest_used = oldest_used(shared).await?;
     let tried_before_ms = if put_off_too { i64::MAX } else { now_ms - RETRY_MS };
     let rows = shared.database.garbage(now_ms, tried_before_ms).await?;
     let unseen = rows.into_iter().filter(|row| row.after_csn <= oldest_used);
@@ -140,6 +136,30 @@ pub(crate) async fn dead_objects(shared: &Shared, now_ms: i64, put_off_too: bool
         shared.database.try_garbage(&put_off, now_ms).await?;
     }
     Ok(found)
+}
+
+/// The oldest state that anybody may look at.
+async fn oldest_used(shared: &Shared) -> Result<u64> {
+    // What is newest is held, too: it must not be older than need be.
+    shared.head().await?;
+    let oldest_txn = shared.database.oldest_base_csn().await?;
+    let oldest = oldest_txn.into_iter().chain(shared.oldest_pinned_csn()).min();
+    Ok(oldest.unwrap_or(u64::MAX))
+}
+
+/// Forgets what names stood for before states that anybody may look at. Goes through the journal from where it was the last
+/// time; what has to stay now may go when it comes around again.
+pub(crate) async fn forget_versions(shared: &Shared) -> Result<()> {
+    let before_csn = oldest_used(shared).await?.min(i64::MAX as u64);
+    for _ in 0..VERSION_ROUNDS_MAX {
+        let after_csn = shared.forgotten_csn.load(Ordering::Relaxed);
+        let next = shared.database.forget_versions(after_csn, before_csn).await?;
+        shared.forgotten_csn.store(next.unwrap_or(0), Ordering::Relaxed);
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What clones need, by the table they were made from; read when first asked for.

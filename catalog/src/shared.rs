@@ -1,6 +1,7 @@
 //! What all handles and transactions of one open catalog share.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pinned: Mutex<Vec<Weak<CatalogSnapshot>>>,
     /// How many open transactions of this process have deleted rows of a data file, by its table's uuid and its location.
     row_changers: Mutex<HashMap<Uuid, HashMap<String, usize>>>,
+    /// How far the journal of pointers was looked through for what can be forgotten.
+    pub(crate) forgotten_csn: AtomicU64,
     /// Transactions that are given up and not cleaned up after, with the table locations they wrote below.
     unfinished: Mutex<HashMap<Uuid, Vec<String>>>,
 }
@@ -96,6 +99,7 @@ impl Shared {
             groups: Groups::default(),
             pinned: Mutex::default(),
             row_changers: Mutex::default(),
+            forgotten_csn: AtomicU64::new(0),
             unfinished: Mutex::default(),
         }
     }

@@ -818,3 +818,77 @@ async fn counters_of_sequences_that_nobody_committed_go() {
     dead_in(&world, 30).await;
     assert_eq!(next(&world, &unnamed).await, Some(2));
 }
+
+#[tokio::test]
+async fn the_journal_keeps_only_what_can_be_asked_for() {
+    let world = World::new().await;
+    let versions = || world.foreign_number("select count(*) from staffa_version");
+    let dropped = world.create_table("dropped").await;
+    let owned = Sequence {
+        owner: Some(SequenceOwner {
+            table: table(&world, &dropped).await.uuid(),
+            column: 1,
+            is_identity: false,
+        }),
+        ..counting(1)
+    };
+    let mut txn = world.begin().await;
+    txn.create_sequence(&name("dropped_id_seq"), &owned).unwrap();
+    txn.commit().await.unwrap();
+    next(&world, &owned).await;
+    let (t, c) = (world.create_table("t").await, name("c"));
+    clone(&world, &t, &c).await;
+    for rows in 1..=5 {
+        for table in [&dropped, &t, &c] {
+            add(&world, table, rows).await;
+        }
+    }
+    drop_table(&world, &dropped).await;
+    drop_table(&world, &c).await;
+    // Its name is another table's, twice.
+    for rows in [1, 2] {
+        world.create_table("dropped").await;
+        add(&world, &dropped, rows).await;
+        add(&world, &dropped, rows).await;
+        let mut txn = world.begin().await;
+        txn.rename(&dropped, &name(&format!("other{rows}"))).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    let before = versions().await;
+    let reader = world.begin().await;
+    add(&world, &t, 6).await;
+    for _ in 0..2 {
+        crate::garbage::forget_versions(&world.catalog.shared).await.unwrap();
+    }
+    // The newest of six names; the table and its drop, the sequence, the clone.
+    let left = versions().await;
+    assert!(left <= 10 && before > 25, "{left} of {before}");
+    reader.rollback().await.unwrap();
+
+    // Dropped tables are what they were.
+    let mut txn = world.begin().await;
+    txn.undrop_table(&dropped).await.unwrap();
+    txn.undrop_table(&c).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(world.rows(&dropped).await, [1, 2, 3, 4, 5]);
+    assert_eq!(world.rows(&c).await, [1, 2, 3, 4, 5]);
+    let back = world.catalog.snapshot().await.unwrap();
+    let (found, sequence) = back.sequence_with_id(owned.id).unwrap().unwrap();
+    assert_eq!((found, sequence), (name("dropped_id_seq"), owned.clone()));
+    assert_eq!(next(&world, &owned).await, Some(2));
+
+    // When they cannot come back any more their rows go.
+    drop(back);
+    for table in [&dropped, &c] {
+        drop_table(&world, table).await;
+    }
+    let dead: Vec<String> = dead_in(&world, 9).await.into_iter().map(|dead| dead.path).collect();
+    world.catalog.forget(&dead).await.unwrap();
+    crate::garbage::forget_versions(&world.catalog.shared).await.unwrap();
+    let newest = world.foreign_number("select count(distinct table_name) from staffa_version").await;
+    assert_eq!(versions().await, newest);
+    // A server that comes now sees what others see.
+    let second = world.second().await;
+    let pointers = |catalog: Catalog| async move { catalog.snapshot().await.unwrap().pointers().clone() };
+    assert_eq!(pointers(second).await, pointers(world.catalog.clone()).await);
+}

@@ -338,6 +338,9 @@ impl Database for LostAnswer {
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
         self.inner.dropped_sequences(table_location, table).await
     }
+    async fn forget_versions(&self, after_csn: u64, before_csn: u64) -> Result<Option<u64>> {
+        self.inner.forget_versions(after_csn, before_csn).await
+    }
     async fn take_numbers(
         &self,
         counter: Uuid,

@@ -7,6 +7,7 @@ mod counters;
 mod garbage;
 pub(super) mod statements;
 mod swap;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -609,6 +610,19 @@ impl Database for SqlDatabase {
             Ok((name, row.text(3)?))
         };
         rows.iter().map(named).collect()
+    }
+
+    async fn forget_versions(&self, after_csn: u64, before_csn: u64) -> Result<Option<u64>> {
+        let mut reader = self.begin(Need::Read).await?;
+        let (found, next) = versions::find(&mut *reader, after_csn, before_csn).await?;
+        reader.commit().await?;
+        drop(reader);
+        if !found.is_empty() {
+            let mut txn = self.begin(Need::Note).await?;
+            versions::forget(&mut *txn, &found).await?;
+            txn.commit().await?;
+        }
+        Ok(next)
     }
 
     async fn take_numbers(
