@@ -153,3 +153,39 @@ async fn create_for(session: &mut Session, table: &TableName, column: &str, sequ
     let name = named(&sequence_name(&table.name, column, taken));
     Ok(transaction.create_sequence(&name, sequence)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::session::SessionOptions;
+    use crate::warehouse::Warehouse;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_like_one_without_a_named_sequence_does_not_take_its_numbers() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let warehouse = Warehouse::open(Config::new(folder.path())).await.unwrap();
+        let mut session = warehouse.session(SessionOptions::default()).await.unwrap();
+        session.execute("create table a (id serial)", &[]).await.unwrap();
+        // As tables were before their sequences had names.
+        let catalog = warehouse.catalog();
+        let mut transaction = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();
+        let named = |name: &str| TableName::new("staffa", "public", name);
+        transaction.drop_sequence(&named("a_id_seq")).await.unwrap();
+        transaction.commit().await.unwrap();
+        let like = "create table b (like a including defaults)";
+        session.execute(like, &[]).await.unwrap();
+
+        let snapshot = catalog.snapshot().await.unwrap();
+        let mut ids = Vec::new();
+        for name in ["a", "b"] {
+            let table = snapshot.table(&named(name)).await.unwrap().unwrap();
+            let columns = counting_columns(&table);
+            let (_, identity, _) = columns.first().unwrap();
+            ids.push((identity.id, snapshot.sequence_with_id(identity.id).unwrap().map(|(name, _)| name.name)));
+        }
+        assert_ne!(ids[0].0, ids[1].0);
+        assert_eq!(ids[0].1, None);
+        assert_eq!(ids[1].1.as_deref(), Some("b_id_seq"));
+    }
+}

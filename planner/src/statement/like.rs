@@ -98,8 +98,12 @@ fn own_sequence(snapshot: &CatalogSnapshot, default: ColumnDefault) -> Result<Co
     }
     Ok(match snapshot.sequence_with_id(identity.id)? {
         Some((name, _)) => ColumnDefault::Expression(format!("nextval({})", stored_name(&name))),
-        // The table was made before sequences of columns had names.
-        None => ColumnDefault::Identity(identity),
+        // The table was made before sequences of columns had names: there is none to share, and it must not become the new
+        // table's.
+        None => ColumnDefault::Identity(Identity {
+            id: Uuid::new_v4(),
+            ..identity
+        }),
     })
 }
 
