@@ -166,8 +166,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Notes that the objects of an aborted transaction are gone.
     async fn cleaned(&self, txn_id: Uuid) -> Result<()>;
 
-    /// Says this server is alive, and that it will never look at a state older than this one.
-    async fn heartbeat(&self, oldest_csn: u64) -> Result<()>;
+    /// Says this server is alive, and that it will never look at a state older than this one. `false`: others thought it dead,
+    /// and took no heed of the states it looks at.
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<bool>;
 
     /// Transactions of dead servers that are open or not cleaned up. Forgets what is long finished. At the first look a
     /// server without a sign of life is dead, if a living one cannot lose its own; later only when it had none at the look

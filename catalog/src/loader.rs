@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::future::Cache;
 
@@ -33,6 +34,8 @@ pub(crate) struct Loader {
     tables: Cache<String, Arc<TableVersion>>,
     views: Cache<String, Arc<StoredView>>,
     manifests: Cache<String, Arc<ManifestContent>>,
+    /// What older states need may be gone: others thought that this server was.
+    oldest_csn: AtomicU64,
 }
 
 impl fmt::Debug for Loader {
@@ -47,6 +50,7 @@ impl Loader {
     pub(crate) fn new(objects: Arc<dyn Objects>) -> Loader {
         Loader {
             objects,
+            oldest_csn: AtomicU64::new(0),
             tables: Cache::builder()
                 .max_capacity(METADATA_BYTES_MAX)
                 .weigher(|location: &String, version: &Arc<TableVersion>| {
@@ -60,6 +64,21 @@ impl Loader {
                     saturated(location.len() + content.heap_bytes())
                 })
                 .build(),
+        }
+    }
+
+    /// Notes that nobody held the files of states before this one while this server was silent.
+    pub(crate) fn give_up_before(&self, csn: u64) {
+        self.oldest_csn.fetch_max(csn, Ordering::Relaxed);
+    }
+
+    /// Fails with `Conflict` when the files of a state may have been deleted.
+    pub(crate) fn check_held(&self, csn: u64) -> Result<()> {
+        match csn < self.oldest_csn.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(Error::conflict(
+                "The server was silent for so long that others deleted what the transaction's state needs.",
+            )),
         }
     }
 

@@ -168,7 +168,11 @@ impl Shared {
     pub(crate) async fn heartbeat(&self) -> Result<()> {
         let head = self.head().await?;
         let oldest = self.oldest_pinned_csn().unwrap_or(head.csn());
-        self.database.heartbeat(oldest).await
+        if !self.database.heartbeat(oldest).await? {
+            tracing::error!("this server was silent for so long that others thought it dead: what is older than now fails");
+            self.loader.give_up_before(self.head().await?.csn());
+        }
+        Ok(())
     }
 
     /// The oldest state that this process still uses.

@@ -149,6 +149,7 @@ impl CatalogSnapshot {
         if let Some(OwnRelation::Table(table)) = self.own.get(name) {
             return Ok(Some(table.clone()));
         }
+        self.loader.check_held(self.csn())?;
         let Some(pointer) = self
             .pointers
             .get(name)

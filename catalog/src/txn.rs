@@ -149,6 +149,10 @@ impl Transaction {
             self.rollback().await?;
             return Ok(csn);
         }
+        if let Err(error) = self.shared.loader.check_held(self.base.csn()) {
+            self.rollback().await?;
+            return Err(error);
+        }
         self.is_finished = true;
         let row_changers = std::mem::take(&mut self.row_changers);
         let commit = Commit {

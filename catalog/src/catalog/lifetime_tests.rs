@@ -109,3 +109,28 @@ async fn what_could_not_be_cleaned_up_is_tried_again() {
     let notes = world.foreign_number("select count(*) from staffa_txn_table").await;
     assert_eq!(notes, 0);
 }
+
+#[tokio::test]
+async fn a_server_that_was_thought_dead_is_told() {
+    let world = World::new().await;
+    let table = world.create_table("t").await;
+    let (mut reads, mut writes) = (world.begin().await, world.begin().await);
+    append(&mut writes, &world.objects, &table, 1).await.unwrap();
+    // It lives on as long as it is known.
+    world.catalog.shared.heartbeat().await.unwrap();
+    assert!(reads.snapshot().table(&table).await.unwrap().is_some());
+    // Others went on meanwhile.
+    world.foreign_sql("delete from staffa_server; update staffa_head set csn=csn+1").await.unwrap();
+    world.catalog.shared.heartbeat().await.unwrap();
+    let conflict = |error: Option<crate::error::Error>| error.map(|error| error.kind()) == Some(ErrorKind::Conflict);
+    assert!(conflict(reads.snapshot().table(&table).await.err()));
+    assert!(conflict(append(&mut reads, &world.objects, &table, 2).await.err()));
+    assert!(conflict(writes.commit().await.err()));
+    // What begins now is as before.
+    let mut txn = world.begin().await;
+    append(&mut txn, &world.objects, &table, 3).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(world.rows(&table).await, [3]);
+    world.catalog.shared.heartbeat().await.unwrap();
+    world.rows(&table).await;
+}

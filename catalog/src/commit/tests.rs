@@ -317,7 +317,7 @@ impl Database for LostAnswer {
         self.inner.dropped(name, not_before_ms).await
     }
 
-    async fn heartbeat(&self, oldest_csn: u64) -> Result<()> {
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<bool> {
         self.inner.heartbeat(oldest_csn).await
     }
     async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>> {

@@ -17,7 +17,7 @@ use chrono::Utc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use self::statements::{Row, Statements};
+use self::statements::{Argument, Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_in_garbage};
@@ -368,20 +368,22 @@ impl Database for SqlDatabase {
         Ok(())
     }
 
-    async fn heartbeat(&self, oldest_csn: u64) -> Result<()> {
+    async fn heartbeat(&self, oldest_csn: u64) -> Result<bool> {
         let mut connection = self.backend.sign_of_life().await?;
-        connection
-            .execute(
-                "insert into staffa_server(server_id, heartbeat_ms, oldest_csn) values ($1, $2, $3)
-                 on conflict(server_id) do update set heartbeat_ms=excluded.heartbeat_ms, oldest_csn=excluded.oldest_csn",
-                &[
-                    self.server_id.to_string().as_str().into(),
-                    Utc::now().timestamp_millis().into(),
-                    signed(oldest_csn)?.into(),
-                ],
-            )
-            .await?;
-        Ok(())
+        let server_id = self.server_id.to_string();
+        let arguments: [Argument<'_>; 3] = [
+            server_id.as_str().into(),
+            Utc::now().timestamp_millis().into(),
+            signed(oldest_csn)?.into(),
+        ];
+        let known = "update staffa_server set heartbeat_ms=$2, oldest_csn=$3 where server_id=$1";
+        if connection.execute(known, &arguments).await? == 1 {
+            return Ok(true);
+        }
+        let new = "insert into staffa_server(server_id, heartbeat_ms, oldest_csn) values ($1, $2, $3)
+                   on conflict(server_id) do update set heartbeat_ms=excluded.heartbeat_ms, oldest_csn=excluded.oldest_csn";
+        connection.execute(new, &arguments).await?;
+        Ok(false)
     }
 
     async fn leftovers(&self, first_look: bool) -> Result<Vec<Leftover>> {
