@@ -210,8 +210,13 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// `count` steps of a counter that nobody is given again, counted from 0: their state before. The first of a new
     /// counter is `first`. `None`: the counter has ended. Durable when this returns. A new counter goes when no sequence has it
     /// a day later, if its sequence is one that has, or is to have, a name.
-    async fn take_numbers(&self, counter: Uuid, first: i64, count: i64, is_named: bool)
-    -> Result<Option<SequenceState>>;
+    async fn take_numbers(
+        &self,
+        counter: Uuid,
+        first: i64,
+        count: i64,
+        is_named: bool,
+    ) -> Result<Option<SequenceState>>;
 
     /// How far a counter is, or was when it ended; `None`: nobody has asked it.
     async fn counter(&self, counter: Uuid) -> Result<Option<SequenceState>>;

@@ -169,7 +169,9 @@ impl Shared {
         let head = self.head().await?;
         let oldest = self.oldest_pinned_csn().unwrap_or(head.csn());
         if !self.database.heartbeat(oldest).await? {
-            tracing::error!("this server was silent for so long that others thought it dead: what is older than now fails");
+            tracing::error!(
+                "this server was silent for so long that others thought it dead: what is older than now fails"
+            );
             self.loader.give_up_before(self.head().await?.csn());
         }
         Ok(())

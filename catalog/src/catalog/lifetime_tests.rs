@@ -120,7 +120,10 @@ async fn a_server_that_was_thought_dead_is_told() {
     world.catalog.shared.heartbeat().await.unwrap();
     assert!(reads.snapshot().table(&table).await.unwrap().is_some());
     // Others went on meanwhile.
-    world.foreign_sql("delete from staffa_server; update staffa_head set csn=csn+1").await.unwrap();
+    world
+        .foreign_sql("delete from staffa_server; update staffa_head set csn=csn+1")
+        .await
+        .unwrap();
     world.catalog.shared.heartbeat().await.unwrap();
     let conflict = |error: Option<crate::error::Error>| error.map(|error| error.kind()) == Some(ErrorKind::Conflict);
     assert!(conflict(reads.snapshot().table(&table).await.err()));

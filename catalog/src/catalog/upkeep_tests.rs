@@ -209,7 +209,11 @@ async fn no_file_that_a_clone_needs_dies() {
 async fn replacing(world: &World, name: &TableName, rows: &[u64]) -> Transaction {
     let mut txn = world.begin().await;
     let files = table(world, name).await.files().await.unwrap();
-    let old: Vec<_> = files.iter().filter(|file| rows.contains(&file.row_count)).cloned().collect();
+    let old: Vec<_> = files
+        .iter()
+        .filter(|file| rows.contains(&file.row_count))
+        .cloned()
+        .collect();
     let mut other = world.begin().await;
     let count = old.iter().map(|file| file.row_count).sum();
     let made = append(&mut other, &world.objects, name, count).await.unwrap();
@@ -735,7 +739,11 @@ async fn a_counter_that_is_used_up_says_so() {
     let mut txn = world.begin().await;
     txn.alter_sequence(&name("s"), &altered, Some(state)).await.unwrap();
     txn.commit().await.unwrap();
-    assert_eq!(world.catalog.take_numbers(&sequence, 1).await.unwrap(), None, "it has ended");
+    assert_eq!(
+        world.catalog.take_numbers(&sequence, 1).await.unwrap(),
+        None,
+        "it has ended"
+    );
 }
 
 #[tokio::test]
@@ -762,7 +770,10 @@ async fn nobody_waits_while_much_garbage_is_listed() {
     txn.commit().await.unwrap();
     let statements = faults.after_number();
     let listed = world.foreign_number("select count(*) from staffa_gc").await - listed;
-    assert!(listed > 100 && statements <= 3, "{listed} paths, {statements} statements");
+    assert!(
+        listed > 100 && statements <= 3,
+        "{listed} paths, {statements} statements"
+    );
 
     // They die with this commit's number, as others do.
     drop(current);
@@ -803,7 +814,12 @@ async fn counters_of_sequences_that_nobody_committed_go() {
     assert_eq!(counters().await, 2);
     assert_eq!(next(&world, &kept).await, Some(2));
     assert_eq!(next(&world, &set).await, Some(8));
-    assert_eq!(world.foreign_number("select count(*) from staffa_gc where path like 'staffa-counter%'").await, 0);
+    assert_eq!(
+        world
+            .foreign_number("select count(*) from staffa_gc where path like 'staffa-counter%'")
+            .await,
+        0
+    );
 
     // Those of columns of tables that are older than named sequences have no name ever.
     let unnamed = Sequence {
@@ -885,7 +901,9 @@ async fn the_journal_keeps_only_what_can_be_asked_for() {
     let dead: Vec<String> = dead_in(&world, 9).await.into_iter().map(|dead| dead.path).collect();
     world.catalog.forget(&dead).await.unwrap();
     crate::garbage::forget_versions(&world.catalog.shared).await.unwrap();
-    let newest = world.foreign_number("select count(distinct table_name) from staffa_version").await;
+    let newest = world
+        .foreign_number("select count(distinct table_name) from staffa_version")
+        .await;
     assert_eq!(versions().await, newest);
     // A server that comes now sees what others see.
     let second = world.second().await;

@@ -403,7 +403,9 @@ async fn a_clock_that_is_behind_keeps_no_table_from_being_changed() {
     ] {
         let mut txn = second.begin(second.snapshot().await.unwrap()).await.unwrap();
         txn.alter_table(&t, std::slice::from_ref(&change), false).await.unwrap();
-        txn.commit().await.unwrap_or_else(|error| panic!("{change:?}: {error:?}"));
+        txn.commit()
+            .await
+            .unwrap_or_else(|error| panic!("{change:?}: {error:?}"));
     }
     let mut txn = second.begin(second.snapshot().await.unwrap()).await.unwrap();
     append(&mut txn, &world.objects, &t, 4).await.unwrap();
@@ -413,7 +415,10 @@ async fn a_clock_that_is_behind_keeps_no_table_from_being_changed() {
     let history = table.history().unwrap();
     assert!(history.is_sorted_by_key(|entry| entry.made_current_ms), "{history:?}");
     let now_ms = chrono::Utc::now().timestamp_millis();
-    assert!(history.last().unwrap().made_current_ms < now_ms + ahead_ms + 1000, "{history:?}");
+    assert!(
+        history.last().unwrap().made_current_ms < now_ms + ahead_ms + 1000,
+        "{history:?}"
+    );
     let mut kept: Vec<i64> = table.snapshots().unwrap().iter().map(|snapshot| snapshot.id).collect();
     kept.truncate(2);
     assert_eq!(kept, ids[..2]);

@@ -182,7 +182,13 @@ mod tests {
             let table = snapshot.table(&named(name)).await.unwrap().unwrap();
             let columns = counting_columns(&table);
             let (_, identity, _) = columns.first().unwrap();
-            ids.push((identity.id, snapshot.sequence_with_id(identity.id).unwrap().map(|(name, _)| name.name)));
+            ids.push((
+                identity.id,
+                snapshot
+                    .sequence_with_id(identity.id)
+                    .unwrap()
+                    .map(|(name, _)| name.name),
+            ));
         }
         assert_ne!(ids[0].0, ids[1].0);
         assert_eq!(ids[0].1, None);

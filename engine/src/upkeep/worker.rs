@@ -203,7 +203,10 @@ mod tests {
 
     async fn run(session: &mut Session, statements: &[&str]) {
         for sql in statements {
-            session.execute(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            session
+                .execute(sql, &[])
+                .await
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
     }
 
@@ -228,7 +231,11 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let warehouse = Warehouse::open(Config::new(folder.path())).await.unwrap();
         let mut session = warehouse.session(SessionOptions::default()).await.unwrap();
-        run(&mut session, &["create table t (id int)", "create temp table own (id int)"]).await;
+        run(
+            &mut session,
+            &["create table t (id int)", "create temp table own (id int)"],
+        )
+        .await;
         for table in ["t", "own"] {
             let insert = format!("insert into {table} values (1)");
             let kept = format!(
@@ -257,7 +264,14 @@ mod tests {
         let mut session = warehouse.session(SessionOptions::default()).await.unwrap();
         run(&mut session, &["create table t (id int)"]).await;
         let name = TableName::new("staffa", "public", "t");
-        let table = warehouse.catalog().snapshot().await.unwrap().table(&name).await.unwrap();
+        let table = warehouse
+            .catalog()
+            .snapshot()
+            .await
+            .unwrap()
+            .table(&name)
+            .await
+            .unwrap();
         let directory = table.unwrap().location().to_owned();
         let stray = std::path::Path::new(directory.strip_prefix("file://").unwrap()).join("stray.parquet");
         let leave = || {

@@ -218,7 +218,9 @@ async fn objects_come_back_and_listings_repeat_the_prefix() {
 #[tokio::test]
 async fn many_objects_go_at_once_and_each_has_its_own_answer() {
     let Fixture { base, stores, .. } = &fixture();
-    let mut names: Vec<String> = (0..40).map(|number| format!("file://{base}/allowed/t/{number}")).collect();
+    let mut names: Vec<String> = (0..40)
+        .map(|number| format!("file://{base}/allowed/t/{number}"))
+        .collect();
     for name in names.iter().step_by(2) {
         stores.put(name, Bytes::from_static(b"one")).await.unwrap();
     }

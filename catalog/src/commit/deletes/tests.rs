@@ -299,10 +299,14 @@ async fn delete_as_java_does(world: &World, name: &TableName, rows: &[(Arc<LiveF
             },
         });
     }
-    vectors.iter_mut().for_each(|vector| vector.size_bytes = bytes.len() as u64);
+    vectors
+        .iter_mut()
+        .for_each(|vector| vector.size_bytes = bytes.len() as u64);
     world.objects.put(&puffin, bytes.into()).await.unwrap();
     let manifest = format!("{}/metadata/java-m0.avro", table.location());
-    let (manifest, encoded) = write_delete_manifest(metadata, 0, id, &vectors, manifest).await.unwrap();
+    let (manifest, encoded) = write_delete_manifest(metadata, 0, id, &vectors, manifest)
+        .await
+        .unwrap();
     world.objects.put(&encoded.location, encoded.bytes).await.unwrap();
     let mut all = vec![manifest];
     let loader = crate::loader::Loader::new(world.objects.clone());

@@ -162,7 +162,10 @@ pub(super) async fn forget(connection: &mut dyn Connection, counters: &BTreeSet<
     let sql = "select metadata_location from iceberg_tables where iceberg_type='SEQ'";
     let rows = connection.rows(sql, &[]).await?;
     let pointers = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
-    let used: HashSet<&str> = pointers.iter().filter_map(|pointer| Sequence::counter_in(pointer)).collect();
+    let used: HashSet<&str> = pointers
+        .iter()
+        .filter_map(|pointer| Sequence::counter_in(pointer))
+        .collect();
     for counter in counters.iter().filter(|counter| !used.contains(*counter)) {
         connection
             .execute("delete from staffa_sequence where id=$1", &[(*counter).into()])

@@ -100,7 +100,10 @@ pub(super) async fn forget_batches(txn: &mut dyn Connection) -> Result<()> {
 }
 
 async fn insert_all(txn: &mut dyn Connection, paths: &BTreeMap<&str, i64>, after_csn: i64) -> Result<()> {
-    let all: Vec<(&str, i64)> = paths.iter().map(|(path, not_before_ms)| (*path, *not_before_ms)).collect();
+    let all: Vec<(&str, i64)> = paths
+        .iter()
+        .map(|(path, not_before_ms)| (*path, *not_before_ms))
+        .collect();
     let mut left = all.as_slice();
     while !left.is_empty() {
         let (sql, count): (&'static str, usize) = match left.len() {

@@ -2,8 +2,8 @@
 
 use chrono::Utc;
 
-use super::statements::Argument;
 use super::garbage::Listing;
+use super::statements::Argument;
 use super::{Connection, counters, given_up};
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
