@@ -21,7 +21,7 @@ struct Shared {
     /// A statement that is run again: those that start meanwhile are parts of it.
     held: Mutex<Option<StatementGuard>>,
     /// Set once, by [`Canceller::terminate`]: every later statement fails too.
-    terminated: AtomicU8,
+    terminated: CancellationToken,
 }
 
 impl Canceller {
@@ -34,14 +34,19 @@ impl Canceller {
 
     /// Ends the running statement, and all later ones, as an administrator's shutdown does.
     pub fn terminate(&self) {
-        self.shared.terminated.store(1, Ordering::SeqCst);
+        self.shared.terminated.cancel();
         if let Some(guard) = &*self.shared.current.lock() {
             guard.stop(Cause::Shutdown);
         }
     }
 
+    /// Resolves when [`terminate`](Self::terminate) was called.
+    pub async fn terminated(&self) {
+        self.shared.terminated.cancelled().await;
+    }
+
     pub(crate) fn start_statement(&self, deadline: Option<Instant>) -> Result<StatementGuard> {
-        if self.shared.terminated.load(Ordering::SeqCst) != 0 {
+        if self.shared.terminated.is_cancelled() {
             return Err(Cause::Shutdown.error());
         }
         let held = self.shared.held.lock().clone();
@@ -52,7 +57,7 @@ impl Canceller {
         });
         self.activate(&guard);
         // Asked again: `terminate` may have looked for a running statement just before this one was there.
-        if self.shared.terminated.load(Ordering::SeqCst) != 0 {
+        if self.shared.terminated.is_cancelled() {
             return Err(Cause::Shutdown.error());
         }
         Ok(guard)

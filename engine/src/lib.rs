@@ -24,6 +24,9 @@
 //!
 //! The server is a front of this crate: what it does beyond it is sockets, logins and the wire protocol.
 
+mod actions;
+mod activity;
+mod advisory;
 mod cancel;
 mod command;
 mod config;
@@ -34,6 +37,7 @@ mod iceberg_catalog;
 mod objects;
 mod outcome;
 mod pg_catalog;
+mod portal;
 mod rerun;
 mod run;
 mod sequences;
@@ -51,6 +55,7 @@ pub use copy_stream::{CopyIn, CopyOut};
 pub use datafusion::scalar::ScalarValue;
 pub use iceberg_catalog::{ChangedProperties, IcebergCatalog, IcebergCommit, IcebergKind, IcebergMetadata};
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
+pub use portal::Portal;
 pub use session::{Prepared, Session, SessionOptions};
 pub use settings::Settings;
 pub use staffa_catalog::shown_database as shown_catalog;

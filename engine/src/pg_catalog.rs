@@ -1,6 +1,5 @@
 //! Images of the system catalogs: made once for each state and shared by the statements that ask.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -8,9 +7,14 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use parking_lot::Mutex;
 use staffa_catalog::{Catalog, CatalogSnapshot};
-use staffa_planner::{Error, Image, ImageFacts, ObjectNumbers, Result, SessionRows, SettingRow, SystemTables};
+use staffa_planner::{
+    CursorRow, Error, Image, ImageFacts, ObjectNumbers, Result, SessionRow, SessionRows, SettingRow, StatementRow,
+    SystemTables,
+};
 use tokio::runtime::Handle;
 
+use crate::activity::Activity;
+use crate::session::Statements;
 use crate::settings::Settings;
 use crate::upkeep::{MaintenanceTable, Records};
 
@@ -25,8 +29,6 @@ pub(crate) struct Images {
     runtime: Handle,
     /// Newest last. Held for a look-up or an insertion only.
     kept: Mutex<Vec<(Key, Arc<Image>)>>,
-    /// Who is connected, by number.
-    sessions: Mutex<BTreeMap<i32, (String, String)>>,
 }
 
 /// What an image is of.
@@ -65,18 +67,6 @@ impl Images {
             catalog,
             runtime,
             kept: Mutex::default(),
-            sessions: Mutex::default(),
-        }
-    }
-
-    /// Notes a session as long as the result lives.
-    pub(crate) fn connected(self: &Arc<Self>, number: i32, user: &str, database: &str) -> Connected {
-        self.sessions
-            .lock()
-            .insert(number, (user.to_owned(), database.to_owned()));
-        Connected {
-            images: Arc::clone(self),
-            number,
         }
     }
 
@@ -120,19 +110,6 @@ impl Images {
     }
 }
 
-/// A session in the list of those that are connected.
-#[derive(Debug)]
-pub(crate) struct Connected {
-    images: Arc<Images>,
-    number: i32,
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.images.sessions.lock().remove(&self.number);
-    }
-}
-
 struct Numbers<'a>(&'a Catalog);
 
 #[async_trait]
@@ -153,6 +130,9 @@ pub(crate) struct SystemCatalog {
     /// What upkeep did.
     pub(crate) records: Arc<Records>,
     pub(crate) settings: Settings,
+    pub(crate) cursors: Vec<CursorRow>,
+    pub(crate) statements: Arc<Mutex<Statements>>,
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl fmt::Debug for SystemCatalog {
@@ -185,13 +165,11 @@ impl SystemTables for SystemCatalog {
     }
 
     fn session(&self) -> Option<Arc<dyn SessionRows>> {
-        let sessions = self.images.sessions.lock();
-        let sessions = sessions
-            .iter()
-            .map(|(number, (user, database))| (*number, user.clone(), database.clone()));
         Some(Arc::new(Facts {
             settings: self.settings.clone(),
-            sessions: sessions.collect(),
+            cursors: self.cursors.clone(),
+            statements: Arc::clone(&self.statements),
+            activity: Arc::clone(&self.activity),
         }))
     }
 
@@ -205,18 +183,33 @@ impl SystemTables for SystemCatalog {
     }
 }
 
-#[derive(Debug)]
 struct Facts {
     settings: Settings,
-    sessions: Vec<(i32, String, String)>,
+    cursors: Vec<CursorRow>,
+    statements: Arc<Mutex<Statements>>,
+    activity: Arc<Activity>,
+}
+
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Facts").finish_non_exhaustive()
+    }
 }
 
 impl SessionRows for Facts {
+    fn cursors(&self) -> Vec<CursorRow> {
+        self.cursors.clone()
+    }
+
+    fn statements(&self) -> Vec<StatementRow> {
+        self.statements.lock().rows()
+    }
+
     fn settings(&self) -> Vec<SettingRow> {
         self.settings.rows()
     }
 
-    fn sessions(&self) -> Vec<(i32, String, String)> {
-        self.sessions.clone()
+    fn sessions(&self) -> Vec<SessionRow> {
+        self.activity.rows()
     }
 }

@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
 use datafusion::scalar::ScalarValue;
 use staffa_planner::{
-    DiscardTarget, Error, ErrorKind, Plan, QueryPlan, Result, SavepointAction, SqlType, StatementClass, bind, physical,
+    DiscardTarget, Error, ErrorKind, ParsedStatement, Plan, QueryPlan, Result, SavepointAction, SqlType,
+    StatementClass, bind, physical,
 };
 
 use crate::cancel::StatementGuard;
@@ -21,6 +22,8 @@ impl Session {
     pub async fn run(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let class = prepared.statement().class();
         self.transactions.check_allowed(class)?;
+        self.take_over_settings();
+        self.note_run(prepared.statement());
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
         let plan = guard.run(self.plan_of(prepared, &parameters)).await?;
@@ -30,10 +33,15 @@ impl Session {
             // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
             return Box::pin(self.run(&inner, arguments.clone())).await;
         }
+        if let Plan::Fetch { name, .. } = &*plan
+            && let Some((inner, values)) = self.take_unstarted(name)
+        {
+            // Of Bind, and not run yet: here, where it is as deep as an EXECUTE.
+            let outcome = Box::pin(self.run(&inner, values)).await;
+            self.started(name, &inner, outcome)?;
+        }
         let repeatable = self.transactions.ran.start(prepared, &parameters);
-        let outcome = self
-            .dispatch(&plan, parameters, prepared.statement().tag(), guard)
-            .await;
+        let outcome = self.dispatch(&plan, parameters, prepared.statement(), guard).await;
         self.transactions.ran.end(repeatable, &outcome);
         outcome
     }
@@ -42,9 +50,10 @@ impl Session {
         &mut self,
         plan: &Plan,
         parameters: Vec<ScalarValue>,
-        tag: &'static str,
+        statement: &ParsedStatement,
         guard: StatementGuard,
     ) -> Result<Outcome> {
+        let tag = statement.tag();
         let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
         match plan {
             Plan::Query(query) => self.start_query(query, &parameters, guard).await.map(Outcome::Rows),
@@ -260,10 +269,14 @@ impl Session {
                 }?;
                 done(tag)
             }
-            Plan::Prepare { name, types, statement } => {
+            Plan::Prepare {
+                name,
+                types,
+                statement: prepared,
+            } => {
                 let declared: Vec<Option<SqlType>> = types.iter().cloned().map(Some).collect();
-                let prepared = self.prepare((**statement).clone(), &declared).await?;
-                self.store_statement(name.clone(), prepared)?;
+                let prepared = self.prepare((**prepared).clone(), &declared).await?;
+                self.store(name.clone(), prepared, Some(statement.text.clone()))?;
                 done(tag)
             }
             Plan::Execute { name, .. } => Err(undefined_statement(name)),
@@ -277,12 +290,57 @@ impl Session {
                 self.close_all_statements();
                 done(tag)
             }
+            Plan::Declare { name, options, source } => {
+                if !options.hold {
+                    self.require_block("DECLARE CURSOR")?;
+                }
+                self.check_new_cursor(name)?;
+                let rows = match &**source {
+                    Plan::Query(query) => Box::pin(self.plan_query(query, &parameters, guard)).await?,
+                    other => match Box::pin(self.dispatch(other, parameters, statement, guard)).await? {
+                        Outcome::Rows(rows) => rows,
+                        _ => return Err(Error::internal("the query of a cursor gives no rows")),
+                    },
+                };
+                self.declare(name, statement.text.clone(), *options, rows)?;
+                done(tag)
+            }
+            Plan::Fetch {
+                name,
+                movement,
+                moves: false,
+            } => Box::pin(self.fetch(name, *movement, guard)).await.map(Outcome::Rows),
+            Plan::Fetch { name, movement, .. } => {
+                let rows = Box::pin(self.move_cursor(name, *movement, guard)).await?;
+                Ok(Outcome::Done(CommandTag::counted(tag, rows)))
+            }
+            Plan::CloseCursor { name } => {
+                match name {
+                    Some(name) => self.close_cursor(name)?,
+                    None => self.portals.clear(),
+                }
+                done(tag)
+            }
+            Plan::Undone { warning } => {
+                self.notices.push(Notice::warning("0A000", *warning));
+                done(tag)
+            }
             Plan::Nothing { tag } => done(tag),
         }
     }
 
     /// Optimises a query and starts it on the CPU runtime.
     pub(crate) async fn start_query(
+        &mut self,
+        query: &QueryPlan,
+        parameters: &[ScalarValue],
+        guard: StatementGuard,
+    ) -> Result<RowStream> {
+        Ok(self.plan_query(query, parameters, guard).await?.started())
+    }
+
+    /// Optimises a query. It starts when somebody asks for its rows.
+    async fn plan_query(
         &mut self,
         query: &QueryPlan,
         parameters: &[ScalarValue],
@@ -303,7 +361,7 @@ impl Session {
         };
         let (plan, catalog) = guard.run(self.warehouse.planning().run(work)).await?;
         let canceller = self.canceller();
-        let stream = RowStream::start(
+        let stream = RowStream::planned(
             self.warehouse.cpu(),
             plan,
             task_context,
@@ -322,7 +380,7 @@ impl Session {
 
     /// These statements are transactions of their own.
     fn check_outside_block(&self, statement: &str) -> Result<()> {
-        if self.status() == crate::TransactionStatus::Idle {
+        if !self.is_in_block() {
             return Ok(());
         }
         let message = format!("{statement} cannot run inside a transaction block");
@@ -343,7 +401,7 @@ impl Session {
 
     fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         self.settings_epoch += 1;
-        if local && self.status() == crate::TransactionStatus::Idle {
+        if local && !self.is_in_block() {
             let message = "SET LOCAL can only be used in transaction blocks";
             self.notices.push(Notice::warning("25P01", message));
             return Ok(());
@@ -380,13 +438,12 @@ impl Session {
     async fn discard(&mut self, target: DiscardTarget) -> Result<()> {
         match target {
             DiscardTarget::All => {
-                if self.status() != crate::TransactionStatus::Idle {
-                    let message = "DISCARD ALL cannot run inside a transaction block";
-                    return Err(Error::new(ErrorKind::ActiveTransaction, message));
-                }
+                self.check_outside_block("DISCARD ALL")?;
                 self.settings.reset_all();
                 self.settings_epoch += 1;
                 self.close_all_statements();
+                self.portals.clear();
+                self.actions.locks.unlock_all();
                 self.sequences.forget();
                 self.discard_temporary().await?;
             }

@@ -1,21 +1,27 @@
 //! One client's session: its settings, its transaction, its prepared statements.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use staffa_catalog::CatalogSnapshot;
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{
     Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
+    StatementClass, StatementRow,
 };
 
+use crate::actions::Actions;
+use crate::activity::Connected;
+use crate::advisory::LockOwner;
 use crate::cancel::{Canceller, StatementGuard};
-use crate::outcome::{CommandTag, Notice, Outcome};
-use crate::pg_catalog::{Connected, SystemCatalog};
+use crate::outcome::{CommandTag, Notice, Outcome, Severity};
+use crate::pg_catalog::SystemCatalog;
+use crate::portal::Portals;
 use crate::sequences::SessionSequences;
 use crate::settings::Settings;
 use crate::stream::RowStream;
@@ -37,6 +43,8 @@ pub struct SessionOptions {
     pub settings: Vec<(String, String)>,
     /// Whether `FROM 'file.parquet'` may read files in [`Config::allowed_paths`](crate::Config::allowed_paths).
     pub allow_files: bool,
+    /// Where the client is, for `pg_stat_activity`.
+    pub client: Option<SocketAddr>,
 }
 
 impl Default for SessionOptions {
@@ -47,6 +55,7 @@ impl Default for SessionOptions {
             user: DEFAULT_ROLE.to_owned(),
             settings: Vec::new(),
             allow_files: true,
+            client: None,
         }
     }
 }
@@ -63,10 +72,13 @@ pub struct Session {
     pub(crate) notices: Vec<Notice>,
     pub(crate) sequences: Arc<SessionSequences>,
     pub(crate) temporary: Temporary,
+    pub(crate) portals: Portals,
     allow_files: bool,
     backend_pid: i32,
-    _connected: Connected,
-    statements: HashMap<String, Arc<Prepared>>,
+    connected: Connected,
+    pub(crate) actions: Arc<Actions>,
+    /// Shared with statements that show them. Locked for a look-up or a change only.
+    statements: Arc<Mutex<Statements>>,
     canceller: Canceller,
     reported: Vec<(&'static str, String)>,
 }
@@ -86,10 +98,51 @@ pub struct Prepared {
     statement: ParsedStatement,
     declared: Vec<Option<SqlType>>,
     parameters: Vec<SqlType>,
-    columns: Option<Vec<OutputColumn>>,
-    /// The name in an EXECUTE.
-    executes: Option<String>,
+    columns: Option<Arc<[OutputColumn]>>,
+    /// Whose rows it gives, when they are not its own.
+    gives_rows_of: Option<RowsOf>,
     plan: Mutex<Option<CachedPlan>>,
+}
+
+/// The prepared statements of a session by name.
+#[derive(Default)]
+pub(crate) struct Statements {
+    by_name: BTreeMap<String, Stored>,
+}
+
+/// A prepared statement under its name.
+struct Stored {
+    prepared: Arc<Prepared>,
+    /// The text of its PREPARE; a client's Parse has none.
+    by: Option<String>,
+    since: DateTime<Utc>,
+}
+
+impl Statements {
+    /// The rows of `pg_prepared_statements`.
+    pub(crate) fn rows(&self) -> Vec<StatementRow> {
+        let named = self.by_name.iter().filter(|(name, _)| !name.is_empty());
+        let row = |(name, stored): (&String, &Stored)| StatementRow {
+            name: name.clone(),
+            statement: match &stored.by {
+                Some(text) => text.clone(),
+                None => stored.prepared.statement.text.clone(),
+            },
+            since: stored.since,
+            parameters: stored.prepared.parameters.clone(),
+            by_sql: stored.by.is_some(),
+        };
+        named.map(row).collect()
+    }
+}
+
+/// What a statement names whose rows it gives.
+#[derive(Clone, Debug)]
+enum RowsOf {
+    /// `EXECUTE`
+    Statement(String),
+    /// `FETCH`
+    Cursor(String),
 }
 
 /// A plan and what it was made for.
@@ -112,8 +165,8 @@ impl Prepared {
         &self.parameters
     }
 
-    /// The columns of the rows it gives; `None` when it gives none. Those of an EXECUTE are in the statement it names: see
-    /// [`Session::source_of`].
+    /// The columns of the rows it gives; `None` when it gives none. Those of an EXECUTE and a FETCH are in what these name: see
+    /// [`Session::columns_of`].
     pub fn columns(&self) -> Option<&[OutputColumn]> {
         self.columns.as_deref()
     }
@@ -121,11 +174,6 @@ impl Prepared {
     /// The types its client declared for its parameters.
     pub(crate) fn declared(&self) -> &[Option<SqlType>] {
         &self.declared
-    }
-
-    /// Whether it gives rows of just these columns, or none if there are none.
-    pub fn gives(&self, columns: Option<&[OutputColumn]>) -> bool {
-        same_row_type(self.columns(), columns)
     }
 
     /// Its text and syntax.
@@ -146,12 +194,22 @@ impl Session {
             settings.set_default(name, value)?;
         }
         let backend_pid = warehouse.next_backend();
-        let connected = warehouse
-            .images()
-            .connected(backend_pid, &options.user, &options.database);
+        let canceller = Canceller::default();
+        let activity = warehouse.activity();
+        let connected = activity.connected(
+            backend_pid,
+            &options.user,
+            &options.database,
+            options.client,
+            canceller.clone(),
+        );
+        let locks = LockOwner::new(Arc::clone(warehouse.locks()), &options.database, backend_pid);
+        let actions = Actions::new(Arc::clone(activity), locks, settings.clone());
         Ok(Self {
+            actions: Arc::new(actions),
             sequences: Arc::new(SessionSequences::new(warehouse.sequences())),
             temporary: Temporary::of_session(&warehouse, backend_pid),
+            portals: Portals::default(),
             warehouse,
             database: options.database,
             user: options.user,
@@ -161,9 +219,9 @@ impl Session {
             notices: Vec::new(),
             allow_files: options.allow_files,
             backend_pid,
-            _connected: connected,
-            statements: HashMap::new(),
-            canceller: Canceller::default(),
+            connected,
+            statements: Arc::default(),
+            canceller,
             reported: Vec::new(),
         })
     }
@@ -219,6 +277,7 @@ impl Session {
             self.run(&prepared, parameters.to_vec()).await
         }
         .await;
+        self.note_waiting();
         match outcome {
             // The data of a COPY is still to come: its transaction ends with it.
             Ok(outcome @ Outcome::CopyIn(_)) => Ok(outcome),
@@ -242,13 +301,16 @@ impl Session {
     /// inferred.
     pub async fn prepare(&mut self, statement: ParsedStatement, declared: &[Option<SqlType>]) -> Result<Arc<Prepared>> {
         self.transactions.check_allowed(statement.class())?;
+        self.take_over_settings();
+        self.connected.runs(&statement.text, self.transactions.started());
         let guard = self.start_statement()?;
         let (version, plan) = guard.run(self.plan(&statement, declared, None)).await?;
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
-            columns: plan.columns(),
-            executes: match &*plan {
-                Plan::Execute { name, .. } => Some(name.clone()),
+            columns: plan.columns().map(Arc::from),
+            gives_rows_of: match &*plan {
+                Plan::Execute { name, .. } => Some(RowsOf::Statement(name.clone())),
+                Plan::Fetch { name, moves: false, .. } => Some(RowsOf::Cursor(name.clone())),
                 _ => None,
             },
             statement,
@@ -270,7 +332,7 @@ impl Session {
         let (version, plan) = self
             .plan(&prepared.statement, &prepared.declared, Some(parameters))
             .await?;
-        if !prepared.gives(plan.columns().as_deref()) {
+        if !same_row_type(prepared.columns(), plan.columns().as_deref()) {
             return Err(Error::unsupported("cached plan must not change result type"));
         }
         if let Some(version) = version {
@@ -280,6 +342,23 @@ impl Session {
             });
         }
         Ok(plan)
+    }
+
+    /// Makes a kept plan again if it is not of the state as it is now.
+    pub(crate) async fn renew_plan(&mut self, prepared: &Prepared, parameters: &[ScalarValue]) -> Result<()> {
+        let known = prepared.plan.lock().as_ref().map(|kept| kept.version);
+        let class = prepared.statement.class();
+        if known.is_none() || matches!(class, StatementClass::Transaction(_) | StatementClass::Utility) {
+            return Ok(());
+        }
+        let snapshot = self.snapshot_for(&prepared.statement).await?;
+        if self.plan_version(&snapshot) != known {
+            let offset = prepared.statement.offset;
+            let guard = self.start_statement()?;
+            let plan = guard.run(self.plan_of(prepared, parameters)).await;
+            plan.map_err(|error| error.shifted(offset))?;
+        }
+        Ok(())
     }
 
     async fn plan(
@@ -318,6 +397,9 @@ impl Session {
             temporary_schema: self.temporary_schema().to_owned(),
             records: self.warehouse.records(),
             settings: self.settings.clone(),
+            cursors: self.portals.rows(),
+            statements: Arc::clone(&self.statements),
+            activity: Arc::clone(self.warehouse.activity()),
         };
         PlanContext {
             snapshot,
@@ -339,53 +421,90 @@ impl Session {
             momentary: Momentary::default(),
             temporary_schema: Some(self.temporary_schema().to_owned()),
             sequences: Some(Arc::clone(&self.sequences) as _),
+            actions: Some(Arc::clone(&self.actions) as _),
             allow_files: self.allow_files,
             catalog: Arc::default(),
         }
     }
 
     pub(crate) fn start_statement(&self) -> Result<StatementGuard> {
+        self.actions.begin(&self.settings, self.transactions.savepoint_count());
         let timeout = self.settings.timeout("statement_timeout");
         self.canceller
             .start_statement(timeout.map(|timeout| tokio::time::Instant::now() + timeout))
     }
 
+    /// What `set_config()` did is the session's from now on.
+    pub(crate) fn take_over_settings(&mut self) {
+        if let Some(settings) = self.actions.take_settings() {
+            self.settings = settings;
+            self.settings_epoch += 1;
+        }
+    }
+
+    /// Notes that a statement runs, for others to see.
+    pub(crate) fn note_run(&self, statement: &ParsedStatement) {
+        self.connected.runs(&statement.text, self.transactions.started());
+    }
+
+    /// Notes that nothing runs any more, and the client may say what comes next.
+    pub fn note_waiting(&mut self) {
+        self.take_over_settings();
+        let name = self.settings.get("application_name").unwrap_or_default();
+        self.connected.waits(self.status(), name);
+    }
+
     /// Keeps a prepared statement under a name; the empty name may be replaced, others not.
     pub fn store_statement(&mut self, name: String, prepared: Arc<Prepared>) -> Result<()> {
-        if !name.is_empty() && self.statements.contains_key(&name) {
+        self.store(name, prepared, None)
+    }
+
+    /// The same; `by` is the text of the PREPARE that asks for it.
+    pub(crate) fn store(&mut self, name: String, prepared: Arc<Prepared>, by: Option<String>) -> Result<()> {
+        if !name.is_empty() && self.statements.lock().by_name.contains_key(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(ErrorKind::DuplicatePreparedStatement, message));
         }
-        if self.statements.len() >= PREPARED_STATEMENTS_MAX {
+        if self.statements.lock().by_name.len() >= PREPARED_STATEMENTS_MAX {
             let message = format!("too many prepared statements: a session may have {PREPARED_STATEMENTS_MAX}");
             return Err(Error::new(ErrorKind::ConfigurationLimitExceeded, message)
                 .with_hint("DEALLOCATE those that are no longer needed."));
         }
-        self.statements.insert(name, prepared);
+        let since = Utc::now();
+        self.statements
+            .lock()
+            .by_name
+            .insert(name, Stored { prepared, by, since });
         Ok(())
     }
 
     /// The prepared statement of this name.
     pub fn statement(&self, name: &str) -> Option<Arc<Prepared>> {
-        self.statements.get(name).cloned()
+        self.statements
+            .lock()
+            .by_name
+            .get(name)
+            .map(|stored| Arc::clone(&stored.prepared))
     }
 
-    /// The statement whose rows a prepared one gives: itself, or what an EXECUTE names, if that is there now.
-    pub fn source_of(&self, prepared: &Arc<Prepared>) -> Option<Arc<Prepared>> {
-        match &prepared.executes {
-            Some(name) => self.statement(name),
-            None => Some(Arc::clone(prepared)),
+    /// The columns of the rows a prepared statement gives: its own, or those of what an EXECUTE or FETCH names, if that is
+    /// there now.
+    pub fn columns_of(&self, prepared: &Prepared) -> Option<Arc<[OutputColumn]>> {
+        match &prepared.gives_rows_of {
+            Some(RowsOf::Statement(name)) => self.statements.lock().by_name.get(name)?.prepared.columns.clone(),
+            Some(RowsOf::Cursor(name)) => self.cursor_columns(name),
+            None => prepared.columns.clone(),
         }
     }
 
     /// Forgets a prepared statement; a name that is not there is fine.
     pub fn close_statement(&mut self, name: &str) -> bool {
-        self.statements.remove(name).is_some()
+        self.statements.lock().by_name.remove(name).is_some()
     }
 
     /// Forgets all prepared statements.
     pub fn close_all_statements(&mut self) {
-        self.statements.clear();
+        self.statements.lock().by_name.clear();
     }
 
     /// Stops what this session runs, from anywhere.
@@ -420,6 +539,7 @@ impl Session {
 
     /// Settings to report to the client that changed since the last call; at first all of them.
     pub fn take_changed_parameters(&mut self) -> Vec<(&'static str, String)> {
+        self.take_over_settings();
         let now = self.settings.reported();
         let changed = now
             .iter()
@@ -432,7 +552,14 @@ impl Session {
 
     /// Notices since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        self.notices.extend(self.actions.take_notices());
+        let mut notices = std::mem::take(&mut self.notices);
+        match self.settings.get("client_min_messages") {
+            Some("error") => notices.clear(),
+            Some("warning") => notices.retain(|notice| notice.severity == Severity::Warning),
+            _ => {}
+        }
+        notices
     }
 
     /// Ends the session; an open transaction is rolled back.
@@ -443,11 +570,14 @@ impl Session {
 
 fn same_row_type(before: Option<&[OutputColumn]>, now: Option<&[OutputColumn]>) -> bool {
     match (before, now) {
-        (Some(before), Some(now)) => {
-            before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.name == b.name && a.ty == b.ty)
-        }
+        (Some(before), Some(now)) => same_columns(before, now),
         (before, now) => before.is_none() && now.is_none(),
     }
+}
+
+/// Whether rows of these columns look alike to a client.
+pub(crate) fn same_columns(before: &[OutputColumn], now: &[OutputColumn]) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.name == b.name && a.ty == b.ty)
 }
 
 /// The type an embedded caller's value has; `None` for NULL, whose type is inferred.

@@ -1,13 +1,14 @@
 //! Session settings: one registry with type, default and who may change it; SET, SET LOCAL, RESET and ROLLBACK over it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{Error, ErrorKind, Result, SettingRow};
 
 mod check;
+mod tuning;
 
 /// One setting as users know it.
 pub(crate) struct Definition {
@@ -28,6 +29,11 @@ pub(crate) enum Kind {
     Boolean,
     /// Whole number between bounds.
     Integer(i64, i64),
+    Real(f64, f64),
+    /// Memory, between bounds in 1,024 bytes.
+    Kilobytes(i64, i64),
+    /// Memory, between bounds in 8,192 bytes.
+    Pages(i64, i64),
     /// Milliseconds, with units `us`, `ms`, `s`, `min`, `h`, `d`.
     Milliseconds,
     /// One of these words.
@@ -50,11 +56,15 @@ pub(crate) const SERVER_VERSION: &str = "15.10";
 #[rustfmt::skip]
 const DEFINITIONS: &[Definition] = &[
     define("application_name", "", Kind::Text, true, "The application name to be reported in statistics and logs."),
+    define("array_nulls", "on", Kind::Only(&["on"]), false, "Enables input of NULL elements in arrays."),
+    define("backslash_quote", "safe_encoding", Kind::Only(&["safe_encoding"]), false, "Whether \"\\'\" is allowed in string literals."),
     define("bytea_output", "hex", Kind::Choice(&["hex", "escape"]), false, "The output format for bytea."),
     define("client_encoding", "UTF8", Kind::Encoding, true, "The client's character set encoding."),
     define("client_min_messages", "notice", Kind::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "info", "warning", "error"]), false, "The message levels that are sent to the client."),
     define("DateStyle", "ISO, MDY", Kind::DateStyle, true, "The display format for date and time values."),
     define("default_table_access_method", "heap", Kind::Only(&["heap"]), false, "The default table access method for new tables."),
+    define("default_tablespace", "", Kind::Only(&[""]), false, "The default tablespace to create tables and indexes in."),
+    define("default_transaction_deferrable", "off", Kind::Boolean, false, "The default deferrable status of new transactions."),
     define("default_transaction_isolation", "repeatable read", Kind::Choice(ISOLATION), false, "The isolation level of each new transaction."),
     define("default_transaction_read_only", "off", Kind::Boolean, true, "The read-only status of new transactions."),
     define("escape_string_warning", "on", Kind::Boolean, false, "Warns about backslash escapes in ordinary string literals."),
@@ -67,9 +77,15 @@ const DEFINITIONS: &[Definition] = &[
     define("is_superuser", "on", Kind::ReadOnly, true, "Whether the current user is a superuser."),
     define("lc_collate", "C", Kind::ReadOnly, false, "The collation order locale."),
     define("lc_ctype", "C", Kind::ReadOnly, false, "The character classification and case conversion locale."),
-    define("lock_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any wait for a lock. Staffa takes no such locks."),
+    define("lc_messages", "C", Kind::Only(&["C", "POSIX", ""]), false, "The language in which messages are displayed."),
+    define("lc_monetary", "C", Kind::Only(&["C", "POSIX", ""]), false, "The locale for formatting monetary amounts."),
+    define("lc_numeric", "C", Kind::Only(&["C", "POSIX", ""]), false, "The locale for formatting numbers."),
+    define("lc_time", "C", Kind::Only(&["C", "POSIX", ""]), false, "The locale for formatting date and time values."),
+    define("lock_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any wait for a lock."),
     define("max_identifier_length", "63", Kind::ReadOnly, false, "The maximum identifier length."),
     define("max_index_keys", "32", Kind::ReadOnly, false, "The maximum number of index keys."),
+    define("quote_all_identifiers", "off", Kind::Only(&["off"]), false, "When generating SQL fragments, quotes all identifiers."),
+    define("role", "none", Kind::Only(&["none"]), false, "The current role."),
     define("search_path", "\"$user\", public", Kind::SearchPath, false, "The schema search order for names that are not schema-qualified."),
     define("server_encoding", "UTF8", Kind::ReadOnly, true, "The server (database) character set encoding."),
     define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
@@ -77,9 +93,12 @@ const DEFINITIONS: &[Definition] = &[
     define("session_authorization", "", Kind::ReadOnly, true, "The current session's user name."),
     define("standard_conforming_strings", "on", Kind::Only(&["on"]), true, "Causes '...' strings to treat backslashes literally."),
     define("statement_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any statement."),
+    define("temp_tablespaces", "", Kind::Only(&[""]), false, "The tablespaces to use for temporary tables and sort files."),
     define("TimeZone", "UTC", Kind::TimeZone, true, "The time zone for displaying and interpreting time stamps."),
+    define("transaction_deferrable", "off", Kind::Boolean, false, "Whether to defer a read-only serializable transaction until it can be executed with no possible serialization failures."),
     define("transaction_isolation", "repeatable read", Kind::Choice(ISOLATION), false, "The current transaction's isolation level."),
     define("transaction_read_only", "off", Kind::Boolean, false, "The current transaction's read-only status."),
+    define("transform_null_equals", "off", Kind::Only(&["off"]), false, "Treats \"expr=NULL\" as \"expr IS NULL\"."),
 ];
 
 const fn define(
@@ -106,12 +125,13 @@ pub struct Settings {
     session: BTreeMap<String, String>,
     /// SET LOCAL: gone at the end of the transaction.
     local: BTreeMap<String, String>,
+    /// All of them together, once somebody has asked.
+    merged: OnceLock<Arc<BTreeMap<String, String>>>,
 }
 
 impl Settings {
     pub(crate) fn new(user: &str) -> Self {
-        let mut defaults: BTreeMap<String, String> = DEFINITIONS
-            .iter()
+        let mut defaults: BTreeMap<String, String> = definitions()
             .map(|definition| (key(definition.name), definition.default.to_owned()))
             .collect();
         defaults.insert("session_authorization".to_owned(), user.to_owned());
@@ -119,12 +139,14 @@ impl Settings {
             defaults: Arc::new(defaults),
             session: BTreeMap::new(),
             local: BTreeMap::new(),
+            merged: OnceLock::new(),
         }
     }
 
     /// A value asked for at login: it becomes what RESET goes back to.
     pub(crate) fn set_default(&mut self, name: &str, value: &str) -> Result<()> {
         let value = checked(name, value)?;
+        self.merged = OnceLock::new();
         Arc::make_mut(&mut self.defaults).insert(key(name), value);
         Ok(())
     }
@@ -150,6 +172,7 @@ impl Settings {
             Some(value) => checked(&name, value)?,
             None => self.default_of(&name)?,
         };
+        self.merged = OnceLock::new();
         if local {
             self.local.insert(name, value);
         } else {
@@ -167,13 +190,19 @@ impl Settings {
         } else if self.get(&name).is_none() {
             return Err(unknown(&name));
         }
+        self.merged = OnceLock::new();
         self.local.remove(&name);
         self.session.remove(&name);
+        // A name that was given once stays known.
+        if definition(&name).is_none() {
+            self.session.insert(name, String::new());
+        }
         Ok(())
     }
 
     /// RESET ALL.
     pub(crate) fn reset_all(&mut self) {
+        self.merged = OnceLock::new();
         self.local.clear();
         self.session.clear();
     }
@@ -181,14 +210,16 @@ impl Settings {
     /// The end of a transaction: SET LOCAL is over. Tells whether a value that plans may depend on went with it.
     pub(crate) fn end_transaction(&mut self) -> bool {
         let depended_on = self.local.keys().any(|name| !name.starts_with("transaction_"));
-        self.local.clear();
+        if !self.local.is_empty() {
+            self.merged = OnceLock::new();
+            self.local.clear();
+        }
         depended_on
     }
 
     /// All settings in SHOW ALL's order: name as spelled, value, description.
     pub(crate) fn all(&self) -> Vec<(String, String, &'static str)> {
-        let mut rows: Vec<_> = DEFINITIONS
-            .iter()
+        let mut rows: Vec<_> = definitions()
             .map(|definition| {
                 let value = self.get(definition.name).unwrap_or(definition.default);
                 (definition.name.to_owned(), value.to_owned(), definition.description)
@@ -214,6 +245,10 @@ impl Settings {
                 Kind::Boolean => ("bool", None),
                 Kind::Integer(..) => ("integer", None),
                 Kind::Milliseconds => ("integer", Some("ms")),
+                Kind::Kilobytes(..) => ("integer", Some("kB")),
+                Kind::Pages(..) => ("integer", Some("8kB")),
+                Kind::Real(..) => ("real", None),
+                Kind::Only(["on"] | ["off"]) => ("bool", None),
                 Kind::Choice(_) | Kind::Only(_) => ("enum", None),
                 _ => ("string", None),
             };
@@ -223,6 +258,8 @@ impl Settings {
                 Kind::Milliseconds => {
                     check::milliseconds(&value).map_or(value, |milliseconds| milliseconds.to_string())
                 }
+                Kind::Kilobytes(..) => check::kilobytes(&value, 1).map_or(value, |number| number.to_string()),
+                Kind::Pages(..) => check::kilobytes(&value, 8).map_or(value, |number| number.to_string()),
                 _ => value,
             };
             SettingRow {
@@ -239,17 +276,19 @@ impl Settings {
     }
 
     /// All values by lower-case name, for `current_setting`.
-    pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
-        let mut map = (*self.defaults).clone();
-        map.extend(self.session.clone());
-        map.extend(self.local.clone());
-        map
+    pub(crate) fn to_map(&self) -> Arc<BTreeMap<String, String>> {
+        let merge = || {
+            let mut map = (*self.defaults).clone();
+            map.extend(self.session.clone());
+            map.extend(self.local.clone());
+            Arc::new(map)
+        };
+        Arc::clone(self.merged.get_or_init(merge))
     }
 
     /// Names and values to report to the client, spelled as PostgreSQL spells them.
     pub(crate) fn reported(&self) -> Vec<(&'static str, String)> {
-        DEFINITIONS
-            .iter()
+        definitions()
             .filter(|definition| definition.report)
             .map(|definition| {
                 (
@@ -280,7 +319,7 @@ impl Settings {
 
     /// A timeout in force, `None` when off. `name` is a setting in milliseconds.
     pub fn timeout(&self, name: &str) -> Option<Duration> {
-        let milliseconds = check::milliseconds(self.get(name)?).ok()?;
+        let milliseconds = check::milliseconds(self.get(name)?).ok()?.unsigned_abs();
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
@@ -293,7 +332,10 @@ impl Settings {
         if let Some(definition) = definition(name) {
             refuse_read_only(definition)?;
         }
-        self.defaults.get(name).cloned().ok_or_else(|| unknown(name))
+        match self.defaults.get(name) {
+            Some(default) => Ok(default.clone()),
+            None => checked(name, ""),
+        }
     }
 }
 
@@ -304,9 +346,24 @@ fn checked(name: &str, value: &str) -> Result<String> {
             refuse_read_only(definition)?;
             check::normalise(definition.name, definition.kind, value)
         }
-        None if name.contains('.') && !name.to_lowercase().starts_with("staffa.") => Ok(value.to_owned()),
+        None if name.contains('.') && !name.to_lowercase().starts_with("staffa.") => {
+            check_custom_name(name)?;
+            Ok(value.to_owned())
+        }
         None => Err(unknown(name)),
     }
+}
+
+fn check_custom_name(name: &str) -> Result<()> {
+    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
+    let is_identifier =
+        |part: &str| part.starts_with(is_start) && part.chars().all(|c| is_start(c) || c.is_ascii_digit() || c == '$');
+    if name.split('.').all(is_identifier) {
+        return Ok(());
+    }
+    let message = format!("invalid configuration parameter name \"{name}\"");
+    let detail = "Custom parameter names must be two or more simple identifiers separated by dots.";
+    Err(Error::new(ErrorKind::InvalidName, message).with_detail(detail))
 }
 
 fn refuse_read_only(definition: &Definition) -> Result<()> {
@@ -319,10 +376,12 @@ fn refuse_read_only(definition: &Definition) -> Result<()> {
     }
 }
 
+fn definitions() -> impl Iterator<Item = &'static Definition> {
+    DEFINITIONS.iter().chain(tuning::DEFINITIONS)
+}
+
 fn definition(name: &str) -> Option<&'static Definition> {
-    DEFINITIONS
-        .iter()
-        .find(|definition| definition.name.eq_ignore_ascii_case(name))
+    definitions().find(|definition| definition.name.eq_ignore_ascii_case(name))
 }
 
 fn key(name: &str) -> String {

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::cancel::{Canceller, StatementGuard};
 use crate::cpu::{CpuRuntime, Task};
 use crate::outcome::CommandTag;
+use crate::portal::{Pattern, PortalRows};
 
 /// Batches that may wait between the operators and a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -35,6 +36,8 @@ pub struct RowStream {
     _kept: Vec<MemoryReservation>,
     /// The names of objects, where columns show them.
     catalog: Option<Arc<CatalogView>>,
+    /// Rows of a cursor that was declared BINARY.
+    binary: bool,
 }
 
 /// The rows of RETURNING: all there, and more than once to be read.
@@ -45,36 +48,16 @@ struct Returned {
     memory: Option<MemoryReservation>,
 }
 
-enum Source {
-    Running {
-        batches: mpsc::Receiver<Result<RecordBatch>>,
-        task: Task<()>,
-    },
-    Ready(std::vec::IntoIter<RecordBatch>),
-    Returned(Returned),
-    Ended,
+/// Operators, and where they run.
+struct Planned {
+    cpu: CpuRuntime,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
 }
 
-impl fmt::Debug for RowStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowStream")
-            .field("columns", &self.columns)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RowStream {
-    /// Starts a physical plan on the CPU runtime.
-    pub(crate) fn start(
-        cpu: &CpuRuntime,
-        plan: Arc<dyn ExecutionPlan>,
-        context: Arc<TaskContext>,
-        columns: Vec<OutputColumn>,
-        guard: StatementGuard,
-        canceller: Canceller,
-        pin: Arc<CatalogSnapshot>,
-    ) -> Self {
-        let schema = plan.schema();
+impl Planned {
+    fn start(self) -> Source {
+        let Planned { cpu, plan, context } = self;
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
         let task = cpu.spawn(async move {
             let mut stream: SendableRecordBatchStream = execute_stream(Arc::clone(&plan), context)?;
@@ -87,7 +70,48 @@ impl RowStream {
             }
             Ok(())
         });
-        let source = Source::Running { batches, task };
+        Source::Running { batches, task }
+    }
+}
+
+enum Source {
+    /// Not started.
+    Planned(Box<Planned>),
+    Running {
+        batches: mpsc::Receiver<Result<RecordBatch>>,
+        task: Task<()>,
+    },
+    Ready(std::vec::IntoIter<RecordBatch>),
+    Returned(Returned),
+    Portal(PortalRows),
+    Ended,
+}
+
+impl fmt::Debug for RowStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowStream")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RowStream {
+    /// A physical plan to run on the CPU runtime. It starts when its first batch is asked for, or by [`started`](Self::started).
+    pub(crate) fn planned(
+        cpu: &CpuRuntime,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+        columns: Vec<OutputColumn>,
+        guard: StatementGuard,
+        canceller: Canceller,
+        pin: Arc<CatalogSnapshot>,
+    ) -> Self {
+        let schema = plan.schema();
+        let source = Source::Planned(Box::new(Planned {
+            cpu: cpu.clone(),
+            plan,
+            context,
+        }));
         Self {
             columns: columns.into(),
             schema,
@@ -98,7 +122,64 @@ impl RowStream {
             _pin: Some(pin),
             _kept: Vec::new(),
             catalog: None,
+            binary: false,
         }
+    }
+
+    /// Starts now, so that rows are there when they are asked for.
+    pub(crate) fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    fn start(&mut self) {
+        self.source = match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Planned(planned) => planned.start(),
+            other => other,
+        };
+    }
+
+    /// Rows of a portal.
+    pub(crate) fn of_portal(
+        pattern: &Pattern,
+        words: &'static str,
+        rows: PortalRows,
+        guard: StatementGuard,
+        canceller: Canceller,
+    ) -> Self {
+        Self {
+            columns: Arc::clone(&pattern.columns),
+            schema: Arc::clone(&pattern.schema),
+            words,
+            source: Source::Portal(rows),
+            guard,
+            canceller,
+            _pin: None,
+            _kept: Vec::new(),
+            catalog: pattern.catalog.clone(),
+            binary: pattern.binary,
+        }
+    }
+
+    /// What other streams of the same rows are made of.
+    pub(crate) fn pattern(&self, binary: bool) -> Pattern {
+        Pattern {
+            columns: Arc::clone(&self.columns),
+            schema: Arc::clone(&self.schema),
+            words: self.words,
+            binary,
+            catalog: self.catalog.clone(),
+        }
+    }
+
+    /// Goes on in another statement: within its time, and until that one is stopped.
+    pub(crate) fn continue_in(&mut self, guard: &StatementGuard) {
+        self.guard = guard.clone();
+    }
+
+    /// Whether a simple query sends its values in their binary form: FETCH from a cursor that was declared so.
+    pub fn is_binary(&self) -> bool {
+        self.binary
     }
 
     /// Rows that are there already: SHOW, EXPLAIN.
@@ -121,6 +202,7 @@ impl RowStream {
             _pin: None,
             _kept: Vec::new(),
             catalog: None,
+            binary: false,
         }
     }
 
@@ -149,6 +231,7 @@ impl RowStream {
             _pin: None,
             _kept: Vec::new(),
             catalog: None,
+            binary: false,
         }
     }
 
@@ -217,8 +300,10 @@ impl RowStream {
 
     /// The next batch, which may be empty; `None` at the end. After an error the stream has ended.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.start();
         let item = match &mut self.source {
-            Source::Ended => None,
+            Source::Ended | Source::Planned(_) => None,
+            Source::Portal(rows) => rows.next().await,
             Source::Ready(batches) => batches.next().map(Ok),
             Source::Returned(returned) => {
                 let batch = returned.batches.get(returned.next).cloned();
@@ -247,7 +332,9 @@ impl RowStream {
     /// The tag to send after `rows` rows were read.
     pub fn tag(&self, rows: u64) -> CommandTag {
         match self.words {
-            words @ ("SELECT" | "INSERT 0" | "UPDATE" | "DELETE" | "MERGE") => CommandTag::counted(words, rows),
+            words @ ("SELECT" | "INSERT 0" | "UPDATE" | "DELETE" | "MERGE" | "FETCH") => {
+                CommandTag::counted(words, rows)
+            }
             words => CommandTag::plain(words),
         }
     }

@@ -55,6 +55,8 @@ enum Block {
     #[default]
     None,
     Implicit,
+    /// The statements of one message: to most of them it is a block.
+    ImplicitBlock,
     /// From BEGIN to COMMIT.
     Explicit,
     Failed,
@@ -84,7 +86,7 @@ impl Open {
 impl Transactions {
     pub(crate) fn status(&self) -> TransactionStatus {
         match self.block {
-            Block::None | Block::Implicit => TransactionStatus::Idle,
+            Block::None | Block::Implicit | Block::ImplicitBlock => TransactionStatus::Idle,
             Block::Explicit => TransactionStatus::InTransaction,
             Block::Failed => TransactionStatus::Failed,
         }
@@ -121,6 +123,11 @@ impl Transactions {
         self.open.take().map(|open| open.transaction)
     }
 
+    /// How many savepoints there are.
+    pub(crate) fn savepoint_count(&self) -> usize {
+        self.savepoints.len()
+    }
+
     pub(crate) fn started(&self) -> Option<DateTime<Utc>> {
         self.open.as_ref().map(|open| open.started)
     }
@@ -134,12 +141,26 @@ impl Session {
 
     /// Makes the statements until [`end_implicit`](Self::end_implicit) one transaction, unless a block is open.
     pub fn begin_implicit(&mut self) {
+        self.take_over_settings();
         if self.transactions.block == Block::None {
             self.transactions.block = Block::Implicit;
             self.transactions.saved = Some(self.settings.clone());
             self.transactions.ran = Ran::Nothing;
             self.begin_with_defaults(&["isolation"]);
         }
+    }
+
+    /// The same for several statements that came together: what needs a block runs among them, too.
+    pub fn begin_implicit_block(&mut self) {
+        self.begin_implicit();
+        if self.transactions.block == Block::Implicit {
+            self.transactions.block = Block::ImplicitBlock;
+        }
+    }
+
+    /// Whether a statement is one of several that are done or undone together.
+    pub(crate) fn is_in_block(&self) -> bool {
+        !matches!(self.transactions.block, Block::None | Block::Implicit)
     }
 
     /// The modes of a new transaction are the session's defaults.
@@ -159,7 +180,7 @@ impl Session {
     /// Commits the implicit transaction; does nothing inside a block.
     pub async fn end_implicit(&mut self) -> Result<()> {
         match self.transactions.block {
-            Block::Implicit => self.commit_implicit(true).await.map(|_| ()),
+            Block::Implicit | Block::ImplicitBlock => self.commit_implicit(true).await.map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -168,7 +189,9 @@ impl Session {
     /// the statement may have been run again. Of a query, whose rows are still to come, the transaction stays open.
     pub async fn end_untold(&mut self, outcome: Outcome) -> Result<Outcome> {
         match self.transactions.block {
-            Block::Implicit if outcome.is_complete() => Ok(self.commit_implicit(false).await?.unwrap_or(outcome)),
+            Block::Implicit | Block::ImplicitBlock if outcome.is_complete() => {
+                Ok(self.commit_implicit(false).await?.unwrap_or(outcome))
+            }
             _ => Ok(outcome),
         }
     }
@@ -177,9 +200,15 @@ impl Session {
     pub async fn fail(&mut self) {
         match self.transactions.block {
             Block::None | Block::Failed => {}
-            Block::Implicit => self.abandon_transaction().await,
+            Block::Implicit | Block::ImplicitBlock => self.abandon_transaction().await,
             // What was done before the savepoint may be wanted still.
-            Block::Explicit if !self.transactions.savepoints.is_empty() => self.transactions.block = Block::Failed,
+            Block::Explicit if !self.transactions.savepoints.is_empty() => {
+                let level = self.transactions.savepoints.len();
+                self.portals.roll_back_to(level);
+                self.actions.locks.end_level(level);
+                self.actions.take_settings();
+                self.transactions.block = Block::Failed;
+            }
             Block::Explicit => {
                 let saved = self.transactions.saved.take();
                 self.abandon_transaction().await;
@@ -195,7 +224,7 @@ impl Session {
                 self.notices
                     .push(Notice::warning("25001", "there is already a transaction in progress"));
             }
-            Block::None | Block::Implicit => {
+            Block::None | Block::Implicit | Block::ImplicitBlock => {
                 if self.transactions.block == Block::None {
                     self.transactions.saved = Some(self.settings.clone());
                 }
@@ -210,7 +239,7 @@ impl Session {
     /// `SET TRANSACTION`: modes of this transaction only.
     pub(crate) fn set_transaction(&mut self, modes: TransactionModes) -> Result<()> {
         self.settings_epoch += 1;
-        if self.transactions.block != Block::Explicit {
+        if !self.is_in_block() {
             self.notices.push(Notice::warning(
                 "25P01",
                 "SET TRANSACTION can only be used in transaction blocks",
@@ -283,7 +312,7 @@ impl Session {
     /// COMMIT. A failed block is rolled back, and its tag says so.
     pub(crate) async fn commit_block(&mut self, chain: bool) -> Result<CommandTag> {
         let block = self.transactions.block;
-        let modes = self.chained_modes(chain, block)?;
+        let modes = self.chained_modes(chain, block, "COMMIT")?;
         let words = match block {
             Block::Explicit => {
                 self.commit_open().await?;
@@ -294,7 +323,7 @@ impl Session {
                 self.abandon_transaction().await;
                 "ROLLBACK"
             }
-            Block::None | Block::Implicit => {
+            Block::None | Block::Implicit | Block::ImplicitBlock => {
                 self.notices
                     .push(Notice::warning("25P01", "there is no transaction in progress"));
                 self.commit_open().await?;
@@ -307,8 +336,8 @@ impl Session {
     /// ROLLBACK.
     pub(crate) async fn roll_back_block(&mut self, chain: bool) -> Result<CommandTag> {
         let block = self.transactions.block;
-        let modes = self.chained_modes(chain, block)?;
-        if matches!(block, Block::None | Block::Implicit) {
+        let modes = self.chained_modes(chain, block, "ROLLBACK")?;
+        if !matches!(block, Block::Explicit | Block::Failed) {
             self.notices
                 .push(Notice::warning("25P01", "there is no transaction in progress"));
         }
@@ -317,12 +346,12 @@ impl Session {
     }
 
     /// The modes that `AND CHAIN` hands to the next transaction.
-    fn chained_modes(&self, chain: bool, block: Block) -> Result<Option<Vec<(&'static str, String)>>> {
+    fn chained_modes(&self, chain: bool, block: Block, words: &str) -> Result<Option<Vec<(&'static str, String)>>> {
         if !chain {
             return Ok(None);
         }
-        if matches!(block, Block::None | Block::Implicit) {
-            let message = "COMMIT AND CHAIN can only be used in transaction blocks";
+        if !matches!(block, Block::Explicit | Block::Failed) {
+            let message = format!("{words} AND CHAIN can only be used in transaction blocks");
             return Err(Error::new(ErrorKind::NoActiveTransaction, message));
         }
         let names = ["transaction_isolation", "transaction_read_only"];
@@ -406,6 +435,8 @@ impl Session {
         self.check_in_block("RELEASE SAVEPOINT")?;
         let index = self.savepoint_index(name)?;
         self.transactions.savepoints.truncate(index);
+        self.portals.release_to(index);
+        self.actions.locks.release_to(index);
         Ok(())
     }
 
@@ -413,6 +444,9 @@ impl Session {
     pub(crate) fn roll_back_to_savepoint(&mut self, name: &str) -> Result<()> {
         self.check_in_block("ROLLBACK TO SAVEPOINT")?;
         let index = self.savepoint_index(name)?;
+        self.portals.roll_back_to(index + 1);
+        self.actions.locks.end_level(index + 1);
+        self.actions.take_settings();
         let transactions = &mut self.transactions;
         transactions.savepoints.truncate(index + 1);
         let savepoint = &transactions.savepoints[index];
@@ -426,13 +460,19 @@ impl Session {
         Ok(())
     }
 
+    /// Savepoints are those of a block that BEGIN began.
     fn check_in_block(&self, statement: &str) -> Result<()> {
         match self.transactions.block {
             Block::Explicit | Block::Failed => Ok(()),
-            Block::None | Block::Implicit => {
-                let message = format!("{statement} can only be used in transaction blocks");
-                Err(Error::new(ErrorKind::NoActiveTransaction, message))
-            }
+            _ => Err(only_in_block(statement)),
+        }
+    }
+
+    /// What would be over as soon as it is done is an error.
+    pub(crate) fn require_block(&self, statement: &str) -> Result<()> {
+        match self.is_in_block() {
+            true => Ok(()),
+            false => Err(only_in_block(statement)),
         }
     }
 
@@ -450,6 +490,10 @@ impl Session {
 
     /// Commits what is open. On an error nothing of it is visible, and the transaction is over all the same.
     pub(crate) async fn commit_open(&mut self) -> Result<()> {
+        if let Err(error) = self.hold_cursors().await {
+            self.abandon_transaction().await;
+            return Err(error);
+        }
         if let Err(error) = self.run_on_commit().await {
             self.abandon_transaction().await;
             return Err(error.into());
@@ -475,6 +519,8 @@ impl Session {
 
     /// Rolls back whatever is open. Its files are deleted; those that cannot be now are found again at the next start.
     pub(crate) async fn abandon_transaction(&mut self) {
+        self.portals.end_transaction();
+        self.actions.take_settings();
         self.transactions.block = Block::None;
         self.transactions.savepoints.clear();
         if let Some(open) = self.transactions.open.take()
@@ -494,9 +540,16 @@ impl Session {
         }
     }
 
+    /// What was the transaction's alone is over.
     fn end_settings(&mut self) {
+        self.actions.locks.end_level(0);
         if self.settings.end_transaction() {
             self.settings_epoch += 1;
         }
     }
+}
+
+fn only_in_block(statement: &str) -> Error {
+    let message = format!("{statement} can only be used in transaction blocks");
+    Error::new(ErrorKind::NoActiveTransaction, message)
 }

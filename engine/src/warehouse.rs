@@ -13,6 +13,8 @@ use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
 use staffa_planner::{Error, ErrorKind, Result, base_session_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
+use crate::activity::Activity;
+use crate::advisory::AdvisoryLocks;
 use crate::config::{Config, Maintenance};
 use crate::cpu::CpuRuntime;
 use crate::objects::StoreObjects;
@@ -51,6 +53,8 @@ pub(crate) struct Inner {
     next_backend: AtomicI32,
     sequences: Arc<Sequences>,
     images: Arc<Images>,
+    activity: Arc<Activity>,
+    locks: Arc<AdvisoryLocks>,
     maintenance: Maintenance,
     /// Set when the rest is there: it holds on to that, weakly.
     upkeep: OnceLock<Upkeep>,
@@ -117,6 +121,8 @@ impl Warehouse {
             next_backend: AtomicI32::new(1),
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
             images: Arc::new(Images::new(catalog.clone(), tokio::runtime::Handle::current())),
+            activity: Arc::default(),
+            locks: Arc::default(),
             maintenance: config.maintenance.clone().unwrap_or_default(),
             upkeep: OnceLock::new(),
             catalog,
@@ -220,6 +226,15 @@ impl Warehouse {
     /// Bytes of memory that queries may hold together.
     pub fn memory_limit_bytes(&self) -> u64 {
         self.inner.memory_limit_bytes
+    }
+
+    /// Who is connected.
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.inner.activity
+    }
+
+    pub(crate) fn locks(&self) -> &Arc<AdvisoryLocks> {
+        &self.inner.locks
     }
 
     pub(crate) fn next_backend(&self) -> i32 {

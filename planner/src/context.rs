@@ -17,7 +17,7 @@ use staffa_catalog::{CatalogSnapshot, is_temporary_schema};
 use staffa_storage::ParquetScan;
 
 use crate::error::Result;
-use crate::function::Sequences;
+use crate::function::{Sequences, SessionActions};
 use crate::pg_catalog::{CatalogView, Image, SessionRows};
 use crate::reads::ReadLog;
 use crate::scan_report::ScanReports;
@@ -48,7 +48,7 @@ pub struct PlanContext {
     pub session: SessionState,
     pub scan: Arc<ParquetScan>,
     /// Values of all settings by lower-case name, for `current_setting()`.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Arc<BTreeMap<String, String>>,
     /// `statement_timestamp()`
     pub statement_time: DateTime<Utc>,
     /// `now()`
@@ -67,6 +67,8 @@ pub struct PlanContext {
     pub temporary_schema: Option<String>,
     /// Who gives the numbers of identity columns.
     pub sequences: Option<Arc<dyn Sequences>>,
+    /// What functions can do to the session.
+    pub actions: Option<Arc<dyn SessionActions>>,
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
     pub allow_files: bool,
     /// The system catalogs, once the statement has asked for them.

@@ -32,9 +32,12 @@ pub enum ErrorKind {
     DuplicateAlias,
     DuplicatePreparedStatement,
     DuplicateCursor,
+    InvalidCursorDefinition,
     DependentObjects,
     WrongObjectType,
     ObjectInUse,
+    LockNotAvailable,
+    DeadlockDetected,
     ObjectNotInPrerequisiteState,
     InvalidTableDefinition,
     InvalidColumnReference,
@@ -111,6 +114,7 @@ struct Inner {
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    context: Option<String>,
     position: Option<usize>,
 }
 
@@ -126,6 +130,7 @@ impl Error {
                 message: message.into(),
                 detail: None,
                 hint: None,
+                context: None,
                 position: None,
             }),
         }
@@ -150,6 +155,12 @@ impl Error {
     /// Adds what the user could do.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds where in the data of a COPY it is.
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.inner.context = Some(context.into());
         self
     }
 
@@ -183,6 +194,10 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
+    pub fn context(&self) -> Option<&str> {
+        self.inner.context.as_deref()
+    }
+
     /// Characters from the start of the statement's text, counted from 1.
     pub fn position(&self) -> Option<usize> {
         self.inner.position
@@ -197,6 +212,9 @@ impl fmt::Display for Error {
         }
         if let Some(hint) = &self.inner.hint {
             write!(f, "\nHINT: {hint}")?;
+        }
+        if let Some(context) = &self.inner.context {
+            write!(f, "\nCONTEXT: {context}")?;
         }
         Ok(())
     }

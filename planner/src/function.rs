@@ -4,6 +4,7 @@
 //! is resolved, so that its type is right, and again just before the plan is optimised (`with_session_facts`), so that a
 //! prepared plan sees the facts of the execution.
 
+mod actions;
 mod arithmetic;
 mod array_like;
 mod cast;
@@ -28,6 +29,7 @@ mod text_cast;
 mod type_of;
 mod uuid;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -35,8 +37,9 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::async_udf::AsyncScalarUDF;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 
+pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
 pub(crate) use self::array_like::{ARRAY_LIKE, TEXT_LIKE};
 pub(crate) use self::cast::{to_integer, to_integer_target};
@@ -138,6 +141,9 @@ pub(crate) fn session_function(name: &str, facts: &Arc<SessionFacts>) -> Option<
     if let Some(function) = CatalogFunction::named(name, facts) {
         return Some(Arc::new(ScalarUDF::from(function)));
     }
+    if let Some(function) = actions::waiting(name, facts) {
+        return Some(Arc::new(function));
+    }
     SessionFunction::named(name, facts).map(|function| Arc::new(ScalarUDF::from(function)))
 }
 
@@ -166,7 +172,7 @@ pub(crate) fn asks_catalog(plan: &LogicalPlan) -> Result<bool> {
 
 /// All names of such functions, for suggestions.
 pub(crate) fn session_function_names() -> impl Iterator<Item = &'static str> {
-    session::names().chain(catalog::names())
+    session::names().chain(actions::waiting_names()).chain(catalog::names())
 }
 
 /// The plan with every session function carrying the context's facts.
@@ -190,7 +196,10 @@ fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {
             ) {
                 (Some(known), _) => ScalarUDF::from(known.with_facts(facts)),
                 (_, Some(known)) => ScalarUDF::from(known.with_facts(facts)),
-                _ => return Transformed::no(Expr::ScalarFunction(function)),
+                _ => match waiting(inner.as_ref(), facts) {
+                    Some(renewed) => renewed,
+                    None => return Transformed::no(Expr::ScalarFunction(function)),
+                },
             };
             Transformed::yes(Expr::ScalarFunction(ScalarFunction {
                 func: Arc::new(renewed),
@@ -199,4 +208,10 @@ fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// One that waits for a lock is known by its name alone.
+fn waiting(function: &dyn ScalarUDFImpl, facts: &SessionFacts) -> Option<ScalarUDF> {
+    (function as &dyn Any).downcast_ref::<AsyncScalarUDF>()?;
+    actions::waiting(function.name(), facts)
 }

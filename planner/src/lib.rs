@@ -54,11 +54,13 @@ pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
-pub use function::Sequences;
+pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
-pub use pg_catalog::{CatalogView, Image, ImageFacts, ObjectNumbers, SessionRows, SettingRow};
+pub use pg_catalog::{
+    CatalogView, CursorRow, Image, ImageFacts, ObjectNumbers, SessionRow, SessionRows, SettingRow, StatementRow,
+};
 pub use physical::physical;
 pub use plan::plan;
 pub use reads::ReadLog;
@@ -75,8 +77,8 @@ pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
-    ChangeKind, ChangePlan, ConflictKeys, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel, OutputColumn, Plan,
-    QueryPlan, SavepointAction, TransactionModes,
+    ChangeKind, ChangePlan, ConflictKeys, CursorOptions, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel,
+    Movement, OutputColumn, Plan, QueryPlan, SavepointAction, TransactionModes,
 };
 pub use table_provider::live_row_count;
 pub use write::{

@@ -8,6 +8,7 @@ mod alter;
 mod ast;
 mod create;
 mod cursor;
+mod declare;
 mod dialect;
 mod history;
 mod limits;
@@ -20,9 +21,9 @@ mod utility;
 mod version;
 
 pub(crate) use self::ast::{
-    AlterAst, AlterSequenceAst, AlterTableAst, AnalyzedTable, Ast, CopySource, CreateSequenceAst, CreateTableAst,
-    CreateViewAst, DropKind, ExplainAst, HistoryAst, LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName,
-    OnCommit, PartitionTerm, RefAst, Renamed, SequenceOption, SortTerm, UpkeepAst,
+    AlterAst, AlterSequenceAst, AlterTableAst, AnalyzedTable, Ast, CopyOptionAst, CopySource, CreateSequenceAst,
+    CreateTableAst, CreateViewAst, DeclareAst, DropKind, ExplainAst, HistoryAst, LikeAst, MergeAction, MergeAst,
+    MergeClause, MergeRows, NewName, OnCommit, PartitionTerm, RefAst, Renamed, SequenceOption, SortTerm, UpkeepAst,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
@@ -191,8 +192,13 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::Execute { .. } => "EXECUTE",
         Ast::Deallocate { name: None } => "DEALLOCATE ALL",
         Ast::Deallocate { .. } => "DEALLOCATE",
+        Ast::Declare(_) => "DECLARE CURSOR",
+        Ast::Fetch { moves: true, .. } => "MOVE",
+        Ast::Fetch { .. } => "FETCH",
+        Ast::CloseCursor { name: None } => "CLOSE CURSOR ALL",
+        Ast::CloseCursor { .. } => "CLOSE CURSOR",
         Ast::Explain(_) => "EXPLAIN",
-        Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
+        Ast::Undone { tag, .. } | Ast::Nothing { tag } | Ast::Unsupported { tag, .. } => tag,
     }
 }
 
@@ -211,7 +217,7 @@ fn command_of(ast: &Ast) -> Option<&'static str> {
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(query) if in_query(query) => StatementClass::Write,
-        Ast::Query(_) => StatementClass::Query,
+        Ast::Query(_) | Ast::Declare(_) => StatementClass::Query,
         Ast::With(_, statement) => class_of(statement),
         Ast::Insert(_)
         | Ast::Overriding(..)
@@ -252,7 +258,10 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::Prepare { .. }
         | Ast::Execute { .. }
         | Ast::Deallocate { .. }
+        | Ast::Fetch { .. }
+        | Ast::CloseCursor { .. }
         | Ast::Upkeep(_)
+        | Ast::Undone { .. }
         | Ast::Nothing { .. }
         | Ast::Unsupported { .. } => StatementClass::Utility,
     }

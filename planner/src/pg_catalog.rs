@@ -21,6 +21,6 @@ mod view;
 
 pub(crate) use self::image::{FIRST_ROLE, Kind};
 pub use self::image::{Image, ImageFacts, ObjectNumbers};
-pub use self::provider::{SessionRows, SettingRow};
+pub use self::provider::{CursorRow, SessionRow, SessionRows, SettingRow, StatementRow};
 pub use self::view::CatalogView;
 pub(crate) use self::view::{function, split_name};

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, alter, change, copy, ddl, dml, explain, history, merge, prepare, query, sequence, set, transaction, truncate,
-    upkeep, with,
+    Plan, alter, change, copy, cursor, ddl, dml, explain, history, merge, prepare, query, sequence, set, transaction,
+    truncate, upkeep, with,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -121,7 +121,17 @@ pub(crate) fn of_ast<'a>(
             Ast::Deallocate { name } => Ok(Plan::Deallocate {
                 name: name.as_ref().map(crate::resolve::fold),
             }),
+            Ast::Declare(asked) => cursor::declare(scope, asked, declared).await,
+            Ast::Fetch { name, movement, moves } => Ok(Plan::Fetch {
+                name: crate::resolve::fold(name),
+                movement: *movement,
+                moves: *moves,
+            }),
+            Ast::CloseCursor { name } => Ok(Plan::CloseCursor {
+                name: name.as_ref().map(crate::resolve::fold),
+            }),
             Ast::Explain(asked) => explain::explain(scope, asked, declared).await,
+            Ast::Undone { warning, .. } => Ok(Plan::Undone { warning }),
             Ast::Nothing { tag } => Ok(Plan::Nothing { tag }),
             Ast::Unsupported { what, hint, .. } => {
                 let error = Error::unsupported(format!("{what} is not supported"));

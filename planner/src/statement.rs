@@ -22,6 +22,7 @@ pub(crate) mod alter;
 pub(crate) mod change;
 pub(crate) mod constraint;
 pub(crate) mod copy;
+pub(crate) mod cursor;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
@@ -215,7 +216,23 @@ pub enum Plan {
     Execute { name: String, arguments: Vec<ScalarValue> },
     /// `DEALLOCATE name`; `None` is `ALL`.
     Deallocate { name: Option<String> },
-    /// Statements of connection pools that have nothing to do here (`UNLISTEN *`, `CLOSE ALL`); answered with this tag.
+    /// `DECLARE name CURSOR FOR …`: `source` gives rows.
+    Declare {
+        name: String,
+        options: CursorOptions,
+        source: Box<Plan>,
+    },
+    /// `FETCH`, or with `moves` `MOVE`. What its rows are, the cursor tells when it runs.
+    Fetch {
+        name: String,
+        movement: Movement,
+        moves: bool,
+    },
+    /// `CLOSE name`; `None` is `ALL`.
+    CloseCursor { name: Option<String> },
+    /// LISTEN, NOTIFY: accepted with a warning that nothing comes of it.
+    Undone { warning: &'static str },
+    /// Statements of connection pools that have nothing to do here (`UNLISTEN *`); answered with this tag.
     Nothing { tag: &'static str },
 }
 
@@ -333,6 +350,27 @@ pub enum DiscardTarget {
     Sequences,
 }
 
+/// What DECLARE says of a cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CursorOptions {
+    /// Values are sent in their binary form.
+    pub binary: bool,
+    /// Whether FETCH may go backward.
+    pub scroll: bool,
+    /// It outlives its transaction.
+    pub hold: bool,
+}
+
+/// Where FETCH and MOVE go; `None` is ALL. A negative count turns the direction round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movement {
+    Forward(Option<i64>),
+    Backward(Option<i64>),
+    /// To the row of this number; negative ones count from the end.
+    Absolute(i64),
+    Relative(i64),
+}
+
 /// What to do with a savepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SavepointAction {
@@ -372,6 +410,15 @@ impl IsolationLevel {
     }
 }
 
+/// Settings whose names have capitals; all others are in lower case.
+fn spelled(setting: &str) -> &str {
+    let known = ["DateStyle", "IntervalStyle", "TimeZone"];
+    known
+        .into_iter()
+        .find(|name| name.eq_ignore_ascii_case(setting))
+        .unwrap_or(setting)
+}
+
 impl Plan {
     /// The columns of the rows the statement sends to a client; `None` when it sends none (what Describe answers).
     pub fn columns(&self) -> Option<Vec<OutputColumn>> {
@@ -387,7 +434,7 @@ impl Plan {
             }
             Plan::With(with) => with.main.columns(),
             Plan::Explain { .. } => Some(crate::explain::explain_columns()),
-            Plan::Show { name: Some(name) } => Some(vec![text(name)]),
+            Plan::Show { name: Some(name) } => Some(vec![text(spelled(name))]),
             Plan::Show { name: None } => Some(vec![text("name"), text("setting"), text("description")]),
             _ => None,
         }
@@ -402,6 +449,7 @@ impl Plan {
             Plan::Insert(insert) => &insert.source.parameters,
             Plan::Change(change) => &change.source.parameters,
             Plan::With(with) => &with.parameters,
+            Plan::Declare { source, .. } => source.parameters(),
             Plan::Explain { target, .. } => match target {
                 ExplainTarget::Query(query) => &query.parameters,
                 ExplainTarget::Insert(insert) => &insert.source.parameters,

@@ -49,7 +49,7 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     let mut link = Link::new(socket);
     let login = async {
         tokio::select! {
-            admitted = admit(&mut link, &shared) => admitted,
+            admitted = admit(&mut link, peer, &shared) => admitted,
             () = tokio::time::sleep(shared.options.login_timeout) => {
                 Err(Report::fatal(ErrorKind::QueryCanceled, "canceling authentication due to timeout").into())
             }
@@ -75,7 +75,7 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
 }
 
 /// Everything before ReadyForQuery. `None` when the client wants no session.
-async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
+async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Option<Admitted>> {
     let message = match negotiate(link, shared.options.tls.as_ref()).await? {
         Wish::Login(message) => message,
         Wish::Cancel { process, key } => {
@@ -118,7 +118,7 @@ async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
     } else {
         SHORT_KEY_BYTES
     };
-    let session = shared.warehouse.session(session_options(message)).await?;
+    let session = shared.warehouse.session(session_options(message, peer)).await?;
     let registration = shared
         .backends
         .register(session.backend_pid(), key_bytes, session.canceller())?;
@@ -130,13 +130,14 @@ async fn admit(link: &mut Link, shared: &Shared) -> Step<Option<Admitted>> {
     }))
 }
 
-fn session_options(message: StartupMessage) -> SessionOptions {
+fn session_options(message: StartupMessage, client: SocketAddr) -> SessionOptions {
     SessionOptions {
         database: message.database,
         user: message.user,
         settings: message.settings,
         // Files of the server are not a client's to read.
         allow_files: false,
+        client: Some(client),
     }
 }
 

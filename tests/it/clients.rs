@@ -23,6 +23,16 @@ fn psql_describes_the_same() {
 }
 
 #[test]
+fn session_messages() {
+    compare("session_messages.py");
+}
+
+#[test]
+fn copy_messages() {
+    compare("copy_messages.py");
+}
+
+#[test]
 fn tls() {
     let text = python("clients/tls.py", &[env!("CARGO_BIN_EXE_staffa-under-test")]);
     println!("{text}");

@@ -1,4 +1,4 @@
-//! Where in the data an error is: PostgreSQL's context line, as part of the detail.
+//! Where in the data an error is: PostgreSQL's context line.
 
 use staffa_planner::{Error, ErrorKind};
 
@@ -10,13 +10,9 @@ pub(super) fn bad_format(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadCopyFormat, message)
 }
 
-/// Adds the context to an error, behind the detail it has.
+/// Adds the context to an error.
 pub(super) fn within(error: Error, context: &str) -> Error {
-    let detail = match error.detail() {
-        Some(detail) => format!("{detail}\n{context}"),
-        None => context.to_string(),
-    };
-    error.with_detail(detail)
+    error.with_context(context)
 }
 
 /// `COPY t, line 3: "the whole line"`

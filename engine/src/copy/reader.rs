@@ -86,7 +86,7 @@ impl CopyReader {
     /// Takes the next bytes, cut anywhere, and gives the batches that became full.
     ///
     /// # Errors
-    /// `BadCopyFormat` for the shape of the data, else those of the column's type; the detail says where.
+    /// `BadCopyFormat` for the shape of the data, else those of the column's type; the context says where.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
         if self.ended {
             // Lines behind `\.` are dropped; behind a binary trailer nothing may follow.
@@ -265,10 +265,12 @@ fn read_binary(
             Item::End(end) if end < buffer.len() => return Err(binary::data_after_end()),
             Item::End(_) => return Ok(Consumed::Ended),
             Item::NeedMore if last && *at < buffer.len() => {
-                return Err(within(
-                    binary::unexpected_end(),
-                    &context::bare_line(&rows.relation, rows.line + 1),
-                ));
+                let line = rows.line + 1;
+                let place = match rows.column_name(fields.len()) {
+                    Some(column) => context::binary_field(&rows.relation, line, column),
+                    None => context::bare_line(&rows.relation, line),
+                };
+                return Err(within(binary::unexpected_end(), &place));
             }
             // Data may end at a row's end without a trailer.
             Item::NeedMore => return Ok(Consumed::UpTo(*at)),

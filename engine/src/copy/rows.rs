@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use staffa_planner::types::arrow_field;
 use staffa_planner::value::{ColumnDecoder, FormatSettings};
-use staffa_planner::{CopyOptions, Error, Result, SqlType};
+use staffa_planner::{CopyOptions, Error, ErrorKind, Result, SqlType};
 
 use super::context::{self, bad_format, within};
 use super::csv::Csv;
@@ -123,6 +123,10 @@ impl Rows {
         self.columns.len()
     }
 
+    pub(super) fn column_name(&self, at: usize) -> Option<&str> {
+        self.columns.get(at).map(|column| column.name.as_str())
+    }
+
     /// Takes note of a record, and decodes those found when they are enough.
     pub(super) fn find(&mut self, record: &Record<'_>, syntax: &Syntax) -> Result<()> {
         let (fields, columns) = (record.fields.len(), self.columns.len());
@@ -183,10 +187,12 @@ impl Rows {
             if let Err((row, error)) = column.decoder.append_all(values.map(bytes)) {
                 let value = self.found.values.get(row * columns + at).and_then(bytes);
                 let line = self.found.lines.get(row).copied().unwrap_or(self.line);
-                first_error = Some(within(
-                    error,
-                    &context::field(&self.relation, line, &column.name, value),
-                ));
+                // PostgreSQL looks at the encoding of whole lines.
+                let place = match error.kind() {
+                    ErrorKind::CharacterNotInRepertoire => context::bare_line(&self.relation, line),
+                    _ => context::field(&self.relation, line, &column.name, value),
+                };
+                first_error = Some(within(error, &place));
                 rows = row;
             }
         }

@@ -128,7 +128,7 @@ fn data_is_read_and_written_as_by_postgres() {
                     let ours = (
                         error.message(),
                         error.hint().unwrap_or_default(),
-                        error.detail().unwrap_or_default(),
+                        error.context().unwrap_or_default(),
                     );
                     if ours != (&*shown(&message), &*shown(&hint), &*shown(&context)) && !bad_utf8(&error) {
                         wrong.push(format!("{line} by {piece}: {error}"));
@@ -213,8 +213,8 @@ fn broken_binary_is_refused() {
     let error = read(&columns(), &options, &with(24, 3), 100).expect_err("three bytes are no integer");
     assert!(
         error
-            .detail()
-            .is_some_and(|detail| detail.starts_with("COPY t, line 1")),
+            .context()
+            .is_some_and(|context| context.starts_with("COPY t, line 1")),
         "{error}"
     );
 }
@@ -227,7 +227,7 @@ fn the_error_of_the_first_row_is_told() {
     let data = b"1,1\n2,2\n3,x\ny,4\n5\n";
     for piece in [1, 5, data.len()] {
         let error = read(&columns, &options, data, piece).expect_err("x");
-        assert_eq!(error.detail(), Some("COPY t, line 3, column b: \"x\""));
+        assert_eq!(error.context(), Some("COPY t, line 3, column b: \"x\""));
     }
     let error = read(&columns, &options, b"1,1\nz\n", 100).expect_err("z");
     assert_eq!(error.message(), "invalid input syntax for type integer: \"z\"");

@@ -14,20 +14,32 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
             Ok(if on { "on" } else { "off" }.to_owned())
         }
         Kind::Integer(least, greatest) => {
-            let number: i64 = value.trim().parse().map_err(|_| invalid(name, value))?;
-            if number < least || number > greatest {
-                return Err(invalid_message(format!(
-                    "{number} is outside the valid range for parameter \"{name}\" ({least} .. {greatest})"
-                )));
-            }
+            let number: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+            let number = rounded(number).ok_or_else(|| invalid(name, value))?;
+            within(name, number, least, greatest, "")?;
             Ok(number.to_string())
         }
+        Kind::Real(least, greatest) => {
+            let number: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+            if !(least..=greatest).contains(&number) {
+                return Err(invalid_message(format!(
+                    "{} is outside the valid range for parameter \"{name}\" ({} .. {})",
+                    general(number),
+                    general(least),
+                    general(greatest)
+                )));
+            }
+            Ok(general(number))
+        }
+        Kind::Kilobytes(least, greatest) => memory(name, value, 1, least, greatest),
+        Kind::Pages(least, greatest) => memory(name, value, 8, least, greatest),
         Kind::Milliseconds => {
             let number = milliseconds(value).map_err(|hint| match hint {
                 Some(hint) => invalid(name, value).with_hint(hint),
                 None => invalid(name, value),
             })?;
-            Ok(show_milliseconds(number))
+            within(name, number, 0, i32::MAX.into(), " ms")?;
+            Ok(show_milliseconds(number.unsigned_abs()))
         }
         Kind::Choice(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(value)) {
             Some(word) => Ok((*word).to_owned()),
@@ -48,11 +60,93 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
             Some(_) => Ok(value.to_owned()),
             None => Err(invalid(name, value).with_detail("List syntax is invalid.")),
         },
-        Kind::Encoding => match value.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+        // As PostgreSQL reads such names: by their letters and digits alone.
+        Kind::Encoding => match value
+            .to_ascii_lowercase()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "")
+            .as_str()
+        {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
             _ => Err(invalid(name, value).with_hint("Staffa speaks UTF8 only.")),
         },
     }
+}
+
+fn within(name: &str, number: i64, least: i64, greatest: i64, unit: &str) -> Result<()> {
+    if (least..=greatest).contains(&number) {
+        return Ok(());
+    }
+    Err(invalid_message(format!(
+        "{number}{unit} is outside the valid range for parameter \"{name}\" ({least} .. {greatest})"
+    )))
+}
+
+/// To the nearest whole number; `None` of one that no setting can be.
+fn rounded(number: f64) -> Option<i64> {
+    let number = number.round_ties_even();
+    (number.abs() < 1e15).then_some(number as i64)
+}
+
+/// As C's `%g` prints it: six digits.
+fn general(number: f64) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    let scientific = format!("{number:.5e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |digits: &str| match digits.contains('.') {
+        true => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => digits.to_owned(),
+    };
+    if (-4..6).contains(&exponent) {
+        let places = usize::try_from(5 - exponent).unwrap_or(0);
+        return trimmed(&format!("{number:.places$}"));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", trimmed(digits), exponent.abs())
+}
+
+fn memory(name: &str, value: &str, unit: i64, least: i64, greatest: i64) -> Result<String> {
+    let number = kilobytes(value, unit).map_err(|hint| match hint {
+        Some(hint) => invalid(name, value).with_hint(hint),
+        None => invalid(name, value),
+    })?;
+    within(name, number, least, greatest, if unit == 1 { " kB" } else { " 8kB" })?;
+    let number = number * unit;
+    let shown = [(1 << 20, "GB"), (1 << 10, "MB")]
+        .into_iter()
+        .find(|(size, _)| number != 0 && number % size == 0);
+    Ok(match shown {
+        Some((size, unit)) => format!("{}{unit}", number / size),
+        None if number == 0 => "0".to_owned(),
+        None => format!("{number}kB"),
+    })
+}
+
+/// How many times `unit` kilobytes `64`, `64kB` or `1.5 GB` are; the error is a hint to add.
+pub(super) fn kilobytes(value: &str, unit: i64) -> Result<i64, Option<&'static str>> {
+    let value = value.trim();
+    let end = value
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+')))
+        .unwrap_or(value.len());
+    let (number, suffix) = value.split_at(end);
+    let number: f64 = number.parse().map_err(|_| None)?;
+    let unit = unit as f64;
+    let number = match suffix.trim() {
+        "" => number,
+        "B" => number / 1024.0 / unit,
+        "kB" => number / unit,
+        "MB" => number * 1024.0 / unit,
+        "GB" => number * 1_048_576.0 / unit,
+        "TB" => number * 1_073_741_824.0 / unit,
+        _ => {
+            return Err(Some(
+                "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".",
+            ));
+        }
+    };
+    rounded(number).ok_or(None)
 }
 
 /// How PostgreSQL reads a Boolean: any unambiguous prefix.
@@ -69,10 +163,10 @@ fn boolean(value: &str) -> Option<bool> {
 }
 
 /// Milliseconds of `1500`, `1.5s`, `2 min`; the error is a hint to add.
-pub(super) fn milliseconds(value: &str) -> Result<u64, Option<&'static str>> {
+pub(super) fn milliseconds(value: &str) -> Result<i64, Option<&'static str>> {
     let value = value.trim();
     let digits = value
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+')))
         .unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     let number: f64 = number.parse().map_err(|_| None)?;
@@ -89,11 +183,7 @@ pub(super) fn milliseconds(value: &str) -> Result<u64, Option<&'static str>> {
             ));
         }
     };
-    let milliseconds = (number * factor).round();
-    if milliseconds > f64::from(i32::MAX) {
-        return Err(None);
-    }
-    Ok(milliseconds as u64)
+    rounded(number * factor).ok_or(None)
 }
 
 /// The largest unit that says it exactly, as SHOW does.
@@ -159,7 +249,10 @@ fn date_style(name: &str, value: &str) -> Result<String> {
                     ),
                 );
             }
-            _ => return Err(invalid(name, value).with_detail("Unrecognized key word.")),
+            _ => {
+                let detail = format!("Unrecognized key word: \"{word}\".");
+                return Err(invalid(name, value).with_detail(detail));
+            }
         }
     }
     Ok(format!("ISO, {order}"))

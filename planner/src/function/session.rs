@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{SqlType, SystemType};
 
+use super::actions::{self, Actions};
 use super::sequence::{NEXT_NUMBER, SequenceSource};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind};
@@ -33,11 +34,12 @@ pub(crate) struct SessionFacts {
     schemas: Vec<String>,
     schemas_with_implicit: Vec<String>,
     backend_pid: i32,
-    settings: BTreeMap<String, String>,
+    settings: Arc<BTreeMap<String, String>>,
     time_zone: String,
     transaction_time: i64,
     statement_time: i64,
     sequences: SequenceSource,
+    actions: Actions,
     catalog: Option<Arc<CatalogView>>,
 }
 
@@ -57,11 +59,12 @@ impl SessionFacts {
             schemas: with_implicit.iter().filter(|schema| listed(schema)).cloned().collect(),
             schemas_with_implicit: with_implicit,
             backend_pid: context.backend_pid,
-            settings: context.settings.clone(),
+            settings: Arc::clone(&context.settings),
             time_zone: context.time_zone.clone(),
             transaction_time: context.transaction_time.timestamp_micros(),
             statement_time: context.statement_time.timestamp_micros(),
             sequences: SequenceSource::of(context),
+            actions: Actions(context.actions.clone()),
             catalog: context.catalog_view(),
         }
     }
@@ -69,6 +72,10 @@ impl SessionFacts {
     /// The system catalogs, when the statement asks for them.
     pub(super) fn catalog(&self) -> Option<&CatalogView> {
         self.catalog.as_deref()
+    }
+
+    pub(super) fn actions(&self) -> &Actions {
+        &self.actions
     }
 
     pub(super) fn time_zone(&self) -> &str {
@@ -95,14 +102,27 @@ enum Kind {
     CurrentValue,
     LastValue,
     SetValue,
+    SetConfig,
+    Signal { end: bool },
+    TryLock { shared: bool, transaction: bool },
+    Unlock { shared: bool },
+    UnlockAll,
 }
 
 impl Kind {
     fn volatility(self) -> Volatility {
-        match self == Kind::ClockTime || self.is_of_sequences() {
+        match self == Kind::ClockTime || self.is_of_sequences() || self.acts() {
             true => Volatility::Volatile,
             false => Volatility::Stable,
         }
+    }
+
+    /// Whether it does something to a session.
+    fn acts(self) -> bool {
+        matches!(
+            self,
+            Kind::SetConfig | Kind::Signal { .. } | Kind::TryLock { .. } | Kind::Unlock { .. } | Kind::UnlockAll
+        )
     }
 
     /// Whether it asks or moves sequences: then it is asked for every row.
@@ -138,6 +158,40 @@ const NAMES: &[(&str, Kind)] = &[
     ("currval", Kind::CurrentValue),
     ("lastval", Kind::LastValue),
     ("setval", Kind::SetValue),
+    ("set_config", Kind::SetConfig),
+    ("pg_cancel_backend", Kind::Signal { end: false }),
+    ("pg_terminate_backend", Kind::Signal { end: true }),
+    (
+        "pg_try_advisory_lock",
+        Kind::TryLock {
+            shared: false,
+            transaction: false,
+        },
+    ),
+    (
+        "pg_try_advisory_lock_shared",
+        Kind::TryLock {
+            shared: true,
+            transaction: false,
+        },
+    ),
+    (
+        "pg_try_advisory_xact_lock",
+        Kind::TryLock {
+            shared: false,
+            transaction: true,
+        },
+    ),
+    (
+        "pg_try_advisory_xact_lock_shared",
+        Kind::TryLock {
+            shared: true,
+            transaction: true,
+        },
+    ),
+    ("pg_advisory_unlock", Kind::Unlock { shared: false }),
+    ("pg_advisory_unlock_shared", Kind::Unlock { shared: true }),
+    ("pg_advisory_unlock_all", Kind::UnlockAll),
 ];
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -148,6 +202,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn is_volatile(name: &str) -> bool {
     let known = NAMES.iter().find(|(known, _)| *known == name);
     known.is_some_and(|(_, kind)| kind.volatility() == Volatility::Volatile)
+        || actions::waiting_names().any(|known| known == name)
 }
 
 /// What calls do with sequences.
@@ -205,6 +260,21 @@ impl SessionFunction {
                 ],
                 volatility,
             ),
+            Kind::SetConfig => Signature::exact(
+                vec![DataType::Utf8View, DataType::Utf8View, DataType::Boolean],
+                volatility,
+            ),
+            Kind::Signal { end } => {
+                let mut shapes = vec![
+                    TypeSignature::Exact(vec![DataType::Int32]),
+                    TypeSignature::Exact(vec![DataType::Int64]),
+                ];
+                if *end {
+                    shapes.push(TypeSignature::Exact(vec![DataType::Int64, DataType::Int64]));
+                }
+                Signature::one_of(shapes, volatility)
+            }
+            Kind::TryLock { .. } | Kind::Unlock { .. } => actions::key_signature(),
             _ => Signature::nullary(volatility),
         };
         Some(Self {
@@ -226,10 +296,10 @@ impl SessionFunction {
         match self.kind {
             Kind::BackendPid => SqlType::Integer,
             _ if self.kind.is_of_sequences() => SqlType::BigInt,
-            Kind::IsInRecovery => SqlType::Boolean,
+            Kind::IsInRecovery | Kind::Signal { .. } | Kind::TryLock { .. } | Kind::Unlock { .. } => SqlType::Boolean,
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
             Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::System(SystemType::Name))),
-            Kind::Version | Kind::CurrentSetting => SqlType::Text,
+            Kind::Version | Kind::CurrentSetting | Kind::SetConfig | Kind::UnlockAll => SqlType::Text,
             _ => SqlType::System(SystemType::Name),
         }
     }
@@ -259,6 +329,13 @@ impl SessionFunction {
             Kind::CurrentValue => return facts.sequences.current_values(args),
             Kind::LastValue => return facts.sequences.last_value(),
             Kind::SetValue => return facts.sequences.set_values(args),
+            Kind::SetConfig => return actions::set_config(&facts.actions, args),
+            Kind::Signal { end } => return actions::signal(&facts.actions, args, end),
+            Kind::TryLock { shared, transaction } => {
+                return actions::try_lock(&facts.actions, args, shared, transaction);
+            }
+            Kind::Unlock { shared } => return actions::unlock(&facts.actions, args, shared),
+            Kind::UnlockAll => return actions::unlock_all(&facts.actions, args),
         }))
     }
 
@@ -340,6 +417,9 @@ impl ScalarUDFImpl for SessionFunction {
                 | Kind::NextValue
                 | Kind::CurrentValue
                 | Kind::SetValue
+                | Kind::Signal { .. }
+                | Kind::TryLock { .. }
+                | Kind::Unlock { .. }
         );
         Ok(Arc::new(arrow_field(
             self.name,

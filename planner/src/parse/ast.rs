@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::ParsedStatement;
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
-use crate::statement::{DiscardTarget, SavepointAction, TransactionModes};
+use crate::statement::{CursorOptions, DiscardTarget, Movement, SavepointAction, TransactionModes};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Ast {
@@ -70,7 +70,7 @@ pub(crate) enum Ast {
     Copy {
         from: bool,
         source: CopySource,
-        options: Vec<(String, Vec<String>)>,
+        options: Vec<CopyOptionAst>,
         stdio: bool,
     },
     Set {
@@ -116,7 +116,23 @@ pub(crate) enum Ast {
     Deallocate {
         name: Option<Ident>,
     },
+    Declare(Box<DeclareAst>),
+    /// `FETCH`, `MOVE`
+    Fetch {
+        name: Ident,
+        movement: Movement,
+        moves: bool,
+    },
+    /// `CLOSE`; `None` is `ALL`.
+    CloseCursor {
+        name: Option<Ident>,
+    },
     Explain(Box<ExplainAst>),
+    /// Accepted, but not done.
+    Undone {
+        tag: &'static str,
+        warning: &'static str,
+    },
     /// Nothing to do here; answered with the tag.
     Nothing {
         tag: &'static str,
@@ -172,6 +188,13 @@ pub(crate) enum SequenceOption {
     Cache(i64),
     Cycle(bool),
     OwnedBy(Option<ObjectName>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DeclareAst {
+    pub name: Ident,
+    pub options: CursorOptions,
+    pub query: Box<Query>,
 }
 
 #[derive(Clone, Debug)]
@@ -403,6 +426,15 @@ pub(crate) struct CreateViewAst {
 #[derive(Clone, Debug)]
 pub(crate) struct ViewColumn {
     pub name: Ident,
+}
+
+/// An option of COPY: its name and what follows.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyOptionAst {
+    pub name: String,
+    pub values: Vec<String>,
+    /// Characters from the start of the statement, counted from 1.
+    pub position: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -3,10 +3,10 @@
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{Ast, CopySource, DropKind, ExplainAst};
+use super::ast::{Ast, CopyOptionAst, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{alter, create, history, parse_one, upkeep};
+use super::{alter, create, declare, history, parse_one, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
@@ -99,20 +99,33 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
             Ok(Ast::Deallocate { name })
         }
         "explain" => explain(cursor),
-        "close" => {
-            if cursor.take_word("all") {
-                return Ok(Ast::Nothing {
-                    tag: "CLOSE CURSOR ALL",
-                });
-            }
-            Ok(unsupported(cursor, "CLOSE", "CLOSE CURSOR"))
-        }
+        "declare" => declare::declare(cursor),
+        "fetch" => declare::fetch(cursor, false),
+        "move" => declare::fetch(cursor, true),
+        "close" => declare::close(cursor),
         "vacuum" => upkeep::vacuum(cursor),
         "analyze" | "analyse" => upkeep::analyze(cursor),
         "optimize" => upkeep::optimize(cursor),
         "undrop" => {
             cursor.expect_word("table")?;
             history::undrop(cursor)
+        }
+        "listen" => {
+            cursor.identifier()?;
+            Ok(Ast::Undone {
+                tag: "LISTEN",
+                warning: "notifications are not supported: none will come",
+            })
+        }
+        "notify" => {
+            cursor.identifier()?;
+            if cursor.take_token(&Token::Comma) {
+                cursor.string()?;
+            }
+            Ok(Ast::Undone {
+                tag: "NOTIFY",
+                warning: "notifications are not supported: nobody will hear of it",
+            })
         }
         "unlisten" => {
             if !cursor.take_token(&Token::Mul) {
@@ -147,26 +160,26 @@ const KNOWN: &[&str] = &[
     "execute",
     "deallocate",
     "explain",
+    "declare",
+    "fetch",
+    "move",
     "close",
     "vacuum",
     "analyze",
     "analyse",
     "optimize",
     "undrop",
+    "listen",
+    "notify",
     "unlisten",
 ];
 
 /// Statements PostgreSQL has and Staffa has not: tag and name.
 fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
     Some(match word {
-        "declare" => ("DECLARE CURSOR", "DECLARE CURSOR"),
-        "fetch" => ("FETCH", "FETCH"),
-        "move" => ("MOVE", "MOVE"),
         "grant" => ("GRANT", "GRANT"),
         "revoke" => ("REVOKE", "REVOKE"),
         "lock" => ("LOCK TABLE", "LOCK TABLE"),
-        "listen" => ("LISTEN", "LISTEN"),
-        "notify" => ("NOTIFY", "NOTIFY"),
         "call" => ("CALL", "CALL"),
         "do" => ("DO", "DO"),
         "cluster" => ("CLUSTER", "CLUSTER"),
@@ -381,6 +394,7 @@ fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let start = cursor.position();
     let binary = cursor.take_word("binary");
     let source = if cursor.peek() == Some(&Token::LParen) {
         CopySource::Query(cursor.inside_parentheses(|parser| parser.parse_query())?)
@@ -393,12 +407,9 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
         };
         CopySource::Table { name, columns }
     };
-    let from = cursor.take_word("from");
+    let from = matches!(source, CopySource::Table { .. }) && cursor.take_word("from");
     if !from {
         cursor.expect_word("to")?;
-    }
-    if from && matches!(source, CopySource::Query(_)) {
-        return Err(cursor.unexpected());
     }
     let stdio = cursor.take_word("stdin") || cursor.take_word("stdout");
     if !stdio {
@@ -408,12 +419,18 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
     let mut options = Vec::new();
     if binary {
-        options.push(("format".to_string(), vec!["binary".to_string()]));
+        options.push(CopyOptionAst {
+            name: "format".to_string(),
+            values: vec!["binary".to_string()],
+            position: start,
+        });
     }
     let with = cursor.take_word("with");
     if cursor.take_token(&Token::LParen) {
         loop {
-            options.push(copy_option(cursor)?);
+            let position = cursor.position();
+            let (name, values) = copy_option(cursor)?;
+            options.push(CopyOptionAst { name, values, position });
             if !cursor.take_token(&Token::Comma) {
                 break;
             }
@@ -421,12 +438,18 @@ fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
         cursor.expect_token(&Token::RParen)?;
     } else {
         let before = options.len();
-        while let Some(option) = old_copy_option(cursor)? {
-            options.push(option);
+        let mut position = cursor.position();
+        while let Some((name, values)) = old_copy_option(cursor)? {
+            options.push(CopyOptionAst { name, values, position });
+            position = cursor.position();
         }
         if with && options.len() == before {
             return Err(cursor.unexpected());
         }
+    }
+    if cursor.is_word("where") && !from {
+        let message = "WHERE clause not allowed with COPY TO";
+        return Err(Error::new(ErrorKind::SyntaxError, message).with_position(cursor.position()));
     }
     if cursor.is_word("where") {
         return Ok(unsupported(cursor, "COPY FROM … WHERE", "COPY"));
@@ -609,8 +632,12 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
             _ => simple_value(cursor)?,
         };
         values.push(value);
-        if !list || !cursor.take_token(&Token::Comma) {
+        if !cursor.take_token(&Token::Comma) {
             break;
+        }
+        if !list {
+            let message = format!("SET {name} takes only one argument");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
         }
     }
     Ok(Ast::Set {

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DataFusionResult;
@@ -14,20 +15,29 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
+use staffa_catalog::SqlType;
 
 use super::facts::{self, SystemRelation};
 use super::rows::{Cell, Rows};
 use super::view::CatalogView;
 use super::{information, relations};
 use crate::error::Result;
+use crate::statement::CursorOptions;
+use crate::value::type_oid;
 
 /// What the session that asks, and its server, have to show.
 pub trait SessionRows: Send + Sync + fmt::Debug {
     /// `pg_settings`
     fn settings(&self) -> Vec<SettingRow>;
 
-    /// `pg_stat_activity`: number, user and database of every session of this server.
-    fn sessions(&self) -> Vec<(i32, String, String)>;
+    /// `pg_cursors`
+    fn cursors(&self) -> Vec<CursorRow>;
+
+    /// `pg_prepared_statements`
+    fn statements(&self) -> Vec<StatementRow>;
+
+    /// `pg_stat_activity`: every session of this server.
+    fn sessions(&self) -> Vec<SessionRow>;
 }
 
 /// A row of `pg_settings`.
@@ -42,6 +52,43 @@ pub struct SettingRow {
     pub unit: Option<&'static str>,
     /// Whether SET can change it.
     pub can_change: bool,
+}
+
+/// A row of `pg_prepared_statements`.
+#[derive(Clone, Debug)]
+pub struct StatementRow {
+    pub name: String,
+    pub statement: String,
+    pub since: DateTime<Utc>,
+    pub parameters: Vec<SqlType>,
+    /// By PREPARE, not by a client's protocol.
+    pub by_sql: bool,
+}
+
+/// A row of `pg_stat_activity`. Times are microseconds since 1970.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    pub pid: i32,
+    pub user: String,
+    pub database: String,
+    pub application_name: String,
+    pub client_address: Option<String>,
+    pub client_port: Option<i32>,
+    pub backend_start: i64,
+    pub xact_start: Option<i64>,
+    pub query_start: Option<i64>,
+    pub state_change: i64,
+    pub state: &'static str,
+    pub query: String,
+}
+
+/// A row of `pg_cursors`.
+#[derive(Clone, Debug)]
+pub struct CursorRow {
+    pub name: String,
+    pub statement: String,
+    pub options: CursorOptions,
+    pub created: DateTime<Utc>,
 }
 
 /// A relation of `pg_catalog` or `information_schema`, for one statement.
@@ -104,6 +151,8 @@ impl SystemTable {
         };
         match self.relation.name {
             "pg_settings" => settings(self.relation, session.settings()).map(Some),
+            "pg_prepared_statements" => statements(self.relation, session.statements()).map(Some),
+            "pg_cursors" => cursors(self.relation, session.cursors()).map(Some),
             "pg_stat_activity" => activity(self.relation, &self.view, session.sessions()).map(Some),
             _ => Ok(None),
         }
@@ -179,11 +228,45 @@ fn settings(relation: &'static SystemRelation, settings: Vec<SettingRow>) -> Res
     rows.finish()
 }
 
-fn activity(
-    relation: &'static SystemRelation,
-    view: &CatalogView,
-    sessions: Vec<(i32, String, String)>,
-) -> Result<RecordBatch> {
+fn statements(relation: &'static SystemRelation, statements: Vec<StatementRow>) -> Result<RecordBatch> {
+    let columns = ["name", "statement", "prepare_time", "parameter_types", "from_sql"];
+    let mut rows = Rows::of(relation, columns)?;
+    for statement in statements {
+        rows.push([
+            statement.name.into(),
+            statement.statement.into(),
+            Cell::Time(statement.since.timestamp_micros()),
+            Cell::Oids(statement.parameters.iter().map(type_oid).collect()),
+            statement.by_sql.into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn cursors(relation: &'static SystemRelation, cursors: Vec<CursorRow>) -> Result<RecordBatch> {
+    let columns = [
+        "name",
+        "statement",
+        "is_holdable",
+        "is_binary",
+        "is_scrollable",
+        "creation_time",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    for cursor in cursors {
+        rows.push([
+            cursor.name.into(),
+            cursor.statement.into(),
+            cursor.options.hold.into(),
+            cursor.options.binary.into(),
+            cursor.options.scroll.into(),
+            Cell::Time(cursor.created.timestamp_micros()),
+        ]);
+    }
+    rows.finish()
+}
+
+fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec<SessionRow>) -> Result<RecordBatch> {
     let columns = [
         "datid",
         "datname",
@@ -191,28 +274,49 @@ fn activity(
         "usesysid",
         "usename",
         "application_name",
+        "client_addr",
+        "client_port",
+        "backend_start",
+        "xact_start",
+        "query_start",
+        "state_change",
+        "wait_event_type",
+        "wait_event",
+        "state",
+        "query",
         "backend_type",
     ];
     let mut rows = Rows::of(relation, columns)?;
     let image = &view.image;
-    for (pid, user, database) in sessions {
+    for session in sessions {
         let datid = image
             .databases
             .iter()
-            .find(|known| known.name == database)
+            .find(|known| known.name == session.database)
             .map(|known| known.oid);
         let role = image
             .roles
             .iter()
-            .find(|known| known.name == user)
+            .find(|known| known.name == session.user)
             .map(|known| known.oid);
+        let waits = session.state != "active";
         rows.push([
             datid.into(),
-            database.into(),
-            pid.into(),
+            session.database.into(),
+            session.pid.into(),
             role.into(),
-            user.into(),
-            "".into(),
+            session.user.into(),
+            session.application_name.into(),
+            session.client_address.into(),
+            session.client_port.into(),
+            Cell::Time(session.backend_start),
+            session.xact_start.map_or(Cell::Null, Cell::Time),
+            session.query_start.map_or(Cell::Null, Cell::Time),
+            Cell::Time(session.state_change),
+            waits.then_some("Client").into(),
+            waits.then_some("ClientRead").into(),
+            session.state.into(),
+            session.query.into(),
             "client backend".into(),
         ]);
     }

@@ -21,6 +21,8 @@ pub(crate) enum Cell<'a> {
     Big(i64),
     Real(f32),
     Oid(u32),
+    /// Microseconds since 1970
+    Time(i64),
     Text(&'a str),
     Owned(String),
     Smalls(Vec<i16>),
@@ -210,6 +212,7 @@ impl Column {
             (Column::Big(column), Cell::Big(number)) => column.append_value(number),
             (Column::Real(column), Cell::Real(number)) => column.append_value(number),
             (Column::Oid(column), Cell::Oid(oid)) => column.append_value(oid),
+            (Column::Time(column), Cell::Time(time)) => column.append_value(time),
             (Column::Text(column), Cell::Text(text)) => column.append_value(text),
             (Column::Text(column), Cell::Owned(text)) => column.append_value(text),
             (Column::Smalls(column), Cell::Smalls(numbers)) => column.append_value(numbers.into_iter().map(Some)),

@@ -31,7 +31,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "regexp_split_to_array",
     "regexp_split_to_table",
     "regexp_substr",
-    "set_config",
     "to_number",
     "unistr",
 ];

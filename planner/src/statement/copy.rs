@@ -1,11 +1,11 @@
 //! `COPY`: its table or query, and its options checked as PostgreSQL checks them.
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr, Statement};
 use staffa_catalog::{ColumnDefault, Table};
 
 use crate::copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{Ast, CopySource, parse_one};
+use crate::parse::{Ast, CopyOptionAst, CopySource, parse_one};
 use crate::resolve::{self, fold};
 use crate::statement::Plan;
 use crate::statement::query::{self, Scope};
@@ -15,7 +15,7 @@ pub(crate) async fn copy(
     scope: &Scope<'_>,
     from: bool,
     source: &CopySource,
-    given: &[(String, Vec<String>)],
+    given: &[CopyOptionAst],
     stdio: bool,
 ) -> Result<Plan> {
     if !stdio {
@@ -57,7 +57,7 @@ pub(crate) async fn copy(
                 .iter()
                 .map(|index| table.schema().columns[*index].name.as_str())
                 .collect();
-            check_forced(&options, &names)?;
+            check_forced(&options, &names, Some(&table.name().name))?;
             Ok(Plan::CopyIn {
                 table,
                 columns,
@@ -85,20 +85,23 @@ pub(crate) async fn copy(
             let Ast::Query(body) = parse_one(&text, 0)?.ast else {
                 return Err(Error::internal("a select is a query"));
             };
-            out(&Scope::new(scope.context, &text), &body, options).await
+            let scope = Scope::new(scope.context, &text);
+            out(&scope, &body, options, Some(&full.name)).await
         }
-        CopySource::Query(body) => out(scope, body, options).await,
+        CopySource::Query(body) => out(scope, body, options, None).await,
     }
 }
 
-async fn out(scope: &Scope<'_>, body: &Query, options: CopyOptions) -> Result<Plan> {
+/// `relation` is the table, if it is one.
+async fn out(scope: &Scope<'_>, body: &Query, options: CopyOptions, relation: Option<&str>) -> Result<Plan> {
     with::refuse(body, "COPY")?;
+    refuse_change(body)?;
     let query = query::shown(query::plan(scope, body, &[]).await?)?;
     if !query.parameters.is_empty() {
         return Err(Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
     }
     let names: Vec<&str> = query.columns.iter().map(|column| column.name.as_str()).collect();
-    check_forced(&options, &names)?;
+    check_forced(&options, &names, relation)?;
     Ok(Plan::CopyOut { query, options })
 }
 
@@ -137,18 +140,23 @@ pub(crate) fn positions(table: &Table, columns: &[Ident]) -> Result<Vec<usize>> 
 }
 
 /// PostgreSQL's ProcessCopyOptions.
-fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
+fn options(from: bool, given: &[CopyOptionAst]) -> Result<CopyOptions> {
     let mut seen: Vec<&str> = Vec::new();
-    for (name, _) in given {
-        if seen.contains(&name.as_str()) {
-            return Err(Error::new(ErrorKind::SyntaxError, "conflicting or redundant options"));
+    for option in given {
+        if seen.contains(&option.name.as_str()) {
+            let message = "conflicting or redundant options";
+            return Err(Error::new(ErrorKind::SyntaxError, message).with_position(option.position));
         }
-        seen.push(name);
+        seen.push(&option.name);
     }
+    let position = |name: &str| {
+        let found = given.iter().find(|option| option.name == name);
+        found.map_or(1, |option| option.position)
+    };
     let one = |name: &str| -> Result<Option<&str>> {
-        match given.iter().find(|(given, _)| given == name) {
+        match given.iter().find(|option| option.name == name) {
             None => Ok(None),
-            Some((_, values)) => match values.as_slice() {
+            Some(option) => match option.values.as_slice() {
                 [value] => Ok(Some(value)),
                 _ => Err(Error::new(
                     ErrorKind::SyntaxError,
@@ -165,7 +173,8 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
             return Err(Error::new(
                 ErrorKind::InvalidParameterValue,
                 format!("COPY format \"{other}\" not recognized"),
-            ));
+            )
+            .with_position(position("format")));
         }
     };
     let mut options = CopyOptions::new(format);
@@ -173,7 +182,7 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
     let csv = format == CopyFormat::Csv;
     let syntax = |message: String| Err(Error::new(ErrorKind::SyntaxError, message));
     let unsupported = |message: String| Err(Error::unsupported(message));
-    for (name, values) in given {
+    for CopyOptionAst { name, values, position } in given {
         match name.as_str() {
             "format" => {}
             "delimiter" => {
@@ -198,7 +207,7 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
                         "true" | "on" | "1" => CopyHeader::Line,
                         "false" | "off" | "0" => CopyHeader::None,
                         "match" if from => CopyHeader::Match,
-                        "match" => return syntax("cannot use \"match\" with HEADER in COPY TO".to_string()),
+                        "match" => return unsupported("cannot use \"match\" with HEADER in COPY TO".to_string()),
                         _ => return syntax("header requires a Boolean value or \"match\"".to_string()),
                     },
                     _ => return syntax("header requires a Boolean value or \"match\"".to_string()),
@@ -247,6 +256,10 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
                 let encoding = one(name)?.unwrap_or_default().to_lowercase().replace(['-', '_'], "");
                 match encoding.as_str() {
                     "utf8" | "unicode" => {}
+                    other if !is_encoding(other) => {
+                        let message = "argument to option \"encoding\" must be a valid encoding name";
+                        return Err(Error::new(ErrorKind::InvalidParameterValue, message).with_position(*position));
+                    }
                     _ => return unsupported("COPY with an encoding other than UTF8 is not supported".to_string()),
                 }
             }
@@ -255,7 +268,10 @@ fn options(from: bool, given: &[(String, Vec<String>)]) -> Result<CopyOptions> {
                 None | Some("true" | "on" | "1" | "false" | "off" | "0") => {}
                 Some(_) => return syntax("freeze requires a Boolean value".to_string()),
             },
-            other => return syntax(format!("option \"{other}\" not recognized")),
+            other => {
+                let message = format!("option \"{other}\" not recognized");
+                return Err(Error::new(ErrorKind::SyntaxError, message).with_position(*position));
+            }
         }
     }
     check_bytes(&options)?;
@@ -280,20 +296,47 @@ fn check_bytes(options: &CopyOptions) -> Result<()> {
         return invalid("COPY delimiter and quote must be different");
     }
     if options.null.as_bytes().contains(&options.delimiter) {
-        return invalid("COPY delimiter must not appear in the NULL specification");
+        let message = "COPY delimiter must not appear in the NULL specification";
+        return Err(Error::unsupported(message));
     }
     if csv && options.null.as_bytes().contains(&options.quote) {
-        return invalid("CSV quote character must not appear in the NULL specification");
+        let message = "CSV quote character must not appear in the NULL specification";
+        return Err(Error::unsupported(message));
     }
     Ok(())
 }
 
-fn check_forced(options: &CopyOptions, names: &[&str]) -> Result<()> {
+/// `COPY (INSERT …) TO`
+fn refuse_change(body: &Query) -> Result<()> {
+    let returning = match body.body.as_ref() {
+        SetExpr::Insert(Statement::Insert(insert)) => insert.returning.is_some(),
+        SetExpr::Update(Statement::Update(update)) => update.returning.is_some(),
+        SetExpr::Delete(Statement::Delete(delete)) => delete.returning.is_some(),
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(match returning {
+        true => "COPY of a statement that changes rows is not supported",
+        false => "COPY query must have a RETURNING clause",
+    }))
+}
+
+/// Whether PostgreSQL knows encodings that are called so; only letters and digits count.
+fn is_encoding(name: &str) -> bool {
+    let families = [
+        "latin", "iso8859", "win", "euc", "koi8", "johab", "mule", "sjis", "shiftjis", "big5", "gb", "uhc", "sqlascii",
+    ];
+    families.iter().any(|family| name.starts_with(family))
+}
+
+fn check_forced(options: &CopyOptions, names: &[&str], relation: Option<&str>) -> Result<()> {
     for forced in [&options.force_quote, &options.force_null, &options.force_not_null] {
         if let ForceColumns::Named(listed) = forced {
             for name in listed {
                 if !names.contains(&name.as_str()) {
-                    let message = format!("column \"{name}\" does not exist");
+                    let message = match relation {
+                        Some(relation) => format!("column \"{name}\" of relation \"{relation}\" does not exist"),
+                        None => format!("column \"{name}\" does not exist"),
+                    };
                     return Err(Error::new(ErrorKind::UndefinedColumn, message));
                 }
             }
@@ -320,9 +363,13 @@ mod tests {
     use super::*;
 
     fn check(from: bool, given: &[(&str, &[&str])]) -> Result<CopyOptions> {
-        let given: Vec<(String, Vec<String>)> = given
+        let given: Vec<CopyOptionAst> = given
             .iter()
-            .map(|(name, values)| (name.to_string(), values.iter().map(|v| v.to_string()).collect()))
+            .map(|(name, values)| CopyOptionAst {
+                name: name.to_string(),
+                values: values.iter().map(|value| value.to_string()).collect(),
+                position: 1,
+            })
             .collect();
         options(from, &given)
     }

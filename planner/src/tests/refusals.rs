@@ -192,8 +192,6 @@ async fn what_would_be_ignored_is_refused() {
         "delete from t where current of c",
         "update t set a = 1 where current of c",
         "alter table t owner to x",
-        "declare c cursor for select 1",
-        "fetch 10 from c",
         "lock table t",
         "grant select on t to x",
         "create unlogged table u (a int)",

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 
 use super::frame::{Frame, Incoming};
 use super::message::Message;
-use super::portal::Portals;
 use super::reply;
 use super::report::{Failure, Report, Severity, Step};
 use super::sqlstate::{IDLE_IN_TRANSACTION_SESSION_TIMEOUT, IDLE_SESSION_TIMEOUT};
@@ -23,7 +22,6 @@ pub(crate) struct Conversation {
     /// Filled by the reader task; closed when the client is gone.
     pub(crate) frames: mpsc::Receiver<Incoming>,
     pub(crate) writer: Writer,
-    pub(crate) portals: Portals,
     /// Names of prepared statements that are empty: the engine has no such statements.
     pub(crate) empty_statements: HashSet<String>,
     /// After an error in the extended protocol: everything is discarded until Sync.
@@ -45,7 +43,6 @@ impl Conversation {
             session,
             frames,
             writer,
-            portals: Portals::default(),
             empty_statements: HashSet::new(),
             discarding: false,
             shutdown,
@@ -68,7 +65,6 @@ impl Conversation {
                 reply::report(self.writer.buffer(), &report);
             }
         }
-        self.portals.close_all();
         // The client may not read any more, and an open transaction is rolled back whether it does or not.
         let farewell = async {
             if self.writer.close().await.is_ok() {
@@ -131,11 +127,14 @@ impl Conversation {
                 None => std::future::pending().await,
             }
         };
+        let terminated = self.session.canceller();
         tokio::select! {
             biased;
             // What the client has sent already is still done: it may be the end of a pipeline.
             incoming = self.frames.recv() => Ok(incoming),
             () = self.shutdown.requested() => Err(Report::shutdown().into()),
+            // By pg_terminate_backend().
+            () = terminated.terminated() => Err(Report::shutdown().into()),
             () = idle => Err(Report::with_code(Severity::Fatal, over.0, over.1).into()),
         }
     }
@@ -168,7 +167,6 @@ impl Conversation {
 
     /// Tells the client about an error in a message of this type and makes the transaction what it is after one.
     async fn fail(&mut self, tag: u8, report: &Report) -> Step<()> {
-        self.portals.close_all();
         self.session.fail().await;
         self.write_notices();
         reply::report(self.writer.buffer(), report);
@@ -194,13 +192,11 @@ impl Conversation {
     /// ReadyForQuery, after what changed since the last one; everything is sent.
     pub(crate) async fn ready(&mut self) -> Step<()> {
         let status = self.session.status();
-        if status == TransactionStatus::Idle {
-            self.portals.close_all();
-        }
         self.write_notices();
         for (name, value) in self.session.take_changed_parameters() {
             reply::parameter_status(self.writer.buffer(), name, &value);
         }
+        self.session.note_waiting();
         reply::ready_for_query(self.writer.buffer(), status);
         Ok(self.writer.flush().await?)
     }

@@ -9,8 +9,8 @@ use staffa::{
 };
 
 use super::conversation::Conversation;
+use super::formats::formats;
 use super::message::{Bind, Execute, Parse, Target};
-use super::portal::{Portal, State, formats};
 use super::reply;
 use super::report::{Report, Step};
 use super::rows::{RowSet, Sent};
@@ -59,8 +59,7 @@ impl Conversation {
     pub(crate) async fn bind(&mut self, bind: Bind) -> Step<()> {
         let statement = self.named_statement(&bind.statement)?;
         let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-        let source = self.source_of(statement.as_ref());
-        let columns = columns_of(source.as_deref()).map_or(0, <[_]>::len);
+        let columns = self.columns_of(statement.as_deref()).map_or(0, |columns| columns.len());
         let supplied = bind.parameters.len();
         let parameter_formats = formats(&bind.parameter_formats, supplied, || {
             let given = bind.parameter_formats.len();
@@ -74,7 +73,9 @@ impl Conversation {
             );
             return Err(Report::protocol(text).into());
         }
-        self.refuse_if_failed(statement.as_deref())?;
+        if statement.is_some() {
+            self.refuse_if_failed(statement.as_deref())?;
+        }
         let settings = self.session.format_settings()?;
         let parameters = bind
             .parameters
@@ -87,15 +88,7 @@ impl Conversation {
             let given = bind.result_formats.len();
             format!("bind message has {given} result formats but query has {columns} columns")
         })?;
-        self.portals.add(
-            bind.portal,
-            Portal {
-                statement,
-                source,
-                formats,
-                state: State::New(parameters),
-            },
-        )?;
+        self.session.bind(bind.portal, statement, parameters, formats).await?;
         reply::bind_complete(self.writer.buffer());
         Ok(self.writer.flush_if_full().await?)
     }
@@ -105,18 +98,20 @@ impl Conversation {
             Target::Statement(name) => {
                 let statement = self.named_statement(name)?;
                 let types = statement.as_ref().map_or(&[][..], |prepared| prepared.parameters());
-                let source = self.source_of(statement.as_ref());
-                let count = columns_of(source.as_deref()).map_or(0, <[_]>::len);
-                self.refuse_rows_if_failed(source.as_deref())?;
+                let columns = self.columns_of(statement.as_deref());
+                self.refuse_rows_if_failed(statement.as_deref(), columns.as_deref())?;
                 reply::parameter_description(self.writer.buffer(), types)?;
                 // The formats are not known before Bind.
-                self.describe_rows(source.as_deref(), &vec![Format::Text; count])?;
+                let formats = vec![Format::Text; columns.as_ref().map_or(0, |columns| columns.len())];
+                self.describe_rows(columns.as_deref(), &formats)?;
             }
             Target::Portal(name) => {
-                let portal = self.portals.get(name)?;
-                let (source, formats) = (portal.source.clone(), portal.formats.clone());
-                self.refuse_rows_if_failed(source.as_deref())?;
-                self.describe_rows(source.as_deref(), &formats)?;
+                let portal = self.session.portal(name)?;
+                self.refuse_rows_if_failed(portal.statement().map(Arc::as_ref), portal.columns())?;
+                match portal.columns() {
+                    Some(columns) => reply::row_description(self.writer.buffer(), columns, portal.formats())?,
+                    None => reply::no_data(self.writer.buffer()),
+                }
             }
         }
         Ok(self.writer.flush_if_full().await?)
@@ -124,73 +119,47 @@ impl Conversation {
 
     pub(crate) async fn execute(&mut self, execute: Execute) -> Step<()> {
         let Execute { portal: name, rows_max } = execute;
-        let mut portal = self.portals.take(&name)?;
-        match portal.statement.clone() {
-            Some(prepared) => {
-                self.refuse_if_failed(Some(&prepared))?;
-                let started = Instant::now();
-                let end = self.execute_portal(&name, &mut portal, &prepared, rows_max).await;
-                let rows = end
-                    .as_ref()
-                    .map(|end| end.as_ref().and_then(CommandTag::rows).unwrap_or(0))
-                    .ok();
-                self.log_end(&prepared.statement().text, started, rows);
-                // First back, then closed with the others when the transaction is over.
-                self.portals.put_back(name, portal);
-                match end? {
-                    Some(tag) => self.command_complete(&tag),
-                    None => {
-                        self.write_notices();
-                        reply::portal_suspended(self.writer.buffer());
-                    }
-                }
+        let portal = self.session.portal(&name)?;
+        let statement = portal.statement().cloned();
+        let formats = portal.formats().to_vec();
+        if !portal.is_empty() {
+            self.refuse_if_failed(statement.as_deref())?;
+        }
+        let started = Instant::now();
+        let end = self.execute_portal(&name, &formats, rows_max).await;
+        let rows = match &end {
+            Ok(End::Complete(tag)) => Some(tag.rows().unwrap_or(0)),
+            Ok(_) => Some(0),
+            Err(_) => None,
+        };
+        let sql = statement
+            .as_ref()
+            .map_or("", |statement| statement.statement().text.as_str());
+        self.log_end(sql, started, rows);
+        match end? {
+            End::Complete(tag) => self.command_complete(&tag),
+            End::Suspended => {
+                self.write_notices();
+                reply::portal_suspended(self.writer.buffer());
             }
-            None => {
-                reply::empty_query(self.writer.buffer());
-                self.portals.put_back(name, portal);
-            }
+            End::Empty => reply::empty_query(self.writer.buffer()),
         }
         Ok(self.writer.flush_if_full().await?)
     }
 
-    /// Runs a portal, or goes on with it. `None`: the limit is reached.
-    async fn execute_portal(
-        &mut self,
-        name: &str,
-        portal: &mut Portal,
-        prepared: &Prepared,
-        rows_max: Option<u64>,
-    ) -> Step<Option<CommandTag>> {
-        if let State::New(parameters) = &mut portal.state {
-            let parameters = std::mem::take(parameters);
-            portal.state = State::Done;
-            self.session.begin_implicit();
-            let offset = prepared.statement().offset;
-            let outcome = self
-                .session
-                .run(prepared, parameters)
-                .await
-                .map_err(|error| error.shifted(offset))?;
-            portal.state = match outcome {
-                Outcome::Rows(stream) => {
-                    // What an EXECUTE names may have become another statement since Bind.
-                    let columns = Some(stream.columns());
-                    if !portal.source.as_ref().is_some_and(|source| source.gives(columns)) {
-                        return Err(Error::unsupported("cached plan must not change result type").into());
-                    }
-                    State::Rows(RowSet::new(stream, &portal.formats, &self.session.format_settings()?)?)
-                }
-                outcome => return self.finish_outcome(outcome).await.map(Some),
-            };
+    /// Runs a portal, or goes on with it.
+    async fn execute_portal(&mut self, name: &str, formats: &[Format], rows_max: Option<u64>) -> Step<End> {
+        match self.session.run_portal(name, rows_max).await? {
+            None => Ok(End::Empty),
+            Some(Outcome::Rows(stream)) => {
+                let mut rows = RowSet::new(stream, formats, &self.session.format_settings()?)?;
+                Ok(match rows.send(&mut self.writer, rows_max).await? {
+                    Sent::All(count) => End::Complete(rows.tag(count)),
+                    Sent::Limit => End::Suspended,
+                })
+            }
+            Some(outcome) => Ok(End::Complete(self.finish_outcome(outcome).await?)),
         }
-        let State::Rows(rows) = &mut portal.state else {
-            let text = format!("portal \"{name}\" cannot be run");
-            return Err(Report::error(ErrorKind::ObjectNotInPrerequisiteState, text).into());
-        };
-        Ok(match rows.send(&mut self.writer, rows_max).await? {
-            Sent::All(count) => Some(rows.tag(count)),
-            Sent::Limit => None,
-        })
     }
 
     pub(crate) async fn close(&mut self, target: &Target) -> Step<()> {
@@ -199,7 +168,9 @@ impl Conversation {
                 self.session.close_statement(name);
                 self.empty_statements.remove(name);
             }
-            Target::Portal(name) => self.portals.close(name),
+            Target::Portal(name) => {
+                self.session.close_portal(name);
+            }
         }
         reply::close_complete(self.writer.buffer());
         Ok(self.writer.flush_if_full().await?)
@@ -224,12 +195,12 @@ impl Conversation {
         self.session.statement(name).map(Some).ok_or_else(undefined)
     }
 
-    fn source_of(&self, statement: Option<&Arc<Prepared>>) -> Option<Arc<Prepared>> {
-        statement.and_then(|prepared| self.session.source_of(prepared))
+    fn columns_of(&self, statement: Option<&Prepared>) -> Option<Arc<[OutputColumn]>> {
+        self.session.columns_of(statement?)
     }
 
-    fn describe_rows(&mut self, source: Option<&Prepared>, formats: &[Format]) -> Result<(), Report> {
-        match columns_of(source) {
+    fn describe_rows(&mut self, columns: Option<&[OutputColumn]>, formats: &[Format]) -> Result<(), Report> {
+        match columns {
             Some(columns) => reply::row_description(self.writer.buffer(), columns, formats),
             None => {
                 reply::no_data(self.writer.buffer());
@@ -238,23 +209,32 @@ impl Conversation {
         }
     }
 
-    /// In a failed block only its end may be bound and run.
+    /// In a failed block only its end may be bound and run; `None` is a cursor.
     fn refuse_if_failed(&self, statement: Option<&Prepared>) -> Result<(), Report> {
         let ends = statement.is_some_and(|prepared| matches!(prepared.statement().tag(), "COMMIT" | "ROLLBACK"));
-        if self.session.status() == TransactionStatus::Failed && statement.is_some() && !ends {
+        if self.session.status() == TransactionStatus::Failed && !ends {
             let text = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Report::error(ErrorKind::InFailedTransaction, text));
         }
         Ok(())
     }
 
-    fn refuse_rows_if_failed(&self, source: Option<&Prepared>) -> Result<(), Report> {
-        self.refuse_if_failed(source.filter(|prepared| prepared.columns().is_some()))
+    fn refuse_rows_if_failed(
+        &self,
+        statement: Option<&Prepared>,
+        columns: Option<&[OutputColumn]>,
+    ) -> Result<(), Report> {
+        columns.map_or(Ok(()), |_| self.refuse_if_failed(statement))
     }
 }
 
-fn columns_of(source: Option<&Prepared>) -> Option<&[OutputColumn]> {
-    source.and_then(Prepared::columns)
+/// How Execute ends.
+enum End {
+    Complete(CommandTag),
+    /// At the client's limit.
+    Suspended,
+    /// There is nothing to run.
+    Empty,
 }
 
 /// `None`: the parameter's type is left to us.

@@ -50,6 +50,7 @@ pub(crate) fn report(out: &mut BytesMut, report: &Report) {
         (b'D', report.detail.as_deref()),
         (b'H', report.hint.as_deref()),
         (b'P', position.as_deref()),
+        (b'W', report.context.as_deref()),
     ];
     message(out, tag, |out| {
         for (field, value) in fields {

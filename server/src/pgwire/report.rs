@@ -34,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) message: String,
     pub(crate) detail: Option<String>,
     pub(crate) hint: Option<String>,
+    /// Where in the data of a COPY.
+    pub(crate) context: Option<String>,
     /// Characters from the start of the client's SQL text, counted from 1.
     pub(crate) position: Option<usize>,
 }
@@ -55,6 +57,7 @@ impl Report {
             message: message.into(),
             detail: None,
             hint: None,
+            context: None,
             position: None,
         }
     }
@@ -110,6 +113,7 @@ impl From<Error> for Report {
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
+            context: error.context().map(str::to_owned),
             position: error.position(),
         }
     }
@@ -127,6 +131,7 @@ impl From<Notice> for Report {
             message: notice.message,
             detail: notice.detail,
             hint: notice.hint,
+            context: None,
             position: None,
         }
     }

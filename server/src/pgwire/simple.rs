@@ -5,7 +5,6 @@ use std::time::Instant;
 use staffa::{CommandTag, ErrorKind, Format, Outcome, Prepared};
 
 use super::conversation::Conversation;
-use super::portal::ends_portals;
 use super::reply;
 use super::report::{Failure, Report, Step};
 use super::rows::{RowSet, Sent};
@@ -16,16 +15,21 @@ impl Conversation {
         // As PostgreSQL does: a simple query takes the place of the unnamed statement and portal.
         self.session.close_statement("");
         self.empty_statements.remove("");
-        self.portals.close("");
+        self.session.close_portal("");
 
         let statements = self.session.parse(sql)?;
         if statements.is_empty() {
             reply::empty_query(self.writer.buffer());
         }
+        let several = statements.len() > 1;
         let mut statements = statements.into_iter().peekable();
         while let Some(statement) = statements.next() {
             let started = Instant::now();
-            self.session.begin_implicit();
+            if several {
+                self.session.begin_implicit_block();
+            } else {
+                self.session.begin_implicit();
+            }
             let offset = statement.offset;
             let prepared = self
                 .session
@@ -65,7 +69,12 @@ impl Conversation {
         }
         match outcome {
             Outcome::Rows(stream) => {
-                let formats = vec![Format::Text; stream.columns().len()];
+                let format = if stream.is_binary() {
+                    Format::Binary
+                } else {
+                    Format::Text
+                };
+                let formats = vec![format; stream.columns().len()];
                 let mut rows = RowSet::new(stream, &formats, &self.session.format_settings()?)?;
                 reply::row_description(self.writer.buffer(), rows.columns(), &formats)?;
                 match rows.send(&mut self.writer, None).await? {
@@ -100,9 +109,6 @@ impl Conversation {
 
     /// CommandComplete, after the notices of the statement.
     pub(crate) fn command_complete(&mut self, tag: &CommandTag) {
-        if ends_portals(tag) {
-            self.portals.close_all();
-        }
         self.write_notices();
         reply::command_complete(self.writer.buffer(), &tag.to_string());
     }

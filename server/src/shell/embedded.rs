@@ -173,8 +173,8 @@ impl Embedded {
         match prepared {
             Ok(prepared) => {
                 self.session.end_implicit().await?;
-                let source = self.session.source_of(&prepared);
-                let columns = source.as_ref().and_then(|source| source.columns()).unwrap_or_default();
+                let columns = self.session.columns_of(&prepared);
+                let columns = columns.as_deref().unwrap_or_default();
                 Ok(columns
                     .iter()
                     .map(|column| (column.name.clone(), column.ty.to_string()))

@@ -22,6 +22,8 @@ pub(crate) struct SqlError {
     pub(crate) message: String,
     pub(crate) detail: Option<String>,
     pub(crate) hint: Option<String>,
+    /// Where in the data of a COPY.
+    pub(crate) context: Option<String>,
     /// Characters from the start of the statement, counted from 1.
     pub(crate) position: Option<usize>,
     /// No further statement can run: the connection is gone.
@@ -52,6 +54,7 @@ impl From<staffa::Error> for ShellError {
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
+            context: error.context().map(str::to_owned),
             position: error.position(),
             disconnected: false,
         }))
@@ -71,6 +74,7 @@ pub(crate) fn remote(error: &tokio_postgres::Error) -> SqlError {
             message: server.message().to_owned(),
             detail: server.detail().map(str::to_owned),
             hint: server.hint().map(str::to_owned),
+            context: server.where_().map(str::to_owned),
             position: match server.position() {
                 Some(tokio_postgres::error::ErrorPosition::Original(position)) => usize::try_from(*position).ok(),
                 _ => None,
@@ -118,6 +122,9 @@ impl SqlError {
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "HINT:  {hint}");
+        }
+        if let Some(context) = &self.context {
+            let _ = writeln!(text, "CONTEXT:  {context}");
         }
         text
     }

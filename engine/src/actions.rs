@@ -1,0 +1,109 @@
+//! What functions of a statement do to their session, while operators run: the session takes it over when they are done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use staffa_planner::{AdvisoryKey, AdvisoryLock, Result, SessionActions};
+
+use crate::activity::Activity;
+use crate::advisory::LockOwner;
+use crate::outcome::Notice;
+use crate::settings::Settings;
+
+/// One session's.
+#[derive(Debug)]
+pub(crate) struct Actions {
+    activity: Arc<Activity>,
+    pub(crate) locks: LockOwner,
+    /// Settings as `set_config()` leaves them.
+    asked: Mutex<Asked>,
+    notices: Mutex<Vec<Notice>>,
+    /// How many savepoints there are.
+    level: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Asked {
+    settings: Settings,
+    changed: bool,
+}
+
+impl Actions {
+    pub(crate) fn new(activity: Arc<Activity>, locks: LockOwner, settings: Settings) -> Self {
+        Self {
+            activity,
+            locks,
+            asked: Mutex::new(Asked {
+                settings,
+                changed: false,
+            }),
+            notices: Mutex::default(),
+            level: AtomicUsize::new(0),
+        }
+    }
+
+    /// A statement starts with these settings.
+    pub(crate) fn begin(&self, settings: &Settings, level: usize) {
+        let mut asked = self.asked.lock();
+        if !asked.changed {
+            asked.settings = settings.clone();
+        }
+        self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// The settings, if functions have changed some.
+    pub(crate) fn take_settings(&self) -> Option<Settings> {
+        let mut asked = self.asked.lock();
+        std::mem::take(&mut asked.changed).then(|| asked.settings.clone())
+    }
+
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices.lock())
+    }
+}
+
+#[async_trait]
+impl SessionActions for Actions {
+    fn set(&self, name: &str, value: Option<&str>, local: bool) -> Result<String> {
+        let mut asked = self.asked.lock();
+        asked.settings.set(name, value, local)?;
+        asked.changed = true;
+        Ok(asked.settings.show(name)?.to_owned())
+    }
+
+    fn signal(&self, backend: i32, end: bool) -> bool {
+        let known = self.activity.signal(backend, end);
+        if !known {
+            let message = format!("PID {backend} is not a PostgreSQL backend process");
+            self.notices.lock().push(Notice::warning("01000", message));
+        }
+        known
+    }
+
+    async fn lock(&self, lock: AdvisoryLock) -> Result<()> {
+        let patience = self.asked.lock().settings.timeout("lock_timeout");
+        self.locks
+            .lock(lock, self.level.load(Ordering::Relaxed), patience)
+            .await
+    }
+
+    fn try_lock(&self, lock: AdvisoryLock) -> bool {
+        self.locks.try_lock(lock, self.level.load(Ordering::Relaxed))
+    }
+
+    fn unlock(&self, key: AdvisoryKey, shared: bool) -> bool {
+        let held = self.locks.unlock(key, shared);
+        if !held {
+            let kind = if shared { "ShareLock" } else { "ExclusiveLock" };
+            let message = format!("you don't own a lock of type {kind}");
+            self.notices.lock().push(Notice::warning("01000", message));
+        }
+        held
+    }
+
+    fn unlock_all(&self) {
+        self.locks.unlock_all();
+    }
+}
