@@ -146,18 +146,27 @@ impl Commit {
         ))
     }
 
-    /// The work on tables that forget snapshots, with what it needs to know read before it is this commit's turn.
+    /// The work on tables that forget snapshots or that another engine changes, with what it needs to know read before it is
+    /// this commit's turn.
     async fn surveyed(&self, first_attempt: u32) -> Result<BTreeMap<TableName, TableWork>> {
         let mut all = BTreeMap::new();
         for (name, delta) in &self.changes.relations {
             let Some(RelationState::Table(state)) = &delta.now else {
                 continue;
             };
-            let origin = state.origin.as_ref().filter(|_| state.expires());
+            let origin = state.origin.as_ref();
             let base = origin.and_then(|origin| self.changes.relations.get(origin)?.base.as_ref());
-            if let Some(BaseRelation::Table(base)) = base {
-                let mut work = TableWork::new(self.txn_id, first_attempt);
+            let Some(BaseRelation::Table(base)) = base else {
+                continue;
+            };
+            let mut work = TableWork::new(self.txn_id, first_attempt);
+            if let Some(commit) = &state.foreign {
+                work.look(&self.shared, base, commit).await;
+            }
+            if state.expires() {
                 work.survey(&self.shared, base.metadata()).await?;
+            }
+            if state.expires() || state.foreign.is_some() {
                 all.insert(name.clone(), work);
             }
         }

@@ -14,7 +14,7 @@ mod postgres;
 mod sql;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -177,6 +177,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// Garbage whose time has come, that was not tried since `tried_before_ms`, and that no live pointer lies below.
     async fn garbage(&self, now_ms: i64, tried_before_ms: i64) -> Result<Vec<GarbageRow>>;
+
+    /// The garbage whose path begins so, whenever its time comes.
+    async fn garbage_below(&self, prefix: &str) -> Result<HashSet<String>>;
 
     /// Notes that garbage is tried now, and gives what of it is still there and due. From here on nothing brings a directory
     /// back, and what a table in it has of other tables is theirs alone. Durable when this returns.

@@ -33,6 +33,29 @@ pub trait Objects: Send + Sync + fmt::Debug {
     async fn decode_deletes(&self, bytes: Bytes, content: &DeleteContent, data_file: &str) -> Result<RoaringTreemap>;
 }
 
+/// Whether an object or directory is below a directory, by plain names: one spelling, no steps up.
+pub(crate) fn is_inside(directory: &str, location: &str) -> bool {
+    let rest = location.strip_prefix(directory);
+    rest.and_then(|rest| rest.strip_prefix('/')).is_some_and(is_plain_path)
+}
+
+/// Whether a location is a directory or something below it, however it is spelled from there.
+pub(crate) fn is_same_or_below(directory: &str, location: &str) -> bool {
+    let rest = location.strip_prefix(directory);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The directory of the table or view whose metadata is in this file.
+pub(crate) fn directory_of(metadata_location: &str) -> &str {
+    let place = metadata_location.rsplit_once("/metadata/");
+    place.map_or(metadata_location, |(place, _)| place)
+}
+
+/// Names, one after the other: none is empty or a step up.
+pub(crate) fn is_plain_path(path: &str) -> bool {
+    !path.chars().any(char::is_control) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// Objects in memory: the test double, held to the same trait text.
 #[derive(Default)]
 pub struct MemoryObjects {

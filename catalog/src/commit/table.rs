@@ -10,7 +10,7 @@ use rand::Rng;
 use uuid::Uuid;
 
 use super::deletes::RowDeletes;
-use super::foreign;
+use super::foreign::{self, Looked};
 use super::reads::has_rows_of;
 use crate::alter::TableChange;
 use crate::database::NewGarbage;
@@ -19,10 +19,11 @@ use crate::file::{DataFile, DeleteFile, RemovedFiles};
 use crate::garbage::{EXPIRED_KEPT_MS, OLD_METADATA_KEPT_MS, Survey};
 use crate::history::SnapshotRef;
 use crate::iceberg::{
-    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, merge_manifest, write_delete_manifest, write_list,
-    write_manifest,
+    Encoded, ManifestFile, Metadata, NewSnapshot, SnapshotChanges, TableCommit, merge_manifest, write_delete_manifest,
+    write_list, write_manifest,
 };
 use crate::invariants::check_step;
+use crate::objects::is_inside;
 use crate::shared::{Shared, data_directory, spread};
 use crate::table::TableVersion;
 use crate::txn::TableDelta;
@@ -45,8 +46,16 @@ pub(super) struct TableWork {
     /// them again.
     added: BTreeMap<i32, ManifestFile>,
     manifest_count: u32,
+    seen: Seen,
+}
+
+/// What was read of the table's files, for all attempts.
+#[derive(Default)]
+pub(super) struct Seen {
     /// What is known of the files of snapshots.
-    survey: Survey,
+    pub(super) survey: Survey,
+    /// What is known of those another engine brings.
+    pub(super) looked: Looked,
 }
 
 /// What one attempt makes for one table.
@@ -66,14 +75,19 @@ impl TableWork {
             snapshot_id,
             added: BTreeMap::new(),
             manifest_count: first_attempt,
-            survey: Survey::default(),
+            seen: Seen::default(),
         }
     }
 
     /// Reads what it takes to tell which files go with snapshots. It may be much: the table's other writers must not wait
     /// for it.
     pub(super) async fn survey(&mut self, shared: &Shared, base: &Metadata) -> Result<()> {
-        self.survey.reachable(shared, base, |_| true).await.map(drop)
+        self.seen.survey.reachable(shared, base, |_| true).await.map(drop)
+    }
+
+    /// Reads the files that another engine's commit names, also before it is its turn.
+    pub(super) async fn look(&mut self, shared: &Shared, base: &TableVersion, commit: &TableCommit) {
+        foreign::look(shared, base, commit, &mut self.seen.looked).await;
     }
 
     /// The transaction whose id the objects carry.
@@ -100,7 +114,7 @@ impl TableWork {
         attempt: u32,
     ) -> Result<NextVersion> {
         if let (Some(commit), Some(onto)) = (&delta.foreign, onto) {
-            return foreign::next_version(shared, onto, commit, &mut self.survey, self.txn_id, attempt).await;
+            return foreign::next_version(shared, onto, commit, &mut self.seen, self.txn_id, attempt).await;
         }
         let from = onto.map(TableVersion::metadata_location);
         let before = onto.map_or(delta.version.metadata(), TableVersion::metadata);
@@ -156,7 +170,9 @@ impl TableWork {
                     id,
                     manifest_list: list,
                     // Clocks of servers differ; a table's history never goes back.
-                    timestamp_ms: Utc::now().timestamp_millis().max(current.last_updated_ms() + 1),
+                    timestamp_ms: Utc::now()
+                        .timestamp_millis()
+                        .max(current.last_updated_ms().saturating_add(1)),
                     changes,
                     row_ids: written.row_ids,
                 })
@@ -178,7 +194,7 @@ impl TableWork {
             .map(|path| NewGarbage { path, not_before_ms })
             .collect();
         if let (Some(version), true) = (onto, delta.expires()) {
-            garbage.extend(garbage_of_expired(shared, &mut self.survey, version.metadata(), &next).await?);
+            garbage.extend(garbage_of_expired(shared, &mut self.seen.survey, version.metadata(), &next).await?);
         }
         let mut version = TableVersion::new(location.clone(), next, json.len())?;
         if delta.rolled_back_to().is_none() {
@@ -390,8 +406,7 @@ pub(super) async fn garbage_of_expired(
     }
     let mut dead = survey.reachable(shared, current, |id| gone.contains(&id)).await?;
     let alive = survey.reachable(shared, next, |_| true).await?;
-    let below = format!("{}/", current.location());
-    dead.retain(|path| path.starts_with(&below) && !alive.contains(path));
+    dead.retain(|path| is_inside(current.location(), path) && !alive.contains(path));
     let not_before_ms = newest_ms + EXPIRED_KEPT_MS;
     Ok(dead
         .into_iter()

@@ -1,6 +1,6 @@
 //! The durability rules of `commit.rs`, one by one, and the life of tables under concurrent transactions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -325,6 +325,9 @@ impl Database for LostAnswer {
     }
     async fn garbage(&self, now_ms: i64, tried_before_ms: i64) -> Result<Vec<GarbageRow>> {
         self.inner.garbage(now_ms, tried_before_ms).await
+    }
+    async fn garbage_below(&self, prefix: &str) -> Result<HashSet<String>> {
+        self.inner.garbage_below(prefix).await
     }
     async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>> {
         self.inner.try_garbage(paths, now_ms).await

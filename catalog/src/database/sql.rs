@@ -457,6 +457,17 @@ impl Database for SqlDatabase {
         Ok(found)
     }
 
+    async fn garbage_below(&self, prefix: &str) -> Result<HashSet<String>> {
+        let mut connection = self.backend.connection(Need::Read).await?;
+        let rows = connection
+            .rows(
+                "select path from staffa_gc where substr(path, 1, length($1))=$1",
+                &[prefix.into()],
+            )
+            .await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
     async fn try_garbage(&self, paths: &[String], now_ms: i64) -> Result<Vec<String>> {
         let mut txn = self.begin(Need::Durable).await?;
         let mut tried = Vec::with_capacity(paths.len());

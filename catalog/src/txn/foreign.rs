@@ -6,10 +6,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{RelationState, TableDelta, Transaction};
-use crate::commit::foreign::{check_all_files, check_files, is_plain_path};
+use crate::commit::foreign::{Looked, check_all_files, check_files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::iceberg::{Metadata, TableCommit, TableCreation, created_by};
 use crate::name::{TableName, quote_identifier};
+use crate::objects::is_plain_path;
 use crate::snapshot::RelationKind;
 use crate::table::TableVersion;
 
@@ -76,7 +77,7 @@ impl Transaction {
         self.check_location(&location)?;
         let metadata = created_by(commit, uuid, &location)?;
         self.check_allowed(&metadata).await?;
-        check_files(&self.shared, None, &metadata, commit).await?;
+        check_files(&self.shared, None, &metadata, commit, &mut Looked::default()).await?;
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         self.set_state(name, Some(RelationState::Table(TableDelta::new(version))));
         Ok(())

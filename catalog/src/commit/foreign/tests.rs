@@ -1,5 +1,7 @@
 //! Commits of another engine, made by hand: what they must hold to, and that nothing of anybody is lost.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,9 +50,20 @@ impl Foreign {
     }
 
     async fn append_at(world: &World, table: &Table, rows: u64, id: i64, replaces: bool, place: &str) -> Foreign {
+        let file = format!("{place}/data/foreign-{id}.parquet");
+        Foreign::append_file(world, table, rows, id, replaces, file).await
+    }
+
+    /// A file of the table's that has a name already.
+    async fn append_named(world: &World, table: &Table, rows: u64, id: i64, file: &str) -> Foreign {
+        let file = format!("{}/data/{file}.parquet", table.location());
+        Foreign::append_file(world, table, rows, id, false, file).await
+    }
+
+    async fn append_file(world: &World, table: &Table, rows: u64, id: i64, replaces: bool, file: String) -> Foreign {
         let metadata = table.version().metadata();
         let file = DataFile {
-            location: format!("{place}/data/foreign-{id}.parquet"),
+            location: file,
             size_bytes: 4,
             row_count: rows,
             spec_id: 0,
@@ -240,7 +253,7 @@ async fn rows_that_both_change_are_a_conflict() {
 }
 
 #[tokio::test]
-async fn rule_4_snapshots_that_go_leave_garbage() {
+async fn rule_5_snapshots_that_go_leave_garbage() {
     let world = World::new().await;
     let t = world.create_table("t").await;
     add(&world, &t, 1).await;
