@@ -131,7 +131,8 @@ impl Table {
     pub fn column_numbers(&self) -> BTreeMap<i32, i16> {
         let columns = &self.version.schema.columns;
         let ever = self.version.metadata.columns_ever();
-        let known: BTreeMap<i32, i16> = ever.into_iter().zip(1..).collect();
+        // Other engines may have replaced columns more often than there are numbers.
+        let known: BTreeMap<i32, i16> = ever.into_iter().zip(1..=i16::MAX).collect();
         let numbers: Vec<Option<i16>> = columns
             .iter()
             .map(|column| known.get(&column.field_id).copied())
@@ -140,7 +141,7 @@ impl Table {
         if numbers.is_sorted_by(|before, after| before < after) && !numbers.contains(&None) {
             return known;
         }
-        columns.iter().map(|column| column.field_id).zip(1..).collect()
+        columns.iter().map(|column| column.field_id).zip(1..=i16::MAX).collect()
     }
 
     /// The bytes of its committed files, when the metadata says it.

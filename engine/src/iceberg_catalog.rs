@@ -102,7 +102,8 @@ impl IcebergCatalog {
     }
 
     pub async fn create_schema(&self, schema: &str, properties: BTreeMap<String, String>) -> Result<()> {
-        if is_temporary_schema(schema) {
+        // As in SQL: names of PostgreSQL's own schemas, and of those of temporary tables.
+        if schema.starts_with("pg_") || schema == "information_schema" {
             return Err(Error::new(
                 ErrorKind::InvalidName,
                 format!("schema name \"{schema}\" is reserved"),

@@ -3,17 +3,28 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ::iceberg::spec::{NestedField, PrimitiveType, Schema, SchemaRef, Type};
+use ::iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Schema, SchemaRef, Transform, Type};
 
 use super::metadata::Metadata;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rule::ColumnDefault;
 
+/// As in SQL, where it is PostgreSQL's number.
+const COLUMNS_MAX: usize = 1600;
+
 /// Checks a step from one version to the next. Fails with `InvalidDefinition` or `Unsupported`.
 pub(super) fn check(current: &Metadata, next: &Metadata) -> Result<()> {
     let (old, new) = (current.inner.current_schema(), next.inner.current_schema());
+    // A schema that is only added now may be the current one after the next commit.
+    let is_new = |schema: &&SchemaRef| current.inner.schema_by_id(schema.schema_id()) != Some(*schema);
+    for schema in next.inner.schemas_iter().filter(is_new) {
+        check_fields(current, old, schema)?;
+        check_columns(schema, Some(old.as_ref()))?;
+        next.columns_of(schema)?;
+    }
     if old != new {
         check_fields(current, old, new)?;
+        check_partitioning(old, next)?;
         check_rules(current, old, new)?;
     }
     // Types and properties that Staffa cannot read are refused before they are stored.
@@ -22,9 +33,36 @@ pub(super) fn check(current: &Metadata, next: &Metadata) -> Result<()> {
     Ok(())
 }
 
+/// Whether SQL can name the columns of a schema and write rows of it. `old` is the schema it comes after.
+pub(super) fn check_columns(schema: &Schema, old: Option<&Schema>) -> Result<()> {
+    if schema.as_struct().fields().len() > COLUMNS_MAX {
+        return Err(Error::invalid(format!("tables can have at most {COLUMNS_MAX} columns")));
+    }
+    for (id, field) in schema.field_id_to_fields() {
+        if field.name.is_empty() || field.name.contains('\0') {
+            return Err(Error::invalid(format!(
+                "a column cannot have the name \"{}\"",
+                field.name.escape_debug()
+            )));
+        }
+        let before = old.and_then(|old| old.field_by_id(*id));
+        let was_there = before.is_some_and(|before| before.write_default == field.write_default);
+        if field.write_default.is_some() && !was_there {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "a default value of column \"{}\" for new rows is not supported here",
+                    field.name
+                ),
+            )
+            .with_hint("Use ALTER TABLE … ALTER COLUMN … SET DEFAULT of Staffa's SQL."));
+        }
+    }
+    Ok(())
+}
+
 /// Field ids mean what they meant, and old values can be read as the new types.
 fn check_fields(current: &Metadata, old: &SchemaRef, new: &Schema) -> Result<()> {
-    let has_rows = current.snapshot_id().is_some();
     // A column that comes back is what it was last.
     let mut schemas: Vec<&SchemaRef> = current.inner.schemas_iter().collect();
     schemas.sort_by_key(|schema| schema.schema_id());
@@ -35,33 +73,55 @@ fn check_fields(current: &Metadata, old: &SchemaRef, new: &Schema) -> Result<()>
     }
     for (id, field) in new.field_id_to_fields() {
         match known.get(id) {
-            Some(before) => check_step(before, field, has_rows)?,
+            Some(before) => check_type(before, field)?,
             None if *id <= current.last_column_id() => {
                 return Err(Error::invalid(format!(
                     "field id {id} of column \"{}\" is not a new one",
                     field.name
                 )));
             }
-            None if field.required && has_rows && new.as_struct().field_by_id(*id).is_some() => {
+            None => {}
+        }
+    }
+    // Also rows that no branch has any more: they may be the table's again.
+    match current.inner.snapshots().next() {
+        Some(_) => check_required(old, new.as_struct().fields(), true),
+        None => Ok(()),
+    }
+}
+
+/// What must have a value has one in the rows that are there: it had to before, whatever it was in the meantime, or it is
+/// part of something that is new as a whole.
+fn check_required(old: &Schema, fields: &[NestedFieldRef], is_parent_old: bool) -> Result<()> {
+    for field in fields {
+        let before = old.field_by_id(field.id);
+        match before {
+            Some(before) if field.required && !before.required => {
+                return Err(Error::invalid(format!(
+                    "column \"{}\" cannot be made required here: its rows may be null",
+                    field.name
+                ))
+                .with_hint("ALTER TABLE … SET NOT NULL looks at them."));
+            }
+            None if field.required && is_parent_old => {
                 return Err(Error::invalid(format!(
                     "new column \"{}\" is required, but the table has rows without it",
                     field.name
                 )));
             }
-            None => {}
+            _ => {}
         }
+        let inner = match &*field.field_type {
+            Type::Struct(inner) => inner.fields(),
+            Type::List(list) => std::slice::from_ref(&list.element_field),
+            Type::Map(_) | Type::Primitive(_) => continue,
+        };
+        check_required(old, inner, before.is_some())?;
     }
     Ok(())
 }
 
-fn check_step(before: &NestedField, after: &NestedField, has_rows: bool) -> Result<()> {
-    if after.required && !before.required && has_rows {
-        return Err(Error::invalid(format!(
-            "column \"{}\" cannot be made required here: its rows may be null",
-            after.name
-        ))
-        .with_hint("ALTER TABLE … SET NOT NULL looks at them."));
-    }
+fn check_type(before: &NestedField, after: &NestedField) -> Result<()> {
     let fits = match (&*before.field_type, &*after.field_type) {
         (Type::Primitive(before), Type::Primitive(after)) => is_promotion(before, after),
         (Type::Struct(_), Type::Struct(_)) => true,
@@ -79,6 +139,32 @@ fn check_step(before: &NestedField, after: &NestedField, has_rows: bool) -> Resu
             after.name, before.field_type, after.field_type
         ))),
     }
+}
+
+/// The files of a partition spec, of an old one too, are listed by its values: they need its columns, and types in which the
+/// values are what they were.
+fn check_partitioning(old: &Schema, next: &Metadata) -> Result<()> {
+    let new = next.inner.current_schema();
+    let fields = next.inner.partition_specs_iter().flat_map(|spec| spec.fields());
+    for field in fields.filter(|field| field.transform != Transform::Void) {
+        let Some(before) = old.field_by_id(field.source_id) else {
+            continue;
+        };
+        let value = |source: &NestedField| field.transform.result_type(&source.field_type).ok();
+        let after = new.field_by_id(field.source_id);
+        if after.is_none_or(|after| value(after) != value(before)) {
+            let what = if after.is_none() { "go" } else { "change its type" };
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "column \"{}\" cannot {what}: the table is or was partitioned by it",
+                    before.name
+                ),
+            )
+            .with_detail("Files written under a partition spec need its columns."));
+        }
+    }
+    Ok(())
 }
 
 /// Iceberg's type promotions of version 2.

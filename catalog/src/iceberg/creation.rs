@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::compatible::check_columns;
 use super::definition::{PREVIOUS_VERSIONS_MAX, PREVIOUS_VERSIONS_MAX_KEY, refused};
 use super::foreign::{RESERVED, State, TableCommit, apply, reserved, unreadable};
 use super::metadata::{Metadata, built};
@@ -127,6 +128,8 @@ pub(crate) fn created_by(commit: &TableCommit, uuid: Uuid, location: &str) -> Re
 fn readable(metadata: Metadata) -> Result<Metadata> {
     metadata.schema(metadata.location())?;
     metadata.partition_specs()?;
+    check_columns(metadata.inner.current_schema(), None)?;
+    metadata.check_numbers()?;
     Ok(metadata)
 }
 

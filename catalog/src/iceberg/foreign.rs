@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use ::iceberg::spec::{Snapshot, TableMetadataBuilder};
+use ::iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, TableMetadataBuilder};
 use ::iceberg::{TableRequirement, TableUpdate};
+use chrono::Utc;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -16,9 +17,16 @@ use super::compatible;
 use super::definition::refused;
 use super::metadata::{Metadata, built};
 use crate::error::{Error, ErrorKind, Result};
+use crate::history::RefRetention;
 
 /// Table properties that are Staffa's own.
 pub(super) const RESERVED: &str = "staffa.";
+
+/// How far the clock of an engine may be ahead: as much as Iceberg's libraries let times go back.
+const CLOCK_DIFFERENCE_MAX_MS: i64 = 60_000;
+/// The largest numbers an engine may bring a table to. What is left is enough for all who come after.
+const ID_MAX: i64 = 1 << 30;
+const NUMBER_MAX: i64 = 1 << 62;
 
 /// What another engine asks to be done to one table.
 #[derive(Clone, Debug)]
@@ -54,6 +62,14 @@ impl TableCommit {
     /// Whether it makes a table.
     pub fn creates(&self) -> bool {
         self.requirements.contains(&TableRequirement::NotExist)
+    }
+
+    /// Whether all it requires can be so of a table that is not there yet. Fails with `Conflict` when it cannot.
+    pub(crate) fn check_new(&self) -> Result<()> {
+        for requirement in &self.requirements {
+            requirement.check(None).map_err(|error| unmet(&error))?;
+        }
+        Ok(())
     }
 
     /// The uuid it gives a new table.
@@ -107,9 +123,7 @@ impl Metadata {
     /// Whether the table may be changed as asked. Fails with `Conflict` when a requirement does not hold.
     pub(crate) fn check_requirements(&self, commit: &TableCommit) -> Result<()> {
         for requirement in &commit.requirements {
-            requirement
-                .check(Some(&*self.inner))
-                .map_err(|error| Error::new(ErrorKind::Conflict, error.message().to_owned()))?;
+            requirement.check(Some(&*self.inner)).map_err(|error| unmet(&error))?;
         }
         Ok(())
     }
@@ -140,7 +154,69 @@ impl Metadata {
         state.check_refs()?;
         let (next, expired) = built(builder)?;
         compatible::check(self, &next)?;
+        next.check_numbers()?;
         Ok((next, expired))
+    }
+
+    /// Whether there are numbers left: ids of columns and partition fields, of snapshots in their order, of rows.
+    pub(super) fn check_numbers(&self) -> Result<()> {
+        let inner = &self.inner;
+        let numbers = [
+            ("column id", i64::from(inner.last_column_id()), ID_MAX),
+            ("partition field id", i64::from(inner.last_partition_id()), ID_MAX),
+            ("sequence number", inner.last_sequence_number(), NUMBER_MAX),
+            (
+                "row id",
+                i64::try_from(inner.next_row_id()).unwrap_or(i64::MAX),
+                NUMBER_MAX,
+            ),
+        ];
+        match numbers.into_iter().find(|(_, number, max)| number > max) {
+            None => Ok(()),
+            Some((what, number, _)) => Err(Error::invalid(format!(
+                "{what} {number} is too large: others could not follow"
+            ))),
+        }
+    }
+
+    /// Whether a table that comes from elsewhere can be changed here: what commits are held to when they are made.
+    pub(crate) fn check_registered(&self) -> Result<()> {
+        self.check_numbers()?;
+        compatible::check_columns(self.inner.current_schema(), None)?;
+        check_time("the table's last change", self.last_updated_ms())?;
+        for snapshot in self.inner.snapshots() {
+            check_time(&format!("snapshot {}", snapshot.snapshot_id()), snapshot.timestamp_ms())?;
+        }
+        for given in self.refs()? {
+            if given.name == MAIN_BRANCH && matches!(given.retention, RefRetention::Tag { .. }) {
+                return Err(main_is_no_tag());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_main(name: &str, reference: &SnapshotReference) -> Result<()> {
+    match name == MAIN_BRANCH && !reference.is_branch() {
+        true => Err(main_is_no_tag()),
+        false => Ok(()),
+    }
+}
+
+/// Nothing could be added to the table any more.
+fn main_is_no_tag() -> Error {
+    Error::invalid(format!("\"{MAIN_BRANCH}\" is a branch and cannot be a tag"))
+}
+
+/// Clocks differ a little. What comes after a time that lies far ahead would be refused by every engine.
+fn check_time(what: &str, time_ms: i64) -> Result<()> {
+    let now_ms = Utc::now().timestamp_millis();
+    match (0..=now_ms + CLOCK_DIFFERENCE_MAX_MS).contains(&time_ms) {
+        true => Ok(()),
+        false => Err(
+            Error::invalid(format!("{what} has the time {time_ms} ms, which is not now or before"))
+                .with_detail(format!("The clock of the server is at {now_ms} ms.")),
+        ),
     }
 }
 
@@ -211,7 +287,10 @@ impl State {
                 None => Ok(!removals.is_empty()),
             },
             TableUpdate::AddSnapshot { snapshot } => self.add(snapshot),
-            TableUpdate::SetSnapshotRef { ref_name, reference } => self.set_ref(ref_name, reference.snapshot_id),
+            TableUpdate::SetSnapshotRef { ref_name, reference } => {
+                check_main(ref_name, reference)?;
+                self.set_ref(ref_name, reference.snapshot_id)
+            }
             TableUpdate::RemoveSnapshotRef { ref_name } => {
                 self.refs.remove(ref_name);
                 Ok(true)
@@ -259,6 +338,14 @@ impl State {
                 self.last_sequence_number
             )));
         }
+        if snapshot.sequence_number() > self.last_sequence_number.saturating_add(1) {
+            return Err(Error::invalid(format!(
+                "snapshot {id} has the sequence number {}, the next one is {}",
+                snapshot.sequence_number(),
+                self.last_sequence_number.saturating_add(1)
+            )));
+        }
+        check_time(&format!("snapshot {id}"), snapshot.timestamp_ms())?;
         self.last_sequence_number = snapshot.sequence_number();
         self.snapshots.insert(id, snapshot.schema_id());
         self.added.insert(id, snapshot.parent_snapshot_id());
@@ -303,6 +390,10 @@ pub(super) fn reserved(key: &str) -> Error {
 
 pub(super) fn unreadable(what: &str, error: &serde_json::Error) -> Error {
     Error::invalid(format!("{what} of the request cannot be read")).with_detail(error.to_string())
+}
+
+fn unmet(error: &::iceberg::Error) -> Error {
+    Error::new(ErrorKind::Conflict, error.message().to_owned())
 }
 
 fn unsupported(what: &str) -> Error {

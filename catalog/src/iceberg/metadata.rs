@@ -16,6 +16,7 @@ use super::types::{COLUMN_TYPES, parse_overrides, to_columns};
 use super::{corrupt, decode, encode_failed};
 use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind, Result};
+use crate::objects::is_inside;
 use crate::rule::{CONSTRAINTS_KEY, Constraint, DEFAULTS_KEY, parse_constraints, parse_defaults};
 use crate::schema::{PartitionField, PartitionSpec, SortField, TableSchema, Transform};
 
@@ -248,9 +249,18 @@ impl Metadata {
 
     /// The current columns.
     pub(crate) fn schema(&self, location: &str) -> Result<TableSchema> {
+        self.columns(location, self.schema_read())
+    }
+
+    /// The columns of any of the table's schemas.
+    pub(super) fn columns_of(&self, schema: &Schema) -> Result<TableSchema> {
+        self.columns(self.location(), schema)
+    }
+
+    fn columns(&self, location: &str, schema: &Schema) -> Result<TableSchema> {
         let overrides = parse_overrides(location, self.inner.properties().get(COLUMN_TYPES))?;
         let defaults = parse_defaults(location, self.inner.properties().get(DEFAULTS_KEY))?;
-        to_columns(self.schema_read(), &overrides, &defaults)
+        to_columns(schema, &overrides, &defaults)
     }
 
     /// Whether a leaf or column with this id is in the current schema.
@@ -494,14 +504,14 @@ impl Metadata {
     }
 }
 
-/// The metadata, and the metadata files that fell off its log.
+/// The metadata, and the table's own metadata files that fell off its log. They are deleted: of a table that was made
+/// elsewhere the log may name anything.
 pub(super) fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<String>)> {
     let result = builder.build().map_err(refused)?;
     let expired = result.expired_metadata_logs.into_iter();
-    Ok((
-        Metadata::of(Arc::new(result.metadata)),
-        expired.map(|entry| entry.metadata_file).collect(),
-    ))
+    let mut expired: Vec<String> = expired.map(|entry| entry.metadata_file).collect();
+    expired.retain(|file| is_inside(result.metadata.location(), file));
+    Ok((Metadata::of(Arc::new(result.metadata)), expired))
 }
 
 /// The summary of a snapshot. Totals go on from the parent's; one the parent lacks stays unknown.

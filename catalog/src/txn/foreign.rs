@@ -10,7 +10,7 @@ use crate::commit::foreign::{Looked, check_all_files, check_files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::iceberg::{Metadata, TableCommit, TableCreation, created_by};
 use crate::name::{TableName, quote_identifier};
-use crate::objects::is_plain_path;
+use crate::objects::{is_inside, is_plain_path};
 use crate::snapshot::RelationKind;
 use crate::table::TableVersion;
 
@@ -69,6 +69,7 @@ impl Transaction {
     /// A table that is made by a commit.
     async fn create_by(&mut self, name: &TableName, commit: &TableCommit) -> Result<()> {
         self.check_new_table(name)?;
+        commit.check_new()?;
         let uuid = commit.uuid().unwrap_or_else(Uuid::new_v4);
         let location = match commit.location() {
             Some(location) => location.to_owned(),
@@ -94,10 +95,10 @@ impl Transaction {
             }
             _ => error,
         })?;
+        version.metadata().check_registered()?;
         let location = version.metadata().location().to_owned();
         self.check_location(&location)?;
-        let below = metadata_location.strip_prefix(&location);
-        if !below.is_some_and(|rest| rest.starts_with('/')) {
+        if !is_inside(&location, metadata_location) {
             return Err(Error::invalid("the metadata file is not in the table's directory")
                 .with_detail(format!("It says the table is in {location}.")));
         }

@@ -1,5 +1,6 @@
 //! Commits of another engine, made by hand: what they must hold to, and that nothing of anybody is lost.
 
+mod columns;
 mod files;
 
 use std::collections::BTreeMap;
