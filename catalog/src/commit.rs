@@ -122,7 +122,12 @@ impl Commit {
             put_all(&self.shared, &attempt.objects).await?;
             attempt.garbage.append(&mut garbage.clone());
             let versions = std::mem::take(&mut attempt.versions);
-            match self.shared.database.swap(&self.swap(&attempt)).await? {
+            let swapped = match self.shared.database.swap(&self.swap(&attempt)).await {
+                // The next attempt sees whose it is.
+                Err(error) if error.kind() == ErrorKind::DuplicateTable && self.may_be_made() => SwapOutcome::Moved,
+                swapped => swapped?,
+            };
+            match swapped {
                 SwapOutcome::Committed(csn) => {
                     for version in versions {
                         self.shared.loader.keep_table_version(Arc::new(version)).await;
@@ -252,7 +257,12 @@ impl Commit {
     ) -> Result<Attempt> {
         let mut attempt = Attempt::default();
         for (name, delta) in &self.changes.relations {
-            let current = self.current(name, delta, head.pointers().get(name)).await?;
+            let pointer = head.pointers().get(name);
+            if let Some(location) = self.made_before(delta, pointer).await? {
+                attempt.move_pointer(name, Some(location.clone()), location);
+                continue;
+            }
+            let current = self.current(name, delta, pointer).await?;
             match &delta.now {
                 Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
                 Some(RelationState::Sequence(state)) => self.next_sequence(&mut attempt, name, state, current)?,
@@ -278,6 +288,30 @@ impl Commit {
             .pointers
             .sort_by(|a, b| (a.from.is_none(), &a.name).cmp(&(b.from.is_none(), &b.name)));
         Ok(attempt)
+    }
+
+    /// Where a table is that has another engine's commit already: it was sent a second time while the first was under way.
+    async fn made_before(&self, delta: &RelationDelta, pointer: Option<&Pointer>) -> Result<Option<String>> {
+        let Some(RelationState::Table(TableDelta {
+            foreign: Some(commit), ..
+        })) = &delta.now
+        else {
+            return Ok(None);
+        };
+        let Some(pointer) = pointer.filter(|pointer| pointer.kind == RelationKind::Table) else {
+            return Ok(None);
+        };
+        let version = self.shared.loader.table_version(&pointer.location).await?;
+        let is_made = version.metadata().has_commit(commit);
+        Ok(is_made.then(|| pointer.location.clone()))
+    }
+
+    /// Whether a table of the same name may have been made by the very commit that makes one here.
+    fn may_be_made(&self) -> bool {
+        self.changes.relations.values().any(|delta| match &delta.now {
+            Some(RelationState::Table(state)) => state.origin.is_none() && state.foreign.is_some(),
+            _ => false,
+        })
     }
 
     /// Whether what was read is as it was; and the swap sees that it still is.

@@ -63,11 +63,11 @@ impl Transaction {
         if !commit.creates() {
             return Err(Error::undefined_relation(&name.name));
         }
-        self.create_by(name, &commit).await
+        self.create_by(name, commit).await
     }
 
     /// A table that is made by a commit.
-    async fn create_by(&mut self, name: &TableName, commit: &TableCommit) -> Result<()> {
+    async fn create_by(&mut self, name: &TableName, commit: TableCommit) -> Result<()> {
         self.check_new_table(name)?;
         commit.check_new()?;
         let uuid = commit.uuid().unwrap_or_else(Uuid::new_v4);
@@ -76,11 +76,14 @@ impl Transaction {
             None => self.shared.new_location(name, uuid),
         };
         self.check_location(&location)?;
-        let metadata = created_by(commit, uuid, &location)?;
+        let metadata = created_by(&commit, uuid, &location)?;
         self.check_allowed(&metadata).await?;
-        check_files(&self.shared, None, &metadata, commit, &mut Looked::default()).await?;
-        let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
-        self.set_state(name, Some(RelationState::Table(TableDelta::new(version))));
+        check_files(&self.shared, None, &metadata, &commit, &mut Looked::default()).await?;
+        let delta = TableDelta {
+            foreign: Some(Arc::new(commit)),
+            ..TableDelta::new(Arc::new(TableVersion::new(String::new(), metadata, 0)?))
+        };
+        self.set_state(name, Some(RelationState::Table(delta)));
         Ok(())
     }
 

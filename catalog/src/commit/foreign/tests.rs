@@ -2,6 +2,7 @@
 
 mod columns;
 mod files;
+mod repeated;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
