@@ -13,12 +13,13 @@ mod deletes;
 pub(crate) mod foreign;
 pub(crate) mod group;
 mod keys;
+pub(crate) mod places;
 pub(crate) mod reads;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ struct Attempt {
     revived: Vec<String>,
     released: Vec<String>,
     ended: Vec<CounterEnd>,
+    claimed: Vec<String>,
+    known_places: Option<HashSet<String>>,
 }
 
 /// Commits, or leaves no trace. Gives the commit's sequence number.
@@ -272,6 +275,7 @@ impl Commit {
                         .await?;
                 }
                 Some(RelationState::Table(state)) => {
+                    self.check_place(&mut attempt, head, name, state).await?;
                     self.leave(&mut attempt, name, current)?;
                     let onto = match &state.origin {
                         None => None,
@@ -617,6 +621,8 @@ impl Commit {
             revived: attempt.revived.clone(),
             released: attempt.released.clone(),
             ended: attempt.ended.clone(),
+            claimed: attempt.claimed.clone(),
+            known_places: attempt.known_places.clone(),
         }
     }
 

@@ -90,6 +90,10 @@ pub(crate) struct Swap {
     pub(crate) ended: Vec<CounterEnd>,
     /// Tables whose garbage was needed until this commit, by location: it is as if it had become garbage now.
     pub(crate) released: Vec<String>,
+    /// Directories of tables that come back without being asked for by name: they are no garbage any more.
+    pub(crate) claimed: Vec<String>,
+    /// The directories of all tables and views that were looked at; when there is another one, they must be looked at again.
+    pub(crate) known_places: Option<HashSet<String>>,
 }
 
 /// A table some of whose files are another's: a clone.

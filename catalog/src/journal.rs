@@ -47,6 +47,16 @@ impl Pointers {
         self.relations(&name.database, &name.schema)?.get(&name.name)
     }
 
+    /// Everything there is, with its name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (TableName, &Pointer)> {
+        let databases = self.databases.iter();
+        let schemas = databases.flat_map(|(database, schemas)| schemas.iter().map(move |schema| (database, schema)));
+        schemas.flat_map(|(database, (schema, relations))| {
+            let named = relations.iter();
+            named.map(move |(name, pointer)| (TableName::new(database, schema, name), pointer))
+        })
+    }
+
     /// The name of the sequence with this id.
     pub(crate) fn sequence(&self, id: Uuid) -> Option<&TableName> {
         self.sequences.get(&id)

@@ -234,6 +234,15 @@ impl Shared {
             && location.ends_with(&format!("-{}", uuid.simple()))
     }
 
+    /// Whether the directory looks like one that was made by [`Shared::new_location`], for whichever table.
+    pub(crate) fn is_made_location(&self, location: &str) -> bool {
+        let is_below = location
+            .strip_prefix(&self.warehouse)
+            .is_some_and(|rest| rest.starts_with('/'));
+        let id = location.rsplit_once('-').map_or("", |(_, id)| id);
+        is_below && id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// Gives a transaction up for good, then deletes its objects; the locations deleted. What cannot be done now is tried
     /// again later, by recovery when this server is gone. Nothing is deleted unless the transaction is known to be aborted.
     pub(crate) async fn give_up(&self, txn_id: Uuid, table_locations: &[String]) -> Result<Vec<String>> {

@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::{RelationState, TableDelta, Transaction};
 use crate::commit::foreign::{Looked, check_all_files, check_files};
+use crate::commit::places::check_free;
 use crate::error::{Error, ErrorKind, Result};
 use crate::iceberg::{Metadata, TableCommit, TableCreation, created_by};
 use crate::name::{TableName, quote_identifier};
-use crate::objects::{is_inside, is_plain_path};
+use crate::objects::{is_inside, is_plain_path, is_same_or_below};
 use crate::snapshot::RelationKind;
 use crate::table::TableVersion;
 
@@ -201,30 +202,12 @@ impl Transaction {
             ))
             .with_hint("Write it as a URL, for example s3://bucket/folder."));
         }
-        let is_below = |path: &str, above: &str| {
-            let rest = path.strip_prefix(above);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if is_below(self.shared.warehouse(), location) {
+        if is_same_or_below(location, self.shared.warehouse()) {
             return Err(Error::invalid(
                 "a table cannot have the whole warehouse as its directory",
             ));
         }
-        let base = &self.base;
-        for database in base.databases() {
-            for schema in base.schemas(&database) {
-                let relations = base.relations(&database, &schema).into_iter();
-                for (table, _) in relations.filter(|(_, kind)| *kind != RelationKind::Sequence) {
-                    let name = TableName::new(&database, &schema, table);
-                    let metadata = base.metadata_location(&name).unwrap_or_default();
-                    let place = metadata.rsplit_once("/metadata/").map_or(metadata, |(place, _)| place);
-                    if is_below(place, location) || is_below(location, place) {
-                        return Err(Error::invalid(format!("location \"{location}\" is taken"))
-                            .with_detail(format!("{name} has its files in {place}.")));
-                    }
-                }
-            }
-        }
-        Ok(())
+        // Again at the commit.
+        check_free(self.base.pointers(), location, |_| false)
     }
 }

@@ -2,6 +2,7 @@
 
 mod columns;
 mod files;
+mod registered;
 mod repeated;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::garbage::Listing;
 use super::statements::Argument;
 use super::{Connection, counters, given_up};
+use crate::commit::places::are_known;
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
 use crate::garbage::UNDROP_MARGIN_MS;
@@ -33,6 +34,9 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
     txn.begin_swap(changes_names(swap)).await?;
     create_namespaces(txn, swap).await?;
     set_properties(txn, swap).await?;
+    if !are_places_known(txn, swap).await? {
+        return Ok(None);
+    }
     if !move_pointers(txn, &swap.pointers).await? {
         return Ok(None);
     }
@@ -52,6 +56,9 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
                 "The dropped table was brought back or deleted by somebody else.",
             ));
         }
+    }
+    for path in &swap.claimed {
+        claim(txn, path).await?;
     }
     for share in &swap.shares {
         txn.execute(
@@ -85,6 +92,31 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         .await?;
     }
     Ok(Some(csn))
+}
+
+/// Whether no table or view has come that the attempt did not see. Names are made by one swap at a time.
+async fn are_places_known(txn: &mut dyn Connection, swap: &Swap) -> Result<bool> {
+    let Some(known) = &swap.known_places else {
+        return Ok(true);
+    };
+    let sql = "select metadata_location from iceberg_tables
+               where metadata_location is not null and coalesce(iceberg_type, 'TABLE')<>'SEQ'";
+    let rows = txn.rows(sql, &[]).await?;
+    let locations = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<String>>>()?;
+    Ok(are_known(known, &locations))
+}
+
+/// Takes a directory off the garbage list, unless its deletion has begun.
+async fn claim(txn: &mut dyn Connection, path: &str) -> Result<()> {
+    txn.execute(
+        "delete from staffa_gc where path=$1 and tried_ms is null",
+        &[path.into()],
+    )
+    .await?;
+    match exists(txn, "select 1 from staffa_gc where path=$1", &[path.into()]).await? {
+        true => Err(Error::conflict("The files of the table are being deleted.")),
+        false => Ok(()),
+    }
 }
 
 /// How many transactions one statement names: each statement of a swap is a round trip.
