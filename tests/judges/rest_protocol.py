@@ -75,6 +75,14 @@ def logins(c):
         c.checks.same(what, wanted, (answer.status_code, answer.json()["error"]))
     basic = requests.post(f"{c.rest}/v1/oauth/tokens", data={"grant_type": "client_credentials"}, auth=("admin", c.password))
     c.checks.same("credentials in the header", 200, basic.status_code)
+    quoted = requests.post(f"{c.rest}/v1/oauth/tokens", data={"grant_type": "client_credentials"}, auth=("admin", urllib.parse.quote_plus(c.password)))
+    c.checks.same("written as in a form", 200, quoted.status_code)
+    # Java's library has its token exchanged also when that has ended, with the credentials beside it.
+    exchange = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": "x"}
+    for secret, wanted in ((c.password, 200), ("no", 401)):
+        answer = requests.post(f"{c.rest}/v1/oauth/tokens", data=exchange, auth=("admin", secret))
+        c.checks.same("an ended token with credentials", wanted, answer.status_code)
+    c.checks.same("a form of many keys", 413, c.login(grant_type="client_credentials", **{f"k{i}": "" for i in range(20_000)}).status_code)
     answer = c.login(grant_type="client_credentials", client_id="admin", client_secret=c.password, scope="catalog")
     c.checks.same("a login", (200, "bearer", 3600), (answer.status_code, answer.json()["token_type"], answer.json()["expires_in"]))
     token = answer.json()["access_token"]
@@ -98,6 +106,8 @@ def namespaces(c):
     c.expect("create again", 409, "AlreadyExistsException", "POST", "staffa/namespaces", {"namespace": ["n1"]})
     c.expect("nested", 406, "UnsupportedOperationException", "POST", "staffa/namespaces", {"namespace": ["a", "b"]})
     c.expect("empty", 400, "BadRequestException", "POST", "staffa/namespaces", {"namespace": [""]})
+    for name in ("pg_catalog", "pg_x", "pg_temp_1_1", "information_schema"):
+        c.expect(f"create {name}", 400, "BadRequestException", "POST", "staffa/namespaces", {"namespace": [name]})
     c.expect("no list", 400, "BadRequestException", "POST", "staffa/namespaces", {"namespace": "a"})
     c.expect("with a place", 400, "BadRequestException", "POST", "staffa/namespaces", {"namespace": ["n4"], "properties": {"location": "file:///x"}})
     listed = c.expect("list", 200, None, "GET", "staffa/namespaces").json()
@@ -138,6 +148,10 @@ def tables(c):
         ("a map", {"name": "x", "schema": schema({**FIELD, "type": {"type": "map", "key-id": 2, "key": "string", "value-id": 3, "value": "long", "value-required": False}})}, 406, "UnsupportedOperationException"),
         ("one name twice", {"name": "x", "schema": schema(FIELD, {**FIELD, "id": 2})}, 400, "BadRequestException"),
         ("no name", {"name": "", "schema": schema()}, 400, "BadRequestException"),
+        ("a column without a name", {"name": "x", "schema": schema({**FIELD, "name": ""})}, 400, "BadRequestException"),
+        ("a null in a column's name", {"name": "x", "schema": schema({**FIELD, "name": "a\0b"})}, 400, "BadRequestException"),
+        ("too many columns", {"name": "x", "schema": schema(*({**FIELD, "id": i, "name": f"c{i}"} for i in range(1, 1602)))}, 400, "BadRequestException"),
+        ("a default for writers", {"name": "x", "schema": schema({**FIELD, "write-default": 1}), "properties": {"format-version": "3"}}, 406, "UnsupportedOperationException"),
         ("an old version", {"name": "x", "schema": schema(), "properties": {"format-version": "1"}}, 406, "UnsupportedOperationException"),
         ("a property of the server's", {"name": "x", "schema": schema(), "properties": {"staffa.constraints": "[]"}}, 400, "BadRequestException"),
         ("a place that is none", {"name": "x", "schema": schema(), "location": "../../etc"}, 400, "BadRequestException"),
@@ -232,6 +246,9 @@ def commits(c, server):
         ("no Avro", [{"action": "add-snapshot", "snapshot": snapshot(metadata, **{"manifest-list": c.call("GET", path).json()["metadata-location"]})}], 400, "BadRequestException"),
         ("a snapshot that is there", [{"action": "add-snapshot", "snapshot": {**snapshot(metadata), "snapshot-id": current}}], 400, "BadRequestException"),
         ("a branch to nowhere", [main(12345)], 400, "BadRequestException"),
+        ("main as a tag", [{**main(current), "type": "tag"}], 400, "BadRequestException"),
+        ("a snapshot of tomorrow", [{"action": "add-snapshot", "snapshot": snapshot(metadata, **{"timestamp-ms": int(time.time() * 1000) + 86_400_000})}], 400, "BadRequestException"),
+        ("a number that is not the next", [{"action": "add-snapshot", "snapshot": snapshot(metadata, **{"sequence-number": 1000})}], 400, "BadRequestException"),
         ("the current snapshot away", [{"action": "remove-snapshots", "snapshot-ids": [current]}], 400, "BadRequestException"),
         ("statistics elsewhere", [{"action": "set-statistics", "snapshot-id": current, "statistics": {"snapshot-id": current, "statistics-path": "file:///etc/passwd", "file-size-in-bytes": 1, "file-footer-size-in-bytes": 1, "blob-metadata": []}}], 400, "BadRequestException"),
         ("a narrower column", [{"action": "add-schema", "schema": schema({**FIELD, "type": "int"})}, {"action": "set-current-schema", "schema-id": -1}], 400, "BadRequestException"),
@@ -244,6 +261,9 @@ def commits(c, server):
         else:
             c.expect(what, status, kind, "POST", path, body)
     c.expect("no such table", 404, "NoSuchTableException", "POST", path + "x", commit([]))
+    new = [{"action": "add-schema", "schema": schema()}, {"action": "set-current-schema", "schema-id": -1}]
+    made = [{"type": "assert-create"}, {"type": "assert-current-schema-id", "current-schema-id": 0}]
+    c.expect("a new table that is there", 409, "CommitFailedException", "POST", path + "x", commit(new, made))
     after = c.call("GET", path).json()["metadata"]
     c.checks.same("nothing of it happened", (metadata["last-sequence-number"], current), (after["last-sequence-number"], after["current-snapshot-id"]))
     c.checks.same("and no row is lost", [(2, 3)], server.execute("select count(*)::int, sum(id)::int from n1.t").fetchall())

@@ -76,7 +76,6 @@ impl Doubles {
     }
 
     fn verifier(&self, user: &str) -> ScramSecret {
-        // One round of PBKDF2 is a keyed hash of the name.
         let mut salt = gen_salted_password(user, &self.secret, 1);
         salt.truncate(SALT_BYTES);
         ScramSecret::Verifier {
@@ -108,8 +107,14 @@ pub(crate) fn is_password(user: &str, password: &str, verifier: Option<&str>, do
     }
 }
 
+/// HMAC-SHA-256 of a message, under a key that is plain ASCII. One round of PBKDF2 is one: of the message and the number of
+/// the round.
+pub(crate) fn keyed_hash(key: &str, message: &[u8]) -> Vec<u8> {
+    gen_salted_password(key, message, 1)
+}
+
 /// In a time that tells nothing of where two keys differ.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn is_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
 }
 

@@ -1,38 +1,44 @@
 //! Who it is: a role and its password (OAuth client credentials) give a token that is good for an hour, and every other
 //! request needs one.
 //!
-//! Tokens are random, kept in memory only, and end when the role's password changes. A server that was started anew knows
-//! none: clients ask for another. With `--auth trust` nobody needs one.
+//! A token says itself whose it is and until when, under a keyed hash whose key is what the catalog keeps of the role's
+//! password. So nothing is remembered; a token is good on all servers of a catalog, also when they were started anew, and
+//! ends when the password changes. Whoever reads the catalog database can make tokens, as he can change any table there.
+//!
+//! With `--auth trust` nobody needs one. Then nothing but its address protects the server, which every web page that a user
+//! of the machine looks at can send requests to: what comes from a browser is refused.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::uri::Authority as HostAndPort;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde_json::json;
 use staffa::Warehouse;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::Shared;
 use super::error::{Failure, Result};
-use super::request::{json_response, read_body};
-use crate::auth::scram::{Doubles, is_password};
+use super::request::{is_json, json_response, read_body};
+use crate::auth::scram::{Doubles, is_equal, is_password, keyed_hash};
 use crate::auth::{AuthMode, is_role};
 
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
-const TOKEN_BYTES: usize = 32;
-/// So many are remembered at once; beyond it the one that ends first goes.
-const TOKENS_MAX: usize = 10_000;
+/// Tells two tokens of one role and second apart.
+const NONCE_BYTES: usize = 16;
+/// Seconds since 1970.
+const TIME_BYTES: usize = 8;
+/// The largest form that is read of a client that nobody knows yet.
+const FORM_BYTES_MAX: usize = 64 << 10;
 /// Passwords that are checked at the same time: each takes some milliseconds of a core, and anybody may ask.
 const CHECKS_MAX: usize = 2;
 
@@ -42,90 +48,148 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// Who may come in.
 pub(super) struct Authority {
     mode: AuthMode,
-    tokens: Mutex<HashMap<String, Grant>>,
     doubles: Doubles,
     checks: Semaphore,
 }
 
-/// What a token stands for.
-#[derive(Clone)]
+/// A role that has proved itself, and what the catalog keeps of its password.
 struct Grant {
     role: String,
-    /// As it was when the token was given; another one ends it.
     verifier: Option<String>,
-    ends_at: Instant,
 }
 
 impl Authority {
     pub(super) fn new(mode: AuthMode) -> Self {
         Self {
             mode,
-            tokens: Mutex::default(),
             doubles: Doubles::new(),
             checks: Semaphore::new(CHECKS_MAX),
         }
     }
 
     /// A token for a role that has proved itself.
-    fn grant(&self, role: String, verifier: Option<String>) -> Result<String> {
-        let mut bytes = [0; TOKEN_BYTES];
+    fn token(&self, grant: &Grant) -> Result<String> {
+        let mut nonce = [0; NONCE_BYTES];
         OsRng
-            .try_fill_bytes(&mut bytes)
+            .try_fill_bytes(&mut nonce)
             .map_err(|error| Failure::internal(format!("the system gives no random numbers: {error}")))?;
-        let token = URL_SAFE_NO_PAD.encode(bytes);
-        let now = Instant::now();
-        let grant = Grant {
-            role,
-            verifier,
-            ends_at: now + TOKEN_LIFETIME,
+        let token = Token {
+            ends_at_s: now_s() + TOKEN_LIFETIME.as_secs(),
+            nonce,
+            role: grant.role.clone(),
         };
-        let mut tokens = self.tokens.lock();
-        if tokens.len() >= TOKENS_MAX {
-            tokens.retain(|_, grant| grant.ends_at > now);
-        }
-        if tokens.len() >= TOKENS_MAX
-            && let Some(first) = tokens.iter().min_by_key(|(_, grant)| grant.ends_at)
-        {
-            let first = first.0.clone();
-            tokens.remove(&first);
-        }
-        tokens.insert(token.clone(), grant);
-        Ok(token)
+        Ok(token.print(grant.verifier.as_deref().unwrap_or_default()))
     }
 
     /// The grant behind a token that is still good.
-    async fn find(&self, warehouse: &Warehouse, token: &str) -> Result<Option<Grant>> {
-        let found = self.tokens.lock().get(token).cloned();
-        let Some(grant) = found.filter(|grant| grant.ends_at > Instant::now()) else {
+    async fn find(&self, warehouse: &Warehouse, text: &str) -> Result<Option<Grant>> {
+        let Some((token, hash)) = Token::parse(text) else {
             return Ok(None);
         };
-        let verifier = warehouse.verifier(&grant.role).await?;
-        Ok((verifier == grant.verifier).then_some(grant))
+        let verifier = warehouse.verifier(&token.role).await?;
+        // A role without a password has no tokens, except where nobody needs one.
+        let key = match (&verifier, self.mode) {
+            (Some(verifier), _) => verifier.as_str(),
+            (None, AuthMode::Trust) => "",
+            (None, AuthMode::Scram) => return Ok(None),
+        };
+        let is_good = is_equal(&hash, &token.hash(key)) && now_s() < token.ends_at_s;
+        Ok(is_good.then_some(Grant {
+            role: token.role,
+            verifier,
+        }))
     }
 
-    /// Whether the secret is the role's; its verifier if it is.
-    async fn check(&self, warehouse: &Warehouse, role: &str, secret: &str) -> Result<Option<Option<String>>> {
-        if self.mode == AuthMode::Trust {
-            let verifier = warehouse.verifier(role).await?;
-            return Ok(is_role(warehouse, role).await?.then_some(verifier));
-        }
+    /// The grant of a role whose secret this is.
+    async fn check(&self, warehouse: &Warehouse, credentials: &Credentials) -> Result<Option<Grant>> {
+        let Credentials { role, secret } = credentials;
         let verifier = warehouse.verifier(role).await?;
-        let permit = self.checks.acquire().await;
-        let fits = tokio::task::block_in_place(|| is_password(role, secret, verifier.as_deref(), &self.doubles));
-        drop(permit);
-        Ok(fits.then_some(verifier))
+        let fits = match self.mode {
+            AuthMode::Trust => is_role(warehouse, role).await?,
+            AuthMode::Scram => {
+                let _permit = self.checks.acquire().await;
+                tokio::task::block_in_place(|| is_password(role, secret, verifier.as_deref(), &self.doubles))
+            }
+        };
+        Ok(fits.then(|| Grant {
+            role: role.clone(),
+            verifier,
+        }))
+    }
+
+    /// A token for the first credentials that are good.
+    async fn login(&self, warehouse: &Warehouse, offered: &[Credentials]) -> Result<Answer> {
+        for credentials in offered {
+            if let Some(grant) = self.check(warehouse, credentials).await? {
+                return self.token(&grant).map(Ok);
+            }
+        }
+        if let Some(Credentials { role, .. }) = offered.first() {
+            tracing::info!(role = %role.escape_debug(), "a client of the REST catalog was refused");
+        }
+        Ok(Err(Refused::Client))
     }
 }
+
+/// What a token says. Its text is these bytes and their hash, each in base64.
+struct Token {
+    ends_at_s: u64,
+    nonce: [u8; NONCE_BYTES],
+    role: String,
+}
+
+impl Token {
+    fn print(&self, key: &str) -> String {
+        let [said, hash] = [self.bytes(), self.hash(key)].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        format!("{said}.{hash}")
+    }
+
+    /// A token as it was sent, with the hash that it came with.
+    fn parse(text: &str) -> Option<(Token, Vec<u8>)> {
+        let (said, hash) = text.split_once('.')?;
+        let (said, hash) = (URL_SAFE_NO_PAD.decode(said).ok()?, URL_SAFE_NO_PAD.decode(hash).ok()?);
+        let (time, rest) = said.split_first_chunk::<TIME_BYTES>()?;
+        let (nonce, role) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let token = Token {
+            ends_at_s: u64::from_be_bytes(*time),
+            nonce: *nonce,
+            role: String::from_utf8(role.to_vec()).ok()?,
+        };
+        Some((token, hash))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [&self.ends_at_s.to_be_bytes()[..], &self.nonce, self.role.as_bytes()].concat()
+    }
+
+    fn hash(&self, key: &str) -> Vec<u8> {
+        keyed_hash(key, &[&b"Staffa REST token "[..], &self.bytes()].concat())
+    }
+}
+
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// A role and what it says is its password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Credentials {
+    role: String,
+    secret: String,
+}
+
+/// A token, or why there is none.
+type Answer = std::result::Result<String, Refused>;
 
 /// `POST /v1/oauth/tokens`
 pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let basic = basic_credentials(request.headers());
-    let body = match read_body(request).await {
+    let body = match read_body(request, FORM_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => return failure.into_response(),
     };
-    let form: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
-    let refused = match answer(&shared, &form, basic).await {
+    let refused = match answer(&shared, Form::parse(&body), &basic).await {
         Ok(Ok(token)) => return token_response(token),
         Ok(Err(refused)) => refused,
         Err(failure) => return failure.into_response(),
@@ -137,6 +201,32 @@ pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) 
     let (error, description) = refused.words();
     let body = json!({"error": error, "error_description": description});
     json_response(status, body.to_string())
+}
+
+/// What is looked at of a form.
+#[derive(Default)]
+struct Form {
+    grant_type: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    subject_token: Option<String>,
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Form {
+        let mut form = Form::default();
+        for (key, value) in form_urlencoded::parse(body) {
+            let field = match &*key {
+                "grant_type" => &mut form.grant_type,
+                "client_id" => &mut form.client_id,
+                "client_secret" => &mut form.client_secret,
+                "subject_token" => &mut form.subject_token,
+                _ => continue,
+            };
+            *field = Some(value.into_owned());
+        }
+        form
+    }
 }
 
 /// Why there is no token (RFC 6749, section 5.2).
@@ -161,39 +251,46 @@ impl Refused {
     }
 }
 
-async fn answer(
-    shared: &Shared,
-    form: &HashMap<String, String>,
-    basic: Option<(String, String)>,
-) -> Result<std::result::Result<String, Refused>> {
-    let authority = &shared.auth;
-    match form.get("grant_type").map(String::as_str) {
-        Some("client_credentials") => {}
+async fn answer(shared: &Shared, form: Form, basic: &[Credentials]) -> Result<Answer> {
+    let (authority, warehouse) = (&shared.auth, &shared.warehouse);
+    match form.grant_type.as_deref() {
+        Some("client_credentials") => match form.client_id.zip(form.client_secret) {
+            Some((role, secret)) => authority.login(warehouse, &[Credentials { role, secret }]).await,
+            None if basic.is_empty() => Ok(Err(Refused::Request)),
+            None => authority.login(warehouse, basic).await,
+        },
         Some(TOKEN_EXCHANGE) => {
-            let token = form.get("subject_token").map_or("", String::as_str);
-            let grant = authority.find(&shared.warehouse, token).await?;
-            return match grant {
-                Some(grant) => authority.grant(grant.role, grant.verifier).map(Ok),
-                None => Ok(Err(Refused::Grant)),
-            };
+            let token = form.subject_token.unwrap_or_default();
+            match authority.find(warehouse, &token).await? {
+                Some(grant) => authority.token(&grant).map(Ok),
+                None if basic.is_empty() => Ok(Err(Refused::Grant)),
+                // Iceberg's Java library exchanges a token that has ended, and says who it is beside it.
+                None => authority.login(warehouse, basic).await,
+            }
         }
-        _ => return Ok(Err(Refused::GrantType)),
-    }
-    let sent = form.get("client_id").cloned().zip(form.get("client_secret").cloned());
-    let Some((role, secret)) = sent.or(basic) else {
-        return Ok(Err(Refused::Request));
-    };
-    match authority.check(&shared.warehouse, &role, &secret).await? {
-        Some(verifier) => authority.grant(role, verifier).map(Ok),
-        None => {
-            tracing::info!(role = %role.escape_debug(), "a client of the REST catalog was refused");
-            Ok(Err(Refused::Client))
-        }
+        _ => Ok(Err(Refused::GrantType)),
     }
 }
 
-/// Client credentials in the header, each part as in a form (RFC 6749, section 2.3.1).
-fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+/// Client credentials in the header: as they are there, and with each part read as of a form (RFC 6749, section 2.3.1).
+/// Some clients write them one way, some the other.
+fn basic_credentials(headers: &HeaderMap) -> Vec<Credentials> {
+    let Some((id, secret)) = basic_parts(headers) else {
+        return Vec::new();
+    };
+    let (plain_id, plain_secret) = (from_form(&id), from_form(&secret));
+    let mut offered = vec![Credentials { role: id, secret }];
+    let plain = Credentials {
+        role: plain_id,
+        secret: plain_secret,
+    };
+    if !offered.contains(&plain) {
+        offered.push(plain);
+    }
+    offered
+}
+
+fn basic_parts(headers: &HeaderMap) -> Option<(String, String)> {
     let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, value) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -202,6 +299,16 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let text = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))
+}
+
+/// The value that a text of a form stands for; of one that is none, itself.
+fn from_form(text: &str) -> String {
+    let form = format!("x={text}");
+    let mut parts = form_urlencoded::parse(form.as_bytes());
+    match (parts.next(), parts.next()) {
+        (Some((_, value)), None) => value.into_owned(),
+        _ => text.to_owned(),
+    }
 }
 
 fn token_response(token: String) -> Response {
@@ -221,6 +328,7 @@ fn token_response(token: String) -> Response {
 /// Lets only those through who have a token. All roles may do the same, so who it is goes to the log only.
 pub(super) async fn require(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Result<Response> {
     if shared.auth.mode == AuthMode::Trust {
+        refuse_browsers(&request)?;
         // Whatever is in the header: pyiceberg sends one also when it was given no token.
         return Ok(next.run(request).await);
     }
@@ -238,6 +346,39 @@ pub(super) async fn require(State(shared): State<Arc<Shared>>, request: Request,
     Ok(next.run(request).await)
 }
 
+/// Requests that a web page makes its reader's browser send: they say where they come from, or are of the kinds that need
+/// no leave of ours, or go to a name of the page's own that leads here.
+fn refuse_browsers(request: &Request) -> Result<()> {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) {
+        return Err(Failure::forbidden(
+            "Web pages are not let in where nobody needs a password",
+        ));
+    }
+    if !headers.get_all(header::HOST).iter().all(is_this_machine) {
+        return Err(Failure::forbidden(
+            "Where nobody needs a password, the host of the catalog's URL must be localhost or a loopback address",
+        ));
+    }
+    match request.method() == Method::POST && !is_json(headers) {
+        true => Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BadRequestException",
+            "The type of the request's body must be application/json",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn is_this_machine(host: &HeaderValue) -> bool {
+    let host = host.to_str().ok().and_then(|host| host.parse::<HostAndPort>().ok());
+    host.is_some_and(|host| {
+        let name = host.host();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 fn bearer(header: &HeaderValue) -> Option<&str> {
     let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -246,29 +387,82 @@ fn bearer(header: &HeaderValue) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::scram::scram_verifier;
 
     #[test]
-    fn tokens_differ_and_the_oldest_go() {
+    fn a_token_is_its_roles_until_its_time_and_under_its_key() {
         let authority = Authority::new(AuthMode::Scram);
-        let tokens: Vec<String> = (0..TOKENS_MAX + 2)
-            .map(|_| authority.grant("ann".to_owned(), None).expect("a token"))
-            .collect();
-        let kept = authority.tokens.lock();
-        assert_eq!(kept.len(), TOKENS_MAX);
-        assert!(tokens.iter().rev().take(2).all(|token| kept.contains_key(token)));
+        let grant = Grant {
+            role: "änn".to_owned(),
+            verifier: Some(scram_verifier("a")),
+        };
+        let key = grant.verifier.clone().unwrap_or_default();
+        let text = authority.token(&grant).expect("a token");
+        assert_ne!(text, authority.token(&grant).expect("another"));
+        let (token, hash) = Token::parse(&text).expect("a token");
+        assert_eq!(token.role, "änn");
+        assert!((now_s() + 3590..=now_s() + 3600).contains(&token.ends_at_s));
+        assert_eq!(token.hash(&key), hash);
+        // The same password again has another salt.
+        assert_ne!(token.hash(&scram_verifier("a")), hash);
+        let longer = Token {
+            ends_at_s: token.ends_at_s + 1,
+            ..token
+        };
+        assert_ne!(longer.hash(&key), hash);
+        for bad in ["", ".", "x", "x.y", &text[1..], &text.replace('.', "")] {
+            assert!(
+                Token::parse(bad).is_none_or(|(token, hash)| token.hash(&key) != hash),
+                "{bad}"
+            );
+        }
     }
 
     #[test]
     fn credentials_in_headers() {
         let basic = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(text).expect("a header"));
-            basic_credentials(&headers)
+            let text = format!("Basic {}", STANDARD.encode(text));
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&text).expect("a header"));
+            let offered = basic_credentials(&headers).into_iter();
+            offered.map(|it| (it.role, it.secret)).collect::<Vec<_>>()
         };
-        assert_eq!(basic("Basic YTpiOmM="), Some(("a".to_owned(), "b:c".to_owned())));
-        assert_eq!(basic("Basic !"), None);
-        assert_eq!(basic("Bearer YTpi"), None);
+        let pairs = |all: &[(&str, &str)]| {
+            let all = all
+                .iter()
+                .map(|(role, secret)| ((*role).to_owned(), (*secret).to_owned()));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(basic("a:b:c"), pairs(&[("a", "b:c")]));
+        assert_eq!(basic("a:b%2Bc+d"), pairs(&[("a", "b%2Bc+d"), ("a", "b+c d")]));
+        assert_eq!(basic("a:b&c=d"), pairs(&[("a", "b&c=d")]));
+        assert!(basic("a").is_empty());
+        assert!(basic_credentials(&HeaderMap::new()).is_empty());
         assert_eq!(bearer(&HeaderValue::from_static("bearer  x ")), Some("x"));
         assert_eq!(bearer(&HeaderValue::from_static("x")), None);
+    }
+
+    #[test]
+    fn this_machine_has_few_names() {
+        let is_ours = |host: &'static str| is_this_machine(&HeaderValue::from_static(host));
+        for host in [
+            "localhost",
+            "LocalHost:8181",
+            "127.0.0.1",
+            "127.0.0.1:8181",
+            "[::1]:8181",
+        ] {
+            assert!(is_ours(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com:8181",
+            "10.0.0.1",
+            "[::2]",
+            "a b",
+        ] {
+            assert!(!is_ours(host), "{host}");
+        }
     }
 }

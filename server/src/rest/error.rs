@@ -40,6 +40,10 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "NotAuthorizedException", message)
     }
 
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)
+    }
+
     pub(super) fn no_such_namespace(namespace: &str) -> Self {
         let text = format!("Namespace does not exist: {}", namespace.escape_debug());
         Self::new(StatusCode::NOT_FOUND, "NoSuchNamespaceException", text)

@@ -136,7 +136,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        let body = read_body(request).await?;
+        let body = read_body(request, BODY_BYTES_MAX).await?;
         // The parser gives up at a depth of 128.
         let value = serde_json::from_slice(&body)
             .map_err(|error| Failure::bad_request(format!("The body of the request cannot be read: {error}")))?;
@@ -145,7 +145,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 /// The whole body, within bounds of size and time.
-pub(super) async fn read_body(request: Request) -> Result<BytesMut> {
+pub(super) async fn read_body(request: Request, bytes_max: usize) -> Result<BytesMut> {
     if is_encoded(request.headers()) {
         return Err(Failure::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,7 +153,7 @@ pub(super) async fn read_body(request: Request) -> Result<BytesMut> {
             "Compressed bodies are not supported",
         ));
     }
-    let reading = collect(request.into_body());
+    let reading = collect(request.into_body(), bytes_max);
     match tokio::time::timeout(BODY_TIME_MAX, reading).await {
         Ok(read) => read,
         Err(_) => Err(Failure::new(
@@ -169,7 +169,14 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity")
 }
 
-fn collect(body: Body) -> impl Future<Output = Result<BytesMut>> {
+/// Whether a body is said to be JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn collect(body: Body, bytes_max: usize) -> impl Future<Output = Result<BytesMut>> {
     let mut parts = body.into_data_stream();
     async move {
         let mut body = BytesMut::new();
@@ -177,18 +184,20 @@ fn collect(body: Body) -> impl Future<Output = Result<BytesMut>> {
         while let Some(part) = parts.next().await {
             let part = part.map_err(|_| Failure::bad_request("The body of the request is incomplete"))?;
             length += part.len();
-            match length {
-                ..=BODY_BYTES_MAX => body.extend_from_slice(&part),
-                ..=BODY_BYTES_DISCARDED_MAX => body = BytesMut::new(),
-                _ => break,
+            if length <= bytes_max {
+                body.extend_from_slice(&part);
+            } else if length <= BODY_BYTES_DISCARDED_MAX {
+                body = BytesMut::new();
+            } else {
+                break;
             }
         }
-        match length {
-            ..=BODY_BYTES_MAX => Ok(body),
-            _ => Err(Failure::new(
+        match length <= bytes_max {
+            true => Ok(body),
+            false => Err(Failure::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "BadRequestException",
-                format!("The body of the request has more than {} MiB", BODY_BYTES_MAX >> 20),
+                format!("The body of the request has more than {} KiB", bytes_max >> 10),
             )),
         }
     }

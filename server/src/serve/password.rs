@@ -10,7 +10,7 @@ use rand::rngs::OsRng;
 use staffa::{DEFAULT_ROLE, Warehouse};
 
 use crate::auth::AuthMode;
-use crate::auth::scram::scram_verifier;
+use crate::auth::scram::{Doubles, is_password, scram_verifier};
 use crate::cli::Failure;
 use crate::config::Config;
 
@@ -26,7 +26,12 @@ const CHARACTERS: usize = 22;
 /// Sees to it that the first role can log in.
 pub(super) async fn settle(warehouse: &Warehouse, config: &Config) -> Result<(), Failure> {
     if let Some(password) = &config.admin_password {
-        // Set at every start: so it can be changed, and a lost one replaced, without the old one.
+        // Looked at every start: so it can be changed, and a lost one replaced, without the old one. What is kept of the
+        // same one stays: tokens of the REST catalog end with it.
+        let verifier = warehouse.verifier(DEFAULT_ROLE).await?;
+        if is_password(DEFAULT_ROLE, password, verifier.as_deref(), &Doubles::new()) {
+            return Ok(());
+        }
         return Ok(warehouse.set_verifier(DEFAULT_ROLE, &scram_verifier(password)).await?);
     }
     if config.auth == AuthMode::Trust || warehouse.verifier(DEFAULT_ROLE).await?.is_some() {
