@@ -2,9 +2,9 @@
 //! Spark, Trino. The norm is Apache Iceberg's `rest-catalog-open-api.yaml`; docs/rest.md says what of it is there.
 //!
 //! ```text
-//! listen      sockets, limits, the end         auth        who it is: OAuth client credentials, bearer tokens
-//! request     names, pages, JSON bodies        error       what went wrong, in the protocol's words
-//! config      what there is                    namespaces, tables, commit, views
+//! listen, socket  limits, the end              auth        who it is: OAuth client credentials, bearer tokens
+//! request         names, pages, JSON bodies    error       what went wrong, in the protocol's words
+//! config          what there is                namespaces, tables, commit, views
 //! ```
 //!
 //! Nothing here knows what a commit is: requirements and updates go to the engine as they came.
@@ -16,6 +16,7 @@ mod error;
 mod listen;
 mod namespaces;
 mod request;
+mod socket;
 mod tables;
 mod views;
 

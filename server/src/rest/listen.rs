@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -11,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use staffa::{Result, Warehouse};
@@ -24,11 +26,14 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Authority;
 use super::error::Failure;
+use super::socket::PatientSocket;
 use super::{RestOptions, Shared, router};
 use crate::listen::{ACCEPT_RETRY, check_trust, take_address};
 
 /// How long a client may take for a TLS handshake or the head of a request; a connection that is kept alive ends after it.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of its answer.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long an answer may take. A commit that takes longer goes on, and its client cannot know how it ends.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Longer than a commit tries to get its turn and looks its outcome up.
@@ -150,19 +155,33 @@ async fn serve_socket(socket: TcpStream, server: Arc<Serving>, permit: OwnedSema
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
+    let socket = PatientSocket::new(socket, WRITE_TIME_MAX);
     match &server.tls {
         None => serve(socket, &server).await,
-        Some(acceptor) => match tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => serve(stream, &server).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with the REST catalog failed"),
-            Err(_) => tracing::debug!("a TLS handshake with the REST catalog took too long"),
-        },
+        Some(acceptor) => {
+            let handshake = tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(socket));
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                // Nothing was asked yet.
+                () = server.shutdown.cancelled() => return,
+            };
+            match shaken {
+                Ok(Ok(stream)) => serve(stream, &server).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with the REST catalog failed"),
+                Err(_) => tracing::debug!("a TLS handshake with the REST catalog took too long"),
+            }
+        }
     }
     drop(permit);
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, server: &Serving) {
-    let service = TowerToHyperService::new(server.router.clone());
+    let router = TowerToHyperService::new(server.router.clone());
+    let has_asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        has_asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
@@ -178,6 +197,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, se
                 return;
             }
             () = server.shutdown.cancelled(), if !is_stopping => {
+                // A client that has not asked for anything may never do.
+                if !has_asked.load(Ordering::Relaxed) {
+                    return;
+                }
                 is_stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -188,9 +211,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, se
 
 /// Around every request: it ends in time, and a panic ends it alone.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_commit =
-        request.method() == Method::POST && (path.ends_with("/transactions/commit") || path.contains("/tables/"));
+    let is_commit = may_commit(request.method(), request.uri().path());
     let limit = if is_commit { COMMIT_TIME_MAX } else { ANSWER_TIME_MAX };
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     let failure = match tokio::time::timeout(limit, answer).await {
@@ -202,5 +223,38 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     match is_commit {
         true => failure.of_commit().into_response(),
         false => failure.into_response(),
+    }
+}
+
+/// Whether the request may change the catalog: it may go on when nobody waits for it any more.
+fn may_commit(method: &Method, path: &str) -> bool {
+    let is_metrics = || matches!(path.split('/').collect::<Vec<_>>()[..], [.., "tables", _, "metrics"]);
+    match *method {
+        Method::POST => path != "/v1/oauth/tokens" && !is_metrics(),
+        Method::DELETE => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_changes_the_catalog_is_a_commit() {
+        let tables = "/v1/staffa/namespaces/n/tables";
+        for (method, path, wanted) in [
+            (Method::POST, tables.to_owned(), true),
+            (Method::POST, format!("{tables}/t"), true),
+            (Method::POST, format!("{tables}/metrics"), true),
+            (Method::POST, format!("{tables}/t/metrics"), false),
+            (Method::POST, "/v1/staffa/namespaces/n/register".to_owned(), true),
+            (Method::POST, "/v1/staffa/transactions/commit".to_owned(), true),
+            (Method::POST, "/v1/oauth/tokens".to_owned(), false),
+            (Method::DELETE, format!("{tables}/t"), true),
+            (Method::GET, format!("{tables}/t"), false),
+        ] {
+            assert_eq!(may_commit(&method, &path), wanted, "{method} {path}");
+        }
     }
 }
