@@ -5,6 +5,7 @@
 //! place and a table in another is loaded too; scoping is DataFusion's.
 
 pub(crate) mod function;
+mod independent;
 mod provider;
 pub(crate) mod sequence;
 pub(crate) mod version;

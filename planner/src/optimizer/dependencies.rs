@@ -8,6 +8,8 @@
 //! `k` for a key of its rows, which is wrong: there is one for each `x`, and the order by `x` is left out
 //! (`aggregate_functional_dependencies` makes all columns targets of a dependency whose sources are grouped by). Joins that say nothing
 //! lead to nothing wrong; what is lost is that a column of `u` beside `k` need not be grouped by.
+//!
+//! `unnest` gives a row several times, too, and passes on that its key comes once.
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// Takes the dependencies from the output of joins, and of what stands on them.
+/// Takes the dependencies from the output of joins and `unnest`, and of what stands on them.
 #[derive(Debug)]
 pub(super) struct JoinsDetermineNothing;
 
@@ -68,6 +70,11 @@ fn corrected(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 join.schema = Arc::new(schema.with_functional_dependencies(FunctionalDependencies::empty())?);
                 Ok(Transformed::yes(LogicalPlan::Join(join)))
             }
+            LogicalPlan::Unnest(mut unnest) => {
+                let schema = DFSchema::clone(&unnest.schema);
+                unnest.schema = Arc::new(schema.with_functional_dependencies(FunctionalDependencies::empty())?);
+                Ok(Transformed::yes(LogicalPlan::Unnest(unnest)))
+            }
             // What it says comes from its input.
             node => node.recompute_schema().map(Transformed::yes),
         }
@@ -75,8 +82,12 @@ fn corrected(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn determines(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Join(join)
-        if passes_on(join.join_type) && !join.schema.functional_dependencies().is_empty())
+    let multiplies = match plan {
+        LogicalPlan::Join(join) => passes_on(join.join_type),
+        LogicalPlan::Unnest(_) => true,
+        _ => false,
+    };
+    multiplies && !plan.schema().functional_dependencies().is_empty()
 }
 
 /// Whether rows of such a join are those of both sides: semi joins leave rows of one out, and keys are keys.

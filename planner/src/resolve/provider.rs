@@ -10,12 +10,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::Relations;
+use super::independent::Independent;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, undefined_function};
 use crate::function::{SessionFacts, session_function, session_function_names};
@@ -30,6 +31,7 @@ pub(crate) struct Provider<'a> {
     types: Arc<PostgresTypes>,
     facts: Arc<SessionFacts>,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: [Arc<dyn RelationPlanner>; 1],
 }
 
 impl<'a> Provider<'a> {
@@ -39,6 +41,7 @@ impl<'a> Provider<'a> {
         planners.extend(context.session.expr_planners().iter().cloned());
         Self {
             planners,
+            relation_planners: [Arc::<Independent>::default()],
             state: &context.session,
             relations,
             types: Arc::new(PostgresTypes::new(&context.time_zone)),
@@ -94,6 +97,10 @@ impl ContextProvider for Provider<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
