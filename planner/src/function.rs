@@ -54,7 +54,7 @@ pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_vo
 pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::text::padded;
-pub(crate) use self::text_cast::TextCasts;
+pub(crate) use self::text_cast::{FROM_TEXT, TO_TEXT, TextCasts};
 use crate::context::PlanContext;
 use crate::error::Result;
 

@@ -12,6 +12,8 @@
 //! Projection(a@0 as a, a@1 as a)              -> Guard(Projection(…))              no filter goes through
 //! ```
 //!
+//! And a filter whose condition became lazy does not see any more what it makes constant: a guard remembers it (`lazy.rs`).
+//!
 //! They stay in the plan, where they hand on what comes: an operator asks its input again whenever it gets a new one.
 
 use std::fmt;
@@ -159,10 +161,12 @@ enum Knows {
     All,
     /// Neither order nor constants.
     Nothing,
+    /// What another operator knew, in whose place the input stands.
+    Before,
 }
 
 #[derive(Debug)]
-struct GuardExec {
+pub(crate) struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
     knows: Knows,
     properties: Arc<PlanProperties>,
@@ -176,7 +180,17 @@ impl GuardExec {
                 let nothing = EquivalenceProperties::new(input.schema());
                 Arc::new(PlanProperties::clone(input.properties()).with_eq_properties(nothing))
             }
+            Knows::Before => Arc::clone(input.properties()),
         };
+        Self::knowing(input, knows, properties)
+    }
+
+    /// An operator that gives the rows of another, of which more is known than the operator says.
+    pub(crate) fn instead_of(other: &Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Self::knowing(input, Knows::Before, Arc::clone(other.properties()))
+    }
+
+    fn knowing(input: Arc<dyn ExecutionPlan>, knows: Knows, properties: Arc<PlanProperties>) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self {
             input,
             knows,
@@ -205,7 +219,7 @@ impl ExecutionPlan for GuardExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.knows == Knows::All]
+        vec![self.knows != Knows::Nothing]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -228,7 +242,11 @@ impl ExecutionPlan for GuardExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Self::of(only_child(children)?, self.knows))
+        let input = only_child(children)?;
+        Ok(match self.knows {
+            Knows::Before => Self::knowing(input, self.knows, Arc::clone(&self.properties)),
+            Knows::All | Knows::Nothing => Self::of(input, self.knows),
+        })
     }
 
     /// Still required, although it is deprecated for callers.

@@ -1,42 +1,49 @@
 //! AND and OR one side of which fails only where it has to be known.
 //!
-//! PostgreSQL looks at the right side of `b <> 0 AND a / b > 2` for the rows that pass the left one, and people rely on it. (In WHERE it
-//! takes what costs less first, so the other way round does, too.) DataFusion computes both sides for all rows of a batch
-//! unless the left one leaves few. So, once nothing moves any more:
+//! PostgreSQL looks at the right side of `b <> 0 AND a / b > 2` for the rows that pass the left one, and people rely on it. (Of the
+//! conditions of WHERE it takes what costs less first, so the other way round does, too.) DataFusion computes both sides for all rows of
+//! a batch unless the left one leaves few. So, once nothing moves any more:
 //!
 //! ```text
-//! Filter(b <> 0 AND a / b > 2)     -> Filter(Lazy(b <> 0 AND a / b > 2))
+//! Filter(b <> 0 AND a / b > 2)     -> Guard(Filter(Lazy(b <> 0 AND a / b > 2)))
 //! ```
 //!
-//! `Lazy` computes as ever, for all rows at once. Only when that fails it goes from one side to the other, with the rows the first
-//! one leaves open: a condition that does not fail costs nothing more.
+//! `Lazy` computes as ever, for all rows at once. Only when that fails it goes from one member of the chain to the next, with the
+//! rows that are left open: a condition that does not fail costs nothing more. (Functions that give another value each time are asked
+//! again then: `nextval('s') > 0 AND a / b > 2` may leave numbers out.)
+//!
+//! What is computed in outputs becomes lazy first of all, so that whoever asks for an order by it asks for the same. Arguments and keys
+//! of window functions are put into a projection for that, while the plan is a logical one (`rules/conditions.rs`).
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
+mod cost;
+mod expression;
+
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::{and_kleene, or_kleene};
-use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{ColumnarValue, Operator};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::projection::ProjectionExpr;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, PhysicalGroupBy};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
-use datafusion::physical_plan::joins::{HashJoinExec, HashJoinExecBuilder};
+use datafusion::physical_plan::joins::{
+    HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 
-/// Makes what projections and aggregates compute lazy. The first of all rules: scans take projections in later.
+use self::expression::{Chain, LazyExpr, Order};
+use crate::guard::GuardExec;
+
+/// Makes what projections, aggregates and sorts compute lazy. The first of all rules: scans take projections in later.
 #[derive(Debug)]
 pub(crate) struct LazyOutputs;
 
@@ -73,87 +80,166 @@ impl PhysicalOptimizerRule for LazyConditions {
 }
 
 fn with_lazy_outputs(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-    let mut changed = false;
-    let mut lazy = |expr: &Arc<dyn PhysicalExpr>| {
-        let expr = lazy(expr)?;
-        changed |= expr.transformed;
-        Ok(expr.data)
-    };
-    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        let outputs = projection.expr().iter().map(|output| {
-            let expr = lazy(&output.expr)?;
-            let alias = output.alias.clone();
-            Ok(ProjectionExpr { expr, alias })
-        });
-        let outputs: Vec<ProjectionExpr> = outputs.collect::<Result<_>>()?;
-        if changed {
-            let input = Arc::clone(projection.input());
-            let projection = ProjectionExec::try_new_with_schema_metadata(outputs, input, &plan.schema())?;
-            return Ok(Transformed::yes(Arc::new(projection)));
-        }
+    let mut computed = Computed::default();
+    let lazy: Option<Arc<dyn ExecutionPlan>> = if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        lazy_projection(projection, &mut computed)?.map(|lazy| Arc::new(lazy) as _)
     } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-        let functions = aggregate.aggr_expr().iter().map(|function| {
-            let parts = function.all_expressions();
-            let arguments: Vec<_> = parts.args.iter().map(&mut lazy).collect::<Result<_>>()?;
-            let function = function.with_new_expressions(arguments, parts.order_by_exprs);
-            function
-                .map(Arc::new)
-                .ok_or_else(|| DataFusionError::Internal("an aggregate lost an argument".to_owned()))
-        });
-        let functions: Vec<_> = functions.collect::<Result<_>>()?;
-        let filters = aggregate.filter_expr().iter();
-        let filters: Vec<_> = filters
-            .map(|filter| filter.as_ref().map(&mut lazy).transpose())
-            .collect::<Result<_>>()?;
-        if changed {
-            let (group_by, input) = (aggregate.group_expr().clone(), Arc::clone(aggregate.input()));
-            let made = AggregateExec::try_new(
-                *aggregate.mode(),
-                group_by,
-                functions,
-                filters,
-                input,
-                aggregate.input_schema(),
-            )?;
-            return Ok(Transformed::yes(Arc::new(
-                made.with_limit_options(aggregate.limit_options()),
-            )));
-        }
+        lazy_aggregate(aggregate, &mut computed)?.map(|lazy| Arc::new(lazy) as _)
+    } else if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        lazy_sort(sort, &mut computed)?.map(|lazy| Arc::new(lazy) as _)
+    } else {
+        None
+    };
+    Ok(match lazy {
+        Some(lazy) => Transformed::yes(lazy),
+        None => Transformed::no(plan),
+    })
+}
+
+/// Expressions made lazy, and whether one of them needed it.
+#[derive(Default)]
+struct Computed {
+    changed: bool,
+}
+
+impl Computed {
+    fn lazy(&mut self, expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+        let expr = lazy(expr)?;
+        self.changed |= expr.transformed;
+        Ok(expr.data)
     }
-    Ok(Transformed::no(plan))
+
+    fn all<'a>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+        exprs.into_iter().map(|expr| self.lazy(expr)).collect()
+    }
+}
+
+fn lazy_projection(projection: &ProjectionExec, computed: &mut Computed) -> Result<Option<ProjectionExec>> {
+    let outputs = projection.expr().iter().map(|output| {
+        let expr = computed.lazy(&output.expr)?;
+        let alias = output.alias.clone();
+        Ok(ProjectionExpr { expr, alias })
+    });
+    let outputs: Vec<ProjectionExpr> = outputs.collect::<Result<_>>()?;
+    if !computed.changed {
+        return Ok(None);
+    }
+    let input = Arc::clone(projection.input());
+    ProjectionExec::try_new_with_schema_metadata(outputs, input, &projection.schema()).map(Some)
+}
+
+fn lazy_aggregate(aggregate: &AggregateExec, computed: &mut Computed) -> Result<Option<AggregateExec>> {
+    let keys = aggregate.group_expr();
+    let key_exprs = keys
+        .expr()
+        .iter()
+        .map(|(key, name)| Ok((computed.lazy(key)?, name.clone())));
+    let key_exprs: Vec<_> = key_exprs.collect::<Result<_>>()?;
+    let functions = aggregate.aggr_expr().iter().map(|function| {
+        let parts = function.all_expressions();
+        let function = function.with_new_expressions(computed.all(&parts.args)?, computed.all(&parts.order_by_exprs)?);
+        function
+            .map(Arc::new)
+            .ok_or_else(|| DataFusionError::Internal("an aggregate lost an argument".to_owned()))
+    });
+    let functions: Vec<_> = functions.collect::<Result<_>>()?;
+    let filters = aggregate.filter_expr().iter();
+    let filters: Vec<_> = filters
+        .map(|filter| filter.as_ref().map(|filter| computed.lazy(filter)).transpose())
+        .collect::<Result<_>>()?;
+    if !computed.changed {
+        return Ok(None);
+    }
+    let keys = PhysicalGroupBy::new(
+        key_exprs,
+        keys.null_expr().to_vec(),
+        keys.groups().to_vec(),
+        keys.has_grouping_set(),
+    );
+    let (mode, input) = (*aggregate.mode(), Arc::clone(aggregate.input()));
+    let lazy = AggregateExec::try_new(mode, keys, functions, filters, input, aggregate.input_schema())?;
+    Ok(Some(lazy.with_limit_options(aggregate.limit_options())))
+}
+
+fn lazy_sort(sort: &SortExec, computed: &mut Computed) -> Result<Option<SortExec>> {
+    let keys = sort.expr().iter().map(|key| {
+        let expr = computed.lazy(&key.expr)?;
+        Ok(PhysicalSortExpr::new(expr, key.options))
+    });
+    let keys: Vec<PhysicalSortExpr> = keys.collect::<Result<_>>()?;
+    let Some(keys) = LexOrdering::new(keys).filter(|_| computed.changed) else {
+        return Ok(None);
+    };
+    let lazy = SortExec::new(keys, Arc::clone(sort.input()));
+    let lazy = lazy.with_preserve_partitioning(sort.preserve_partitioning());
+    Ok(Some(lazy.with_fetch(sort.fetch())))
 }
 
 fn with_lazy_conditions(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-        let predicate = lazy(filter.predicate())?;
+        let predicate = lazy_condition(filter.predicate())?;
         if predicate.transformed {
             let filter = FilterExecBuilder::from(filter).with_predicate(predicate.data).build()?;
-            return Ok(Transformed::yes(Arc::new(filter)));
+            // Of a lazy condition a filter does not see any more which columns it makes constant; what stands above relies on it.
+            return Ok(Transformed::yes(GuardExec::instead_of(&plan, Arc::new(filter))));
         }
-    } else if let Some(join) = plan.downcast_ref::<HashJoinExec>()
-        && let Some(filter) = join.filter()
-    {
-        let condition = lazy(filter.expression())?;
-        if condition.transformed {
-            let (columns, schema) = (filter.column_indices().to_vec(), Arc::clone(filter.schema()));
-            let filter = JoinFilter::new(condition.data, columns, schema);
+    } else if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        if let Some(filter) = lazy_join_filter(join.filter())? {
             let join = HashJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
             return Ok(Transformed::yes(Arc::new(join)));
         }
+    } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>()
+        && let Some(filter) = lazy_join_filter(join.filter())?
+    {
+        let join = NestedLoopJoinExecBuilder::from(join)
+            .with_filter(Some(filter))
+            .build()?;
+        return Ok(Transformed::yes(Arc::new(join)));
     }
     Ok(Transformed::no(plan))
 }
 
-fn lazy(expr: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
-    Arc::clone(expr).transform_up(|expr| {
-        let wanted = expr
-            .downcast_ref::<BinaryExpr>()
-            .is_some_and(|binary| matches!(binary.op(), Operator::And | Operator::Or) && may_fail(binary.right()));
-        Ok(match wanted {
-            true => Transformed::yes(Arc::new(LazyExpr { inner: expr })),
-            false => Transformed::no(expr),
+fn lazy_join_filter(filter: Option<&JoinFilter>) -> Result<Option<JoinFilter>> {
+    let Some(filter) = filter else {
+        return Ok(None);
+    };
+    let condition = lazy_condition(filter.expression())?;
+    let (columns, schema) = (filter.column_indices().to_vec(), Arc::clone(filter.schema()));
+    Ok(condition
+        .transformed
+        .then(|| JoinFilter::new(condition.data, columns, schema)))
+}
+
+/// A condition that rows have to meet.
+fn lazy_condition(expr: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    match Chain::of(expr) {
+        Some(chain) if chain.op == Operator::And => Ok(made_lazy(expr, &chain, Order::Cheapest)),
+        _ => lazy(expr),
+    }
+}
+
+/// A value: what stands first in it, comes first.
+pub(crate) fn lazy(expr: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    Arc::clone(expr).transform_down(|expr| {
+        Ok(match Chain::of(&expr) {
+            Some(chain) => made_lazy(&expr, &chain, Order::Written),
+            None => Transformed::no(expr),
         })
     })
+}
+
+/// What is inside of a chain is its own business.
+fn made_lazy(expr: &Arc<dyn PhysicalExpr>, chain: &Chain<'_>, order: Order) -> Transformed<Arc<dyn PhysicalExpr>> {
+    let expr = Arc::clone(expr);
+    let wanted = chain.members.iter().copied().any(may_fail);
+    let made: Arc<dyn PhysicalExpr> = match wanted {
+        true => Arc::new(LazyExpr::new(expr, order)),
+        false => expr,
+    };
+    Transformed::new(made, wanted, TreeNodeRecursion::Jump)
 }
 
 /// Comparisons of columns and constants do not.
@@ -170,97 +256,6 @@ fn may_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
         || expr.downcast_ref::<IsNullExpr>().is_some()
         || expr.downcast_ref::<IsNotNullExpr>().is_some()
         || expr.downcast_ref::<InListExpr>().is_some()
-        || expr.downcast_ref::<LikeExpr>().is_some()
-        || expr.downcast_ref::<LazyExpr>().is_some();
+        || expr.downcast_ref::<LikeExpr>().is_some();
     !cannot || expr.children().into_iter().any(may_fail)
-}
-
-/// A [`BinaryExpr`] of AND or OR.
-#[derive(Debug)]
-struct LazyExpr {
-    inner: Arc<dyn PhysicalExpr>,
-}
-
-impl LazyExpr {
-    /// Left to right; where the left side fails by itself, right to left.
-    fn one_by_one(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let binary = self.inner.downcast_ref::<BinaryExpr>();
-        let binary =
-            binary.ok_or_else(|| DataFusionError::Internal("a lazy expression of something else".to_owned()))?;
-        let (left, right, op) = (binary.left(), binary.right(), *binary.op());
-        in_order(op, left, right, batch).or_else(|error| in_order(op, right, left, batch).map_err(|_| error))
-    }
-}
-
-/// The second side is computed only for the rows that the first one leaves open.
-fn in_order(
-    op: Operator,
-    first: &Arc<dyn PhysicalExpr>,
-    second: &Arc<dyn PhysicalExpr>,
-    batch: &RecordBatch,
-) -> Result<ColumnarValue> {
-    let rows = batch.num_rows();
-    let first = first.evaluate(batch)?.into_array(rows)?;
-    let first = first.as_boolean();
-    let decides = op == Operator::Or;
-    let open = BooleanBuffer::collect_bool(rows, |row| first.is_null(row) || first.value(row) != decides);
-    let open = BooleanArray::new(open, None);
-    let second = second.evaluate_selection(batch, &open)?.into_array(rows)?;
-    let both = match decides {
-        true => or_kleene(first, second.as_boolean()),
-        false => and_kleene(first, second.as_boolean()),
-    };
-    Ok(ColumnarValue::Array(Arc::new(both?)))
-}
-
-impl PhysicalExpr for LazyExpr {
-    fn data_type(&self, input_schema: &Schema) -> Result<DataType> {
-        self.inner.data_type(input_schema)
-    }
-
-    fn nullable(&self, input_schema: &Schema) -> Result<bool> {
-        self.inner.nullable(input_schema)
-    }
-
-    fn return_field(&self, input_schema: &Schema) -> Result<FieldRef> {
-        self.inner.return_field(input_schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        // What really fails, fails again, with the error of the side that comes first.
-        self.inner.evaluate(batch).or_else(|_| self.one_by_one(batch))
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        self.inner.children()
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let inner = Arc::clone(&self.inner).with_new_children(children)?;
-        Ok(Arc::new(Self { inner }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt_sql(f)
-    }
-}
-
-impl fmt::Display for LazyExpr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner)
-    }
-}
-
-impl PartialEq for LazyExpr {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner.eq(&other.inner)
-    }
-}
-
-impl Eq for LazyExpr {}
-
-impl Hash for LazyExpr {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.hash(state);
-    }
 }

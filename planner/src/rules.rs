@@ -8,6 +8,7 @@
 mod arithmetic;
 mod casts;
 mod characters;
+mod conditions;
 mod dates;
 mod estimates;
 mod intervals;
@@ -49,6 +50,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = arithmetic::check(plan)?;
     let plan = recursion::same_types(plan)?;
     let plan = sort_keys::once(plan)?;
+    let plan = conditions::compute_before(plan)?;
     let plan = estimates::opaque(plan)?;
     characters::trim_literals(plan)
 }

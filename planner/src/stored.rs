@@ -24,6 +24,7 @@ use self::constraint::ConstraintCheck;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::{is_volatile_session_function, next_number, with_session_facts};
+use crate::lazy::lazy;
 use crate::parse::{Ast, parse_one};
 use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
@@ -433,7 +434,8 @@ fn projected(state: &SessionState, plan: &LogicalPlan, rows: Arc<dyn ExecutionPl
     let mut values = Vec::with_capacity(projection.expr.len());
     for (expression, field) in projection.expr.iter().zip(projection.schema.fields()) {
         let value = state.create_physical_expr(expression.clone(), projection.input.schema())?;
-        values.push((value, field.name().clone()));
+        // No rule of the optimiser comes here.
+        values.push((lazy(&value)?.data, field.name().clone()));
     }
     Ok(Arc::new(ProjectionExec::try_new(values, rows)?))
 }

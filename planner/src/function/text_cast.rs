@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 use crate::types::{arrow_field, data_type, sql_type};
 use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings};
 
+pub(crate) const FROM_TEXT: &str = "staffa_from_text";
+pub(crate) const TO_TEXT: &str = "staffa_to_text";
+
 /// The session's way of reading and printing values.
 #[derive(Clone, Debug)]
 pub(crate) struct TextCasts {
@@ -186,9 +189,9 @@ fn text_at(texts: &ArrayRef, row: usize) -> Result<&str> {
 impl ScalarUDFImpl for TextCast {
     fn name(&self) -> &str {
         match self.direction {
-            Direction::From(_) => "staffa_from_text",
+            Direction::From(_) => FROM_TEXT,
             Direction::As(_) => "staffa_as",
-            Direction::To => "staffa_to_text",
+            Direction::To => TO_TEXT,
         }
     }
 
