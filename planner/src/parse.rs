@@ -13,6 +13,7 @@ mod dialect;
 mod history;
 mod limits;
 mod merge;
+mod overriding;
 mod sequence;
 mod sequence_options;
 mod tokens;
@@ -27,6 +28,7 @@ pub(crate) use self::ast::{
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
+pub(crate) use self::overriding::taken as overriding_of;
 use self::tokens::Lexed;
 pub(crate) use self::tokens::position_of;
 use crate::error::Result;

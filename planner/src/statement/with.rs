@@ -30,12 +30,12 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::{SqlType, Table};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{Ast, MergeAction, position_of};
+use crate::parse::{Ast, MergeAction, overriding_of, position_of};
 use crate::plan::of_ast;
 use crate::resolve::fold;
 use crate::rewrite::{MARKER, parameter_index, strip_marker};
 use crate::statement::change::{body, template};
-use crate::statement::query::{self, Scope};
+use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::{ChangeKind, ChangePlan, InsertPlan, Plan, QueryPlan};
 use crate::stored::has_volatile;
 
@@ -268,7 +268,13 @@ fn statement_of(cte: &Cte, text: &str) -> Result<Ast> {
         return Err(located(not_at_top_level(), &cte.alias.name, text));
     }
     match cte.query.body.as_ref() {
-        SetExpr::Insert(Statement::Insert(insert)) => Ok(Ast::Insert(Box::new(insert.clone()))),
+        SetExpr::Insert(Statement::Insert(insert)) => {
+            let mut insert = insert.clone();
+            Ok(match overriding_of(&mut insert) {
+                Overriding::None => Ast::Insert(Box::new(insert)),
+                overriding => Ast::Overriding(Box::new(insert), overriding),
+            })
+        }
         SetExpr::Update(Statement::Update(update)) => Ok(Ast::Update(Box::new(update.clone()))),
         SetExpr::Delete(Statement::Delete(delete)) => Ok(Ast::Delete(Box::new(delete.clone()))),
         _ => {
@@ -490,7 +496,7 @@ fn check_targets(plan: &WithPlan) -> Result<()> {
             .iter()
             .filter(|(other, _)| other.uuid() == table.uuid());
         let collides = |(_, other): &(_, Writes)| match (*other, *writes) {
-            (Writes::Keys, _) | (_, Writes::Keys) => true,
+            (Writes::Alone, _) | (_, Writes::Alone) => true,
             (other, writes) => other == Writes::Changes && writes == Writes::Changes,
         };
         if others.any(collides) {
@@ -510,15 +516,15 @@ fn check_targets(plan: &WithPlan) -> Result<()> {
 enum Writes {
     Adds,
     Changes,
-    /// Adds rows of keys that must not be there.
-    Keys,
+    /// Adds rows of keys that must not be there, or takes out whatever is in a partition when it comes to it.
+    Alone,
 }
 
 fn target(plan: &Plan) -> Option<(&Arc<Table>, Writes)> {
     match plan {
-        Plan::Insert(insert) if insert.overwrite => Some((&insert.table, Writes::Changes)),
+        Plan::Insert(insert) if insert.overwrite => Some((&insert.table, Writes::Alone)),
         Plan::Insert(insert) => Some((&insert.table, Writes::Adds)),
-        Plan::Change(change) if change.kind == ChangeKind::Upsert => Some((&change.table, Writes::Keys)),
+        Plan::Change(change) if change.kind == ChangeKind::Upsert => Some((&change.table, Writes::Alone)),
         Plan::Change(change) => Some((&change.table, Writes::Changes)),
         _ => None,
     }
