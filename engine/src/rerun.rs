@@ -4,10 +4,10 @@
 //! Only when nothing was sent to the client that could turn out different: the statement was the only one, and either the
 //! client has heard nothing yet, or it gives the same rows and changes as many.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::scalar::ScalarValue;
 use rand::Rng;
 use staffa_planner::{ErrorKind, ParsedStatement, Result, SqlType, StatementClass};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::outcome::{CommandTag, Outcome};
 use crate::session::{Prepared, Session};
+use crate::stream::ReturnedBatches;
 
 /// How long a statement goes on trying.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -40,10 +41,9 @@ pub(crate) struct Repeatable {
 }
 
 /// What a client hears of a statement.
-#[derive(PartialEq)]
 enum Answer {
     Tag(CommandTag),
-    Returned(Arc<[RecordBatch]>),
+    Returned(ReturnedBatches),
 }
 
 impl Answer {
@@ -55,6 +55,39 @@ impl Answer {
             Outcome::CopyIn(_) | Outcome::CopyOut(_) => None,
         }
     }
+
+    /// Whether a client that was told the one knows the other. Where the statement asks for no order, several threads give its
+    /// rows in any, cut into batches as it comes.
+    fn is_same(&self, other: &Answer) -> bool {
+        match (self, other) {
+            (Answer::Tag(one), Answer::Tag(other)) => one == other,
+            (Answer::Returned(one), Answer::Returned(other)) => {
+                one.ordered == other.ordered
+                    && matches!((compared(one), compared(other)), (Ok(one), Ok(other)) if one == other)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The rows in the order they are compared in.
+fn compared(returned: &ReturnedBatches) -> Result<Vec<OwnedRow>, ArrowError> {
+    let filled = || returned.batches.iter().filter(|batch| batch.num_rows() > 0);
+    let Some(first) = filled().next() else {
+        return Ok(Vec::new());
+    };
+    let fields = first.schema_ref().fields().iter();
+    let fields = fields.map(|field| SortField::new(field.data_type().clone()));
+    let converter = RowConverter::new(fields.collect())?;
+    let mut all = Vec::new();
+    for batch in filled() {
+        let rows = converter.convert_columns(batch.columns())?;
+        all.extend(rows.iter().map(|row| row.owned()));
+    }
+    if !returned.ordered {
+        all.sort();
+    }
+    Ok(all)
 }
 
 impl Ran {
@@ -114,7 +147,8 @@ impl Session {
                     return Err(error);
                 }
             };
-            if told && Answer::of(&outcome).as_ref() != Some(&repeatable.answer) {
+            let is_known = |answer: Answer| answer.is_same(&repeatable.answer);
+            if told && !Answer::of(&outcome).is_some_and(is_known) {
                 self.fail().await;
                 break;
             }
@@ -130,5 +164,61 @@ impl Session {
     async fn repeat(&mut self, repeatable: &Repeatable) -> Result<Outcome> {
         let prepared = self.prepare(repeatable.statement.clone(), &repeatable.declared).await?;
         self.run(&prepared, repeatable.parameters.clone()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+
+    use super::*;
+
+    type Rows = [(i64, Option<&'static str>)];
+
+    fn answer(batches: &[&Rows], ordered: bool) -> Answer {
+        let batch = |rows: &&Rows| {
+            let numbers: ArrayRef = Arc::new(rows.iter().map(|(number, _)| *number).collect::<Int64Array>());
+            let texts: ArrayRef = Arc::new(rows.iter().map(|(_, text)| *text).collect::<StringViewArray>());
+            RecordBatch::try_from_iter_with_nullable([("number", numbers, true), ("text", texts, true)])
+        };
+        let batches: Result<Vec<RecordBatch>, ArrowError> = batches.iter().map(batch).collect();
+        let batches = Arc::from(batches.expect("columns of one length"));
+        Answer::Returned(ReturnedBatches { batches, ordered })
+    }
+
+    #[test]
+    fn the_same_rows_may_come_otherwise() {
+        let told = answer(
+            &[&[(1, Some("a")), (2, None)], &[(3, Some("c")), (1, Some("a"))]],
+            false,
+        );
+        let cut: &[&Rows] = &[&[(1, Some("a"))], &[], &[(2, None), (3, Some("c")), (1, Some("a"))]];
+        assert!(answer(cut, false).is_same(&told));
+        let mixed: &[&Rows] = &[&[(3, Some("c")), (1, Some("a")), (1, Some("a")), (2, None)]];
+        assert!(answer(mixed, false).is_same(&told));
+    }
+
+    #[test]
+    fn an_order_that_was_asked_for_is_part_of_the_answer() {
+        let told = answer(&[&[(1, Some("a")), (2, None)]], true);
+        assert!(answer(&[&[(1, Some("a"))], &[(2, None)]], true).is_same(&told));
+        assert!(!answer(&[&[(2, None), (1, Some("a"))]], true).is_same(&told));
+    }
+
+    #[test]
+    fn other_rows_are_not_the_same() {
+        let told = answer(&[&[(1, Some("a")), (2, None), (2, None)]], false);
+        let others: [&[&Rows]; 4] = [
+            &[&[(1, Some("a")), (2, None)]],
+            &[&[(1, Some("a")), (1, Some("a")), (2, None)]],
+            &[&[(1, Some("a")), (2, Some("")), (2, None)]],
+            &[],
+        ];
+        for other in others {
+            assert!(!answer(other, false).is_same(&told), "{other:?}");
+        }
+        assert!(!Answer::Tag(CommandTag::counted("INSERT 0", 3)).is_same(&told));
     }
 }

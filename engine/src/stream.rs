@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use staffa_catalog::CatalogSnapshot;
 use staffa_planner::value::FormatSettings;
-use staffa_planner::{CatalogView, Error, OutputColumn, Result, name_files};
+use staffa_planner::{CatalogView, KeptRows, OutputColumn, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -40,12 +40,20 @@ pub struct RowStream {
     binary: bool,
 }
 
-/// The rows of RETURNING: all there, and more than once to be read.
+/// Rows that are all there, and more than once to be read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReturnedBatches {
+    pub(crate) batches: Arc<[RecordBatch]>,
+    /// Whether the statement says in which order they come.
+    pub(crate) ordered: bool,
+}
+
+/// The rows of RETURNING.
 struct Returned {
-    batches: Arc<[RecordBatch]>,
+    rows: ReturnedBatches,
     next: usize,
     /// Accounts for the rows.
-    memory: Option<MemoryReservation>,
+    memory: Vec<MemoryReservation>,
 }
 
 /// Operators, and where they run.
@@ -212,12 +220,15 @@ impl RowStream {
         columns: Vec<OutputColumn>,
         schema: SchemaRef,
         batches: Arc<[RecordBatch]>,
-        memory: Option<MemoryReservation>,
+        memory: Vec<MemoryReservation>,
         guard: StatementGuard,
         canceller: Canceller,
     ) -> Self {
         let source = Source::Returned(Returned {
-            batches,
+            rows: ReturnedBatches {
+                batches,
+                ordered: false,
+            },
             next: 0,
             memory,
         });
@@ -235,19 +246,20 @@ impl RowStream {
         }
     }
 
-    /// Reads all rows of a query now: they are told as those of RETURNING are.
-    pub(crate) async fn read_all(mut self, memory: &Arc<dyn MemoryPool>) -> Result<Self> {
+    /// Reads all rows of a query now: they are told as those of RETURNING are. `ordered`: in an order that it asks for.
+    pub(crate) async fn read_all(mut self, memory: &Arc<dyn MemoryPool>, ordered: bool) -> Result<Self> {
         let memory = MemoryConsumer::new("WITH").register(memory);
-        let mut batches = Vec::new();
+        let mut kept = KeptRows::default();
         while let Some(batch) = self.next().await {
-            let batch = batch?;
-            memory.try_grow(batch.get_array_memory_size()).map_err(Error::from)?;
-            batches.push(batch);
+            kept.add(batch?, &memory)?;
         }
         self.source = Source::Returned(Returned {
-            batches: Arc::from(batches),
+            rows: ReturnedBatches {
+                batches: Arc::from(kept.finish()?),
+                ordered,
+            },
             next: 0,
-            memory: Some(memory),
+            memory: vec![memory],
         });
         Ok(self)
     }
@@ -259,17 +271,17 @@ impl RowStream {
     }
 
     /// What [`read_all`](Self::read_all) has read, and what accounts for it.
-    pub(crate) fn into_returned(self) -> (Vec<RecordBatch>, Option<MemoryReservation>) {
+    pub(crate) fn into_returned(self) -> (Vec<RecordBatch>, Vec<MemoryReservation>) {
         match self.source {
-            Source::Returned(returned) => (returned.batches.to_vec(), returned.memory),
-            _ => (Vec::new(), None),
+            Source::Returned(returned) => (returned.rows.batches.to_vec(), returned.memory),
+            _ => (Vec::new(), Vec::new()),
         }
     }
 
     /// All rows, if they are those of RETURNING: the statement behind them is done.
-    pub(crate) fn all_returned(&self) -> Option<Arc<[RecordBatch]>> {
+    pub(crate) fn all_returned(&self) -> Option<ReturnedBatches> {
         match &self.source {
-            Source::Returned(returned) => Some(Arc::clone(&returned.batches)),
+            Source::Returned(returned) => Some(returned.rows.clone()),
             _ => None,
         }
     }
@@ -306,7 +318,7 @@ impl RowStream {
             Source::Portal(rows) => rows.next().await,
             Source::Ready(batches) => batches.next().map(Ok),
             Source::Returned(returned) => {
-                let batch = returned.batches.get(returned.next).cloned();
+                let batch = returned.rows.batches.get(returned.next).cloned();
                 returned.next += 1;
                 batch.map(Ok)
             }

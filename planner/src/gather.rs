@@ -17,6 +17,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::kept::KeptRows;
 use crate::operator::{only_child, streaming};
 
 /// Rows that were gathered so far. Their memory is the warehouse's: what does not fit is an error.
@@ -28,15 +29,19 @@ pub struct GatheredRows {
 #[derive(Debug, Default)]
 struct Gathered {
     /// By partition of the plan, so that rows of one partition keep their order.
-    batches: BTreeMap<usize, Vec<RecordBatch>>,
+    batches: BTreeMap<usize, KeptRows>,
     reservation: Option<MemoryReservation>,
 }
 
 impl GatheredRows {
     /// The rows, and what accounts for their memory: to be kept as long as they are.
-    pub fn take(&self) -> (Vec<RecordBatch>, Option<MemoryReservation>) {
+    pub fn take(&self) -> Result<(Vec<RecordBatch>, Option<MemoryReservation>)> {
         let Gathered { batches, reservation } = std::mem::take(&mut *self.rows.lock());
-        (batches.into_values().flatten().collect(), reservation)
+        let mut all = Vec::new();
+        for kept in batches.into_values() {
+            all.extend(kept.finish()?);
+        }
+        Ok((all, reservation))
     }
 
     pub(crate) fn add(&self, partition: usize, batch: &RecordBatch, context: &TaskContext) -> DataFusionResult<()> {
@@ -44,12 +49,10 @@ impl GatheredRows {
             return Ok(());
         }
         let mut rows = self.rows.lock();
-        let reservation = rows
-            .reservation
-            .get_or_insert_with(|| MemoryConsumer::new("RETURNING").register(context.memory_pool()));
-        reservation.try_grow(batch.get_array_memory_size())?;
-        rows.batches.entry(partition).or_default().push(batch.clone());
-        Ok(())
+        let Gathered { batches, reservation } = &mut *rows;
+        let reservation =
+            reservation.get_or_insert_with(|| MemoryConsumer::new("RETURNING").register(context.memory_pool()));
+        batches.entry(partition).or_default().add(batch.clone(), reservation)
     }
 }
 

@@ -19,6 +19,7 @@ mod explain;
 mod function;
 mod gather;
 mod guard;
+mod kept;
 mod lazy;
 mod literal;
 mod operator;
@@ -56,6 +57,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
 pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
+pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use pg_catalog::{

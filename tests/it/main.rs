@@ -11,6 +11,7 @@
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! rest.rs         pyiceberg and DuckDB read and write through the REST catalog; its protocol
 //! maintenance.rs  background upkeep, and a kill in the middle of it
+//! memory.rs       rows that statements keep, and the limit
 //! s3.rs           tables on S3: a stand-in store that also fails
 //! isolation.rs    random transactions of many writers, checked for snapshot isolation, or for being serializable
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
@@ -32,6 +33,7 @@ mod full_disk;
 mod isolation;
 mod judges;
 mod maintenance;
+mod memory;
 mod postgres;
 mod protocol;
 mod rest;

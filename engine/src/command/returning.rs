@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::memory_pool::MemoryReservation;
-use datafusion::physical_plan::collect;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
-use staffa_planner::{GatheredRows, Result, Returning, physical};
+use futures::StreamExt;
+use staffa_planner::{GatheredRows, KeptRows, Result, Returning, physical};
 
 use crate::cancel::StatementGuard;
 use crate::session::Session;
@@ -18,7 +20,7 @@ pub(crate) struct Returned {
     pub(crate) schema: SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
     /// Accounts for the rows: to be kept as long as they are.
-    pub(crate) memory: Option<MemoryReservation>,
+    pub(crate) memory: Vec<MemoryReservation>,
 }
 
 /// Computes the list over the rows for the client. They are all there: the statement is done.
@@ -51,7 +53,8 @@ pub(crate) async fn compute(
     shown: bool,
     guard: &StatementGuard,
 ) -> Result<Returned> {
-    let (rows, memory) = gathered.take();
+    let (rows, memory) = gathered.take()?;
+    let keeping = KeptRows::beside(&rows);
     let logical = returning.over(parameters, rows, shown)?;
     let snapshot = session.transactions_snapshot().await?;
     let mut context = session.context(snapshot);
@@ -62,13 +65,29 @@ pub(crate) async fn compute(
     let work = async move {
         let plan = physical(&context, logical).await?;
         let schema = plan.schema();
-        let task = cpu.spawn(async move { Ok(collect(plan, task_context).await?) });
+        let task = cpu.spawn(kept(plan, task_context, keeping));
         Ok((schema, task.await?))
     };
-    let (schema, batches) = guard.run(session.warehouse.planning().run(work)).await?;
+    let (schema, (batches, computed)) = guard.run(session.warehouse.planning().run(work)).await?;
+    // The rows themselves may be among what is computed of them.
+    let memory = memory.into_iter().chain([computed]).collect();
     Ok(Returned {
         schema,
         batches,
         memory,
     })
+}
+
+/// What the plan gives, and what accounts for its memory.
+async fn kept(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    mut kept: KeptRows,
+) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+    let memory = MemoryConsumer::new("RETURNING").register(context.memory_pool());
+    let mut rows = execute_stream(plan, context)?;
+    while let Some(batch) = rows.next().await {
+        kept.add(batch?, &memory)?;
+    }
+    Ok((kept.finish()?, memory))
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use staffa_planner::{Error, Plan, Result, ReturnedRows, WithPart, WithPlan, with_returned};
 
@@ -36,13 +37,27 @@ pub(crate) async fn with(
         Plan::Query(query) => {
             let rows = session.start_query(query, parameters, guard).await?.keeping(memory);
             match changes_rows(with) {
-                true => rows.read_all(&pool).await.map(Outcome::Rows),
+                true => rows
+                    .read_all(&pool, is_ordered(&query.logical))
+                    .await
+                    .map(Outcome::Rows),
                 false => Ok(Outcome::Rows(rows)),
             }
         }
         Plan::Insert(plan) => Box::pin(insert::insert(session, plan, parameters, guard)).await,
         Plan::Change(plan) => Box::pin(change::change(session, plan, parameters, words, guard)).await,
         _ => Err(Error::internal("a statement that has no WITH")),
+    }
+}
+
+/// Whether the query says in which order its rows come.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Limit(_) => {
+            plan.inputs().into_iter().any(is_ordered)
+        }
+        _ => false,
     }
 }
 
@@ -57,13 +72,13 @@ async fn run_part(
     before: &[ReturnedRows],
     parameters: &[ScalarValue],
     guard: &StatementGuard,
-) -> Result<Option<(ReturnedRows, Option<MemoryReservation>)>> {
+) -> Result<Option<(ReturnedRows, Vec<MemoryReservation>)>> {
     let plan = with_returned(&part.plan, before)?;
     let ((_, gathered), list) = match &plan {
         Plan::Query(query) => {
             let pool = Arc::clone(&session.warehouse.base().runtime_env().memory_pool);
             let rows = session.start_query(query, parameters, guard.clone()).await?;
-            let (batches, memory) = rows.read_all(&pool).await?.into_returned();
+            let (batches, memory) = rows.read_all(&pool, false).await?.into_returned();
             return Ok(part.rows(batches)?.map(|rows| (rows, memory)));
         }
         Plan::Insert(plan) => {
