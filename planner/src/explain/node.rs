@@ -8,6 +8,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::ExplainOptions;
+use crate::guard::GuardExec;
 use crate::rewrite::MARKER;
 use crate::scan_report::ScanReport;
 
@@ -40,6 +41,10 @@ impl Node {
         statistics: &StatisticsContext,
         options: &ExplainOptions,
     ) -> Self {
+        if let Some(guard) = (plan as &dyn std::any::Any).downcast_ref::<GuardExec>() {
+            // It does nothing to the rows.
+            return Self::of(guard.input().as_ref(), reports, statistics, options);
+        }
         let scan = scan_of(plan, reports);
         let estimate = statistics.compute(plan, &StatisticsArgs::new()).ok();
         let metrics = if options.analyze { plan.metrics() } else { None };

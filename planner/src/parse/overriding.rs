@@ -25,6 +25,10 @@ pub(super) fn noted(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             (word, true) if is_word(word, "user") => USER,
             _ => continue,
         };
+        // Anywhere else they are an error, which the parser tells.
+        if !tokens.get(at + 3).is_some_and(begins_rows) {
+            continue;
+        }
         let span = tokens[at].span;
         let column = [Token::make_word(name, Some('"'))];
         let (place, new): (_, Vec<Token>) = match at.checked_sub(1) {
@@ -53,6 +57,11 @@ pub(crate) fn taken(insert: &mut Insert) -> Overriding {
     };
     insert.columns.pop();
     overriding
+}
+
+fn begins_rows(token: &TokenWithSpan) -> bool {
+    let words = ["select", "values", "with", "table"];
+    token.token == Token::LParen || words.iter().any(|word| is_word(token, word))
 }
 
 fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
