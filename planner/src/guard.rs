@@ -190,6 +190,10 @@ impl GuardExec {
         Self::knowing(input, Knows::Before, Arc::clone(other.properties()))
     }
 
+    pub(crate) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
     fn knowing(input: Arc<dyn ExecutionPlan>, knows: Knows, properties: Arc<PlanProperties>) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self {
             input,
