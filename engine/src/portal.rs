@@ -22,7 +22,7 @@ pub(crate) use self::scan::Scan;
 use self::scan::Way;
 use crate::cancel::StatementGuard;
 use crate::outcome::Outcome;
-use crate::session::{Prepared, Session, same_columns};
+use crate::session::{Prepared, Session, changed_plan, same_columns};
 use crate::stream::RowStream;
 
 /// Portals one session may have: each can hold a running query.
@@ -282,7 +282,7 @@ impl Session {
                     .get(name)
                     .and_then(|portal| portal.columns.as_deref());
                 if expected.is_some_and(|expected| !same_columns(expected, stream.columns())) {
-                    return Err(Error::unsupported("cached plan must not change result type"));
+                    return Err(changed_plan());
                 }
                 Ok(Started::Rows(self.share_rows(name, stream, CursorOptions::default())))
             }

@@ -333,7 +333,7 @@ impl Session {
             .plan(&prepared.statement, &prepared.declared, Some(parameters))
             .await?;
         if !same_row_type(prepared.columns(), plan.columns().as_deref()) {
-            return Err(Error::unsupported("cached plan must not change result type"));
+            return Err(changed_plan());
         }
         if let Some(version) = version {
             *prepared.plan.lock() = Some(CachedPlan {
@@ -573,6 +573,11 @@ fn same_row_type(before: Option<&[OutputColumn]>, now: Option<&[OutputColumn]>) 
         (Some(before), Some(now)) => same_columns(before, now),
         (before, now) => before.is_none() && now.is_none(),
     }
+}
+
+/// PostgreSQL's error for a statement whose rows would be others than its client was told.
+pub(crate) fn changed_plan() -> Error {
+    Error::new(ErrorKind::CachedPlanChanged, "cached plan must not change result type")
 }
 
 /// Whether rows of these columns look alike to a client.

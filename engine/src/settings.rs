@@ -51,7 +51,7 @@ pub(crate) enum Kind {
 const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
 
 /// Version told to clients: drivers choose their queries by it.
-pub(crate) const SERVER_VERSION: &str = "15.10";
+pub(crate) const SERVER_VERSION: &str = "15.18";
 
 #[rustfmt::skip]
 const DEFINITIONS: &[Definition] = &[
@@ -89,7 +89,7 @@ const DEFINITIONS: &[Definition] = &[
     define("search_path", "\"$user\", public", Kind::SearchPath, false, "The schema search order for names that are not schema-qualified."),
     define("server_encoding", "UTF8", Kind::ReadOnly, true, "The server (database) character set encoding."),
     define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
-    define("server_version_num", "150010", Kind::ReadOnly, false, "The server version as an integer."),
+    define("server_version_num", "150018", Kind::ReadOnly, false, "The server version as an integer."),
     define("session_authorization", "", Kind::ReadOnly, true, "The current session's user name."),
     define("standard_conforming_strings", "on", Kind::Only(&["on"]), true, "Causes '...' strings to treat backslashes literally."),
     define("statement_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any statement."),

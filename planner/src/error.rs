@@ -13,6 +13,8 @@ pub(crate) use self::convert::undefined_function;
 pub enum ErrorKind {
     SyntaxError,
     FeatureNotSupported,
+    /// A prepared statement would give other columns than its client was told of.
+    CachedPlanChanged,
     UndefinedTable,
     UndefinedColumn,
     UndefinedFunction,

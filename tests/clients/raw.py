@@ -160,6 +160,8 @@ def show(tag, body):
         shown = [f"{told['S']} {told['C']} {told['M']}"]
         more = [("position", "P"), ("detail", "D"), ("hint", "H"), ("context", "W")]
         shown += [f"{name}: {told[key]}" for name, key in more if key in told]
+        # Drivers go by it.
+        shown += [told["R"]] if told.get("R") == "RevalidateCachedQuery" else []
         return "; ".join(shown)
     if tag == b"S":
         name, value = body.split(b"\0")[:2]

@@ -51,6 +51,7 @@ pub(crate) fn report(out: &mut BytesMut, report: &Report) {
         (b'H', report.hint.as_deref()),
         (b'P', position.as_deref()),
         (b'W', report.context.as_deref()),
+        (b'R', report.routine),
     ];
     message(out, tag, |out| {
         for (field, value) in fields {

@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) hint: Option<String>,
     /// Where in the data of a COPY.
     pub(crate) context: Option<String>,
+    /// The function of PostgreSQL that would have said so, where drivers go by it.
+    pub(crate) routine: Option<&'static str>,
     /// Characters from the start of the client's SQL text, counted from 1.
     pub(crate) position: Option<usize>,
 }
@@ -58,6 +60,7 @@ impl Report {
             detail: None,
             hint: None,
             context: None,
+            routine: None,
             position: None,
         }
     }
@@ -114,6 +117,8 @@ impl From<Error> for Report {
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
             context: error.context().map(str::to_owned),
+            // The drivers of Java and asyncpg prepare the statement again.
+            routine: (error.kind() == ErrorKind::CachedPlanChanged).then_some("RevalidateCachedQuery"),
             position: error.position(),
         }
     }
@@ -132,6 +137,7 @@ impl From<Notice> for Report {
             detail: notice.detail,
             hint: notice.hint,
             context: None,
+            routine: None,
             position: None,
         }
     }

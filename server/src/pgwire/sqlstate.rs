@@ -16,7 +16,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::TransactionResolutionUnknown => "08007",
         ErrorKind::ProtocolViolation => "08P01",
-        ErrorKind::FeatureNotSupported => "0A000",
+        ErrorKind::FeatureNotSupported | ErrorKind::CachedPlanChanged => "0A000",
         ErrorKind::CardinalityViolation => "21000",
         ErrorKind::StringTooLong => "22001",
         ErrorKind::NumericOutOfRange => "22003",
