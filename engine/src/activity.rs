@@ -106,7 +106,7 @@ impl Connected {
                 TransactionStatus::InTransaction => "idle in transaction",
                 TransactionStatus::Failed => "idle in transaction (aborted)",
             };
-            if status == TransactionStatus::Idle {
+            if status != TransactionStatus::InTransaction {
                 row.xact_start = None;
             }
             if row.application_name != application_name {

@@ -1,4 +1,6 @@
 """What the server answers message by message: implicit transactions, cursors and portals, notices, plans made again."""
+import time
+
 import target
 from raw import SYNC, Raw, bind, close, describe, execute, parse, query, run
 
@@ -116,4 +118,54 @@ simple("drop table m")
 # Settings clients are told of.
 simple("set application_name = 'me'", "set timezone = 'Europe/Berlin'; set datestyle = 'ISO, DMY'", "begin; set timezone = 'Asia/Tokyo'", "rollback",
        "select set_config('application_name', 'you', false)", "begin", "select set_config('timezone', 'Asia/Tokyo', true)", "commit", "set timezone = 'UTC'", "reset application_name; reset datestyle")
+
+# Other sessions: seen, stopped, ended.
+two = Raw(target.URL)
+
+
+def number_of(connection):
+    row = next(answer for answer in connection.send(query("select pg_backend_pid()")) if answer.startswith("Row"))
+    return int(row.split("'")[1])
+
+
+def seen():
+    shown = "state, query, usename = current_user, datname = current_database(), backend_type, wait_event_type, wait_event, xact_start is null"
+    return say(query(f"select {shown} from pg_stat_activity where pid = {number}"))
+
+
+def stopped(call):
+    two.socket.sendall(query("select pg_sleep(30)::text"))
+    time.sleep(0.5)
+    told = one.send(query(f"select {call}({number})"))
+    return "\n     ".join(["", *told, *two.until(b"Z")])
+
+
+number = number_of(two)
+report.check("idle", seen)
+two.send(query("begin"))
+two.send(query("select 2 as two"))
+report.check("idle in a transaction", seen)
+two.send(query("select nope"))
+report.check("failed", seen)
+two.send(query("rollback; set application_name = 'two'"))
+report.check("with a name", lambda: say(query(f"select application_name from pg_stat_activity where pid = {number}")))
+report.check("cancelled", lambda: stopped("pg_cancel_backend"))
+report.check("still there", lambda: two.send(query("select true")))
+report.check("terminated", lambda: stopped("pg_terminate_backend"))
+two = Raw(target.URL)
+number = number_of(two)
+report.check("terminated while idle", lambda: [*one.send(query(f"select pg_terminate_backend({number})")), *two.until(b"Z")])
+time.sleep(0.2)
+report.check("gone", lambda: say(query(f"select count(*) from pg_stat_activity where pid = {number}")))
+
+# Advisory locks: one waits for the other.
+two = Raw(target.URL)
+one.send(query("select pg_advisory_lock(1)"))
+two.socket.sendall(query("select pg_advisory_lock(1)::text"))
+time.sleep(0.3)
+report.check("given back", lambda: say(query("select pg_advisory_unlock(1)")))
+report.check("taken over", lambda: two.until(b"Z"))
+two.socket.close()
+time.sleep(0.3)
+report.check("gone with its session", lambda: say(query("select pg_try_advisory_lock(1), pg_try_advisory_lock(2)")))
 report.finish()

@@ -65,15 +65,15 @@ impl Conversation {
                 reply::report(self.writer.buffer(), &report);
             }
         }
-        // The client may not read any more, and an open transaction is rolled back whether it does or not.
-        let farewell = async {
-            if self.writer.close().await.is_ok() {
-                // Until the client closes its direction, or until its last message is read: see `Reader::drain`.
-                while self.frames.recv().await.is_some() {}
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // The client may not read any more, and what is open is rolled back whether it does or not.
+        let told = tokio::time::timeout(FAREWELL, self.writer.close()).await;
         self.session.close().await;
+        if matches!(told, Ok(Ok(()))) {
+            // Until the client closes its direction, or until its last message is read: see `Reader::drain`.
+            let mut frames = self.frames;
+            let rest = async { while frames.recv().await.is_some() {} };
+            let _ = tokio::time::timeout(FAREWELL, rest).await;
+        }
     }
 
     async fn serve(&mut self) -> Step<()> {
