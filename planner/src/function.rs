@@ -6,9 +6,9 @@
 
 mod actions;
 mod arithmetic;
-mod array_like;
 mod cast;
 mod catalog;
+pub(crate) mod coalesce;
 mod datetime;
 mod format;
 mod json_object;
@@ -16,6 +16,7 @@ mod keywords;
 mod math;
 mod native;
 mod ordered;
+pub(crate) mod quantified;
 mod rounding;
 mod sequence;
 mod series;
@@ -41,7 +42,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 
 pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
-pub(crate) use self::array_like::{ARRAY_LIKE, TEXT_LIKE};
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
 pub(crate) use self::catalog::is_catalog_function;
@@ -69,8 +69,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(subquery::Same::plain())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
-        Arc::new(ScalarUDF::from(array_like::ArrayLike::new(true))),
-        Arc::new(ScalarUDF::from(array_like::ArrayLike::new(false))),
+        Arc::new(ScalarUDF::from(coalesce::Coalesce::new())),
         Arc::new(ScalarUDF::from(json_object::BuildObject::new())),
         Arc::new(ScalarUDF::from(subscripts::Subscripts::new(false))),
         Arc::new(ScalarUDF::from(subscripts::Subscripts::new(true))),
@@ -87,6 +86,7 @@ pub(crate) fn register(state: &mut SessionState) {
     ];
     functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
     functions.extend(rounding::functions().map(Arc::new));
+    functions.extend(quantified::functions().map(Arc::new));
     for aggregate in ordered::functions() {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(Arc::new(aggregate));

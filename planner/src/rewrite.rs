@@ -257,7 +257,7 @@ impl VisitorMut for Rewriter<'_> {
             return ControlFlow::Break(error);
         }
         catalog::field(expression);
-        catalog::array_literal(expression);
+        catalog::array_comparison(expression);
         catalog::number_of_relation(expression, &self.numbered);
         if let Expr::Function(function) = expression
             && let Some(rows) = catalog::row_function(function)
@@ -266,7 +266,6 @@ impl VisitorMut for Rewriter<'_> {
         }
         match expression {
             Expr::Function(function) => {
-                catalog::default_array(function);
                 if let Err(error) = self.function(function) {
                     return ControlFlow::Break(error);
                 }

@@ -32,7 +32,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = recursion::same_columns(plan)?;
     let plan = set_operations::count_duplicates(plan)?;
     let plan = subqueries::join(plan)?;
-    let plan = literals::fold(plan)?;
+    let plan = literals::fold(context, plan)?;
     let plan = dates::keep_time(plan)?;
     let plan = intervals::by_length(context, plan)?;
     let coerced = |plan| {

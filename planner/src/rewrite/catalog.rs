@@ -9,8 +9,7 @@
 //! | `information_schema._pg_expandarray(x)` | `unnest(staffa_expanded(x))`, an array of composites |
 //! | `(x).n` | `get_field(x, 'n')` |
 //! | `pg_partition_ancestors(x)` | `unnest(staffa_partition_ancestors(x))` |
-//! | `x = any ('{a,b}')`, `x = any ($1)` | `x = any (staffa_array_like(x, '{a,b}'))` |
-//! | `coalesce(x, '{}')` | `coalesce(x, staffa_text_like(x, '{}'))` |
+//! | `x = any (a)`, `x < all (a)` | `staffa_any_eq(x, a)`, `staffa_all_lt(x, a)`, which hold `x` and `a` once |
 //! | `t.tableoid` of a system relation `t` | its number |
 
 use std::collections::HashMap;
@@ -24,7 +23,8 @@ use staffa_catalog::{SqlType, SystemType};
 
 use super::{call, taken};
 use crate::error::{Error, Result};
-use crate::function::{ARRAY_LIKE, EXPANDED, SUBSCRIPTS, TEXT_LIKE, is_catalog_function};
+use crate::function::quantified::quantified;
+use crate::function::{EXPANDED, SUBSCRIPTS, is_catalog_function};
 use crate::pg_catalog::facts;
 use crate::resolve::{fold, parts};
 use crate::type_planner::sql_type_of_ast;
@@ -214,47 +214,27 @@ pub(super) fn row_function(function: &mut Function) -> Option<Expr> {
     }
 }
 
-/// The array on the right of ANY or ALL, if it is a text that says nothing of its type.
-pub(super) fn array_literal(expression: &mut Expr) {
-    let (Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. }) = expression else {
-        return;
+/// `x = any (array)`; with a query in place of the array it is DataFusion's.
+pub(super) fn array_comparison(expression: &mut Expr) {
+    let (left, compare_op, right, of_all) = match expression {
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => (left, compare_op, right, false),
+        Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => (left, compare_op, right, true),
+        _ => return,
     };
-    let array = bare(right);
-    let untyped = match &*array {
-        Expr::Value(value) => matches!(&value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)),
-        _ => false,
-    };
-    if untyped {
-        let text = taken(array);
-        *array = call(ARRAY_LIKE, vec![left.as_ref().clone(), text]);
-    }
-}
-
-/// `coalesce(x, '{}')`, where the text is an array if `x` is one.
-pub(super) fn default_array(function: &mut Function) {
-    if !matches!(parts(&function.name).as_deref(), Ok([name]) if name == "coalesce") {
+    if matches!(right.as_ref(), Expr::Subquery(_)) {
         return;
     }
-    let FunctionArguments::List(list) = &mut function.args else {
-        return;
-    };
-    if let [
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(first)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(last)),
-    ] = list.args.as_mut_slice()
-        && let Expr::Value(value) = &*last
-        && matches!(&value.value, Value::SingleQuotedString(text) if text.starts_with('{') && text.ends_with('}'))
-    {
-        let text = taken(last);
-        *last = call(TEXT_LIKE, vec![first.clone(), text]);
-    }
-}
-
-/// Without parentheses around it.
-fn bare(expression: &mut Expr) -> &mut Expr {
-    match expression {
-        Expr::Nested(inner) => bare(inner),
-        other => other,
+    if let Some(name) = quantified(compare_op, of_all) {
+        *expression = call(name, vec![taken(left), taken(right)]);
     }
 }
 

@@ -61,7 +61,14 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
         return Ok(Transformed::yes(texts.renamed(*expr, sql_type(&field))));
     }
     if reads_text(&from, &field) {
-        return Ok(Transformed::yes(texts.read(*expr, sql_type(&field))));
+        let read = texts.read(*expr, sql_type(&field));
+        // Arrays may call their elements otherwise.
+        let is_list = matches!(field.data_type(), DataType::List(_));
+        let is_exact = !is_list || read.get_type(schema).is_ok_and(|ty| ty == *field.data_type());
+        return Ok(Transformed::yes(match is_exact {
+            true => read,
+            false => Expr::Cast(Cast::new_from_field(Box::new(read), field)),
+        }));
     }
     if prints_text(&from, &field) {
         let printed = texts.print(*expr);

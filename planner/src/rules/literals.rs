@@ -1,21 +1,34 @@
+//! Literals get the types that what they stand beside gives them.
+//!
 //! Casts that give whole numbers their type are made at once.
 //!
 //! Before: `cast(5 as integer)` of a literal 5. After: the literal 5 of that type, which functions that ask for constants
 //! (`ntile(4)`, `round(x, 2)`) can see.
 //!
 //! Must not fire on numbers that do not fit; those casts fail when they are computed. Types stay what they were.
+//!
+//! Texts beside arrays are read as arrays: `x = any ('{1,2}')`, `coalesce(array, '{}')`. So are the values of parameters.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use super::map_expressions;
+use crate::context::PlanContext;
+use crate::function::{coalesce, quantified};
 
-pub(super) fn fold(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+pub(super) fn fold(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
         map_expressions(plan, |expression, schema| {
+            if let Expr::ScalarFunction(call) = &expression {
+                return Ok(match beside_arrays(call, schema, &context.time_zone)? {
+                    Some(typed) => Transformed::yes(typed),
+                    None => Transformed::no(expression),
+                });
+            }
             let folded = folded(expression);
             let numbers = beside_objects(folded.data, schema);
             Ok(Transformed::new_transformed(
@@ -25,6 +38,14 @@ pub(super) fn fold(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         })
     })
     .data()
+}
+
+fn beside_arrays(call: &ScalarFunction, schema: &DFSchema, zone: &str) -> DataFusionResult<Option<Expr>> {
+    let typed = match quantified::with_typed_literals(call, schema, zone)? {
+        Some(typed) => Some(typed),
+        None => coalesce::with_array_literals(call, schema)?,
+    };
+    Ok(typed)
 }
 
 /// `case when a then oid else 0 end` is an object's number, not a `bigint`.

@@ -12,7 +12,7 @@ use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::function::padded;
+use crate::function::{padded, quantified};
 use crate::resolve::{Provider, Relations, function, load, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
@@ -347,6 +347,10 @@ fn merged(declared: &[Option<SqlType>], found: Vec<Option<SqlType>>) -> Vec<Opti
 /// Types for all parameters of a plan; `None` when all were known before.
 fn infer(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Result<Option<Vec<Option<SqlType>>>> {
     let fields = plan.get_parameter_fields()?;
+    let beside_arrays = match fields.values().any(Option::is_none) {
+        true => quantified::parameter_types(plan)?,
+        false => Vec::new(),
+    };
     let mut types = known.to_vec();
     let mut changed = false;
     for (name, field) in fields {
@@ -370,7 +374,12 @@ fn infer(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Result<Option<Vec<Opt
             types.resize(index + 1, None);
         }
         if matches!(types[index], None | Some(SqlType::Unknown)) {
-            types[index] = Some(field.map_or(SqlType::Text, |field| parameter_type(&sql_type(&field))));
+            let beside_array = beside_arrays.iter().find(|(known, _)| *known == name);
+            types[index] = Some(match (field, beside_array) {
+                (Some(field), _) => parameter_type(&sql_type(&field)),
+                (None, Some((_, ty))) => ty.clone(),
+                (None, None) => SqlType::Text,
+            });
             changed = true;
         }
     }
