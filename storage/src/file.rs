@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::transform_schema_to_view;
 use datafusion::physical_expr::PhysicalExpr;
@@ -53,9 +55,19 @@ async fn describe(stores: &Stores, footers: &Footers, location: &str) -> Result<
     let footer = footers.get(&store, &path, &key, meta.size).await.map_err(located)?;
     let options = ArrowReaderOptions::new();
     let read = ArrowReaderMetadata::try_new(Arc::clone(&footer), options).map_err(|e| located(e.into()))?;
-    let schema = Arc::new(transform_schema_to_view(read.schema()));
-    let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&footer, &schema);
-    let statistics = statistics.map_err(|e| located(e.into()))?;
+    let stored = Arc::new(transform_schema_to_view(read.schema()));
+    let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&footer, &stored);
+    let mut statistics = statistics.map_err(|e| located(e.into()))?;
+    let schema = without_small_unsigned(&stored);
+    let columns = statistics.column_statistics.iter_mut();
+    for (column, (before, after)) in columns.zip(stored.fields().iter().zip(schema.fields())) {
+        if before.data_type() == after.data_type() {
+            continue;
+        }
+        let cast = |value: &Precision<ScalarValue>| value.cast_to(after.data_type()).unwrap_or(Precision::Absent);
+        column.min_value = cast(&column.min_value);
+        column.max_value = cast(&column.max_value);
+    }
     let rows = footer.file_metadata().num_rows();
     Ok(FileDescription {
         location: location.to_owned(),
@@ -65,6 +77,25 @@ async fn describe(stores: &Stores, footers: &Footers, location: &str) -> Result<
         schema,
         version,
     })
+}
+
+/// Unsigned numbers of 32 bits as `bigint`: no table has the others, and in plans they are the numbers of objects.
+fn without_small_unsigned(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(signed);
+    Arc::new(Schema::new_with_metadata(
+        fields.collect::<Fields>(),
+        schema.metadata().clone(),
+    ))
+}
+
+fn signed(field: &FieldRef) -> FieldRef {
+    let ty = match field.data_type() {
+        DataType::UInt32 => DataType::Int64,
+        DataType::List(element) => DataType::List(signed(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(signed).collect()),
+        _ => return Arc::clone(field),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(ty))
 }
 
 impl ParquetScan {

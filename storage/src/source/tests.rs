@@ -389,6 +389,32 @@ async fn a_users_own_file_is_read_anew_when_it_changes() {
 }
 
 #[tokio::test]
+async fn small_unsigned_numbers_of_a_users_file_are_bigint() {
+    let f = fixture();
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::UInt32, false)]));
+    let numbers = arrow::array::UInt32Array::from(vec![7, u32::MAX]);
+    let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(numbers)]).unwrap();
+    let name = format!("{}/unsigned.parquet", f.base);
+    let file = std::fs::File::create(&name).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema, None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let own = f.scan.describe(&name).await.unwrap();
+    assert_eq!(own.schema.field(0).data_type(), &DataType::Int64);
+    let highest = &own.statistics.column_statistics[0].max_value;
+    assert_eq!(highest, &Precision::Exact(i64::from(u32::MAX).into()));
+    let plan = f
+        .scan
+        .plan_file(&own, None, None, None, 2, ScanOptions::default())
+        .unwrap();
+    let read = run(&plan).await;
+    assert_eq!(
+        read.column(0).as_primitive::<Int64Type>().values().to_vec(),
+        [7, i64::from(u32::MAX)]
+    );
+}
+
+#[tokio::test]
 async fn deleted_rows_are_skipped_whatever_else_is_pruned() {
     let f = fixture();
     let files = [f.write(0, 25_000).await, f.write(100_000, 5_000).await];
