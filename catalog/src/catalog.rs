@@ -117,6 +117,12 @@ impl Catalog {
         self.shared.database.object_numbers(objects).await
     }
 
+    /// The same for objects that are temporary or not committed yet: their numbers stay as long as this process remembers them,
+    /// and later if they are committed.
+    pub async fn passing_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
+        self.shared.database.passing_numbers(objects).await
+    }
+
     /// The role that was the first to ask, for good: PostgreSQL's bootstrap superuser, if one must be named.
     pub async fn first_role(&self, asking: &str) -> Result<String> {
         if let Some(role) = self.shared.database.setting(FIRST_ROLE_SETTING).await? {

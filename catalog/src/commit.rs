@@ -614,6 +614,7 @@ impl Commit {
             drop_databases: with(false, &self.changes.databases),
             create_schemas: schemas(true),
             drop_schemas: schemas(false),
+            renamed_schemas: self.changes.renamed_schemas.clone(),
             schema_properties: self.changes.schema_properties.clone(),
             pointers: attempt.pointers.clone(),
             garbage: attempt.garbage.clone(),

@@ -79,6 +79,8 @@ pub(crate) struct Swap {
     pub(crate) drop_databases: Vec<String>,
     pub(crate) create_schemas: Vec<(String, String)>,
     pub(crate) drop_schemas: Vec<(String, String)>,
+    /// Database, name before and after, in the order it was done: what was created and dropped for it is in the others.
+    pub(crate) renamed_schemas: Vec<(String, String, String)>,
     /// By database and schema; `None`: it goes.
     pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,
     pub(crate) pointers: Vec<PointerChange>,
@@ -240,6 +242,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// Numbers of objects, by names that stay with them; those that have none get one, durably and for ever.
     async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>>;
+
+    /// The same for objects that are temporary or not committed: what has no number gets one from this server for now.
+    async fn passing_numbers(&self, objects: &[String]) -> Result<Vec<u32>>;
 
     /// This server's id.
     fn server_id(&self) -> Uuid;

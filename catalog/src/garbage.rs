@@ -67,6 +67,9 @@ impl DeadObject {
     }
 }
 
+/// Digits of an id in the name of a directory.
+const SIMPLE_UUID_LENGTH: usize = 32;
+
 /// The entry of a sequence's counter on the garbage list.
 pub(crate) fn counter_garbage(counter: Uuid) -> String {
     format!("{COUNTER}{counter}")
@@ -75,6 +78,12 @@ pub(crate) fn counter_garbage(counter: Uuid) -> String {
 /// The counter that an entry of the garbage list is about, if it is about one.
 pub(crate) fn counter_in_garbage(path: &str) -> Option<&str> {
     path.strip_prefix(COUNTER)
+}
+
+/// The table or view whose own directory an entry of the garbage list is.
+pub(crate) fn owner_of_directory(path: &str) -> Option<Uuid> {
+    let (_, id) = path.strip_suffix('/')?.rsplit_once('-')?;
+    Uuid::try_parse(id).ok().filter(|_| id.len() == SIMPLE_UUID_LENGTH)
 }
 
 /// What was found to be dead.

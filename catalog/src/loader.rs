@@ -88,14 +88,27 @@ impl Loader {
 
     /// The table version stored at a location.
     pub(crate) async fn table_version(&self, location: &str) -> Result<Arc<TableVersion>> {
-        shared(self.tables.try_get_with_by_ref(location, async {
-            let bytes = self.objects.get(location).await?;
-            let metadata = Metadata::parse(location, &bytes)?;
-            decode(location, || {
-                Ok(Arc::new(TableVersion::new(location.to_owned(), metadata, bytes.len())?))
-            })
-        }))
+        shared(
+            self.tables
+                .try_get_with_by_ref(location, self.stored_table_version(location)),
+        )
         .await
+    }
+
+    /// The same for who looks at many once: what is in use stays in the cache.
+    pub(crate) async fn glimpsed_table_version(&self, location: &str) -> Result<Arc<TableVersion>> {
+        match self.tables.get(location).await {
+            Some(version) => Ok(version),
+            None => self.stored_table_version(location).await,
+        }
+    }
+
+    async fn stored_table_version(&self, location: &str) -> Result<Arc<TableVersion>> {
+        let bytes = self.objects.get(location).await?;
+        let metadata = Metadata::parse(location, &bytes)?;
+        decode(location, || {
+            Ok(Arc::new(TableVersion::new(location.to_owned(), metadata, bytes.len())?))
+        })
     }
 
     /// Keeps a version that was just committed, so that the next reader need not fetch it.
@@ -107,14 +120,10 @@ impl Loader {
 
     /// The view stored at a location, under its present name.
     pub(crate) async fn view(&self, name: &TableName, location: &str) -> Result<Arc<StoredView>> {
-        let stored = shared(self.views.try_get_with_by_ref(location, async {
-            let bytes = self.objects.get(location).await?;
-            let (view, metadata) = read_view(name, location, &bytes)?;
-            Ok(Arc::new(StoredView {
-                view: Arc::new(view),
-                metadata,
-            }))
-        }))
+        let stored = shared(
+            self.views
+                .try_get_with_by_ref(location, self.stored_view(name, location)),
+        )
         .await?;
         if stored.view.name == *name {
             return Ok(stored);
@@ -126,6 +135,23 @@ impl Loader {
         Ok(Arc::new(StoredView {
             view: Arc::new(view),
             metadata: stored.metadata.clone(),
+        }))
+    }
+
+    /// The same for who looks at many once; under a name it may have had before.
+    pub(crate) async fn glimpsed_view(&self, name: &TableName, location: &str) -> Result<Arc<StoredView>> {
+        match self.views.get(location).await {
+            Some(view) => Ok(view),
+            None => self.stored_view(name, location).await,
+        }
+    }
+
+    async fn stored_view(&self, name: &TableName, location: &str) -> Result<Arc<StoredView>> {
+        let bytes = self.objects.get(location).await?;
+        let (view, metadata) = read_view(name, location, &bytes)?;
+        Ok(Arc::new(StoredView {
+            view: Arc::new(view),
+            metadata,
         }))
     }
 

@@ -172,6 +172,35 @@ impl CatalogSnapshot {
         Ok(Some(state.tables.lock().entry(name.clone()).or_insert(table).clone()))
     }
 
+    /// The table, for who looks at many tables once: neither this state nor a cache keeps it.
+    pub async fn glimpsed_table(&self, name: &TableName) -> Result<Option<Arc<Table>>> {
+        if let Some(OwnRelation::Table(table)) = self.own.get(name) {
+            return Ok(Some(table.clone()));
+        }
+        let Some(location) = self.location_of(name, RelationKind::Table) else {
+            return Ok(None);
+        };
+        let version = self.loader.glimpsed_table_version(location).await?;
+        let table = Table::new(name.clone(), version, FileChanges::default(), self.loader.clone());
+        Ok(Some(Arc::new(table)))
+    }
+
+    /// The view, in the same way; it may go by a name it had before.
+    pub async fn glimpsed_view(&self, name: &TableName) -> Result<Option<Arc<View>>> {
+        if let Some(OwnRelation::View(view)) = self.own.get(name) {
+            return Ok(Some(view.clone()));
+        }
+        let Some(location) = self.location_of(name, RelationKind::View) else {
+            return Ok(None);
+        };
+        Ok(Some(self.loader.glimpsed_view(name, location).await?.view.clone()))
+    }
+
+    fn location_of(&self, name: &TableName, kind: RelationKind) -> Option<&str> {
+        let pointer = self.pointers.get(name).filter(|pointer| pointer.kind == kind);
+        pointer.map(|pointer| pointer.location.as_str())
+    }
+
     /// The table, if [`CatalogSnapshot::table`] has given it out before.
     pub(crate) fn loaded_table(&self, name: &TableName) -> Option<Arc<Table>> {
         self.tables.lock().get(name).cloned()

@@ -551,8 +551,48 @@ async fn numbers_of_objects_stay_and_differ() {
     assert_eq!(here[..3], first[..]);
     assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), 50);
 
+    // More than one statement names, some of them twice.
+    let many = [names(0..300), names(290..310)].concat();
+    let (here, there) = tokio::join!(world.catalog.object_numbers(&many), other.object_numbers(&many));
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert_eq!(here, there);
+    assert_eq!(here.iter().collect::<BTreeSet<_>>().len(), 310);
+    assert_eq!(here[290..300], here[300..310]);
+
     assert_eq!(other.first_role("one").await.unwrap(), "one");
     assert_eq!(world.catalog.first_role("two").await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn numbers_that_pass_are_noted_nowhere_until_they_last() {
+    let world = World::new().await;
+    let names = |range: std::ops::Range<u32>| range.map(|number| format!("relation/{number}")).collect::<Vec<_>>();
+    let rows = "select count(*) from staffa_object";
+    let passing = world.catalog.passing_numbers(&names(0..300)).await.unwrap();
+    assert_eq!(passing.iter().collect::<BTreeSet<_>>().len(), 300);
+    assert_eq!(world.catalog.passing_numbers(&names(0..300)).await.unwrap(), passing);
+    assert_eq!(world.foreign_number(rows).await, 0);
+    let lasting = world.catalog.object_numbers(&names(5..400)).await.unwrap();
+    assert_eq!(lasting[..295], passing[5..]);
+    assert_eq!(lasting.iter().chain(&passing).collect::<BTreeSet<_>>().len(), 400);
+    assert_eq!(world.foreign_number(rows).await, 395);
+    let other = world.second().await;
+    assert_eq!(other.passing_numbers(&names(5..400)).await.unwrap(), lasting);
+}
+
+#[tokio::test]
+async fn numbers_go_with_the_files_of_their_object() {
+    let world = World::new().await;
+    let table = world.create_table("t").await;
+    let snapshot = world.catalog.snapshot().await.unwrap();
+    let table = snapshot.table(&table).await.unwrap().unwrap();
+    let other = uuid::Uuid::new_v4();
+    let names = [table.uuid(), other].map(|id| [format!("relation/{id}"), format!("relation/{id}/row")]);
+    world.catalog.object_numbers(&names.concat()).await.unwrap();
+    let before = world.catalog.object_numbers(&names[1]).await.unwrap();
+    world.catalog.forget(&[format!("{}/", table.location())]).await.unwrap();
+    assert_eq!(world.foreign_number("select count(*) from staffa_object").await, 2);
+    assert_eq!(world.second().await.object_numbers(&names[1]).await.unwrap(), before);
 }
 
 #[tokio::test]

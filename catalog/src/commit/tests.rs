@@ -368,6 +368,10 @@ impl Database for LostAnswer {
     async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
         self.inner.object_numbers(objects).await
     }
+
+    async fn passing_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
+        self.inner.passing_numbers(objects).await
+    }
     fn server_id(&self) -> Uuid {
         self.inner.server_id()
     }

@@ -5,11 +5,12 @@
 
 mod counters;
 mod garbage;
+mod objects;
 pub(super) mod statements;
 mod swap;
 mod versions;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use async_trait::async_trait;
@@ -20,15 +21,11 @@ use uuid::Uuid;
 use self::statements::{Argument, Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_in_garbage};
+use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_in_garbage, owner_of_directory};
 use crate::name::TableName;
 use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
 
-/// The counter the numbers of objects come from.
-const OBJECT_COUNTER: Uuid = Uuid::from_u128(0x7374_6166_6661_6f62_6a65_6374_0000_0001);
-/// The first number of an object that is not PostgreSQL's own.
-const OBJECT_NUMBER_FIRST: i64 = 16_385;
 /// A server without a sign of life that was silent for this long is dead.
 const SERVER_SILENCE_MAX_MS: i64 = 90_000;
 /// How long a server that may have lost its sign of life must be silent before its first look finds it dead: two of its
@@ -107,8 +104,7 @@ pub(crate) struct SqlDatabase {
     server_id: Uuid,
     /// Servers that showed no sign of life when last looked at.
     silent: Mutex<HashSet<Uuid>>,
-    /// Object numbers that were read; they never change.
-    numbers: Mutex<HashMap<String, u32>>,
+    numbers: objects::Numbers,
 }
 
 impl fmt::Debug for SqlDatabase {
@@ -126,7 +122,7 @@ impl SqlDatabase {
             backend,
             server_id,
             silent: Mutex::default(),
-            numbers: Mutex::default(),
+            numbers: objects::Numbers::default(),
         };
         // From here on nothing that is there now is deleted under this server's readers.
         let csn = head_csn(&mut *database.backend.connection(Need::Read).await?).await?;
@@ -139,39 +135,6 @@ impl SqlDatabase {
         let mut connection = self.backend.connection(need).await?;
         connection.begin().await?;
         Ok(connection)
-    }
-
-    fn known_numbers(&self, objects: &[String]) -> Option<Vec<u32>> {
-        let known = self.numbers.lock();
-        objects.iter().map(|object| known.get(object).copied()).collect()
-    }
-
-    async fn read_numbers(&self) -> Result<()> {
-        let mut connection = self.backend.connection(Need::Read).await?;
-        let rows = connection.rows("select name, number from staffa_object", &[]).await?;
-        let mut known = self.numbers.lock();
-        for row in &rows {
-            let number = u32::try_from(row.number(1)?)
-                .map_err(|_| Error::new(ErrorKind::Corrupt, "the number of an object is out of range"))?;
-            known.insert(row.text(0)?, number);
-        }
-        Ok(())
-    }
-
-    /// What another server gives a number at the same time keeps the first one it got.
-    async fn give_numbers(&self, objects: &[&String]) -> Result<()> {
-        let count = i64::try_from(objects.len()).map_err(|_| Error::internal("too many objects"))?;
-        let mut connection = self.begin(Need::Durable).await?;
-        let taken = counters::take(&mut *connection, OBJECT_COUNTER, 0, count).await?;
-        let first = taken
-            .ok_or_else(|| Error::internal("the counter of objects has ended"))?
-            .taken;
-        for (step, object) in (first..).zip(objects) {
-            let insert = "insert into staffa_object(name, number) values ($1, $2) on conflict(name) do nothing";
-            let arguments = [object.as_str().into(), (OBJECT_NUMBER_FIRST + step).into()];
-            connection.execute(insert, &arguments).await?;
-        }
-        connection.commit().await
     }
 
     async fn is_alive(&self, server_id: Uuid, heartbeat_ms: Option<i64>, now_ms: i64) -> Result<bool> {
@@ -580,9 +543,11 @@ impl Database for SqlDatabase {
     }
 
     async fn forget_garbage(&self, paths: &[String]) -> Result<()> {
+        let gone: Vec<Uuid> = paths.iter().filter_map(|path| owner_of_directory(path)).collect();
         let mut txn = self.begin(Need::Note).await?;
         take_off(&mut *txn, paths).await?;
-        txn.commit().await
+        txn.commit().await?;
+        self.forget_numbers(&gone).await
     }
 
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
@@ -687,20 +652,11 @@ impl Database for SqlDatabase {
     }
 
     async fn object_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
-        if let Some(numbers) = self.known_numbers(objects) {
-            return Ok(numbers);
-        }
-        self.read_numbers().await?;
-        let unknown: Vec<&String> = {
-            let known = self.numbers.lock();
-            objects.iter().filter(|object| !known.contains_key(*object)).collect()
-        };
-        if !unknown.is_empty() {
-            self.give_numbers(&unknown).await?;
-            self.read_numbers().await?;
-        }
-        self.known_numbers(objects)
-            .ok_or_else(|| Error::internal("an object got no number"))
+        self.lasting_numbers(objects).await
+    }
+
+    async fn passing_numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
+        self.numbers_for_now(objects).await
     }
 
     fn server_id(&self) -> Uuid {

@@ -20,6 +20,8 @@ pub(crate) struct Changes {
     /// `true`: created; `false`: dropped.
     pub(crate) databases: BTreeMap<String, bool>,
     pub(crate) schemas: BTreeMap<(String, String), bool>,
+    /// Database, name before and after, in the order it was done.
+    pub(crate) renamed_schemas: Vec<(String, String, String)>,
     pub(crate) relations: BTreeMap<TableName, RelationDelta>,
     /// Properties of schemas, by database and schema; `None`: it goes.
     pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,

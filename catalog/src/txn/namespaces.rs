@@ -108,6 +108,8 @@ impl Transaction {
                 self.rename(&old, &new).await?;
             }
         }
+        let renamed = (database.to_owned(), from.to_owned(), to.to_owned());
+        self.change().renamed_schemas.push(renamed);
         self.drop_schema(database, from, false).await
     }
 }

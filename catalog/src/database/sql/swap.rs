@@ -4,7 +4,7 @@ use chrono::Utc;
 
 use super::garbage::Listing;
 use super::statements::Argument;
-use super::{Connection, counters, given_up};
+use super::{Connection, counters, given_up, objects};
 use crate::commit::places::are_known;
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
@@ -41,6 +41,7 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
         return Ok(None);
     }
     drop_namespaces(txn, swap).await?;
+    objects::move_schemas(txn, &swap.renamed_schemas, &swap.drop_schemas).await?;
     for ended in &swap.ended {
         counters::end(txn, ended).await?;
     }
