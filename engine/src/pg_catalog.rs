@@ -8,114 +8,147 @@ use datafusion::catalog::TableProvider;
 use parking_lot::Mutex;
 use staffa_catalog::{Catalog, CatalogSnapshot};
 use staffa_planner::{
-    CursorRow, Error, Image, ImageFacts, ObjectNumbers, Result, SessionRow, SessionRows, SettingRow, StatementRow,
-    SystemTables,
+    CursorRow, Error, Image, ImageFacts, ObjectNumbers, Parts, Result, Roles, SessionRow, SessionRows, SettingRow,
+    StatementRow, SystemTables,
 };
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 
 use crate::activity::Activity;
 use crate::session::Statements;
 use crate::settings::Settings;
 use crate::upkeep::{MaintenanceTable, Records};
 
-/// Images that are kept: one for each database, role and session with temporary tables that asks now.
+/// Images that are kept: one for each state and database that is asked about now, and for each session with temporary tables.
 const IMAGES_MAX: usize = 16;
 
 /// The images of one warehouse.
 #[derive(Debug)]
 pub(crate) struct Images {
-    catalog: Catalog,
-    /// Where the catalog database is spoken to; statements are planned elsewhere.
-    runtime: Handle,
-    /// Newest last. Held for a look-up or an insertion only.
-    kept: Mutex<Vec<(Key, Arc<Image>)>>,
+    database: CatalogTables,
+    parts: Parts,
+    /// Used last at the end. Held for a look-up or an insertion only.
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// An image that is there, or that somebody makes while others wait for it.
+#[derive(Debug)]
+struct Kept {
+    key: Key,
+    image: Arc<OnceCell<Arc<Image>>>,
 }
 
 /// What an image is of.
 #[derive(Clone, Debug)]
 struct Key {
-    state: State,
+    /// A state nobody holds is not asked about again.
+    snapshot: Weak<CatalogSnapshot>,
+    /// Its number; a transaction's own has none.
+    csn: Option<u64>,
     database: String,
-    user: String,
     temporary_schema: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    /// A committed one, by its number.
-    Committed(u64),
-    /// A transaction's own, which has no number.
-    Own(Weak<CatalogSnapshot>),
 }
 
 impl Key {
     fn is_of(&self, other: &Key) -> bool {
-        let same = match (&self.state, &other.state) {
-            (State::Committed(number), State::Committed(other)) => number == other,
-            (State::Own(state), State::Own(other)) => state.ptr_eq(other) && state.strong_count() > 0,
+        let same = match (self.csn, other.csn) {
+            (Some(number), Some(other)) => number == other,
+            (None, None) => self.snapshot.ptr_eq(&other.snapshot),
             _ => false,
         };
-        same && self.database == other.database
-            && self.user == other.user
-            && self.temporary_schema == other.temporary_schema
+        same && self.database == other.database && self.temporary_schema == other.temporary_schema
     }
 }
 
 impl Images {
     pub(crate) fn new(catalog: Catalog, runtime: Handle) -> Self {
         Self {
-            catalog,
-            runtime,
+            database: CatalogTables { catalog, runtime },
+            parts: Parts::default(),
             kept: Mutex::default(),
         }
     }
 
-    async fn image(self: Arc<Self>, snapshot: Arc<CatalogSnapshot>, key: Key) -> Result<Arc<Image>> {
-        let kept = self
-            .kept
-            .lock()
-            .iter()
-            .find(|(known, _)| known.is_of(&key))
-            .map(|(_, image)| Arc::clone(image));
-        if let Some(image) = kept {
-            return Ok(image);
-        }
-        let roles = self.catalog.roles().await?;
-        let first_role = self.catalog.first_role(&key.user).await?;
-        let facts = ImageFacts {
-            snapshot: &snapshot,
-            database: &key.database,
-            user: &key.user,
-            roles: &roles,
-            first_role: &first_role,
-            temporary_schema: key.temporary_schema.as_deref(),
+    /// The image of a state: made once, however many ask at the same time.
+    async fn image(&self, snapshot: &CatalogSnapshot, key: Key) -> Result<Arc<Image>> {
+        let (database, temporary_schema) = (key.database.clone(), key.temporary_schema.clone());
+        let place = self.place(key);
+        let make = || async {
+            let facts = ImageFacts {
+                snapshot,
+                database: &database,
+                temporary_schema: temporary_schema.as_deref(),
+            };
+            let image = Image::of(facts, &self.parts, &self.database).await?;
+            for relation in image.unreadable() {
+                tracing::warn!(
+                    relation,
+                    "a relation cannot be read: the system catalogs show it without columns"
+                );
+            }
+            Ok::<_, Error>(Arc::new(image))
         };
-        let image = Arc::new(Image::of(facts, &Numbers(&self.catalog)).await?);
-        for relation in image.unreadable() {
-            tracing::warn!(
-                relation,
-                "a relation cannot be read: the system catalogs show it without columns"
-            );
+        place.get_or_try_init(make).await.cloned()
+    }
+
+    /// Where the image is, or will be.
+    fn place(&self, key: Key) -> Arc<OnceCell<Arc<Image>>> {
+        let mut all = self.kept.lock();
+        let found = match all.iter().position(|kept| kept.key.is_of(&key)) {
+            Some(at) => Kept { key, ..all.remove(at) },
+            None => Kept {
+                key,
+                image: Arc::default(),
+            },
+        };
+        all.retain(|kept| kept.key.snapshot.strong_count() > 0);
+        if all.len() >= IMAGES_MAX {
+            all.remove(0);
         }
-        let mut kept = self.kept.lock();
-        kept.retain(|(known, _)| {
-            // An older state of the same is not asked for again, but by transactions that still see it.
-            known.database != key.database || known.user != key.user || known.temporary_schema != key.temporary_schema
-        });
-        if kept.len() >= IMAGES_MAX {
-            kept.remove(0);
-        }
-        kept.push((key, Arc::clone(&image)));
-        Ok(image)
+        let image = Arc::clone(&found.image);
+        all.push(found);
+        image
     }
 }
 
-struct Numbers<'a>(&'a Catalog);
+/// The catalog database, which is spoken to on the runtime it was opened on; statements are planned elsewhere.
+#[derive(Debug)]
+struct CatalogTables {
+    catalog: Catalog,
+    runtime: Handle,
+}
+
+impl CatalogTables {
+    async fn ask<T, W>(&self, work: impl FnOnce(Catalog) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let answer = self.runtime.spawn(work(self.catalog.clone())).await;
+        answer.map_err(|error| Error::internal(format!("reading the system catalogs was stopped: {error}")))?
+    }
+
+    async fn roles(&self, user: &str) -> Result<Roles> {
+        let user = user.to_owned();
+        let asking = user.clone();
+        let (names, first) = self
+            .ask(|catalog| async move { Ok((catalog.roles().await?, catalog.first_role(&asking).await?)) })
+            .await?;
+        Roles::of(&user, &names, &first, self).await
+    }
+}
 
 #[async_trait]
-impl ObjectNumbers for Numbers<'_> {
-    async fn numbers(&self, objects: &[String]) -> Result<Vec<u32>> {
-        Ok(self.0.object_numbers(objects).await?)
+impl ObjectNumbers for CatalogTables {
+    async fn numbers(&self, objects: &[String], last: bool) -> Result<Vec<u32>> {
+        let objects = objects.to_vec();
+        self.ask(move |catalog| async move {
+            Ok(match last {
+                true => catalog.object_numbers(&objects).await?,
+                false => catalog.passing_numbers(&objects).await?,
+            })
+        })
+        .await
     }
 }
 
@@ -146,22 +179,20 @@ impl fmt::Debug for SystemCatalog {
 #[async_trait]
 impl SystemTables for SystemCatalog {
     async fn image(&self) -> Result<Arc<Image>> {
-        let snapshot = Arc::clone(&self.snapshot);
-        let state = match snapshot.is_of_transaction() {
-            true => State::Own(Arc::downgrade(&snapshot)),
-            false => State::Committed(snapshot.csn()),
-        };
+        let snapshot = &self.snapshot;
         let key = Key {
-            state,
+            snapshot: Arc::downgrade(snapshot),
+            csn: (!snapshot.is_of_transaction()).then(|| snapshot.csn()),
             database: self.database.clone(),
-            user: self.user.clone(),
             temporary_schema: snapshot
                 .has_schema(&self.database, &self.temporary_schema)
                 .then(|| self.temporary_schema.clone()),
         };
-        let image = Arc::clone(&self.images).image(snapshot, key);
-        let image = self.images.runtime.spawn(image).await;
-        image.map_err(|error| Error::internal(format!("reading the system catalogs was stopped: {error}")))?
+        self.images.image(snapshot, key).await
+    }
+
+    async fn roles(&self) -> Result<Arc<Roles>> {
+        self.images.database.roles(&self.user).await.map(Arc::new)
     }
 
     fn session(&self) -> Option<Arc<dyn SessionRows>> {

@@ -18,7 +18,7 @@ use staffa_storage::ParquetScan;
 
 use crate::error::Result;
 use crate::function::{Sequences, SessionActions};
-use crate::pg_catalog::{CatalogView, Image, SessionRows};
+use crate::pg_catalog::{CatalogView, Image, Roles, SessionRows};
 use crate::reads::ReadLog;
 use crate::scan_report::ScanReports;
 use crate::type_planner::PostgresTypes;
@@ -72,7 +72,7 @@ pub struct PlanContext {
     /// Whether `FROM 'file.parquet'` and `read_parquet('…')` may open files: true for an embedded session only.
     pub allow_files: bool,
     /// The system catalogs, once the statement has asked for them.
-    pub catalog: Arc<OnceLock<Arc<Image>>>,
+    pub catalog: Arc<OnceLock<(Arc<Image>, Arc<Roles>)>>,
 }
 
 /// Set when a plan hangs on something that can be another next time, such as `t FOR SYSTEM_TIME AS OF now()`, or on the
@@ -96,6 +96,9 @@ impl Momentary {
 pub trait SystemTables: Send + Sync + fmt::Debug {
     /// The objects of the database, in the state the statement sees.
     async fn image(&self) -> Result<Arc<Image>>;
+
+    /// The roles, and who asks.
+    async fn roles(&self) -> Result<Arc<Roles>>;
 
     /// What is the session's.
     fn session(&self) -> Option<Arc<dyn SessionRows>>;
@@ -121,17 +124,20 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
 impl PlanContext {
     /// Gets the system catalogs ready for what answers from them.
     pub async fn load_catalog(&self) -> Result<()> {
+        // Roles change without a commit; and a plan that is kept would keep the whole image with it.
+        self.momentary.set();
         if let (None, Some(system)) = (self.catalog.get(), &self.system_tables) {
-            let image = system.image().await?;
-            self.catalog.get_or_init(|| image);
+            let loaded = (system.image().await?, system.roles().await?);
+            self.catalog.get_or_init(|| loaded);
         }
         Ok(())
     }
 
     /// The system catalogs by the search path, when they were loaded.
     pub fn catalog_view(&self) -> Option<Arc<CatalogView>> {
-        let image = self.catalog.get()?;
-        Some(Arc::new(CatalogView::new(Arc::clone(image), self.lookup_path())))
+        let (image, roles) = self.catalog.get()?;
+        let view = CatalogView::new(Arc::clone(image), Arc::clone(roles), self.lookup_path());
+        Some(Arc::new(view))
     }
 
     /// The schemas an unqualified name is looked up in, in order: temporary tables hide others, then `pg_catalog`, then the

@@ -147,13 +147,14 @@ pub(crate) fn session_function(name: &str, facts: &Arc<SessionFacts>) -> Option<
     SessionFunction::named(name, facts).map(|function| Arc::new(ScalarUDF::from(function)))
 }
 
-/// Whether a plan calls functions about the catalog.
+/// Whether a plan calls functions that answer from the catalog.
 pub(crate) fn asks_catalog(plan: &LogicalPlan) -> Result<bool> {
     let mut asks = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             asks |= expression.exists(|inner| {
-                Ok(matches!(inner, Expr::ScalarFunction(function) if function.func.inner().downcast_ref::<CatalogFunction>().is_some()))
+                Ok(matches!(inner, Expr::ScalarFunction(function)
+                    if function.func.inner().downcast_ref::<CatalogFunction>().is_some_and(CatalogFunction::needs_catalog)))
             })?;
             Ok(if asks {
                 TreeNodeRecursion::Stop

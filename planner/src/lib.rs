@@ -61,7 +61,8 @@ pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use pg_catalog::{
-    CatalogView, CursorRow, Image, ImageFacts, ObjectNumbers, SessionRow, SessionRows, SettingRow, StatementRow,
+    CatalogView, CursorRow, Image, ImageFacts, ObjectNumbers, Parts, Roles, SessionRow, SessionRows, SettingRow,
+    StatementRow,
 };
 pub use physical::physical;
 pub use plan::plan;

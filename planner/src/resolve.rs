@@ -304,9 +304,11 @@ fn system_table(context: &PlanContext, name: &TableName) -> Option<Arc<dyn Table
     if name.database != context.database {
         return None;
     }
-    let view = context.catalog_view()?;
-    let session = context.system_tables.as_ref().and_then(|system| system.session());
-    let table = SystemTable::named(&name.schema, &name.name, &view, session.as_ref(), &context.session)?;
+    let system = context.system_tables.as_ref()?;
+    // What a session shows is another thing each time.
+    context.momentary.set();
+    let (view, session) = (context.catalog_view(), system.session());
+    let table = SystemTable::named(&name.schema, &name.name, view, session.as_ref(), &context.session)?;
     Some(Arc::new(table))
 }
 

@@ -28,6 +28,7 @@ use crate::lazy::lazy;
 use crate::parse::{Ast, parse_one};
 use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
+use crate::rewrite;
 use crate::rules;
 use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
@@ -58,6 +59,33 @@ impl Role {
             Role::Check => "check constraints",
         }
     }
+}
+
+/// Gets the system catalogs ready, if an expression of the table answers from them.
+pub(crate) async fn load_catalog(context: &PlanContext, table: &Table) -> Result<()> {
+    let values = table
+        .schema()
+        .columns
+        .iter()
+        .filter_map(|column| match &column.default {
+            Some(ColumnDefault::Expression(text) | ColumnDefault::Generated(text)) => Some(text),
+            Some(ColumnDefault::Identity(_)) | None => None,
+        });
+    let checks = table
+        .constraints()
+        .iter()
+        .filter_map(|constraint| match &constraint.kind {
+            ConstraintKind::Check { expression, .. } => Some(expression),
+            _ => None,
+        });
+    for text in values.chain(checks) {
+        let mut expression = syntax(text)?;
+        // Only then are names of sequences without a cast to `regclass`. What is wrong is said where the value is needed.
+        if rewrite::expression(context, &mut expression).is_ok() && rewrite::asks_catalog(context, &expression) {
+            return context.load_catalog().await;
+        }
+    }
+    Ok(())
 }
 
 /// The value of a column in a row that gives it none, in the column's type. A generated column is null until

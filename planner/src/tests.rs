@@ -1,5 +1,6 @@
 //! Statements planned against a real catalog in a temporary directory, and queries run over real files.
 
+mod catalogs;
 mod fixture;
 mod keys;
 mod plans;

@@ -27,7 +27,7 @@ use crate::literal::value_of_scalar;
 use crate::physical::physical;
 use crate::row_changes::{ORDER_INDEX, RowChanges, RowChangesExec, What};
 use crate::statement::{ChangeKind, ChangePlan};
-use crate::stored::{over_operators, with_checks, with_generated};
+use crate::stored::{load_catalog, over_operators, with_checks, with_generated};
 use crate::table_provider::{StaffaTable, without_covered_files};
 use crate::types::table_arrow_schema;
 
@@ -92,6 +92,7 @@ pub async fn write_plan(
     plan: LogicalPlan,
     gathered: Option<&Arc<GatheredRows>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    load_catalog(context, table).await?;
     let plan = stored_rows(context, table, plan)?;
     let rows = gathering(table, physical(context, plan).await?, gathered)?;
     sorted(table, rows)
@@ -142,6 +143,7 @@ pub struct ChangeOperators {
 ///
 /// `plan` is the plan's source after `bind`.
 pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: LogicalPlan) -> Result<ChangeOperators> {
+    load_catalog(context, &change.table).await?;
     let changes = Arc::new(RowChanges::default());
     let (plan, covered) = match (change.kind, &change.returning) {
         (ChangeKind::Delete, None) => without_covered_files(context, plan)?,

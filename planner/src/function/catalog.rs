@@ -1,14 +1,14 @@
 //! Functions that answer from the system catalogs: names and definitions of objects, who may do what, sizes, comments.
 //!
 //! Each is a row of `FUNCTIONS`: what it takes, what it yields, and how one row is answered. They see the catalog through the
-//! session's facts, which hold it when a statement asks for it (`pg_catalog::asks`).
+//! session's facts, which hold it when a statement asks for it (`rewrite::asks_catalog`); some need no catalog.
 
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, Int32Builder, Int64Builder, ListBuilder, StringViewBuilder, UInt32Builder,
 };
-use arrow::datatypes::{DataType, FieldRef, Int16Type, Int32Type, Int64Type, UInt32Type};
+use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Int16Type, Int32Type, Int64Type, UInt32Type};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
@@ -32,6 +32,8 @@ enum Answer {
     Bool(bool),
     Int(i32),
     Big(i64),
+    /// Its digits, and how many of them are behind the point.
+    Numeric(i128, u32),
     Oid(u32),
     Text(String),
     Texts(Vec<String>),
@@ -44,10 +46,17 @@ enum Takes {
     Oid,
     Int,
     Big,
+    Numeric,
     Bool,
     Text,
-    /// An object's number, or its name.
+    /// An object's number, or its name as SQL writes it.
     Object(SystemType),
+    /// A role's number, or its very name.
+    Role,
+    /// The same; `public` is everybody.
+    Grantee,
+    /// A schema's number, or its very name.
+    Schema,
     /// Anything at all, which is not looked at.
     Any,
 }
@@ -71,7 +80,22 @@ struct Function {
     yields: Yields,
     /// Whether it is asked about NULLs, too.
     called_on_null: bool,
-    answer: fn(&Asked<'_>, &[Answer]) -> Result<Answer>,
+    answer: How,
+}
+
+/// How one row is answered.
+enum How {
+    /// From the catalog.
+    Catalog(fn(&Asked<'_>, &[Answer]) -> Result<Answer>),
+    /// From what is given alone.
+    Values(fn(&[Answer]) -> Result<Answer>),
+}
+
+impl Function {
+    fn needs_catalog(&self) -> bool {
+        let named = |takes: &Takes| matches!(takes, Takes::Object(_) | Takes::Role | Takes::Grantee | Takes::Schema);
+        matches!(self.answer, How::Catalog(_)) || self.takes.iter().any(named)
+    }
 }
 
 /// What a function answers from.
@@ -93,12 +117,15 @@ impl Takes {
                 Some(DataType::Int32)
             }
             Takes::Big if is_integer || is_null => Some(DataType::Int64),
+            Takes::Numeric if matches!(given, DataType::Decimal128(..)) => Some(given.clone()),
             Takes::Bool if matches!(given, DataType::Boolean) || is_null => Some(DataType::Boolean),
             // A literal or a parameter nobody gave a type.
             Takes::Int | Takes::Bool if is_text => Some(DataType::Utf8View),
             Takes::Text if is_text || is_null => Some(DataType::Utf8View),
-            Takes::Object(_) if is_text => Some(DataType::Utf8View),
-            Takes::Object(_) if is_integer || is_null => Some(DataType::UInt32),
+            Takes::Object(_) | Takes::Role | Takes::Grantee | Takes::Schema if is_text => Some(DataType::Utf8View),
+            Takes::Object(_) | Takes::Role | Takes::Grantee | Takes::Schema if is_integer || is_null => {
+                Some(DataType::UInt32)
+            }
             Takes::Any => Some(given.clone()),
             _ => None,
         }
@@ -119,9 +146,10 @@ impl Yields {
     }
 }
 
-/// Whether a function of this name answers from the catalog.
+/// Whether a function of this name answers from the catalog, or looks names up in it.
 pub(crate) fn is_catalog_function(name: &str) -> bool {
-    FUNCTIONS.iter().any(|function| function.name == name)
+    let mut named = FUNCTIONS.iter().filter(|function| function.name == name);
+    named.any(Function::needs_catalog)
 }
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -151,6 +179,10 @@ impl CatalogFunction {
             facts: Arc::clone(facts),
             ..self.clone()
         }
+    }
+
+    pub(super) fn needs_catalog(&self) -> bool {
+        is_catalog_function(self.name)
     }
 
     /// The variant that takes these types, and what they are converted to.
@@ -197,10 +229,7 @@ impl ScalarUDFImpl for CatalogFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let given: Vec<DataType> = args.args.iter().map(ColumnarValue::data_type).collect();
         let (function, _) = self.variant(&given)?;
-        let Some(catalog) = self.facts.catalog() else {
-            return Err(Error::internal(format!("{} was called without the catalog", self.name)).into());
-        };
-        let asked = Asked { catalog };
+        let catalog = self.facts.catalog();
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { args.number_rows };
         let arrays = args
@@ -213,11 +242,13 @@ impl ScalarUDFImpl for CatalogFunction {
         for row in 0..rows {
             values.clear();
             for (array, takes) in arrays.iter().zip(function.takes) {
-                values.push(value(array, *takes, row, &asked)?);
+                values.push(value(array, *takes, row, catalog)?);
             }
-            answers.push(match values.contains(&Answer::Null) && !function.called_on_null {
-                true => Answer::Null,
-                false => (function.answer)(&asked, &values)?,
+            answers.push(match (&function.answer, catalog) {
+                _ if values.contains(&Answer::Null) && !function.called_on_null => Answer::Null,
+                (How::Values(answer), _) => answer(&values)?,
+                (How::Catalog(answer), Some(catalog)) => answer(&Asked { catalog }, &values)?,
+                (How::Catalog(_), None) => return Err(not_loaded(self.name).into()),
             });
         }
         let result = column(answers, function.yields);
@@ -231,7 +262,12 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 }
 
-fn value(array: &ArrayRef, takes: Takes, row: usize, asked: &Asked<'_>) -> Result<Answer> {
+fn not_loaded(name: &str) -> Error {
+    Error::internal(format!("{name} was called without the catalog"))
+}
+
+fn value(array: &ArrayRef, takes: Takes, row: usize, catalog: Option<&CatalogView>) -> Result<Answer> {
+    let catalog = || catalog.ok_or_else(|| not_loaded("a function that takes names"));
     if takes == Takes::Any {
         return Ok(Answer::Bool(true));
     }
@@ -244,8 +280,12 @@ fn value(array: &ArrayRef, takes: Takes, row: usize, asked: &Asked<'_>) -> Resul
             match takes {
                 Takes::Object(ty) => Answer::Oid(match text.parse() {
                     Ok(number) => number,
-                    Err(_) => asked.catalog.number(ty, text)?,
+                    Err(_) => catalog()?.number(ty, text)?,
                 }),
+                Takes::Role => Answer::Oid(catalog()?.role_named(text)?),
+                Takes::Grantee if text == "public" => Answer::Oid(0),
+                Takes::Grantee => Answer::Oid(catalog()?.role_named(text)?),
+                Takes::Schema => Answer::Oid(catalog()?.schema_named(text)?),
                 Takes::Oid => Answer::Oid(text.parse().map_err(|_| {
                     let message = format!("invalid input syntax for type oid: \"{text}\"");
                     Error::new(ErrorKind::InvalidTextRepresentation, message)
@@ -269,6 +309,16 @@ fn value(array: &ArrayRef, takes: Takes, row: usize, asked: &Asked<'_>) -> Resul
         DataType::Int16 => Answer::Int(array.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => Answer::Int(array.as_primitive::<Int32Type>().value(row)),
         DataType::Int64 => Answer::Big(array.as_primitive::<Int64Type>().value(row)),
+        DataType::Decimal128(_, scale) => {
+            let digits = array.as_primitive::<Decimal128Type>().value(row);
+            match u32::try_from(*scale) {
+                Ok(behind) => Answer::Numeric(digits, behind),
+                Err(_) => Answer::Numeric(
+                    digits.saturating_mul(10_i128.saturating_pow(scale.unsigned_abs().into())),
+                    0,
+                ),
+            }
+        }
         DataType::Boolean => Answer::Bool(array.as_boolean().value(row)),
         other => return Err(Error::internal(format!("an argument of type {other}"))),
     })

@@ -55,7 +55,7 @@ impl TextCasts {
         let catalog = settings
             .catalog
             .as_ref()
-            .map(|catalog| (Arc::as_ptr(&catalog.image), &catalog.path));
+            .map(|catalog| (Arc::as_ptr(&catalog.image), Arc::as_ptr(&catalog.roles), &catalog.path));
         let key = format!(
             "{} {order:?} {bytea:?} {digits} {} {catalog:?}",
             context.time_zone, settings.now

@@ -4,7 +4,8 @@ use arrow::array::RecordBatch;
 use staffa_catalog::{SequenceType, SqlType};
 
 use super::facts::{self, SystemRelation};
-use super::image::{Column, Image, Key, KeyKind, Kind, Relation};
+use super::image::{Image, Relation};
+use super::part::{Column, Key, KeyKind, Kind};
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas};
 use crate::error::Result;
@@ -32,7 +33,7 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
             rows.push([(&image.database.name).into()]);
             rows.finish()?
         }
-        "schemata" => schemata(image, relation)?,
+        "schemata" => schemata(view, relation)?,
         "tables" => tables(image, relation)?,
         "columns" => columns(image, relation)?,
         "views" => views(view, relation)?,
@@ -46,10 +47,10 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "character_sets" => character_sets(image, relation)?,
         "enabled_roles" => {
             let mut rows = Rows::of(relation, ["role_name"])?;
-            image.roles.iter().for_each(|role| rows.push([(&role.name).into()]));
+            view.roles.all.iter().for_each(|role| rows.push([(&role.name).into()]));
             rows.finish()?
         }
-        "table_privileges" | "role_table_grants" => table_privileges(image, relation)?,
+        "table_privileges" | "role_table_grants" => table_privileges(view, relation)?,
         _ => return Ok(None),
     }))
 }
@@ -60,23 +61,17 @@ fn table_like(image: &Image) -> impl Iterator<Item = &Relation> {
     all.filter(|relation| matches!(relation.kind, Kind::Table | Kind::View { .. }))
 }
 
-/// PostgreSQL's own relations, with their owner.
-fn system_owner(image: &Image) -> &str {
-    image
-        .role(super::FIRST_ROLE)
-        .map_or(&image.owner.name, |role| &role.name)
-}
-
 fn yes_or_no(flag: bool) -> Cell<'static> {
     Cell::Text(if flag { "YES" } else { "NO" })
 }
 
-fn schemata(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn schemata(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
     let mut rows = Rows::of(relation, ["catalog_name", "schema_name", "schema_owner"])?;
     for (oid, name) in all_schemas(image) {
         let own = image.schemas.iter().any(|schema| schema.oid == oid);
-        let owner = if own { &image.owner.name } else { system_owner(image) };
-        rows.push([(&image.database.name).into(), name.into(), owner.into()]);
+        let owner = if own { view.owner() } else { view.roles.first() };
+        rows.push([(&image.database.name).into(), name.into(), (&owner.name).into()]);
     }
     rows.finish()
 }
@@ -248,7 +243,7 @@ fn columns(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
                 Cell::Int(column.number.into()),
                 default
                     .filter(|default| !default.is_generated)
-                    .map(|default| &default.text)
+                    .and_then(|_| image.default_of(column))
                     .into(),
                 yes_or_no(!column.not_null),
                 ty.data_type.into(),
@@ -274,7 +269,7 @@ fn columns(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
                 identity.minimum.into(),
                 yes_or_no(identity.cycle),
                 if generated.is_some() { "ALWAYS" } else { "NEVER" }.into(),
-                generated.map(|default| &default.text).into(),
+                generated.and_then(|_| image.default_of(column)).into(),
                 yes_or_no(matches!(relation.kind, Kind::Table)),
             ]);
         }
@@ -344,10 +339,7 @@ impl Identity {
             "d" => "BY DEFAULT",
             _ => return Self::default(),
         };
-        let sequence = image.relations.iter().find_map(|other| match &other.kind {
-            Kind::Sequence { sequence, owner } if *owner == Some((relation.oid, column.number)) => Some(sequence),
-            _ => None,
-        });
+        let sequence = image.sequence_of(relation, column.number).map(|(_, sequence)| sequence);
         let number = |number: fn(&staffa_catalog::Sequence) -> i64| sequence.map(|found| number(found).to_string());
         Self {
             generation: Some(generation),
@@ -430,7 +422,7 @@ fn sequences(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
         ],
     )?;
     for relation in &image.relations {
-        let Kind::Sequence { sequence, .. } = &relation.kind else {
+        let Kind::Sequence(sequence) = &relation.kind else {
             continue;
         };
         // The sequences of identity columns are the columns' own.
@@ -572,20 +564,18 @@ fn key_column_usage(image: &Image, relation: &'static SystemRelation) -> Result<
 
 /// Where the column that the `at`th one of a foreign key refers to stands in the key it belongs to.
 fn place_in_unique(image: &Image, key: &Key, at: i32) -> Option<i32> {
-    let KeyKind::Foreign { relation, columns, .. } = &key.kind else {
-        return None;
-    };
+    let (relation, columns) = image.referred(key)?;
     let wanted = columns.get(usize::try_from(at - 1).ok()?)?;
-    let unique = referenced(image, *relation, columns)?;
+    let unique = referenced(relation, &columns)?;
     (1..)
         .zip(&unique.columns)
         .find(|(_, number)| *number == wanted)
         .map(|(place, _)| place)
 }
 
-/// The key that a foreign key refers to.
-fn referenced<'a>(image: &'a Image, relation: u32, columns: &[i16]) -> Option<&'a Key> {
-    let mut keys = image.relation(relation)?.constraints.iter();
+/// The key of these columns, which a foreign key refers to.
+fn referenced<'a>(relation: &'a Relation, columns: &[i16]) -> Option<&'a Key> {
+    let mut keys = relation.constraints.iter();
     keys.find(|key| {
         let same = key.columns.len() == columns.len() && columns.iter().all(|number| key.columns.contains(number));
         key.kind.has_index() && same
@@ -606,15 +596,18 @@ fn constraint_column_usage(image: &Image, relation: &'static SystemRelation) -> 
         ],
     )?;
     for (relation, key) in image.keys() {
-        let (table, numbers) = match &key.kind {
-            KeyKind::Foreign { relation, columns, .. } => (image.relation(*relation), columns),
-            _ => (Some(relation), &key.columns),
+        let used = match &key.kind {
+            KeyKind::Foreign { .. } => image.referred(key),
+            _ => Some((relation, key.columns.clone())),
         };
-        for column in numbers.iter().filter_map(|number| table?.column(*number)) {
+        let Some((table, numbers)) = used else {
+            continue;
+        };
+        for column in numbers.iter().filter_map(|number| table.column(*number)) {
             rows.push([
                 (&image.database.name).into(),
-                table.map(|table| &table.schema.name).into(),
-                table.map(|table| &table.name).into(),
+                (&table.schema.name).into(),
+                (&table.name).into(),
                 (&column.name).into(),
                 (&image.database.name).into(),
                 (&relation.schema.name).into(),
@@ -639,7 +632,7 @@ fn constraint_table_usage(image: &Image, relation: &'static SystemRelation) -> R
     )?;
     for (relation, key) in image.keys() {
         let table = match &key.kind {
-            KeyKind::Foreign { relation, .. } => image.relation(*relation),
+            KeyKind::Foreign { .. } => image.referred(key).map(|(table, _)| table),
             KeyKind::Check(_) => None,
             _ => Some(relation),
         };
@@ -673,16 +666,14 @@ fn referential_constraints(image: &Image, relation: &'static SystemRelation) -> 
         ],
     )?;
     for (relation, key) in image.keys() {
-        let KeyKind::Foreign {
-            relation: other,
-            columns,
-            ..
-        } = &key.kind
-        else {
+        if !matches!(key.kind, KeyKind::Foreign { .. }) {
             continue;
-        };
-        let unique = referenced(image, *other, columns);
-        let table = image.relation(*other).filter(|_| unique.is_some());
+        }
+        let referred = image.referred(key);
+        let unique = referred
+            .as_ref()
+            .and_then(|(table, columns)| referenced(table, columns));
+        let table = referred.as_ref().map(|(table, _)| *table).filter(|_| unique.is_some());
         rows.push([
             (&image.database.name).into(),
             (&relation.schema.name).into(),
@@ -758,7 +749,8 @@ fn character_sets(image: &Image, relation: &'static SystemRelation) -> Result<Re
     rows.finish()
 }
 
-fn table_privileges(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn table_privileges(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(
         relation,
         [
@@ -775,8 +767,8 @@ fn table_privileges(image: &Image, relation: &'static SystemRelation) -> Result<
     for relation in table_like(image) {
         for privilege in PRIVILEGES {
             rows.push([
-                (&image.owner.name).into(),
-                (&image.owner.name).into(),
+                (&owner.name).into(),
+                (&owner.name).into(),
                 (&image.database.name).into(),
                 (&relation.schema.name).into(),
                 (&relation.name).into(),

@@ -21,7 +21,7 @@ use super::facts::{self, SystemRelation};
 use super::rows::{Cell, Rows};
 use super::view::CatalogView;
 use super::{information, relations};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::statement::CursorOptions;
 use crate::value::type_oid;
 
@@ -94,7 +94,8 @@ pub struct CursorRow {
 /// A relation of `pg_catalog` or `information_schema`, for one statement.
 pub(crate) struct SystemTable {
     pub(crate) relation: &'static SystemRelation,
-    view: Arc<CatalogView>,
+    /// `None` where the rows are PostgreSQL's own, or the session's.
+    view: Option<Arc<CatalogView>>,
     session: Option<Arc<dyn SessionRows>>,
     known: Arc<HashSet<String>>,
 }
@@ -104,13 +105,13 @@ impl SystemTable {
     pub(crate) fn named(
         schema: &str,
         name: &str,
-        view: &Arc<CatalogView>,
+        view: Option<Arc<CatalogView>>,
         session: Option<&Arc<dyn SessionRows>>,
         state: &SessionState,
     ) -> Option<Self> {
         Some(Self {
             relation: facts::relation(schema, name)?,
-            view: Arc::clone(view),
+            view,
             session: session.cloned(),
             known: known_functions(state),
         })
@@ -121,28 +122,42 @@ impl SystemTable {
         if let Some(rows) = self.session_rows()? {
             return Ok(vec![rows]);
         }
+        if !needs_catalog(self.relation) {
+            let rows = dumped(self.relation, &self.known)?;
+            return Ok(vec![rows.unwrap_or_else(|| self.no_rows())]);
+        }
+        let view = self.view()?;
         // Texts that are written by the search path are the view's.
         let by_path = matches!(self.relation.name, "pg_indexes" | "pg_views");
-        let kept = (!by_path).then(|| self.view.image.batches.lock().get(&self.relation.oid).cloned());
+        let (relation, owner) = (self.relation.oid, view.owner().oid);
+        let kept = (!by_path).then(|| view.image.kept(relation, owner));
         if let Some(kept) = kept.flatten() {
             return Ok(kept);
         }
         let mut batches = Vec::new();
         if self.relation.schema == "information_schema" {
-            batches.extend(information::rows(&self.view, self.relation)?);
+            batches.extend(information::rows(view, self.relation)?);
         } else {
             batches.extend(dumped(self.relation, &self.known)?);
-            batches.extend(relations::rows(&self.view, self.relation)?);
+            batches.extend(relations::rows(view, self.relation)?);
         }
         if batches.is_empty() {
-            batches.push(RecordBatch::new_empty(Arc::clone(&self.relation.arrow)));
+            batches.push(self.no_rows());
         }
-        self.view
-            .image
-            .batches
-            .lock()
-            .insert(self.relation.oid, batches.clone());
+        // Roles come and go without a new state of the catalog.
+        if !by_path && !relations::OF_ROLES.contains(&self.relation.name) {
+            view.image.keep(relation, owner, &batches);
+        }
         Ok(batches)
+    }
+
+    fn view(&self) -> Result<&CatalogView> {
+        let view = self.view.as_deref();
+        view.ok_or_else(|| Error::internal(format!("{} was read without the catalog", self.relation.name)))
+    }
+
+    fn no_rows(&self) -> RecordBatch {
+        RecordBatch::new_empty(Arc::clone(&self.relation.arrow))
     }
 
     fn session_rows(&self) -> Result<Option<RecordBatch>> {
@@ -153,10 +168,20 @@ impl SystemTable {
             "pg_settings" => settings(self.relation, session.settings()).map(Some),
             "pg_prepared_statements" => statements(self.relation, session.statements()).map(Some),
             "pg_cursors" => cursors(self.relation, session.cursors()).map(Some),
-            "pg_stat_activity" => activity(self.relation, &self.view, session.sessions()).map(Some),
+            "pg_stat_activity" => activity(self.relation, self.view()?, session.sessions()).map(Some),
             _ => Ok(None),
         }
     }
+}
+
+/// Whether a relation shows what is in the database, or names objects.
+pub(crate) fn needs_catalog(relation: &SystemRelation) -> bool {
+    let names = |ty: &SqlType| matches!(ty, SqlType::System(ty) if ty.is_reg());
+    relation.schema == "information_schema"
+        || relation.name == "pg_stat_activity"
+        || relations::OF_OBJECTS.contains(&relation.name)
+        || relations::OF_ROLES.contains(&relation.name)
+        || relation.columns.iter().any(|column| names(&column.ty))
 }
 
 /// Dumped rows never change while the server runs.
@@ -294,11 +319,7 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             .iter()
             .find(|known| known.name == session.database)
             .map(|known| known.oid);
-        let role = image
-            .roles
-            .iter()
-            .find(|known| known.name == session.user)
-            .map(|known| known.oid);
+        let role = view.roles.named(&session.user).map(|known| known.oid);
         let waits = session.state != "active";
         rows.push([
             datid.into(),

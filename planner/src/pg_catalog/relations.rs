@@ -6,7 +6,8 @@ use arrow::array::RecordBatch;
 use staffa_catalog::SqlType;
 
 use super::facts::{self, DumpedRows, SystemRelation};
-use super::image::{CATALOG_SCHEMA, Column, Image, KeyKind, Kind, Relation};
+use super::image::{CATALOG_SCHEMA, Image, Relation};
+use super::part::{Column, KeyKind, Kind};
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas, key_columns, operator_class};
 use crate::error::Result;
@@ -29,18 +30,41 @@ const INDEX_METHOD: u32 = 403;
 /// UTF8
 const ENCODING: i32 = 6;
 
-/// The rows of a relation that depend on nothing but the image; `None` when it is of another kind or has none.
+/// The relations that show what is in a database.
+pub(super) const OF_OBJECTS: &[&str] = &[
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_class",
+    "pg_constraint",
+    "pg_database",
+    "pg_depend",
+    "pg_description",
+    "pg_index",
+    "pg_indexes",
+    "pg_namespace",
+    "pg_rewrite",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_stat_all_tables",
+    "pg_stat_user_tables",
+    "pg_tables",
+    "pg_type",
+    "pg_views",
+];
+/// Those that show roles.
+pub(super) const OF_ROLES: &[&str] = &["enabled_roles", "pg_authid", "pg_roles", "pg_shadow", "pg_user"];
+
+/// The rows of a relation about what is in this database; `None` when it is of another kind or has none.
 pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
     let image = &*view.image;
     Ok(Some(match relation.name {
-        "pg_class" => classes(image, relation)?,
+        "pg_class" => classes(view, relation)?,
         "pg_attribute" => attributes(image, relation)?,
-        "pg_type" => row_types(image, relation)?,
-        "pg_namespace" => namespaces(image, relation)?,
-        "pg_database" => databases(image, relation)?,
-        "pg_authid" => roles(image, relation, "oid", "rolname")?,
-        "pg_roles" => roles(image, relation, "oid", "rolname")?,
-        "pg_user" | "pg_shadow" => users(image, relation)?,
+        "pg_type" => row_types(view, relation)?,
+        "pg_namespace" => namespaces(view, relation)?,
+        "pg_database" => databases(view, relation)?,
+        "pg_authid" | "pg_roles" => roles(view, relation)?,
+        "pg_user" | "pg_shadow" => users(view, relation)?,
         "pg_attrdef" => defaults(image, relation)?,
         "pg_constraint" => constraints(image, relation)?,
         "pg_index" => indexes(image, relation)?,
@@ -48,16 +72,17 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "pg_sequence" => sequences(image, relation)?,
         "pg_rewrite" => rules(image, relation)?,
         "pg_depend" => dependencies(image, relation)?,
-        "pg_tables" => tables(image, relation)?,
+        "pg_tables" => tables(view, relation)?,
         "pg_views" => views(view, relation)?,
         "pg_indexes" => index_names(view, relation)?,
-        "pg_sequences" => sequence_names(image, relation)?,
+        "pg_sequences" => sequence_names(view, relation)?,
         "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(image, relation)?,
         _ => return Ok(None),
     }))
 }
 
-fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(
         relation,
         [
@@ -107,10 +132,7 @@ fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
     // PostgreSQL keeps foreign keys by triggers on both sides, and psql looks for keys where there are some.
     let linked: HashSet<u32> = image
         .keys()
-        .filter_map(|(relation, key)| match &key.kind {
-            KeyKind::Foreign { relation: other, .. } => Some([relation.oid, *other]),
-            _ => None,
-        })
+        .filter_map(|(relation, key)| Some([relation.oid, image.referred(key)?.0.oid]))
         .flatten()
         .collect();
     for relation in &image.relations {
@@ -126,7 +148,7 @@ fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
             (&relation.name).into(),
             relation.schema.oid.into(),
             relation.row_type.into(),
-            image.owner.oid.into(),
+            owner.oid.into(),
             if is_table { TABLE_METHOD } else { 0 }.into(),
             if is_view { 0 } else { relation.oid }.into(),
             Cell::Real(estimate(relation)),
@@ -147,7 +169,7 @@ fn classes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
                 (&key.name).into(),
                 relation.schema.oid.into(),
                 Cell::Oid(0),
-                image.owner.oid.into(),
+                owner.oid.into(),
                 INDEX_METHOD.into(),
                 key.index.into(),
                 Cell::Real(estimate(relation)),
@@ -317,7 +339,8 @@ fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<Record
 }
 
 /// The types of rows of tables and views, and those of their arrays.
-fn row_types(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn row_types(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(
         relation,
         [
@@ -368,7 +391,7 @@ fn row_types(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
                 oid.into(),
                 name.into(),
                 relation.schema.oid.into(),
-                image.owner.oid.into(),
+                owner.oid.into(),
                 Cell::Small(-1),
                 flag("b", "c"),
                 flag("A", "C"),
@@ -394,17 +417,19 @@ fn row_types(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
     rows.finish()
 }
 
-fn namespaces(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn namespaces(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(relation, ["oid", "nspname", "nspowner"])?;
     for (oid, name) in all_schemas(image) {
         let is_own = image.schemas.iter().any(|schema| schema.oid == oid);
-        let owner = if is_own { image.owner.oid } else { super::FIRST_ROLE };
+        let owner = if is_own { owner.oid } else { super::FIRST_ROLE };
         rows.push([oid.into(), name.into(), owner.into()]);
     }
     rows.finish()
 }
 
-fn databases(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn databases(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(
         relation,
         [
@@ -425,7 +450,7 @@ fn databases(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
         rows.push([
             database.oid.into(),
             (&database.name).into(),
-            image.owner.oid.into(),
+            owner.oid.into(),
             ENCODING.into(),
             "c".into(),
             false.into(),
@@ -440,12 +465,12 @@ fn databases(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
     rows.finish()
 }
 
-fn roles(image: &Image, relation: &'static SystemRelation, oid: &str, name: &str) -> Result<RecordBatch> {
+fn roles(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let mut rows = Rows::of(
         relation,
         [
-            oid,
-            name,
+            "oid",
+            "rolname",
             "rolsuper",
             "rolinherit",
             "rolcreaterole",
@@ -458,7 +483,7 @@ fn roles(image: &Image, relation: &'static SystemRelation, oid: &str, name: &str
         ],
     )?;
     let hidden = (relation.name == "pg_roles").then_some("********");
-    for role in &image.roles {
+    for role in &view.roles.all {
         // There is one kind of role: it may do everything.
         rows.push([
             role.oid.into(),
@@ -477,7 +502,7 @@ fn roles(image: &Image, relation: &'static SystemRelation, oid: &str, name: &str
     rows.finish()
 }
 
-fn users(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn users(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let columns = [
         "usename",
         "usesysid",
@@ -489,7 +514,7 @@ fn users(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch
     ];
     let mut rows = Rows::of(relation, columns)?;
     let hidden = (relation.name == "pg_user").then_some("********");
-    for role in &image.roles {
+    for role in &view.roles.all {
         let flags = || Cell::Bool(true);
         rows.push([
             (&role.name).into(),
@@ -508,12 +533,12 @@ fn defaults(image: &Image, relation: &'static SystemRelation) -> Result<RecordBa
     let mut rows = Rows::of(relation, ["oid", "adrelid", "adnum", "adbin"])?;
     for relation in &image.relations {
         for column in &relation.columns {
-            if let Some(default) = &column.default {
+            if let (Some(default), Some(text)) = (&column.default, image.default_of(column)) {
                 rows.push([
                     default.oid.into(),
                     relation.oid.into(),
                     column.number.into(),
-                    (&default.text).into(),
+                    text.into(),
                 ]);
             }
         }
@@ -544,19 +569,21 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
         ],
     )?;
     for (relation, key) in image.keys() {
-        let (other, other_columns) = match &key.kind {
-            KeyKind::Foreign { relation, columns, .. } => (*relation, Cell::Smalls(columns.clone())),
-            _ => (0, Cell::Null),
-        };
+        let referred = image.referred(key);
         let is_foreign = matches!(key.kind, KeyKind::Foreign { .. });
         let action = |letter: &'static str| Cell::Text(if is_foreign { letter } else { " " });
         // A foreign key goes by the index of the key it names.
-        let index = match &key.kind {
-            KeyKind::Foreign { relation, columns, .. } => image.relation(*relation).and_then(|relation| {
-                let mut keys = relation.constraints.iter();
+        let index = match &referred {
+            Some((other, columns)) => {
+                let mut keys = other.constraints.iter();
                 keys.find(|key| key.kind.has_index() && key.columns == *columns)
-            }),
-            kind => kind.has_index().then_some(key),
+            }
+            None => key.kind.has_index().then_some(key),
+        };
+        let (other, other_columns) = match referred {
+            Some((other, columns)) => (other.oid, Cell::Smalls(columns)),
+            None if is_foreign => (0, Cell::Smalls(Vec::new())),
+            None => (0, Cell::Null),
         };
         rows.push([
             key.oid.into(),
@@ -662,7 +689,7 @@ fn sequences(image: &Image, relation: &'static SystemRelation) -> Result<RecordB
     ];
     let mut rows = Rows::of(relation, columns)?;
     for relation in &image.relations {
-        if let Kind::Sequence { sequence, .. } = &relation.kind {
+        if let Kind::Sequence(sequence) = &relation.kind {
             rows.push([
                 relation.oid.into(),
                 type_oid(&sequence.ty.sql_type()).into(),
@@ -758,34 +785,31 @@ fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<Reco
             if key.kind.has_index() {
                 depend((PG_CLASS, key.index), (PG_CONSTRAINT, key.oid, 0), "i");
             }
-            if let KeyKind::Foreign { relation, columns, .. } = &key.kind {
+            if let Some((other, columns)) = image.referred(key) {
                 for number in columns {
-                    depend((PG_CONSTRAINT, key.oid), (PG_CLASS, *relation, i32::from(*number)), "n");
+                    depend((PG_CONSTRAINT, key.oid), (PG_CLASS, other.oid, i32::from(number)), "n");
                 }
             }
         }
         match &relation.kind {
             Kind::View { rule, .. } => depend((PG_REWRITE, *rule), own, "i"),
-            Kind::Sequence {
-                sequence,
-                owner: Some((table, column)),
-            } => {
-                let how = if sequence.owner.is_some_and(|owner| owner.is_identity) {
-                    "i"
-                } else {
-                    "a"
-                };
-                depend((PG_CLASS, relation.oid), (PG_CLASS, *table, i32::from(*column)), how);
+            Kind::Sequence(sequence) => {
+                if let Some((table, column)) = image.owner_of(sequence) {
+                    let is_identity = sequence.owner.is_some_and(|owner| owner.is_identity);
+                    let how = if is_identity { "i" } else { "a" };
+                    depend((PG_CLASS, relation.oid), (PG_CLASS, table, i32::from(column)), how);
+                }
             }
-            _ => {}
+            Kind::Table => {}
         }
     }
     rows.finish()
 }
 
-fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(relation, ["schemaname", "tablename", "tableowner", "hasindexes"])?;
-    let first = image.role(super::FIRST_ROLE).unwrap_or(&image.owner);
+    let first = view.roles.first();
     for system in facts::relations().iter().filter(|system| system.kind == "r") {
         rows.push([
             system.schema.into(),
@@ -803,7 +827,7 @@ fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatc
         rows.push([
             (&relation.schema.name).into(),
             (&relation.name).into(),
-            (&image.owner.name).into(),
+            (&owner.name).into(),
             indexed.into(),
         ]);
     }
@@ -811,9 +835,9 @@ fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatc
 }
 
 fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let image = &*view.image;
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(relation, ["schemaname", "viewname", "viewowner", "definition"])?;
-    let first = image.role(super::FIRST_ROLE).unwrap_or(&image.owner);
+    let first = view.roles.first();
     for system in facts::relations().iter().filter(|system| system.kind == "v") {
         rows.push([
             system.schema.into(),
@@ -830,7 +854,7 @@ fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
         rows.push([
             (&relation.schema.name).into(),
             (&relation.name).into(),
-            (&image.owner.name).into(),
+            (&owner.name).into(),
             view.view_definition(relation.oid).into(),
         ]);
     }
@@ -850,7 +874,8 @@ fn index_names(view: &CatalogView, relation: &'static SystemRelation) -> Result<
     rows.finish()
 }
 
-fn sequence_names(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn sequence_names(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, owner) = (&*view.image, view.owner());
     let mut rows = Rows::of(
         relation,
         [
@@ -867,11 +892,11 @@ fn sequence_names(image: &Image, relation: &'static SystemRelation) -> Result<Re
         ],
     )?;
     for relation in &image.relations {
-        if let Kind::Sequence { sequence, .. } = &relation.kind {
+        if let Kind::Sequence(sequence) = &relation.kind {
             rows.push([
                 (&relation.schema.name).into(),
                 (&relation.name).into(),
-                (&image.owner.name).into(),
+                (&owner.name).into(),
                 type_oid(&sequence.ty.sql_type()).into(),
                 sequence.start.into(),
                 sequence.min.into(),
@@ -970,4 +995,23 @@ fn referred_functions() -> HashSet<u32> {
         }
     }
     referred
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::image::Roles;
+    use super::*;
+
+    /// Others are read without loading the catalog.
+    #[test]
+    fn relations_that_show_objects_are_listed() {
+        let view = CatalogView::new(Arc::new(Image::default()), Arc::new(Roles::default()), Vec::new());
+        for relation in facts::relations().iter().filter(|known| known.schema == "pg_catalog") {
+            let listed = OF_OBJECTS.contains(&relation.name) || OF_ROLES.contains(&relation.name);
+            let rows = rows(&view, relation).unwrap_or_else(|error| panic!("{}: {error}", relation.name));
+            assert_eq!(rows.is_some(), listed, "{}", relation.name);
+        }
+    }
 }

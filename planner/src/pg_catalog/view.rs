@@ -7,13 +7,16 @@ use std::sync::{Arc, LazyLock};
 use staffa_catalog::{SystemType, quote_identifier};
 
 use super::facts::{self, DumpedRows};
-use super::image::{CATALOG_SCHEMA, Image, Key, KeyKind, Kind, Relation, system_schemas};
+use super::image::{CATALOG_SCHEMA, Image, Named, Relation, Roles, system_schemas};
+use super::names::{TypeName, invalid_name, qualified, split_name};
+use super::part::{Column, Key, KeyKind, Kind};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An image, and the path its names are looked up in.
 #[derive(Clone)]
 pub struct CatalogView {
     pub(crate) image: Arc<Image>,
+    pub(crate) roles: Arc<Roles>,
     /// Every schema that is searched, in order; `pg_catalog` among them.
     pub(crate) path: Vec<String>,
 }
@@ -29,7 +32,7 @@ impl fmt::Debug for CatalogView {
 // Two are the same when they show the same state by the same path.
 impl PartialEq for CatalogView {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.image, &other.image) && self.path == other.path
+        Arc::ptr_eq(&self.image, &other.image) && self.roles == other.roles && self.path == other.path
     }
 }
 
@@ -38,6 +41,7 @@ impl Eq for CatalogView {}
 impl std::hash::Hash for CatalogView {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.image).hash(state);
+        self.roles.hash(state);
         self.path.hash(state);
     }
 }
@@ -104,8 +108,29 @@ fn quoted(name: &str) -> String {
 }
 
 impl CatalogView {
-    pub(crate) fn new(image: Arc<Image>, path: Vec<String>) -> Self {
-        Self { image, path }
+    pub(crate) fn new(image: Arc<Image>, roles: Arc<Roles>, path: Vec<String>) -> Self {
+        Self { image, roles, path }
+    }
+
+    /// The role that asks, who owns all there is.
+    pub(crate) fn owner(&self) -> &Named {
+        &self.roles.owner
+    }
+
+    /// The number of the role that is called just this.
+    pub(crate) fn role_named(&self, name: &str) -> Result<u32> {
+        self.roles.named(name).map(|role| role.oid).ok_or_else(|| {
+            let message = format!("role \"{name}\" does not exist");
+            Error::new(ErrorKind::UndefinedObject, message)
+        })
+    }
+
+    /// The number of the schema that is called just this.
+    pub(crate) fn schema_named(&self, name: &str) -> Result<u32> {
+        self.image.schema_oid(name).ok_or_else(|| {
+            let message = format!("schema \"{name}\" does not exist");
+            Error::new(ErrorKind::UndefinedSchema, message)
+        })
     }
 
     /// What stands for an object number of this type in text; the number itself when there is no such object.
@@ -117,7 +142,7 @@ impl CatalogView {
             SystemType::RegClass => self.relation_name(oid),
             SystemType::RegType => Some(self.type_name(oid, None)).filter(|name| name != "???"),
             SystemType::RegNamespace => self.image.schema(oid).map(|name| quoted(&name)),
-            SystemType::RegRole => self.image.role(oid).map(|role| quoted(&role.name)),
+            SystemType::RegRole => self.roles.with_oid(oid).map(|role| quoted(&role.name)),
             SystemType::RegProc => function(oid).map(|function| quoted(function.name)),
             SystemType::RegProcedure => function(oid).map(|function| {
                 let arguments: Vec<String> = function.arguments.iter().map(|ty| self.type_name(*ty, None)).collect();
@@ -168,35 +193,19 @@ impl CatalogView {
         Ok(match ty {
             SystemType::RegClass => {
                 let parts = split_name(text)?;
-                if let [database, ..] = parts.as_slice()
-                    && parts.len() == 3
-                    && *database != self.image.database.name
-                {
-                    return Err(Error::unsupported(format!(
-                        "cross-database references are not implemented: {}",
-                        parts.join(".")
-                    )));
-                }
-                let own = parts.get(parts.len().saturating_sub(2)..).unwrap_or_default();
-                match own {
-                    [name] => self.path.iter().find_map(|schema| self.relation_in(schema, name)),
-                    [schema, name] => self.relation_in(schema, name),
-                    _ => None,
+                match qualified(&parts, &self.image.database.name, "relation name")? {
+                    (None, name) => self.path.iter().find_map(|schema| self.relation_in(schema, name)),
+                    (Some(schema), name) => self.relation_in(schema, name),
                 }
             }
             SystemType::RegType => self.type_named(text)?,
             SystemType::RegNamespace => match split_name(text)?.as_slice() {
                 [name] => self.image.schema_oid(name),
-                _ => return Err(invalid_name(text)),
+                _ => return Err(invalid_name()),
             },
             SystemType::RegRole => match split_name(text)?.as_slice() {
-                [name] => self
-                    .image
-                    .roles
-                    .iter()
-                    .find(|role| role.name == *name)
-                    .map(|role| role.oid),
-                _ => return Err(invalid_name(text)),
+                [name] => self.roles.named(name).map(|role| role.oid),
+                _ => return Err(invalid_name()),
             },
             SystemType::RegProc => {
                 let parts = split_name(text)?;
@@ -269,11 +278,7 @@ impl CatalogView {
             other => other,
         };
         let found = self.image.relation_named(schema, name).map(|relation| relation.oid);
-        found.or_else(|| {
-            let mut indexes = self.image.indexes();
-            let index = indexes.find(|(relation, key)| relation.schema.name == schema && key.name == name);
-            index.map(|(_, key)| key.index)
-        })
+        found.or_else(|| self.image.index_named(schema, name))
     }
 
     /// As `regclass` prints it: with its schema where the path does not lead to it.
@@ -311,11 +316,7 @@ impl CatalogView {
                 let schema = self.image.schema(ty.schema)?;
                 Some(self.path.contains(&schema))
             }
-            None => {
-                let mut relations = self.image.relations.iter();
-                let of_row = relations.find(|relation| relation.row_type == oid || relation.array_type == oid)?;
-                self.relation_is_visible(of_row.oid)
-            }
+            None => self.relation_is_visible(self.image.with_type(oid)?.oid),
         }
     }
 
@@ -341,44 +342,32 @@ impl CatalogView {
 
     /// The type with a name of SQL or of the catalog.
     fn type_named(&self, text: &str) -> Result<Option<u32>> {
-        let text = text.trim();
-        if let Some(element) = text.strip_suffix("[]") {
-            let element = self.type_named(element)?;
-            return Ok(element.and_then(|oid| match self.image.with_row_type(oid) {
-                Some(relation) => Some(relation.array_type),
-                None => facts::type_with_oid(oid).map(|ty| ty.array).filter(|array| *array != 0),
-            }));
-        }
-        let bare = text.split_once('(').map_or(text, |(name, _)| name).trim();
-        if let Some(name) = internal_name(&bare.to_lowercase()) {
-            return Ok(facts::types().iter().find(|ty| ty.name == name).map(|ty| ty.oid));
-        }
-        let parts = split_name(bare)?;
-        let named = |schema: &str, name: &str| {
-            let schema_oid = self.image.schema_oid(schema)?;
-            let system = facts::types()
-                .iter()
-                .find(|ty| ty.name == name && ty.schema == schema_oid);
-            system.map(|ty| ty.oid).or_else(|| {
-                let relation = self
-                    .image
-                    .relation_named(schema, name.strip_prefix('_').unwrap_or(name))?;
-                Some(if name == relation.name {
-                    relation.row_type
-                } else {
-                    relation.array_type
-                })
-            })
+        let name = TypeName::parse(text)?;
+        let found = match qualified(&name.parts, &self.image.database.name, "qualified name")? {
+            (None, name) => self.path.iter().find_map(|schema| self.type_in(schema, name)),
+            (Some(schema), name) => self.type_in(schema, name),
         };
-        Ok(match parts.as_slice() {
-            [name] => self
-                .path
-                .iter()
-                .find_map(|schema| named(schema, name))
-                .filter(|oid| *oid != 0),
-            [schema, name] => named(schema, name).filter(|oid| *oid != 0),
-            _ => None,
+        Ok(match found {
+            Some(oid) if name.is_array => match self.image.with_type(oid) {
+                Some(relation) => (relation.row_type == oid).then_some(relation.array_type),
+                None => facts::type_with_oid(oid).map(|ty| ty.array).filter(|array| *array != 0),
+            },
+            found => found,
         })
+    }
+
+    fn type_in(&self, schema: &str, name: &str) -> Option<u32> {
+        let schema_oid = self.image.schema_oid(schema)?;
+        let system = facts::types()
+            .iter()
+            .find(|ty| ty.name == name && ty.schema == schema_oid);
+        let found = system.map(|ty| ty.oid).or_else(|| {
+            let row = |name: &str| self.image.relation_named(schema, name);
+            // A relation may be called `_t` itself.
+            let of_row = row(name).map(|relation| relation.row_type);
+            of_row.or_else(|| row(name.strip_prefix('_')?).map(|relation| relation.array_type))
+        });
+        found.filter(|oid| *oid != 0)
     }
 
     /// `format_type`
@@ -396,12 +385,7 @@ impl CatalogView {
             }
             return sql_name(ty.oid, ty.name, modifier.unwrap_or(-1), modifier.is_some());
         }
-        let row = self
-            .image
-            .relations
-            .iter()
-            .find(|relation| relation.row_type == oid || relation.array_type == oid);
-        match row {
+        match self.image.with_type(oid) {
             Some(relation) => {
                 let visible = self.relation_is_visible(relation.oid) == Some(true);
                 let name = match visible {
@@ -441,15 +425,11 @@ impl CatalogView {
             KeyKind::Check(expression) => format!("CHECK ({expression})"),
             KeyKind::Primary => format!("PRIMARY KEY ({own})"),
             KeyKind::Unique => format!("UNIQUE ({own})"),
-            KeyKind::Foreign {
-                relation,
-                named,
-                column_names,
-                ..
-            } => {
-                let other = self.relation_name(*relation);
-                let other = other.unwrap_or_else(|| format!("{}.{}", quoted(&named.0), quoted(&named.1)));
-                let columns: Vec<String> = column_names.iter().map(|name| quoted(name)).collect();
+            KeyKind::Foreign { table, columns } => {
+                let other = self.image.referred(key);
+                let other = other.and_then(|(other, _)| self.relation_name(other.oid));
+                let other = other.unwrap_or_else(|| format!("{}.{}", quoted(&table.0), quoted(&table.1)));
+                let columns: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
                 format!("FOREIGN KEY ({own}) REFERENCES {other}({})", columns.join(", "))
             }
         })
@@ -550,73 +530,6 @@ fn in_catalog(parts: &[String]) -> Option<&str> {
     }
 }
 
-fn invalid_name(text: &str) -> Error {
-    let _ = text;
-    Error::new(ErrorKind::InvalidName, "invalid name syntax")
-}
-
-/// The parts of a name as SQL writes it, folded.
-pub(crate) fn split_name(text: &str) -> Result<Vec<String>> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    loop {
-        let (part, after) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let mut part = String::new();
-                let mut characters = quoted.char_indices().peekable();
-                let end = loop {
-                    match characters.next() {
-                        Some((at, '"')) if !matches!(characters.peek(), Some((_, '"'))) => break at,
-                        Some((_, '"')) => {
-                            characters.next();
-                            part.push('"');
-                        }
-                        Some((_, other)) => part.push(other),
-                        None => return Err(invalid_name(text)),
-                    }
-                };
-                (part, quoted.get(end + 1..).unwrap_or_default())
-            }
-            None => {
-                let end = rest.find(['.', '"']).unwrap_or(rest.len());
-                (rest[..end].trim().to_lowercase(), &rest[end..])
-            }
-        };
-        if part.is_empty() {
-            return Err(invalid_name(text));
-        }
-        parts.push(part);
-        let after = after.trim_start();
-        match after.strip_prefix('.') {
-            Some(next) => rest = next.trim_start(),
-            None if after.is_empty() => return Ok(parts),
-            None => return Err(invalid_name(text)),
-        }
-    }
-}
-
-/// The catalog's name of a type that SQL calls otherwise.
-fn internal_name(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "boolean" => "bool",
-        "smallint" => "int2",
-        "integer" | "int" => "int4",
-        "bigint" => "int8",
-        "real" => "float4",
-        "double precision" | "float" => "float8",
-        "decimal" => "numeric",
-        "character varying" => "varchar",
-        "character" | "char" => "bpchar",
-        "\"char\"" => "char",
-        "time without time zone" => "time",
-        "time with time zone" => "timetz",
-        "timestamp without time zone" => "timestamp",
-        "timestamp with time zone" => "timestamptz",
-        "bit varying" => "varbit",
-        _ => return None,
-    })
-}
-
 /// What `format_type` calls a type of `pg_catalog`.
 fn sql_name(oid: u32, name: &str, modifier: i32, with_modifier: bool) -> String {
     let length = |name: &str| match modifier {
@@ -682,6 +595,6 @@ pub(crate) fn operator_class(ty: u32) -> u32 {
     CLASSES.get(&ty).copied().unwrap_or_default()
 }
 
-pub(crate) fn key_columns<'a>(relation: &'a Relation, key: &'a Key) -> impl Iterator<Item = &'a super::image::Column> {
+pub(crate) fn key_columns<'a>(relation: &'a Relation, key: &'a Key) -> impl Iterator<Item = &'a Column> {
     key.columns.iter().filter_map(|number| relation.column(*number))
 }

@@ -22,17 +22,21 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::{SqlType, SystemType};
 
 use super::{call, taken};
+use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::function::quantified::quantified;
 use crate::function::{EXPANDED, SUBSCRIPTS, is_catalog_function};
 use crate::pg_catalog::facts;
+use crate::pg_catalog::provider::needs_catalog;
 use crate::resolve::{fold, parts};
 use crate::type_planner::sql_type_of_ast;
 
 /// Whether a statement may need the system catalogs: it names one of their relations, calls a function about them, or casts
 /// to a type that is shown by name.
-pub(crate) fn asks(query: &impl Visit) -> bool {
-    struct Asks;
+pub(crate) fn asks(context: &PlanContext, query: &impl Visit) -> bool {
+    struct Asks {
+        path: Vec<String>,
+    }
     impl Visitor for Asks {
         type Break = ();
 
@@ -40,12 +44,15 @@ pub(crate) fn asks(query: &impl Visit) -> bool {
             let Ok(parts) = parts(name) else {
                 return ControlFlow::Continue(());
             };
-            let asks = match parts.as_slice() {
-                [name] => facts::relation("pg_catalog", name).is_some(),
-                [.., schema, _] => matches!(schema.as_str(), "pg_catalog" | "information_schema"),
+            flow(match parts.as_slice() {
+                // What hides it costs a look in vain.
+                [name] => {
+                    let mut found = self.path.iter().filter_map(|schema| facts::relation(schema, name));
+                    found.any(needs_catalog)
+                }
+                [.., schema, name] => facts::relation(schema, name).is_some_and(needs_catalog),
                 [] => false,
-            };
-            flow(asks)
+            })
         }
 
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
@@ -60,7 +67,8 @@ pub(crate) fn asks(query: &impl Visit) -> bool {
             })
         }
     }
-    query.visit(&mut Asks).is_break()
+    let path = context.lookup_path();
+    query.visit(&mut Asks { path }).is_break()
 }
 
 fn flow(asks: bool) -> ControlFlow<()> {

@@ -107,6 +107,7 @@ async fn source(
     targets: &[usize],
     declared: &[Option<SqlType>],
 ) -> Result<QueryPlan> {
+    stored::load_catalog(scope.context, table).await?;
     let Some(body) = &insert.source else {
         let source = LogicalPlanBuilder::empty(true).build()?;
         return Ok(QueryPlan {

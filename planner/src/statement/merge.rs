@@ -99,6 +99,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
     let query = body(&mut select)?;
     query.projection = items;
     query.from = vec![relation];
+    stored::load_catalog(scope.context, &target.table).await?;
     let mut source = target.plan(scope, select, "MERGE", &declared).await?;
     refuse_computed(&source.logical, "MERGE")?;
 

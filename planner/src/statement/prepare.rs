@@ -29,6 +29,9 @@ pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatem
 pub(crate) async fn execute(scope: &Scope<'_>, name: &Ident, arguments: &[Expr]) -> Result<Plan> {
     let mut values = Vec::with_capacity(arguments.len());
     for argument in arguments {
+        if rewrite::asks_catalog(scope.context, argument) {
+            scope.context.load_catalog().await?;
+        }
         values.push(evaluate(scope, argument.clone())?);
     }
     Ok(Plan::Execute {

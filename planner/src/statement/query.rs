@@ -164,7 +164,7 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     let functions = function::take(&mut query)?;
     let (mut first, versions) = rewritten(scope, &query, false)?;
     // Only now are names of sequences without a cast to `regclass`.
-    if rewrite::asks_catalog(&first) {
+    if rewrite::asks_catalog(scope.context, &first) {
         scope.context.load_catalog().await?;
     }
     let mut relations = load(scope, &first).await?;

@@ -2,12 +2,12 @@
 
 use staffa_catalog::{SystemType, quote_identifier};
 
-use super::{Answer, Asked, Function, Takes, Yields, is_of_another};
+use super::{Answer, Asked, Function, How, Takes, Yields, is_of_another};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::{Kind, split_name};
 
 use SystemType::{AclItem, Name, Oid as OidType, RegClass, RegNamespace, RegProc, RegProcedure, RegRole, RegType};
-use Takes::{Any, Big, Bool, Int, Object, Oid, Text};
+use Takes::{Any, Big, Bool, Grantee, Int, Numeric, Object, Oid, Role, Schema, Text};
 
 /// A function that is not asked about NULLs.
 const fn strict(
@@ -21,15 +21,31 @@ const fn strict(
         takes,
         yields,
         called_on_null: false,
-        answer,
+        answer: How::Catalog(answer),
+    }
+}
+
+/// The same, of a function that does not look at the catalog.
+const fn plain(
+    name: &'static str,
+    takes: &'static [Takes],
+    yields: Yields,
+    answer: fn(&[Answer]) -> Result<Answer>,
+) -> Function {
+    Function {
+        name,
+        takes,
+        yields,
+        called_on_null: false,
+        answer: How::Values(answer),
     }
 }
 
 #[rustfmt::skip]
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function { name: "format_type", takes: &[Oid, Int], yields: Yields::Text, called_on_null: true, answer: format_type },
-    strict("pg_get_expr", &[Text, Oid], Yields::Text, first),
-    strict("pg_get_expr", &[Text, Oid, Bool], Yields::Text, first),
+    Function { name: "format_type", takes: &[Oid, Int], yields: Yields::Text, called_on_null: true, answer: How::Catalog(format_type) },
+    plain("pg_get_expr", &[Text, Oid], Yields::Text, first),
+    plain("pg_get_expr", &[Text, Oid, Bool], Yields::Text, first),
     strict("pg_get_constraintdef", &[Oid], Yields::Text, constraint_definition),
     strict("pg_get_constraintdef", &[Oid, Bool], Yields::Text, constraint_definition),
     strict("pg_get_indexdef", &[Oid], Yields::Text, index_definition),
@@ -41,73 +57,73 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_get_function_arguments", &[Oid], Yields::Text, function_arguments),
     strict("pg_get_function_identity_arguments", &[Oid], Yields::Text, function_arguments),
     strict("pg_get_function_result", &[Oid], Yields::Text, function_result),
-    strict("pg_get_function_sqlbody", &[Oid], Yields::Text, nothing),
-    strict("pg_get_partkeydef", &[Oid], Yields::Text, nothing),
-    strict("pg_get_triggerdef", &[Oid], Yields::Text, nothing),
-    strict("pg_get_triggerdef", &[Oid, Bool], Yields::Text, nothing),
-    strict("pg_get_ruledef", &[Oid], Yields::Text, nothing),
-    strict("pg_get_ruledef", &[Oid, Bool], Yields::Text, nothing),
-    strict("pg_get_statisticsobjdef", &[Oid], Yields::Text, nothing),
-    strict("pg_get_statisticsobjdef_columns", &[Oid], Yields::Text, nothing),
-    strict("pg_get_replica_identity_index", &[Object(RegClass)], Yields::System(RegClass), nothing),
+    plain("pg_get_function_sqlbody", &[Oid], Yields::Text, nothing),
+    plain("pg_get_partkeydef", &[Oid], Yields::Text, nothing),
+    plain("pg_get_triggerdef", &[Oid], Yields::Text, nothing),
+    plain("pg_get_triggerdef", &[Oid, Bool], Yields::Text, nothing),
+    plain("pg_get_ruledef", &[Oid], Yields::Text, nothing),
+    plain("pg_get_ruledef", &[Oid, Bool], Yields::Text, nothing),
+    plain("pg_get_statisticsobjdef", &[Oid], Yields::Text, nothing),
+    plain("pg_get_statisticsobjdef_columns", &[Oid], Yields::Text, nothing),
+    plain("pg_get_replica_identity_index", &[Object(RegClass)], Yields::System(RegClass), nothing),
     strict("pg_get_serial_sequence", &[Text, Text], Yields::Text, sequence_of_column),
-    strict("parse_ident", &[Text], Yields::Texts, name_parts),
-    strict("parse_ident", &[Text, Bool], Yields::Texts, name_parts),
-    strict("pg_relation_is_publishable", &[Object(RegClass)], Yields::Bool, no),
+    plain("parse_ident", &[Text], Yields::Texts, name_parts),
+    plain("parse_ident", &[Text, Bool], Yields::Texts, name_parts),
+    plain("pg_relation_is_publishable", &[Object(RegClass)], Yields::Bool, no),
     strict("pg_relation_is_updatable", &[Object(RegClass), Bool], Yields::Int, updatable_events),
     strict("pg_column_is_updatable", &[Object(RegClass), Int, Bool], Yields::Bool, column_is_updatable),
-    strict("pg_tablespace_location", &[Oid], Yields::Text, empty),
-    strict("pg_partition_root", &[Object(RegClass)], Yields::System(RegClass), nothing),
-    strict("staffa_partition_ancestors", &[Object(RegClass)], Yields::Array(RegClass), no_objects),
+    plain("pg_tablespace_location", &[Oid], Yields::Text, empty),
+    plain("pg_partition_root", &[Object(RegClass)], Yields::System(RegClass), nothing),
+    plain("staffa_partition_ancestors", &[Object(RegClass)], Yields::Array(RegClass), no_objects),
     strict("obj_description", &[Oid], Yields::Text, description),
     strict("obj_description", &[Oid, Text], Yields::Text, description),
     strict("col_description", &[Oid, Int], Yields::Text, column_description),
-    strict("shobj_description", &[Oid, Text], Yields::Text, nothing),
+    plain("shobj_description", &[Oid, Text], Yields::Text, nothing),
     strict("pg_table_is_visible", &[Oid], Yields::Bool, relation_is_visible),
     strict("pg_type_is_visible", &[Oid], Yields::Bool, type_is_visible),
-    strict("pg_function_is_visible", &[Oid], Yields::Bool, function_is_visible),
-    strict("pg_collation_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_opclass_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_operator_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_opfamily_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_conversion_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_statistics_obj_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_ts_config_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_ts_dict_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_ts_parser_is_visible", &[Oid], Yields::Bool, yes),
-    strict("pg_ts_template_is_visible", &[Oid], Yields::Bool, yes),
-    strict("has_table_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    plain("pg_function_is_visible", &[Oid], Yields::Bool, function_is_visible),
+    plain("pg_collation_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_opclass_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_operator_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_opfamily_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_conversion_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_statistics_obj_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_ts_config_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_ts_dict_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_ts_parser_is_visible", &[Oid], Yields::Bool, yes),
+    plain("pg_ts_template_is_visible", &[Oid], Yields::Bool, yes),
+    strict("has_table_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, relation_privilege_of),
     strict("has_table_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
-    strict("has_sequence_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    strict("has_sequence_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, relation_privilege_of),
     strict("has_sequence_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
-    strict("has_any_column_privilege", &[Object(RegRole), Object(RegClass), Text], Yields::Bool, relation_privilege_of),
+    strict("has_any_column_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, relation_privilege_of),
     strict("has_any_column_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
     strict("has_column_privilege", &[Object(RegClass), Text, Text], Yields::Bool, column_privilege),
     strict("has_column_privilege", &[Object(RegClass), Int, Text], Yields::Bool, column_privilege),
-    strict("has_column_privilege", &[Object(RegRole), Object(RegClass), Text, Text], Yields::Bool, column_privilege_of),
-    strict("has_column_privilege", &[Object(RegRole), Object(RegClass), Int, Text], Yields::Bool, column_privilege_of),
-    strict("has_schema_privilege", &[Object(RegRole), Object(RegNamespace), Text], Yields::Bool, schema_privilege_of),
-    strict("has_schema_privilege", &[Object(RegNamespace), Text], Yields::Bool, schema_privilege),
-    strict("has_database_privilege", &[Object(RegRole), Text, Text], Yields::Bool, database_privilege_of),
-    strict("has_database_privilege", &[Object(RegRole), Oid, Text], Yields::Bool, database_privilege_of),
+    strict("has_column_privilege", &[Grantee, Object(RegClass), Text, Text], Yields::Bool, column_privilege_of),
+    strict("has_column_privilege", &[Grantee, Object(RegClass), Int, Text], Yields::Bool, column_privilege_of),
+    strict("has_schema_privilege", &[Grantee, Schema, Text], Yields::Bool, schema_privilege_of),
+    strict("has_schema_privilege", &[Schema, Text], Yields::Bool, schema_privilege),
+    strict("has_database_privilege", &[Grantee, Text, Text], Yields::Bool, database_privilege_of),
+    strict("has_database_privilege", &[Grantee, Oid, Text], Yields::Bool, database_privilege_of),
     strict("has_database_privilege", &[Text, Text], Yields::Bool, database_privilege),
     strict("has_database_privilege", &[Oid, Text], Yields::Bool, database_privilege),
-    strict("has_function_privilege", &[Object(RegRole), Object(RegProcedure), Text], Yields::Bool, other_privilege),
-    strict("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, other_privilege),
-    strict("has_type_privilege", &[Object(RegRole), Object(RegType), Text], Yields::Bool, other_privilege),
-    strict("has_type_privilege", &[Object(RegType), Text], Yields::Bool, other_privilege),
-    strict("has_language_privilege", &[Any, Text], Yields::Bool, other_privilege),
-    strict("has_tablespace_privilege", &[Any, Text], Yields::Bool, other_privilege),
-    strict("pg_has_role", &[Object(RegRole), Object(RegRole), Text], Yields::Bool, other_privilege),
-    strict("pg_has_role", &[Object(RegRole), Text], Yields::Bool, other_privilege),
-    strict("row_security_active", &[Object(RegClass)], Yields::Bool, no),
+    plain("has_function_privilege", &[Grantee, Object(RegProcedure), Text], Yields::Bool, other_privilege),
+    plain("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, other_privilege),
+    plain("has_type_privilege", &[Grantee, Object(RegType), Text], Yields::Bool, other_privilege),
+    plain("has_type_privilege", &[Object(RegType), Text], Yields::Bool, other_privilege),
+    plain("has_language_privilege", &[Any, Text], Yields::Bool, other_privilege),
+    plain("has_tablespace_privilege", &[Any, Text], Yields::Bool, other_privilege),
+    plain("pg_has_role", &[Role, Role, Text], Yields::Bool, other_privilege),
+    plain("pg_has_role", &[Role, Text], Yields::Bool, other_privilege),
+    plain("row_security_active", &[Object(RegClass)], Yields::Bool, no),
     strict("acldefault", &[Text, Oid], Yields::Array(AclItem), default_privileges),
     strict("pg_my_temp_schema", &[], Yields::System(OidType), temporary_schema),
     strict("pg_is_other_temp_schema", &[Oid], Yields::Bool, is_other_temporary),
-    strict("pg_encoding_to_char", &[Int], Yields::System(Name), encoding_name),
-    strict("pg_char_to_encoding", &[Text], Yields::Int, encoding_number),
-    strict("getdatabaseencoding", &[], Yields::System(Name), encoding),
-    strict("pg_client_encoding", &[], Yields::System(Name), encoding),
+    plain("pg_encoding_to_char", &[Int], Yields::System(Name), encoding_name),
+    plain("pg_char_to_encoding", &[Text], Yields::Int, encoding_number),
+    plain("getdatabaseencoding", &[], Yields::System(Name), encoding),
+    plain("pg_client_encoding", &[], Yields::System(Name), encoding),
     strict("pg_relation_size", &[Object(RegClass)], Yields::Big, relation_size),
     strict("pg_relation_size", &[Object(RegClass), Text], Yields::Big, relation_size),
     strict("pg_table_size", &[Object(RegClass)], Yields::Big, relation_size),
@@ -115,14 +131,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_indexes_size", &[Object(RegClass)], Yields::Big, index_size),
     strict("pg_database_size", &[Text], Yields::Big, database_size),
     strict("pg_database_size", &[Oid], Yields::Big, database_size),
-    strict("pg_size_pretty", &[Big], Yields::Text, size_pretty),
+    plain("pg_size_pretty", &[Big], Yields::Text, size_pretty),
+    plain("pg_size_pretty", &[Numeric], Yields::Text, size_pretty),
     strict("to_regclass", &[Text], Yields::System(RegClass), |asked, given| object(asked, given, RegClass)),
     strict("to_regtype", &[Text], Yields::System(RegType), |asked, given| object(asked, given, RegType)),
     strict("to_regnamespace", &[Text], Yields::System(RegNamespace), |asked, given| object(asked, given, RegNamespace)),
     strict("to_regrole", &[Text], Yields::System(RegRole), |asked, given| object(asked, given, RegRole)),
     strict("to_regproc", &[Text], Yields::System(RegProc), |asked, given| object(asked, given, RegProc)),
     strict("to_regprocedure", &[Text], Yields::System(RegProcedure), |asked, given| object(asked, given, RegProcedure)),
-    strict("pg_stat_get_numscans", &[Oid], Yields::Big, nothing),
+    plain("pg_stat_get_numscans", &[Oid], Yields::Big, nothing),
     strict("pg_stat_get_live_tuples", &[Oid], Yields::Big, live_rows),
 ];
 
@@ -147,28 +164,28 @@ fn int(given: &[Answer], at: usize) -> i32 {
     }
 }
 
-fn nothing(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn nothing(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Null)
 }
 
-fn yes(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn yes(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Bool(true))
 }
 
-fn no(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn no(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Bool(false))
 }
 
-fn empty(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn empty(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Text(String::new()))
 }
 
 /// Expressions are kept as text.
-fn first(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn first(given: &[Answer]) -> Result<Answer> {
     Ok(given.first().cloned().unwrap_or(Answer::Null))
 }
 
-fn no_objects(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn no_objects(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Oids(Vec::new()))
 }
 
@@ -206,7 +223,7 @@ fn view_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 
 fn user_name(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     let oid = oid(given, 0);
-    let role = asked.catalog.image.role(oid);
+    let role = asked.catalog.roles.with_oid(oid);
     Ok(Answer::Text(role.map_or_else(
         || format!("unknown (OID={oid})"),
         |role| role.name.clone(),
@@ -232,12 +249,9 @@ fn sequence_of_column(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
         let message = format!("column \"{column}\" of relation \"{}\" does not exist", relation.name);
         return Err(Error::new(ErrorKind::UndefinedColumn, message));
     };
-    let sequence = asked.catalog.image.relations.iter().find(|other| match &other.kind {
-        Kind::Sequence { owner, .. } => *owner == Some((relation.oid, known.number)),
-        _ => false,
-    });
+    let sequence = asked.catalog.image.sequence_of(relation, known.number);
     Ok(match sequence {
-        Some(sequence) => {
+        Some((sequence, _)) => {
             let parts = [&sequence.schema.name, &sequence.name].map(|part| quote_identifier(part));
             Answer::Text(parts.join("."))
         }
@@ -245,7 +259,7 @@ fn sequence_of_column(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     })
 }
 
-fn name_parts(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn name_parts(given: &[Answer]) -> Result<Answer> {
     let name = text(given, 0);
     let parts = split_name(name).map_err(|_| {
         let message = format!("string is not a valid identifier: \"{name}\"");
@@ -292,7 +306,7 @@ fn type_is_visible(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     Ok(asked.catalog.type_is_visible(oid(given, 0)).into())
 }
 
-fn function_is_visible(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn function_is_visible(given: &[Answer]) -> Result<Answer> {
     // All functions are PostgreSQL's own, and pg_catalog is always searched.
     Ok(crate::pg_catalog::function(oid(given, 0)).map(|_| true).into())
 }
@@ -381,7 +395,7 @@ fn database_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> 
     database_privilege(asked, &given[1..])
 }
 
-fn other_privilege(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn other_privilege(given: &[Answer]) -> Result<Answer> {
     let known = &[
         "EXECUTE",
         "USAGE",
@@ -395,7 +409,11 @@ fn other_privilege(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 
 /// What an object's owner and everybody may do when nothing was granted.
 fn default_privileges(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let owner = asked.catalog.image.role(oid(given, 1)).map_or("", |role| &role.name);
+    let owner = asked
+        .catalog
+        .roles
+        .with_oid(oid(given, 1))
+        .map_or("", |role| &role.name);
     let (all, own) = match text(given, 0) {
         "r" => ("", "arwdDxt"),
         "s" => ("", "rwU"),
@@ -475,14 +493,14 @@ const ENCODINGS: &[&str] = &[
     "SHIFT_JIS_2004",
 ];
 
-fn encoding_name(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn encoding_name(given: &[Answer]) -> Result<Answer> {
     let name = usize::try_from(int(given, 0))
         .ok()
         .and_then(|number| ENCODINGS.get(number));
     Ok(Answer::Text(name.copied().unwrap_or_default().to_owned()))
 }
 
-fn encoding_number(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+fn encoding_number(given: &[Answer]) -> Result<Answer> {
     let plain = |name: &str| name.to_uppercase().replace(['-', '_'], "");
     let wanted = plain(text(given, 0));
     let found = (0..)
@@ -491,7 +509,7 @@ fn encoding_number(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     Ok(Answer::Int(found.map_or(-1, |(number, _)| number)))
 }
 
-fn encoding(_: &Asked<'_>, _: &[Answer]) -> Result<Answer> {
+fn encoding(_: &[Answer]) -> Result<Answer> {
     Ok(Answer::Text("UTF8".to_owned()))
 }
 
@@ -533,27 +551,41 @@ fn database_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 }
 
 /// As PostgreSQL: from 10 kB on in kilobytes, and so on, rounded to the nearest.
-fn size_pretty(_: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let Some(Answer::Big(bytes)) = given.first() else {
-        return Ok(Answer::Null);
+fn size_pretty(given: &[Answer]) -> Result<Answer> {
+    let (digits, behind) = match given.first() {
+        Some(Answer::Big(bytes)) => (i128::from(*bytes), 0),
+        Some(Answer::Numeric(digits, behind)) => (*digits, *behind),
+        _ => return Ok(Answer::Null),
     };
-    let mut size = i128::from(*bytes);
-    if size.abs() < 10 * 1024 {
-        return Ok(Answer::Text(format!("{size} bytes")));
+    let unit = 10_i128.saturating_pow(behind);
+    if digits.unsigned_abs() < unit.saturating_mul(10 * 1024).unsigned_abs() {
+        return Ok(Answer::Text(format!("{} bytes", decimal(digits, unit, behind))));
     }
     // One bit is kept for rounding.
-    size >>= 9;
+    let mut size = digits / unit / 512;
     for unit in ["kB", "MB", "GB", "TB"] {
         if size.abs() < 20 * 1024 - 1 {
             return Ok(Answer::Text(format!("{} {unit}", half_rounded(size))));
         }
-        size >>= 10;
+        size /= 1024;
     }
     Ok(Answer::Text(format!("{} PB", half_rounded(size))))
 }
 
 fn half_rounded(size: i128) -> i128 {
     (size + if size < 0 { -1 } else { 1 }) / 2
+}
+
+/// A number of few bytes, without the noughts at its end.
+fn decimal(digits: i128, unit: i128, behind: u32) -> String {
+    let sign = if digits < 0 { "-" } else { "" };
+    let (whole, rest) = ((digits / unit).unsigned_abs(), (digits % unit).unsigned_abs());
+    let width = usize::try_from(behind).unwrap_or_default();
+    let rest = format!("{rest:0width$}");
+    match rest.trim_end_matches('0') {
+        "" => format!("{sign}{whole}"),
+        rest => format!("{sign}{whole}.{rest}"),
+    }
 }
 
 fn live_rows(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
