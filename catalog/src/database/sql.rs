@@ -547,6 +547,8 @@ impl Database for SqlDatabase {
         let mut txn = self.begin(Need::Note).await?;
         take_off(&mut *txn, paths).await?;
         txn.commit().await?;
+        // The connection goes back: there may be only one that writes.
+        drop(txn);
         self.forget_numbers(&gone).await
     }
 
