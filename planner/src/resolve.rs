@@ -305,10 +305,10 @@ fn system_table(context: &PlanContext, name: &TableName) -> Option<Arc<dyn Table
         return None;
     }
     let system = context.system_tables.as_ref()?;
-    // What a session shows is another thing each time.
-    context.momentary.set();
     let (view, session) = (context.catalog_view(), system.session());
     let table = SystemTable::named(&name.schema, &name.name, view, session.as_ref(), &context.session)?;
+    // What a session shows is another thing each time.
+    context.momentary.set();
     Some(Arc::new(table))
 }
 

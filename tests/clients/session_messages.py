@@ -129,6 +129,8 @@ def number_of(connection):
 
 
 def seen():
+    # What it waits for is known a moment after its answer.
+    time.sleep(0.2)
     shown = "state, query, usename = current_user, datname = current_database(), backend_type, wait_event_type, wait_event, xact_start is null"
     return say(query(f"select {shown} from pg_stat_activity where pid = {number}"))
 

@@ -83,6 +83,10 @@ impl TypeName {
                 is_array,
             });
         }
+        // Brackets that are not at the end are not part of a name either.
+        if !bare.contains('"') && bare.contains(['[', ']']) {
+            return Err(invalid_type(text));
+        }
         let parts = split_name(&bare).map_err(|_| match words.get(1) {
             Some(word) if !bare.contains('"') => {
                 Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{word}\""))
