@@ -100,7 +100,7 @@ simple("drop table if exists nope", "drop table if exists nope, nope2", "drop vi
 
 # A plan is made again; its rows must look the same.
 simple("create table d (a int, b text)", "insert into d values (1, 'x')")
-extended("prepare", parse("select * from d", "d1") + parse("select a from d", "d2") + parse("insert into d values (7, 'y')", "d3") + bind("", "d1") + execute())
+extended("prepare", parse("select * from d order by a", "d1") + parse("select a from d", "d2") + parse("insert into d values (7, 'y')", "d3") + bind("", "d1") + execute())
 simple("alter table d add column c int")
 extended("another column", bind("", "d1") + execute())
 extended("the same columns", bind("", "d2") + execute() + bind("", "d3") + execute())
