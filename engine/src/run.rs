@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
 use datafusion::scalar::ScalarValue;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use staffa_planner::{
     DiscardTarget, Error, ErrorKind, ParsedStatement, Plan, QueryPlan, Result, SavepointAction, SqlType,
-    StatementClass, bind, physical,
+    StatementClass, argument, bind, physical,
 };
 
 use crate::cancel::StatementGuard;
@@ -31,7 +33,8 @@ impl Session {
             let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
             check_argument_count(name, inner.parameters().len(), arguments.len())?;
             // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
-            return Box::pin(self.run(&inner, arguments.clone())).await;
+            let arguments = self.arguments(&inner, arguments).await?;
+            return Box::pin(self.run(&inner, arguments)).await;
         }
         if let Plan::Fetch { name, .. } = &*plan
             && let Some((inner, values)) = self.take_unstarted(name)
@@ -46,199 +49,234 @@ impl Session {
         outcome
     }
 
-    async fn dispatch(
-        &mut self,
-        plan: &Plan,
+    /// The work of a statement, on the heap: what this function needs for all kinds of them is off the stack when it is done.
+    fn dispatch<'a>(
+        &'a mut self,
+        plan: &'a Plan,
         parameters: Vec<ScalarValue>,
-        statement: &ParsedStatement,
+        statement: &'a ParsedStatement,
         guard: StatementGuard,
-    ) -> Result<Outcome> {
+    ) -> BoxFuture<'a, Result<Outcome>> {
         let tag = statement.tag();
         let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
         match plan {
-            Plan::Query(query) => self.start_query(query, &parameters, guard).await.map(Outcome::Rows),
+            Plan::Query(query) => {
+                async move { self.start_query(query, &parameters, guard).await.map(Outcome::Rows) }.boxed()
+            }
             Plan::Explain {
                 target,
                 options,
                 reports,
-            } => describe::explain(self, target, options, reports, &parameters, guard)
-                .await
-                .map(Outcome::Rows),
-            Plan::Insert(insert) => insert::insert(self, insert, &parameters, guard).await,
-            Plan::Change(asked) => change::change(self, asked, &parameters, tag, guard).await,
-            // Boxed: it holds the work of the others once more, on a stack that has to be enough for all of it.
-            Plan::With(asked) => Box::pin(with::with(self, asked, &parameters, tag, guard)).await,
+            } => async move {
+                describe::explain(self, target, options, reports, &parameters, guard)
+                    .await
+                    .map(Outcome::Rows)
+            }
+            .boxed(),
+            Plan::Insert(insert) => async move { insert::insert(self, insert, &parameters, guard).await }.boxed(),
+            Plan::Change(asked) => async move { change::change(self, asked, &parameters, tag, guard).await }.boxed(),
+            Plan::With(asked) => async move { with::with(self, asked, &parameters, tag, guard).await }.boxed(),
             Plan::CreateTableAs {
                 definition,
                 source,
                 if_not_exists,
                 with_data,
-            } => create::create_table_as(
-                self,
-                definition,
-                source,
-                *if_not_exists,
-                *with_data,
-                &parameters,
-                &guard,
-            )
-            .await
-            .map(Outcome::Done),
+            } => async move {
+                create::create_table_as(
+                    self,
+                    definition,
+                    source,
+                    *if_not_exists,
+                    *with_data,
+                    &parameters,
+                    &guard,
+                )
+                .await
+                .map(Outcome::Done)
+            }
+            .boxed(),
             Plan::CreateTable {
                 definition,
                 if_not_exists,
-            } => {
+            } => async move {
                 create::create_table(self, definition, *if_not_exists).await?;
                 done(tag)
             }
-            Plan::CreateView { .. } => {
+            .boxed(),
+            Plan::CreateView { .. } => async move {
                 create::create_view(self, plan).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::CreateSchema {
                 database,
                 schema,
                 if_not_exists,
-            } => {
+            } => async move {
                 create::create_schema(self, database, schema, *if_not_exists).await?;
                 done(tag)
             }
-            Plan::CreateDatabase { name, if_not_exists } => {
+            .boxed(),
+            Plan::CreateDatabase { name, if_not_exists } => async move {
                 create::create_database(self, name, *if_not_exists).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::DropTables {
                 names,
                 missing,
                 cascade: _,
-            } => {
+            } => async move {
                 drop::drop_tables(self, names, missing).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::DropViews {
                 names,
                 missing,
                 cascade: _,
-            } => {
+            } => async move {
                 drop::drop_views(self, names, missing).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::DropSchemas {
                 schemas,
                 if_exists,
                 cascade,
-            } => {
+            } => async move {
                 drop::drop_schemas(self, schemas, *if_exists, *cascade).await?;
                 done(tag)
             }
-            Plan::DropDatabase { name, if_exists } => {
+            .boxed(),
+            Plan::DropDatabase { name, if_exists } => async move {
                 drop::drop_database(self, name, *if_exists).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::Truncate {
                 tables,
                 restart,
                 notices,
-            } => {
+            } => async move {
                 truncate::truncate(self, tables, *restart, notices).await?;
                 done(tag)
             }
-            Plan::AlterTable { table, actions } => {
+            .boxed(),
+            Plan::AlterTable { table, actions } => async move {
                 alter::alter_table(self, table, actions, &guard).await?;
                 done(tag)
             }
-            Plan::ChangeHistory { table, change } => {
+            .boxed(),
+            Plan::ChangeHistory { table, change } => async move {
                 let transaction = self.transaction().await?;
                 transaction
                     .alter_table(table, std::slice::from_ref(change), false)
                     .await?;
                 done(tag)
             }
+            .boxed(),
             Plan::CloneTable {
                 name,
                 if_not_exists,
                 source,
                 version,
                 of_present,
-            } => {
+            } => async move {
                 if *of_present && let Some(read) = self.transactions_snapshot().await?.table(source).await? {
                     self.note_all_read(&read);
                 }
                 create::clone_table(self, name, *if_not_exists, source, version.as_ref()).await?;
                 done(tag)
             }
-            Plan::Vacuum { tables, full } => {
+            .boxed(),
+            Plan::Vacuum { tables, full } => async move {
                 self.check_outside_block("VACUUM")?;
                 guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
                 done(tag)
             }
-            Plan::Optimize { table, only } => {
+            .boxed(),
+            Plan::Optimize { table, only } => async move {
                 self.check_outside_block("OPTIMIZE")?;
                 guard
                     .run(upkeep::optimize(&self.warehouse, table, only.as_ref()))
                     .await?;
                 done(tag)
             }
-            Plan::UndropTable { name } => {
+            .boxed(),
+            Plan::UndropTable { name } => async move {
                 self.transaction().await?.undrop_table(name).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::CreateSequence {
                 name,
                 sequence,
                 if_not_exists,
-            } => {
+            } => async move {
                 sequence::create(self, name, sequence, *if_not_exists).await?;
                 done(tag)
             }
-            Plan::AlterSequence { name, change } => {
+            .boxed(),
+            Plan::AlterSequence { name, change } => async move {
                 sequence::alter(self, name, change).await?;
                 done(tag)
             }
+            .boxed(),
             Plan::DropSequences {
                 names,
                 missing,
                 defaults,
-            } => {
+            } => async move {
                 sequence::drop(self, names, missing, defaults).await?;
                 done(tag)
             }
-            Plan::RenameRelation { from, to, defaults } => {
+            .boxed(),
+            Plan::RenameRelation { from, to, defaults } => async move {
                 sequence::rename(self, from, to, defaults).await?;
                 done(tag)
             }
-            Plan::RenameSchema { database, from, to } => {
+            .boxed(),
+            Plan::RenameSchema { database, from, to } => async move {
                 self.transaction().await?.rename_schema(database, from, to).await?;
                 done(tag)
             }
-            Plan::Skipped { notice } => {
+            .boxed(),
+            Plan::Skipped { notice } => async move {
                 self.notices.push(Notice::remark("00000", notice.clone()));
                 done(tag)
             }
-            Plan::Comment { table, column, text } => {
+            .boxed(),
+            Plan::Comment { table, column, text } => async move {
                 self.transaction()
                     .await?
                     .set_comment(table, column.as_deref(), text.clone())
                     .await?;
                 done(tag)
             }
+            .boxed(),
             Plan::CopyIn {
                 table,
                 columns,
                 options,
-            } => copy::copy_in(self, table, columns, options, guard)
-                .await
-                .map(Outcome::CopyIn),
-            Plan::CopyOut { query, options } => {
+            } => async move {
+                copy::copy_in(self, table, columns, options, guard)
+                    .await
+                    .map(Outcome::CopyIn)
+            }
+            .boxed(),
+            Plan::CopyOut { query, options } => async move {
                 let rows = self.start_query(query, &parameters, guard).await?;
                 copy::copy_out(self, rows, options).map(Outcome::CopyOut)
             }
-            Plan::Set { name, value, local } => {
+            .boxed(),
+            Plan::Set { name, value, local } => async move {
                 self.set(name, value.as_deref(), *local)?;
                 done(tag)
             }
-            Plan::Show { name } => self.show(name.as_deref(), plan, guard).map(Outcome::Rows),
-            Plan::Reset { name } => {
+            .boxed(),
+            Plan::Show { name } => async move { self.show(name.as_deref(), plan, guard).map(Outcome::Rows) }.boxed(),
+            Plan::Reset { name } => async move {
                 self.settings_epoch += 1;
                 match name {
                     Some(name) => self.settings.reset(name)?,
@@ -246,14 +284,16 @@ impl Session {
                 }
                 done(tag)
             }
-            Plan::Discard(target) => {
+            .boxed(),
+            Plan::Discard(target) => async move {
                 self.discard(*target).await?;
                 done(tag)
             }
-            Plan::Begin(modes) => self.begin_block(tag, *modes).map(Outcome::Done),
-            Plan::Commit { chain } => self.commit_block(*chain).await.map(Outcome::Done),
-            Plan::Rollback { chain } => self.roll_back_block(*chain).await.map(Outcome::Done),
-            Plan::Savepoint { action, name } => {
+            .boxed(),
+            Plan::Begin(modes) => async move { self.begin_block(tag, *modes).map(Outcome::Done) }.boxed(),
+            Plan::Commit { chain } => async move { self.commit_block(*chain).await.map(Outcome::Done) }.boxed(),
+            Plan::Rollback { chain } => async move { self.roll_back_block(*chain).await.map(Outcome::Done) }.boxed(),
+            Plan::Savepoint { action, name } => async move {
                 match action {
                     SavepointAction::Begin => self.savepoint(name)?,
                     SavepointAction::Release => self.release_savepoint(name)?,
@@ -261,7 +301,8 @@ impl Session {
                 }
                 done(tag)
             }
-            Plan::SetTransaction { modes, session } => {
+            .boxed(),
+            Plan::SetTransaction { modes, session } => async move {
                 if *session {
                     self.set_characteristics(*modes)
                 } else {
@@ -269,35 +310,39 @@ impl Session {
                 }?;
                 done(tag)
             }
+            .boxed(),
             Plan::Prepare {
                 name,
                 types,
                 statement: prepared,
-            } => {
+            } => async move {
                 let declared: Vec<Option<SqlType>> = types.iter().cloned().map(Some).collect();
                 let prepared = self.prepare((**prepared).clone(), &declared).await?;
                 self.store(name.clone(), prepared, Some(statement.text.clone()))?;
                 done(tag)
             }
-            Plan::Execute { name, .. } => Err(undefined_statement(name)),
-            Plan::Deallocate { name: Some(name) } => {
+            .boxed(),
+            Plan::Execute { name, .. } => async move { Err(undefined_statement(name)) }.boxed(),
+            Plan::Deallocate { name: Some(name) } => async move {
                 if !self.close_statement(name) {
                     return Err(undefined_statement(name));
                 }
                 done(tag)
             }
-            Plan::Deallocate { name: None } => {
+            .boxed(),
+            Plan::Deallocate { name: None } => async move {
                 self.close_all_statements();
                 done(tag)
             }
-            Plan::Declare { name, options, source } => {
+            .boxed(),
+            Plan::Declare { name, options, source } => async move {
                 if !options.hold {
                     self.require_block("DECLARE CURSOR")?;
                 }
                 self.check_new_cursor(name)?;
                 let rows = match &**source {
-                    Plan::Query(query) => Box::pin(self.plan_query(query, &parameters, guard)).await?,
-                    other => match Box::pin(self.dispatch(other, parameters, statement, guard)).await? {
+                    Plan::Query(query) => self.plan_query(query, &parameters, guard).await?,
+                    other => match self.dispatch(other, parameters, statement, guard).await? {
                         Outcome::Rows(rows) => rows,
                         _ => return Err(Error::internal("the query of a cursor gives no rows")),
                     },
@@ -305,28 +350,43 @@ impl Session {
                 self.declare(name, statement.text.clone(), *options, rows)?;
                 done(tag)
             }
+            .boxed(),
             Plan::Fetch {
                 name,
                 movement,
                 moves: false,
-            } => Box::pin(self.fetch(name, *movement, guard)).await.map(Outcome::Rows),
-            Plan::Fetch { name, movement, .. } => {
-                let rows = Box::pin(self.move_cursor(name, *movement, guard)).await?;
+            } => async move { self.fetch(name, *movement, guard).await.map(Outcome::Rows) }.boxed(),
+            Plan::Fetch { name, movement, .. } => async move {
+                let rows = self.move_cursor(name, *movement, guard).await?;
                 Ok(Outcome::Done(CommandTag::counted(tag, rows)))
             }
-            Plan::CloseCursor { name } => {
+            .boxed(),
+            Plan::CloseCursor { name } => async move {
                 match name {
                     Some(name) => self.close_cursor(name)?,
                     None => self.portals.clear(),
                 }
                 done(tag)
             }
-            Plan::Undone { warning } => {
+            .boxed(),
+            Plan::Undone { warning } => async move {
                 self.notices.push(Notice::warning("0A000", *warning));
                 done(tag)
             }
-            Plan::Nothing { tag } => done(tag),
+            .boxed(),
+            Plan::Nothing { tag } => async move { done(tag) }.boxed(),
         }
+    }
+
+    /// The arguments of `EXECUTE` in the types of the parameters.
+    async fn arguments(&mut self, prepared: &Prepared, given: &[ScalarValue]) -> Result<Vec<ScalarValue>> {
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        let snapshot = self.transactions_snapshot().await?;
+        let context = self.context(snapshot);
+        let typed = given.iter().zip(prepared.parameters());
+        typed.map(|(value, ty)| argument(&context, value.clone(), ty)).collect()
     }
 
     /// Optimises a query and starts it on the CPU runtime.

@@ -75,6 +75,7 @@ pub use statement::alter::{AlterAction, AlterStep, RowCheck};
 pub use statement::constraint::sequence_name;
 pub use statement::ddl::{ON_COMMIT, ON_COMMIT_DELETE, ON_COMMIT_DROP};
 pub use statement::dml::with_defaults;
+pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;

@@ -37,12 +37,17 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     result
 }
 
+/// Stack of a thread for sockets. A statement that writes is polled here, through all of its layers: over 2 MiB in a debug
+/// build.
+const IO_STACK_BYTES: usize = 8 << 20;
+
 /// Sockets and files have threads of their own: queries run on the engine's, and cannot starve them.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, 8))
         .thread_name("staffa-io")
+        .thread_stack_size(IO_STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start threads: {error}")))

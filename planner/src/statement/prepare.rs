@@ -1,13 +1,17 @@
 //! `PREPARE`, `EXECUTE`.
 
-use arrow::array::RecordBatch;
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::ColumnarValue;
-use datafusion::logical_expr::LogicalPlanBuilder;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::{Cast, ColumnarValue, Expr as LogicalExpr, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
+use staffa_catalog::SqlType;
 
+use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ParsedStatement;
 use crate::resolve::{Provider, Relations, fold};
@@ -15,6 +19,7 @@ use crate::rewrite;
 use crate::statement::Plan;
 use crate::statement::query::Scope;
 use crate::type_planner::sql_type_of_ast;
+use crate::types::{arrow_field, sql_type_of};
 
 pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatement) -> Result<Plan> {
     let types = types.iter().map(sql_type_of_ast).collect::<Result<Vec<_>>>()?;
@@ -40,6 +45,20 @@ pub(crate) async fn execute(scope: &Scope<'_>, name: &Ident, arguments: &[Expr])
     })
 }
 
+/// An argument of `EXECUTE` as a value of the parameter's type: a text is read as `'…'::type` is.
+///
+/// # Errors
+/// What reading the text may end with.
+pub fn argument(context: &PlanContext, value: ScalarValue, ty: &SqlType) -> Result<ScalarValue> {
+    let is_text = matches!(sql_type_of(&value.data_type()), SqlType::Text);
+    if !is_text || value.is_null() || matches!(ty, SqlType::Text) {
+        return Ok(value);
+    }
+    let field = Arc::new(arrow_field("", ty, true, &context.time_zone));
+    let cast = Cast::new_from_field(Box::new(LogicalExpr::Literal(value, None)), field);
+    constant(context, LogicalExpr::Cast(cast), Error::from)
+}
+
 fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
     let context = scope.context;
     rewrite::expression(context, &mut expression)?;
@@ -49,17 +68,25 @@ fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
     let located = |error| Error::from_planning(error, scope.text);
     let expression = planner
         .sql_to_expr(expression, &DFSchema::empty(), &mut PlannerContext::new())
-        .map_err(located)?;
+        .map_err(&located)?;
+    constant(context, expression, located)
+}
+
+fn constant(
+    context: &PlanContext,
+    expression: LogicalExpr,
+    located: impl Fn(DataFusionError) -> Error,
+) -> Result<ScalarValue> {
     // As the one column of a plan, so that types and session functions are settled as in a query.
     let plan = LogicalPlanBuilder::empty(true)
         .project([expression.alias("value")])?
         .build()
-        .map_err(located)?;
+        .map_err(&located)?;
     if let Some(parameter) = plan.get_parameter_names()?.into_iter().next() {
         let message = format!("there is no parameter {parameter}");
         return Err(Error::new(ErrorKind::UndefinedParameter, message));
     }
-    let plan = crate::rules::analyse(context, plan).map_err(located)?;
+    let plan = crate::rules::analyse(context, plan).map_err(&located)?;
     let plan = crate::function::with_session_facts(context, plan)?;
     let expression = plan
         .expressions()
@@ -68,9 +95,9 @@ fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
         .ok_or_else(|| Error::internal("a projection of nothing"))?;
     let physical = context.session.create_physical_expr(expression, &DFSchema::empty())?;
     let batch = RecordBatch::try_new_with_options(
-        std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+        Arc::new(Schema::empty()),
         Vec::new(),
-        &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
     )?;
     match physical.evaluate(&batch)? {
         ColumnarValue::Scalar(value) => Ok(value),
