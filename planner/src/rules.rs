@@ -17,6 +17,7 @@ mod recursion;
 mod set_operations;
 mod sort_keys;
 mod subqueries;
+mod values;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult};
@@ -29,8 +30,8 @@ use crate::context::PlanContext;
 /// Settles the types of a plan.
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let state = &context.session;
-    let plan = recursion::same_columns(plan)?;
     let plan = set_operations::count_duplicates(plan)?;
+    let plan = values::compute_subqueries(plan)?;
     let plan = subqueries::join(plan)?;
     let plan = literals::fold(context, plan)?;
     let plan = dates::keep_time(plan)?;
