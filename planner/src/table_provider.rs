@@ -22,7 +22,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use staffa_catalog::{DeleteContent, DeleteFile, LiveFile, Table};
-use staffa_storage::{FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest};
+use staffa_storage::{
+    FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest, without_field_ids,
+};
 
 pub(crate) use self::covered::without_covered_files;
 use crate::context::PlanContext;
@@ -42,6 +44,9 @@ const DELETE_READS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct StaffaTable {
     table: Arc<Table>,
+    /// The table's own columns, with field ids.
+    stored: SchemaRef,
+    /// What queries see.
     schema: SchemaRef,
     files: Arc<Vec<Arc<LiveFile>>>,
     /// Whether rows come with their addresses: the target of UPDATE, DELETE and MERGE.
@@ -75,7 +80,8 @@ impl StaffaTable {
 
     async fn load(context: &PlanContext, table: Arc<Table>, addressed: bool) -> Result<Self> {
         let files = table.files().await?;
-        let mut schema = table_arrow_schema(table.schema(), &context.time_zone);
+        let stored = table_arrow_schema(table.schema(), &context.time_zone);
+        let mut schema = without_field_ids(&stored);
         if addressed {
             let address = [
                 Field::new(ADDRESS_FILE, DataType::Int32, false),
@@ -89,6 +95,7 @@ impl StaffaTable {
             skipped: Arc::default(),
             is_current: true,
             table,
+            stored,
             schema,
             files,
             scan: Arc::clone(&context.scan),
@@ -100,6 +107,7 @@ impl StaffaTable {
     fn without(&self, skipped: &Arc<HashSet<usize>>) -> Self {
         Self {
             table: Arc::clone(&self.table),
+            stored: Arc::clone(&self.stored),
             schema: Arc::clone(&self.schema),
             files: Arc::clone(&self.files),
             addressed: self.addressed,
@@ -112,8 +120,10 @@ impl StaffaTable {
 
     /// Some files of a table, with the rows that they have after deletes of the caller's.
     pub(crate) fn of_files(context: &PlanContext, table: Arc<Table>, files: Vec<Arc<LiveFile>>) -> Self {
+        let stored = table_arrow_schema(table.schema(), &context.time_zone);
         Self {
-            schema: table_arrow_schema(table.schema(), &context.time_zone),
+            schema: without_field_ids(&stored),
+            stored,
             table,
             files: Arc::new(files),
             addressed: false,
@@ -138,16 +148,7 @@ impl StaffaTable {
         &self.files
     }
 
-    /// The table's own columns.
-    fn table_schema(&self) -> SchemaRef {
-        if !self.addressed {
-            return Arc::clone(&self.schema);
-        }
-        let own = self.table.schema().columns.len();
-        Arc::new(Schema::new(self.schema.fields()[..own].to_vec()))
-    }
-
-    async fn scan_files(&self, files: &[Arc<LiveFile>], schema: &SchemaRef) -> Result<Vec<ScanFile>> {
+    async fn scan_files(&self, files: &[Arc<LiveFile>]) -> Result<Vec<ScanFile>> {
         let numbers: HashMap<&str, usize> = match self.addressed {
             true => {
                 let files = self.files.iter().enumerate();
@@ -161,7 +162,7 @@ impl StaffaTable {
                 let number = numbers.get(file.location.as_str()).copied().unwrap_or(0);
                 async move {
                     let number = i32::try_from(number).map_err(|_| Error::internal("a table of 2^31 files"))?;
-                    scan_file(&self.scan, &self.table, schema, file, number).await
+                    scan_file(&self.scan, &self.table, &self.stored, file, number).await
                 }
             })
             .collect();
@@ -202,9 +203,8 @@ impl TableProvider for StaffaTable {
             }
             None => None,
         };
-        let table_schema = self.table_schema();
         if let Some(log) = state.config().get_extension::<ReadLog>().filter(|_| self.is_current) {
-            log.scan(&self.table, &table_schema, predicate.as_ref());
+            log.scan(&self.table, &self.stored, predicate.as_ref());
         }
         let read: Vec<Arc<LiveFile>>;
         let files = match self.skipped.is_empty() {
@@ -216,7 +216,7 @@ impl TableProvider for StaffaTable {
                 &read
             }
         };
-        let pruned = prune::prune(&self.table, &table_schema, files, predicate.as_ref())?;
+        let pruned = prune::prune(&self.table, &self.stored, files, predicate.as_ref())?;
         self.reports.push(ScanReport {
             table: self.table.name().clone(),
             files_total: self.files.len(),
@@ -237,8 +237,8 @@ impl TableProvider for StaffaTable {
         }
         let parquet = &state.config_options().execution.parquet;
         let request = ScanRequest {
-            files: self.scan_files(&pruned.files, &table_schema).await?,
-            table_schema,
+            files: self.scan_files(&pruned.files).await?,
+            table_schema: Arc::clone(&self.stored),
             projection: projection.cloned(),
             predicate,
             limit,
@@ -352,7 +352,7 @@ pub(crate) async fn open_file(context: &PlanContext, location: &str) -> Result<A
 #[async_trait]
 impl TableProvider for UserFile {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.description.schema)
+        without_field_ids(&self.description.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -374,10 +374,9 @@ impl TableProvider for UserFile {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let schema = &self.description.schema;
         let predicate = match conjunction(filters.to_vec()) {
             Some(filter) => {
-                let schema = DFSchema::try_from(Arc::clone(schema))?;
+                let schema = DFSchema::try_from(self.schema())?;
                 Some(state.create_physical_expr(filter, &schema)?)
             }
             None => None,

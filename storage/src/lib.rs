@@ -19,6 +19,7 @@ mod convert;
 mod deletes;
 mod error;
 mod fetch;
+mod field_ids;
 mod file;
 mod footer;
 mod interval;
@@ -32,11 +33,9 @@ pub use deletes::{
     encode_position_deletes,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use field_ids::{FIELD_ID_KEY, without_field_ids};
 pub use file::{FileDescription, parquet_schema};
 pub use object::{S3Options, Secret, StoreOptions, Stores};
 pub use source::{CacheCounters, ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest};
 pub use transform::Transform;
 pub use writer::{ColumnBounds, FileWriter, WriteOptions, WriteSpec, WrittenFile};
-
-/// Metadata key of an Arrow field that carries its Iceberg field id (the name parquet's readers and writers use).
-pub const FIELD_ID_KEY: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;

@@ -29,6 +29,7 @@ use roaring::RoaringTreemap;
 use crate::deletes::{DeleteCache, live_rows};
 use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
+use crate::field_ids::{field_id, without_field_ids};
 use crate::footer::Footers;
 use crate::object::Stores;
 use adapt::FieldIdAdapterFactory;
@@ -93,8 +94,8 @@ pub struct ScanOptions {
 /// What to scan.
 #[derive(Debug, Clone)]
 pub struct ScanRequest {
-    /// The table's columns, with field ids in [`crate::FIELD_ID_KEY`] at every level; timestamps with time zone may be in
-    /// the session's zone.
+    /// The table's columns, with field ids in [`crate::FIELD_ID_KEY`] at every level, by which they are found in the files;
+    /// what the scan gives has none. Timestamps with time zone may be in the session's zone.
     pub table_schema: SchemaRef,
     /// The files to read.
     pub files: Vec<ScanFile>,
@@ -195,7 +196,10 @@ impl ParquetScan {
         let table = table_schema(&request);
         let schema = table.table_schema();
         let addressed = request.address.is_some();
-        let place = |file: &ScanFile| self.place(file, schema, version, addressed);
+        let place = |file: &ScanFile| {
+            let statistics = file_statistics(file, &request.table_schema, schema.fields().len());
+            self.place(file, statistics, version, addressed)
+        };
         let files = request.files.iter().map(place).collect::<Result<Vec<_>>>()?;
         let partitions = request.target_partitions.max(1);
         let (groups, ordering) = group(files, schema, &request.output_ordering, partitions);
@@ -216,7 +220,7 @@ impl ParquetScan {
             .with_statistics(statistics)
             .with_limit(request.limit)
             .with_output_ordering(ordering)
-            .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory)))
+            .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory::new(request.table_schema))))
             .with_projection_indices(request.projection)?
             .build();
         Ok(DataSourceExec::from_data_source(config))
@@ -225,7 +229,7 @@ impl ParquetScan {
     fn place(
         &self,
         file: &ScanFile,
-        schema: &Schema,
+        statistics: Statistics,
         version: Option<&str>,
         addressed: bool,
     ) -> Result<PartitionedFile> {
@@ -248,7 +252,7 @@ impl ParquetScan {
             local,
         };
         let mut partitioned = PartitionedFile::new_from_meta(meta).with_extension(placed);
-        partitioned.statistics = Some(Arc::new(file_statistics(file, schema)));
+        partitioned.statistics = Some(Arc::new(statistics));
         if addressed {
             partitioned.partition_values = vec![ScalarValue::Int32(Some(file.number))];
         }
@@ -270,22 +274,24 @@ pub(crate) fn file_key(location: &str, version: Option<&str>) -> Arc<str> {
 
 /// The columns of the scan: the table's, and if they are asked for, those of a row's address.
 fn table_schema(request: &ScanRequest) -> TableSchema {
+    let own = without_field_ids(&request.table_schema);
     let Some(address) = &request.address else {
-        return TableSchema::from(Arc::clone(&request.table_schema));
+        return TableSchema::from(own);
     };
     let position = Field::new(&address.position, DataType::Int64, false).with_extension_type(RowNumber);
-    TableSchemaBuilder::new(Arc::clone(&request.table_schema))
+    TableSchemaBuilder::new(own)
         .with_table_partition_cols(vec![Arc::new(Field::new(&address.file, DataType::Int32, false))])
         .with_virtual_columns(vec![Arc::new(position)])
         .build()
 }
 
-/// The file's statistics with its constants as exact bounds, which is how the opener learns of them.
-fn file_statistics(file: &ScanFile, schema: &Schema) -> Statistics {
+/// The file's statistics with its constants as exact bounds, which is how the opener learns of them. A scan may have more
+/// columns than the table.
+fn file_statistics(file: &ScanFile, table: &Schema, columns: usize) -> Statistics {
     let rows = usize::try_from(file.live_count()).unwrap_or(usize::MAX);
     let mut statistics = match &file.statistics {
         Some(known) => Statistics::clone(known),
-        None => Statistics::new_unknown(schema),
+        None => Statistics::new_unknown(table),
     };
     statistics.num_rows = Precision::Exact(rows);
     if statistics.total_byte_size == Precision::Absent {
@@ -293,9 +299,9 @@ fn file_statistics(file: &ScanFile, schema: &Schema) -> Statistics {
     }
     statistics
         .column_statistics
-        .resize(schema.fields().len(), ColumnStatistics::new_unknown());
-    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
-        let Some(value) = adapt::field_id(field).and_then(|id| file.constants.get(&id)) else {
+        .resize(columns, ColumnStatistics::new_unknown());
+    for (field, column) in table.fields().iter().zip(&mut statistics.column_statistics) {
+        let Some(value) = field_id(field).and_then(|id| file.constants.get(&id)) else {
             continue;
         };
         if value.is_null() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::Array;
 use arrow::compute::is_not_null;
 use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::functions::core::coalesce::CoalesceFunc;
@@ -58,17 +58,11 @@ pub(crate) fn with_array_literals(call: &ScalarFunction, schema: &DFSchema) -> R
     let (Some(array), true) = (array, fields.iter().any(|field| is_text(field.data_type()))) else {
         return Ok(None);
     };
-    let plain = plain_array(array);
     let args = call.args.iter().zip(&fields).map(|(arg, field)| match arg {
         Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_), _) | Expr::Placeholder(_)
             if is_text(field.data_type()) =>
         {
-            let cast = Cast::new_from_field(Box::new(arg.clone()), Arc::clone(&plain));
-            Ok(Expr::Cast(cast))
-        }
-        // Elements of stored columns have ids, those of literals none; only arrays of one type can be chosen among.
-        _ if matches!(field.data_type(), DataType::List(_)) && field.data_type() != plain.data_type() => {
-            let cast = Cast::new_from_field(Box::new(arg.clone()), Arc::clone(&plain));
+            let cast = Cast::new_from_field(Box::new(arg.clone()), Arc::clone(array));
             Ok(Expr::Cast(cast))
         }
         _ if is_text(field.data_type()) => {
@@ -82,16 +76,6 @@ pub(crate) fn with_array_literals(call: &ScalarFunction, schema: &DFSchema) -> R
         func: Arc::clone(&call.func),
         args: args.collect::<Result<_>>()?,
     })))
-}
-
-/// An array's field without what only a stored column's elements have.
-fn plain_array(array: &FieldRef) -> FieldRef {
-    let DataType::List(element) = array.data_type() else {
-        return Arc::clone(array);
-    };
-    let element = Field::new(element.name(), element.data_type().clone(), true);
-    let plain = array.as_ref().clone().with_data_type(DataType::List(Arc::new(element)));
-    Arc::new(plain)
 }
 
 /// Whether arguments may stand in a plan twice.

@@ -12,7 +12,6 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, ErrorKind};
-use crate::types::FIELD_ID_KEY;
 
 /// What `array(select …)` is called between the syntax tree and the plan.
 pub(crate) const ARRAY_OF_ROWS: &str = "staffa_array";
@@ -148,7 +147,7 @@ impl ScalarUDFImpl for ArrayOfRows {
 
 pub(crate) const PLAIN: &str = "staffa_plain";
 
-/// The value without the field id by which a table's column is found in its files.
+/// The value, of whose origin nothing is known.
 pub(crate) fn plain(value: Expr) -> Expr {
     Same::plain().of(value)
 }
@@ -168,7 +167,6 @@ pub(crate) fn nullable(value: Expr) -> Expr {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Same {
     name: &'static str,
-    /// Else it loses its field id.
     becomes_nullable: bool,
     signature: Signature,
 }
@@ -205,12 +203,8 @@ impl ScalarUDFImpl for Same {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let field = args.arg_fields[0].as_ref().clone().with_name(self.name);
-        if self.becomes_nullable {
-            return Ok(Arc::new(field.with_nullable(true)));
-        }
-        let mut metadata = field.metadata().clone();
-        metadata.remove(FIELD_ID_KEY);
-        Ok(Arc::new(field.with_metadata(metadata)))
+        let nullable = self.becomes_nullable || field.is_nullable();
+        Ok(Arc::new(field.with_nullable(nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

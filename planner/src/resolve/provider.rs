@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::TableReference;
@@ -22,7 +22,6 @@ use crate::error::{Error, ErrorKind, undefined_function};
 use crate::function::{SessionFacts, session_function, session_function_names};
 use crate::operators::PostgresOperators;
 use crate::type_planner::PostgresTypes;
-use crate::types::FIELD_ID_KEY;
 
 /// Loaded relations, the session's functions, and our types.
 pub(crate) struct Provider<'a> {
@@ -85,13 +84,6 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
-        // As the rows come in: without the ids of a table's fields (`rules/recursion.rs`).
-        let fields = schema.fields().iter().map(|field| {
-            let mut metadata = field.metadata().clone();
-            metadata.remove(FIELD_ID_KEY);
-            field.as_ref().clone().with_metadata(metadata)
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
     }
 

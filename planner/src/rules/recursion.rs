@@ -1,7 +1,4 @@
-//! The two terms of a recursive query as columns of one kind.
-//!
-//! Before: `select 1 as node union select b from edge …`. After: `… select staffa_plain(b) …`, without the field id by which
-//! a table's column is found in its files; DataFusion wants the metadata of both terms to be the same.
+//! The two terms of a recursive query as columns of one type.
 
 use std::sync::Arc;
 
@@ -10,30 +7,6 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecu
 use datafusion::common::{Column, Result as DataFusionResult};
 use datafusion::logical_expr::logical_plan::{Projection, RecursiveQuery};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan};
-
-use crate::function::plain;
-use crate::types::FIELD_ID_KEY;
-
-pub(super) fn same_columns(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    if !has_recursion(&plan)? {
-        return Ok(plan);
-    }
-    plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::RecursiveQuery(query) => {
-            let (first, first_changed) = plain_columns(query.static_term)?;
-            let (following, following_changed) = plain_columns(query.recursive_term)?;
-            let query = RecursiveQuery::try_new(query.name, first, following, query.is_distinct)?;
-            let query = LogicalPlan::RecursiveQuery(query);
-            Ok(match first_changed || following_changed {
-                true => Transformed::yes(query),
-                false => Transformed::no(query),
-            })
-        }
-        // What stands above has the columns' new metadata.
-        other => other.recompute_schema().map(Transformed::no),
-    })
-    .data()
-}
 
 fn has_recursion(plan: &LogicalPlan) -> DataFusionResult<bool> {
     let mut any = false;
@@ -85,23 +58,4 @@ pub(super) fn same_types(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         Ok(Transformed::yes(LogicalPlan::RecursiveQuery(query)))
     })
     .data()
-}
-
-fn plain_columns(plan: Arc<LogicalPlan>) -> DataFusionResult<(Arc<LogicalPlan>, bool)> {
-    let from_table = |(_, field): (_, &arrow::datatypes::FieldRef)| field.metadata().contains_key(FIELD_ID_KEY);
-    if !plan.schema().iter().any(from_table) {
-        return Ok((plan, false));
-    }
-    let columns = plan.schema().iter().map(|(qualifier, field)| {
-        let column = Expr::Column(Column::from((qualifier, field)));
-        match field.metadata().contains_key(FIELD_ID_KEY) {
-            true => plain(column).alias_qualified(qualifier.cloned(), field.name()),
-            false => column,
-        }
-    });
-    let columns = columns.collect();
-    Ok((
-        Arc::new(LogicalPlan::Projection(Projection::try_new(columns, plan)?)),
-        true,
-    ))
 }

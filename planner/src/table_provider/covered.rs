@@ -20,6 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableSca
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::prelude::lit;
 use datafusion::scalar::ScalarValue;
+use staffa_storage::without_field_ids;
 
 use super::{StaffaTable, prune};
 use crate::context::PlanContext;
@@ -80,8 +81,7 @@ fn covered_files(state: &SessionState, filter: &Expr, scan: &TableScan) -> Resul
     if filter.is_volatile() {
         return Ok(Vec::new());
     }
-    let table_schema = table.table_schema();
-    let schema = Arc::new(DFSchema::try_from(Arc::clone(&table_schema))?);
+    let schema = Arc::new(DFSchema::try_from(without_field_ids(&table.stored))?);
     let simplify = SimplifyContext::builder()
         .with_schema(Arc::clone(&schema))
         .with_config_options(Arc::clone(state.config_options()))
@@ -92,7 +92,7 @@ fn covered_files(state: &SessionState, filter: &Expr, scan: &TableScan) -> Resul
         return Ok(Vec::new());
     };
     let stays = state.create_physical_expr(stays, &schema)?;
-    let kept = prune::prune(&table.table, &table_schema, &table.files, Some(&stays))?.files;
+    let kept = prune::prune(&table.table, &table.stored, &table.files, Some(&stays))?.files;
     let kept: HashSet<&str> = kept.iter().map(|file| file.location.as_str()).collect();
     let all = table.files.iter().enumerate();
     let covered = all.filter(|(_, file)| !kept.contains(file.location.as_str()));

@@ -22,25 +22,33 @@ use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapter
 
 use crate::convert::convert_leaf;
 use crate::error::{Error, Result};
-
-/// The Iceberg field id of a field.
-pub(super) fn field_id(field: &Field) -> Option<i32> {
-    field.metadata().get(crate::FIELD_ID_KEY)?.parse().ok()
-}
+use crate::field_ids::{field_id, plain_field, plain_type};
 
 /// Makes an adapter per file.
 #[derive(Debug)]
-pub(super) struct FieldIdAdapterFactory;
+pub(super) struct FieldIdAdapterFactory {
+    /// The table's columns with field ids.
+    stored: SchemaRef,
+}
+
+impl FieldIdAdapterFactory {
+    pub(super) fn new(stored: SchemaRef) -> Self {
+        Self { stored }
+    }
+}
 
 impl PhysicalExprAdapterFactory for FieldIdAdapterFactory {
-    fn create(&self, table: SchemaRef, file: SchemaRef) -> DfResult<Arc<dyn PhysicalExprAdapter>> {
-        Ok(Arc::new(FieldIdAdapter { table, file }))
+    fn create(&self, scanned: SchemaRef, file: SchemaRef) -> DfResult<Arc<dyn PhysicalExprAdapter>> {
+        let stored = Arc::clone(&self.stored);
+        Ok(Arc::new(FieldIdAdapter { stored, scanned, file }))
     }
 }
 
 #[derive(Debug)]
 struct FieldIdAdapter {
-    table: SchemaRef,
+    stored: SchemaRef,
+    /// The same without field ids, and columns that no file has, such as a row's address.
+    scanned: SchemaRef,
     file: SchemaRef,
 }
 
@@ -57,7 +65,10 @@ impl PhysicalExprAdapter for FieldIdAdapter {
 impl FieldIdAdapter {
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
         let unknown = |_| Error::internal(format!("column \"{}\" is not in the table", column.name()));
-        let wanted = &self.table.fields()[self.table.index_of(column.name()).map_err(unknown)?];
+        let wanted = match self.stored.fields().find(column.name()) {
+            Some((_, stored)) => stored,
+            None => &self.scanned.fields()[self.scanned.index_of(column.name()).map_err(unknown)?],
+        };
         let Some(index) = find(wanted, self.file.fields()) else {
             if !wanted.is_nullable() {
                 return Err(Error::corrupt(format!(
@@ -65,7 +76,7 @@ impl FieldIdAdapter {
                     wanted.name()
                 )));
             }
-            let null = ScalarValue::try_new_null(wanted.data_type())?;
+            let null = ScalarValue::try_new_null(&plain_type(wanted.data_type()))?;
             return Ok(Arc::new(Literal::new(null)));
         };
         let stored = self.file.field(index);
@@ -82,7 +93,7 @@ impl FieldIdAdapter {
             }
             plan => Arc::new(Adapted {
                 source,
-                to: wanted.data_type().clone(),
+                to: plain_type(wanted.data_type()),
                 plan: Arc::new(plan),
             }),
         })
@@ -111,17 +122,14 @@ enum Plan {
     Keep,
     /// To this type.
     Leaf(DataType),
-    /// The table's fields, each with its index in the file's struct, or none.
+    /// The table's fields, without ids, each with its index in the file's struct, or none.
     Struct(Fields, Vec<Option<(usize, Plan)>>),
-    /// The table's element.
+    /// The table's element, without ids.
     List(FieldRef, Box<Plan>),
 }
 
 fn plan(stored: &DataType, wanted: &DataType) -> Result<Plan> {
     match (stored, wanted) {
-        // Equal names are not enough: a field of a struct may have been dropped and another of its name added. But ids
-        // are part of the types compared.
-        (stored, wanted) if stored == wanted => Ok(Plan::Keep),
         (DataType::Struct(stored), DataType::Struct(fields)) => {
             let child = |field: &FieldRef| match find(field, stored) {
                 Some(index) => {
@@ -135,14 +143,15 @@ fn plan(stored: &DataType, wanted: &DataType) -> Result<Plan> {
                 ))),
             };
             Ok(Plan::Struct(
-                fields.clone(),
+                fields.iter().map(plain_field).collect(),
                 fields.iter().map(child).collect::<Result<_>>()?,
             ))
         }
         (DataType::List(stored), DataType::List(element)) => {
             let inner = plan(stored.data_type(), element.data_type())?;
-            Ok(Plan::List(Arc::clone(element), Box::new(inner)))
+            Ok(Plan::List(plain_field(element), Box::new(inner)))
         }
+        (stored, wanted) if stored == wanted => Ok(Plan::Keep),
         (stored, wanted) if is_readable_as(stored, wanted) => Ok(Plan::Leaf(wanted.clone())),
         (stored, wanted) => Err(Error::corrupt(format!(
             "the file has type {stored}, which cannot be read as {wanted}"

@@ -23,7 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use roaring::RoaringTreemap;
 use staffa_catalog::{LiveFile, SnapshotInfo, SqlType, Table, TableVersionSpec};
-use staffa_storage::{ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest};
+use staffa_storage::{ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest, without_field_ids};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -249,7 +249,8 @@ impl ChangedRows {
             Field::new(ADDRESS_FILE, DataType::Int32, false),
             Field::new(ADDRESS_POSITION, DataType::Int64, false),
         ];
-        let fields = table_schema.fields().iter().cloned().chain(address.map(Arc::new));
+        let own = without_field_ids(&table_schema);
+        let fields = own.fields().iter().cloned().chain(address.map(Arc::new));
         Self {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             table_schema,

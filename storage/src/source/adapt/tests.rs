@@ -10,7 +10,7 @@ fn field(name: &str, data_type: DataType, id: i32) -> Field {
 
 fn adapt(file: &RecordBatch, table: &Schema) -> DfResult<RecordBatch> {
     let table = Arc::new(table.clone());
-    let adapter = FieldIdAdapterFactory.create(Arc::clone(&table), file.schema())?;
+    let adapter = FieldIdAdapterFactory::new(Arc::clone(&table)).create(Arc::clone(&table), file.schema())?;
     let column = |(index, field): (usize, &FieldRef)| {
         let expr = adapter.rewrite(Arc::new(Column::new(field.name(), index)))?;
         expr.evaluate(file)?.into_array(file.num_rows())
@@ -21,7 +21,7 @@ fn adapt(file: &RecordBatch, table: &Schema) -> DfResult<RecordBatch> {
         .enumerate()
         .map(column)
         .collect::<DfResult<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(table, columns)?)
+    Ok(RecordBatch::try_new(crate::without_field_ids(&table), columns)?)
 }
 
 #[test]
