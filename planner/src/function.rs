@@ -11,7 +11,7 @@ mod catalog;
 pub(crate) mod coalesce;
 mod datetime;
 mod format;
-mod json_object;
+pub(crate) mod json;
 mod keywords;
 mod math;
 mod native;
@@ -70,7 +70,6 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
         Arc::new(ScalarUDF::from(coalesce::Coalesce::new())),
-        Arc::new(ScalarUDF::from(json_object::BuildObject::new())),
         Arc::new(ScalarUDF::from(subscripts::Subscripts::new(false))),
         Arc::new(ScalarUDF::from(subscripts::Subscripts::new(true))),
         Arc::new(AsyncScalarUDF::new(Arc::new(sleep::Sleep::new())).into_scalar_udf()),
@@ -87,6 +86,7 @@ pub(crate) fn register(state: &mut SessionState) {
     functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
+    functions.extend(json::functions().map(Arc::new));
     for aggregate in ordered::functions() {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(Arc::new(aggregate));

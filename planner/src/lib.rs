@@ -19,6 +19,7 @@ mod explain;
 mod function;
 mod gather;
 mod guard;
+mod json;
 mod kept;
 mod lazy;
 mod literal;

@@ -9,6 +9,9 @@
 //! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
 //! | `timestamptz > date` | the date is a midnight of the session's zone |
 //! | `a && b`, `s ^@ t` | `array_has_any`, `starts_with` |
+//! | `j -> 'a'` and the like | `operators/json.rs` |
+
+pub(crate) mod json;
 
 use std::sync::Arc;
 
@@ -41,6 +44,13 @@ impl PostgresOperators {
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
+        let (left, right) = match json::concerns(&op) {
+            true => match json::planned(&op, left, right, schema)? {
+                Ok(planned) => return Ok(PlannerResult::Planned(planned)),
+                Err(operands) => operands,
+            },
+            false => (left, right),
+        };
         let kind = Kind::of(&op);
         let types = match kind {
             // Types of whole conditions are not needed, and finding them would take long.
@@ -75,13 +85,16 @@ impl ExprPlanner for PostgresOperators {
         })
     }
 
-    /// Vectors count from 0, arrays from 1.
+    /// Vectors count from 0, arrays from 1; jsonb by its own rules.
     fn plan_field_access(
         &self,
         expr: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> DataFusionResult<PlannerResult<RawFieldAccessExpr>> {
-        let RawFieldAccessExpr { expr, field_access } = expr;
+        let RawFieldAccessExpr { expr, field_access } = match json::subscripted(expr, schema)? {
+            Ok(planned) => return Ok(PlannerResult::Planned(planned)),
+            Err(original) => original,
+        };
         let is_vector = expr.to_field(schema).is_ok_and(|(_, field)| {
             matches!(field.data_type(), DataType::List(_)) && matches!(sql_type(&field), SqlType::System(_))
         });

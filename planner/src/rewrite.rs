@@ -4,11 +4,13 @@
 mod catalog;
 mod forms;
 pub(crate) mod joins;
+mod json;
 mod literals;
 mod names;
 mod refuse;
 mod rows;
 mod series;
+mod whole_rows;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -26,6 +28,7 @@ pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::json::parameter_type as json_parameter;
 use crate::function::{ARRAY_OF_ROWS, PLAIN};
 use crate::resolve::sequence;
 use crate::type_planner::sql_type_of_ast;
@@ -54,6 +57,7 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
     fill_exists(query);
     refuse::query(query)?;
+    json::values_by_alias(query);
     names::query(query, distinct_names);
     let mut rewriter = Rewriter::new(context);
     rewriter.numbered = catalog::numbered(query);
@@ -146,6 +150,16 @@ impl Rewriter<'_> {
 
     fn function(&mut self, function: &mut Function) -> Result<()> {
         let parts = crate::resolve::parts(&function.name)?;
+        if let (Some(name), FunctionArguments::List(list)) = (parts.last(), &function.args) {
+            for (place, argument) in list.args.iter().enumerate() {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument
+                    && parameter_index(argument).is_some()
+                    && let Some(ty) = json_parameter(name, place)
+                {
+                    self.parameter(argument, ty);
+                }
+            }
+        }
         match parts.as_slice() {
             [_] => sequence::check_call(self.context, function),
             [schema, name] if schema == "pg_catalog" => {
@@ -226,6 +240,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let Err(error) = json::table_function(factor) {
+            return ControlFlow::Break(error);
+        }
         catalog::table_function(factor);
         let state = &self.context.session;
         series::table_function(factor, |name| {
@@ -432,6 +449,7 @@ fn at_position(key: &mut Expr, projection: &[SelectItem], clause: &str) -> Resul
 /// of its field along.
 fn plain_values(body: &mut SetExpr) {
     let SetExpr::Values(values) = body else { return };
+    json::same_type(&mut values.rows);
     let column = |cell: &Expr| matches!(cell, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
     for row in &mut values.rows {
         for cell in row.content.iter_mut().filter(|cell| column(cell)) {

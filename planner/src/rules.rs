@@ -1,7 +1,7 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
 //! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
-//! are coerced like any other; sums of dates and intervals next, because their types decide what is coerced; operators DataFusion has no
+//! are coerced like any other; JSON next, which coercion would take for text; sums of dates and intervals next, because their types decide what is coerced; operators DataFusion has no
 //! coercion for next; then DataFusion's analyzer, whose type coercion puts casts in; then ours, which makes all casts and
 //! all arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
 
@@ -12,6 +12,7 @@ mod conditions;
 mod dates;
 mod estimates;
 mod intervals;
+mod json;
 mod literals;
 mod recursion;
 mod set_operations;
@@ -34,6 +35,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = values::compute_subqueries(plan)?;
     let plan = subqueries::join(plan)?;
     let plan = literals::fold(context, plan)?;
+    let plan = json::resolve(plan)?;
     let plan = dates::keep_time(plan)?;
     let plan = intervals::by_length(context, plan)?;
     let coerced = |plan| {

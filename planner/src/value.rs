@@ -17,14 +17,14 @@ use chrono::Utc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::CatalogView;
 
-mod array;
+pub(crate) mod array;
 pub(crate) mod datetime;
 mod decode;
 mod encode;
 pub(crate) mod interval;
-mod json;
+pub(crate) mod json;
 mod number;
-mod numeric;
+pub(crate) mod numeric;
 mod oid;
 mod string;
 #[cfg(test)]

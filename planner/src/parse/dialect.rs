@@ -1,4 +1,6 @@
-//! sqlparser's PostgreSQL dialect, but for three things.
+//! sqlparser's PostgreSQL dialect, but for four things.
+//!
+//! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
 //! Tables have versions: `FROM t AT (…)`.
 //!
@@ -44,6 +46,18 @@ impl Dialect for Postgres {
 
     /// `FROM t AT (…)`; see `parse/version.rs` for what is told apart before the parser looks.
     fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_exclude(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_replace(&self) -> bool {
+        true
+    }
+
+    fn supports_order_by_all(&self) -> bool {
         true
     }
 

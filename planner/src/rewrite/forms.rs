@@ -25,8 +25,15 @@ use crate::type_planner::sql_type_of_ast;
 pub(crate) const REFUSED: &[&str] = &[
     "array_dims",
     "array_fill",
-    "json_agg",
-    "jsonb_agg",
+    "json_populate_record",
+    "json_populate_recordset",
+    "jsonb_path_exists_tz",
+    "jsonb_path_match_tz",
+    "jsonb_path_query_array_tz",
+    "jsonb_path_query_first_tz",
+    "jsonb_path_query_tz",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
     "regexp_matches",
     "regexp_split_to_array",
     "regexp_split_to_table",
@@ -43,6 +50,9 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
     };
     if REFUSED.contains(&name.as_str()) {
         return Err(Error::unsupported(format!("{name}() is not supported")));
+    }
+    if let Some(json) = super::json::function(&name, function)? {
+        return Ok(Some(json));
     }
     if let Some(ty) = counted_type(&name) {
         let counted = Expr::Function(function.clone());

@@ -11,12 +11,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableVersion, TableWithJoins, Value,
-    VisitMut, VisitorMut, With,
+    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableVersion,
+    TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
 };
 
 use super::names::{MARKER, output_name};
+use super::whole_rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::relation_of;
 use crate::resolve::{fold, parts};
@@ -60,7 +61,7 @@ pub(crate) fn any(query: &Query) -> bool {
             found(ctes.any(|cte| !cte.alias.columns.is_empty()))
         }
     }
-    query.visit(&mut Find).is_break()
+    query.visit(&mut Find).is_break() || whole_rows::any(query)
 }
 
 fn merges(tables: &TableWithJoins) -> bool {
@@ -223,7 +224,8 @@ impl Joins<'_> {
         }
     }
 
-    fn select(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
+    fn select(&self, select: &mut Select, mut order_by: Option<&mut OrderBy>) -> Result<()> {
+        whole_rows::put(select, order_by.as_deref_mut(), &self.rows(&select.from));
         if !select.from.iter().any(merges) {
             return Ok(());
         }
@@ -265,6 +267,29 @@ impl Joins<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The columns of every table whose name no column has.
+    fn rows(&self, from: &[TableWithJoins]) -> whole_rows::Rows {
+        let factors = from
+            .iter()
+            .flat_map(|tables| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)));
+        let mut rows = whole_rows::Rows::new();
+        for factor in factors {
+            let name = match factor {
+                TableFactor::Table { name, alias, .. } => match alias {
+                    Some(alias) => Some(fold(&alias.name)),
+                    None => name.0.last().and_then(|part| part.as_ident()).map(fold),
+                },
+                other => alias_of(other).map(|alias| fold(&alias.name)),
+            };
+            if let (Some(name), Some(columns)) = (name, self.columns_of_factor(factor, self.scope())) {
+                rows.insert(name, columns.into_iter().map(|column| column.name).collect());
+            }
+        }
+        let taken: HashSet<String> = rows.values().flatten().cloned().collect();
+        rows.retain(|name, _| !taken.contains(name));
+        rows
     }
 
     /// Rewrites the joins of one item of FROM; its columns, if all are known.
@@ -414,10 +439,11 @@ impl Joins<'_> {
                 let mut names = Vec::new();
                 for item in &select.projection {
                     match item {
-                        SelectItem::Wildcard(_) => {
+                        SelectItem::Wildcard(options) => {
                             for tables in &select.from {
                                 let columns = self.columns_of_tables(tables, scope)?;
-                                names.extend(columns.into_iter().map(|column| column.name));
+                                let columns = columns.into_iter().filter(|column| !excludes(options, &column.name));
+                                names.extend(columns.map(|column| column.name));
                             }
                         }
                         SelectItem::QualifiedWildcard(..) => return None,
@@ -543,18 +569,40 @@ fn qualified(names: Vec<String>, table: &Ident) -> Vec<Visible> {
         .collect()
 }
 
+/// Whether `* EXCLUDE (…)` names the column.
+fn excludes(options: &WildcardAdditionalOptions, column: &str) -> bool {
+    let named = |name: &ObjectName| parts(name).is_ok_and(|parts| parts.last().is_some_and(|name| name == column));
+    match &options.opt_exclude {
+        Some(ExcludeSelectItem::Single(name)) => named(name),
+        Some(ExcludeSelectItem::Multiple(names)) => names.iter().any(named),
+        None => false,
+    }
+}
+
+/// What `* REPLACE (… AS column)` puts in its place.
+fn replacement<'a>(options: &'a WildcardAdditionalOptions, column: &str) -> Option<&'a Expr> {
+    let items = options.opt_replace.iter().flat_map(|replace| &replace.items);
+    let mut named = items.filter(|item| fold(&item.column_name) == column);
+    named.next().map(|item| &item.expr)
+}
+
 /// `*` as the columns it stands for: merged ones first.
 fn expand(projection: &mut Vec<SelectItem>, visible: &[Visible]) {
     let items = std::mem::take(projection);
     for item in items {
         match item {
-            SelectItem::Wildcard(_) => projection.extend(visible.iter().map(|column| match &column.value {
-                value @ Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(value.clone()),
-                value => SelectItem::ExprWithAlias {
-                    expr: value.clone(),
-                    alias: Ident::with_quote('"', column.name.clone()),
-                },
-            })),
+            SelectItem::Wildcard(options) => {
+                let shown = visible.iter().filter(|column| !excludes(&options, &column.name));
+                projection.extend(shown.map(
+                    |column| match replacement(&options, &column.name).unwrap_or(&column.value) {
+                        value @ Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(value.clone()),
+                        value => SelectItem::ExprWithAlias {
+                            expr: value.clone(),
+                            alias: Ident::with_quote('"', column.name.clone()),
+                        },
+                    },
+                ));
+            }
             other => projection.push(other),
         }
     }

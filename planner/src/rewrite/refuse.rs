@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
 
+use super::json;
 use super::series::can_count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
@@ -98,7 +99,7 @@ fn check_query(query: &Query) -> Result<()> {
 fn check_order(order_by: &OrderBy) -> Result<()> {
     refuse(&[(order_by.interpolate.is_some(), "INTERPOLATE")])?;
     match &order_by.kind {
-        OrderByKind::All(_) => refuse(&[(true, "ORDER BY ALL")]),
+        OrderByKind::All(_) => Ok(()),
         OrderByKind::Expressions(keys) => refuse(&[(keys.iter().any(|key| key.with_fill.is_some()), "WITH FILL")]),
     }
 }
@@ -151,11 +152,7 @@ fn check_select(select: &Select) -> Result<()> {
                 (options.opt_ilike.is_some(), "* ILIKE"),
                 (options.opt_rename.is_some(), "* RENAME"),
                 (options.opt_alias.is_some(), "an alias for *"),
-                (
-                    options.opt_exclude.is_some() || options.opt_except.is_some(),
-                    "* EXCEPT",
-                ),
-                (options.opt_replace.is_some(), "* REPLACE"),
+                (options.opt_except.is_some(), "* EXCEPT"),
             ])?,
             _ => {}
         }
@@ -203,13 +200,19 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
                     version.as_ref().is_some_and(|version| !is_taken(version)),
                     "a version of a table",
                 ),
-                (*with_ordinality && !can_count(factor), "WITH ORDINALITY"),
+                (
+                    *with_ordinality && !can_count(factor) && !json::is_function(factor),
+                    "WITH ORDINALITY",
+                ),
                 (!partitions.is_empty(), "PARTITION in FROM"),
                 (json_path.is_some(), "a JSON path in FROM"),
                 (sample.is_some(), "TABLESAMPLE"),
                 (args.as_ref().is_some_and(|args| args.settings.is_some()), "SETTINGS"),
             ])?;
-            alias.as_ref().map_or(Ok(()), check_alias)
+            match json::is_record(factor) {
+                true => Ok(()),
+                false => alias.as_ref().map_or(Ok(()), check_alias),
+            }
         }
         TableFactor::Derived { alias, sample, .. } => {
             refuse(&[(sample.is_some(), "TABLESAMPLE")])?;
@@ -231,8 +234,12 @@ fn check_factor(factor: &TableFactor) -> Result<()> {
         TableFactor::Function {
             alias, with_ordinality, ..
         } => {
-            refuse(&[(*with_ordinality && !can_count(factor), "WITH ORDINALITY")])?;
-            alias.as_ref().map_or(Ok(()), check_alias)
+            let counts = can_count(factor) || json::is_function(factor);
+            refuse(&[(*with_ordinality && !counts, "WITH ORDINALITY")])?;
+            match json::is_record(factor) {
+                true => Ok(()),
+                false => alias.as_ref().map_or(Ok(()), check_alias),
+            }
         }
         TableFactor::TableFunction { .. } => refuse(&[(true, "TABLE (…) in FROM")]),
         TableFactor::JsonTable { .. } => refuse(&[(true, "JSON_TABLE")]),

@@ -487,7 +487,7 @@ pub(crate) fn as_stored(
 }
 
 /// Columns that are a literal in the query's own select list: `'2024-01-01'` there has no type yet.
-pub(super) fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
+pub(crate) fn literal_columns(plan: &LogicalPlan) -> Vec<bool> {
     fn is_literal(expression: &Expr) -> bool {
         match expression {
             Expr::Literal(..) => true,
@@ -532,6 +532,7 @@ enum Family {
     Boolean,
     Number,
     Text,
+    Json,
     Bytes,
     Date,
     Time,
@@ -551,9 +552,8 @@ fn family(ty: &SqlType) -> Family {
         | SqlType::Real
         | SqlType::Double
         | SqlType::Numeric { .. } => Family::Number,
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
-            Family::Text
-        }
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => Family::Text,
+        SqlType::Json | SqlType::Jsonb => Family::Json,
         SqlType::System(ty) => match ty.storage() {
             SystemStorage::Number => Family::Number,
             SystemStorage::Text => Family::Text,

@@ -10,12 +10,12 @@ use crate::value::numeric;
 const DEPTH_MAX: usize = 1000;
 
 /// Checks that text is JSON (RFC 8259).
-pub(super) fn check(text: &str) -> Result<()> {
+pub(crate) fn check(text: &str) -> Result<()> {
     Reader::new(text).document(&mut Sink::Nothing)
 }
 
 /// The normal form of `jsonb`.
-pub(super) fn normalise(text: &str) -> Result<String> {
+pub(crate) fn normalise(text: &str) -> Result<String> {
     let mut out = Sink::Text(String::with_capacity(text.len()));
     Reader::new(text).document(&mut out)?;
     match out {
@@ -24,8 +24,13 @@ pub(super) fn normalise(text: &str) -> Result<String> {
     }
 }
 
+/// The string that a quoted one with escapes stands for.
+pub(crate) fn unescaped(quoted: &str) -> Result<String> {
+    Reader::new(quoted).string(true)
+}
+
 /// Writes text as a JSON string.
-pub(super) fn write_string(text: &str, out: &mut String) {
+pub(crate) fn write_string(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         match character {

@@ -18,7 +18,7 @@ pub(super) struct Decimal {
 }
 
 /// Reads text as the unscaled value of `numeric(precision, scale)`: rounded half away from zero.
-pub(super) fn parse(text: &[u8], precision: u8, scale: i8) -> Result<i128> {
+pub(crate) fn parse(text: &[u8], precision: u8, scale: i8) -> Result<i128> {
     if let Some(value) = parse_plain(text, scale) {
         return within(value, precision, scale);
     }
@@ -295,7 +295,7 @@ fn digits_of(mut value: u128, buffer: &mut [u8; 40]) -> &[u8] {
 }
 
 /// Rewrites a JSON number without its exponent, keeping its digits: `1.50e2` is `150`, `1e-3` is `0.001`.
-pub(super) fn write_plain(token: &str, out: &mut String) -> Result<()> {
+pub(crate) fn write_plain(token: &str, out: &mut String) -> Result<()> {
     let too_long = || Error::new(ErrorKind::NumericOutOfRange, "value overflows numeric format");
     let (mantissa, exponent) = match token.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent.as_bytes()).ok_or_else(too_long)?),

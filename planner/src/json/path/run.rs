@@ -1,0 +1,666 @@
+//! Follows a path through a value (`src/backend/utils/adt/jsonpath_exec.c`).
+//!
+//! In lax mode, which is the default, arrays are taken apart where one of their elements is meant, a value is an array of one where
+//! an array is, and what is not there is nothing. In strict mode these are errors.
+
+use std::borrow::Cow;
+
+use super::{Accessor, Comparison, Expression, Method, Operation, Path};
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::Node;
+use crate::json::node::position;
+use crate::json::number::{Digits, compare};
+
+/// A value of the document, or one that was computed.
+type Item<'n> = Cow<'n, Node<'n>>;
+
+/// Values a path may lead to at once: `.**` of several levels multiplies them.
+const ITEMS_MAX: usize = 10_000_000;
+
+struct Run<'n> {
+    strict: bool,
+    root: &'n Node<'n>,
+    variables: &'n Node<'n>,
+}
+
+/// What is around an expression.
+#[derive(Clone, Copy)]
+struct Around<'r, 'n> {
+    current: &'r Item<'n>,
+    /// The index of the last element, within a subscript.
+    last: Option<i64>,
+}
+
+/// Three-valued: `None` is unknown.
+type Truth = Option<bool>;
+
+pub(super) fn query<'a>(path: &'a Path, value: &Node<'a>, variables: &Node<'a>, silent: bool) -> Result<Vec<Node<'a>>> {
+    // What is found is copied out of the document.
+    let items = match items(path, value, variables) {
+        Err(error) if silent && is_of_data(&error) => Vec::new(),
+        items => items?,
+    };
+    Ok(items.into_iter().map(|item| owned(item)).collect())
+}
+
+pub(super) fn exists(path: &Path, value: &Node<'_>, variables: &Node<'_>, silent: bool) -> Result<Option<bool>> {
+    match items(path, value, variables) {
+        Ok(items) => Ok(Some(!items.is_empty())),
+        Err(error) if silent && is_of_data(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn matches(path: &Path, value: &Node<'_>, variables: &Node<'_>, silent: bool) -> Result<Option<bool>> {
+    let items = match items(path, value, variables) {
+        Err(error) if silent && is_of_data(&error) => return Ok(None),
+        items => items?,
+    };
+    match items.as_slice() {
+        [item] => match item.as_ref() {
+            Node::Boolean(value) => return Ok(Some(*value)),
+            Node::Null => return Ok(None),
+            _ => {}
+        },
+        _ => {}
+    }
+    match silent {
+        true => Ok(None),
+        false => Err(Error::new(
+            ErrorKind::SingletonJsonItemRequired,
+            "single boolean result is expected",
+        )),
+    }
+}
+
+/// A copy that does not borrow from the document's tree, only from its text.
+fn owned<'a>(item: Item<'_>) -> Node<'a> {
+    fn copied<'a>(node: &Node<'_>) -> Node<'a> {
+        match node {
+            Node::Null => Node::Null,
+            Node::Boolean(value) => Node::Boolean(*value),
+            Node::Number(digits) => Node::Number(Cow::Owned(digits.to_string())),
+            Node::String(text) => Node::String(Cow::Owned(text.to_string())),
+            Node::Array(elements) => Node::Array(elements.iter().map(copied).collect()),
+            Node::Object(members) => Node::Object(
+                members
+                    .iter()
+                    .map(|(key, value)| (Cow::Owned(key.to_string()), copied(value)))
+                    .collect(),
+            ),
+        }
+    }
+    copied(&item)
+}
+
+fn items<'n>(path: &'n Path, value: &'n Node<'n>, variables: &'n Node<'n>) -> Result<Vec<Item<'n>>> {
+    let run = Run {
+        strict: path.strict,
+        root: value,
+        variables,
+    };
+    let current = Cow::Borrowed(value);
+    let around = Around {
+        current: &current,
+        last: None,
+    };
+    if path.is_predicate() {
+        let truth = run.truth(&path.root, around)?;
+        return Ok(vec![Cow::Owned(truth.map_or(Node::Null, Node::Boolean))]);
+    }
+    run.values(&path.root, around)
+}
+
+/// Errors that silent functions do not tell of.
+fn is_of_data(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::JsonMemberNotFound
+            | ErrorKind::JsonArrayNotFound
+            | ErrorKind::JsonObjectNotFound
+            | ErrorKind::JsonNumberNotFound
+            | ErrorKind::InvalidJsonSubscript
+            | ErrorKind::NonNumericJsonItem
+            | ErrorKind::SingletonJsonItemRequired
+            | ErrorKind::NumericOutOfRange
+    )
+}
+
+impl<'n> Run<'n> {
+    fn values(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<Vec<Item<'n>>> {
+        Ok(match expression {
+            Expression::Root => vec![Cow::Borrowed(self.root)],
+            Expression::Current => vec![around.current.clone()],
+            Expression::Variable(name) => vec![self.variable(name)?],
+            Expression::Last => {
+                let last = around
+                    .last
+                    .ok_or_else(|| Error::internal("a last element outside of subscripts"))?;
+                vec![number(last.to_string())]
+            }
+            Expression::Null => vec![Cow::Owned(Node::Null)],
+            Expression::Boolean(value) => vec![Cow::Owned(Node::Boolean(*value))],
+            Expression::Number(digits) => vec![Cow::Owned(Node::Number(Cow::Borrowed(digits)))],
+            Expression::Text(text) => vec![Cow::Owned(Node::String(Cow::Borrowed(text)))],
+            Expression::Steps(start, steps) => {
+                let mut found = self.values(start, around)?;
+                for step in steps {
+                    let mut next = Vec::new();
+                    for item in &found {
+                        self.step(step, item, &mut next)?;
+                        if next.len() > ITEMS_MAX {
+                            let message = "a jsonpath leads to too many values";
+                            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+                        }
+                    }
+                    found = next;
+                }
+                found
+            }
+            Expression::Sign(negative, inner) => {
+                let mut signed = Vec::new();
+                for item in self.unwrapped(self.values(inner, around)?) {
+                    let Node::Number(digits) = item.as_ref() else {
+                        let sign = if *negative { '-' } else { '+' };
+                        let message = format!("operand of unary jsonpath operator {sign} is not a numeric value");
+                        return Err(Error::new(ErrorKind::JsonNumberNotFound, message));
+                    };
+                    signed.push(match negative {
+                        true => number(negated(digits)),
+                        false => item,
+                    });
+                }
+                signed
+            }
+            Expression::Arithmetic(operation, left, right) => {
+                let symbol = match operation {
+                    Operation::Add => "+",
+                    Operation::Subtract => "-",
+                    Operation::Multiply => "*",
+                };
+                let left = self.single_number(left, around, "left", symbol)?;
+                let right = self.single_number(right, around, "right", symbol)?;
+                vec![number(computed(*operation, &left, &right)?)]
+            }
+            predicate => {
+                let truth = self.truth(predicate, around)?;
+                vec![Cow::Owned(truth.map_or(Node::Null, Node::Boolean))]
+            }
+        })
+    }
+
+    fn variable(&self, name: &str) -> Result<Item<'n>> {
+        let found = match self.variables {
+            Node::Object(members) => position(members, name).ok().map(|at| &members[at].1),
+            _ => None,
+        };
+        match found {
+            Some(value) => Ok(Cow::Borrowed(value)),
+            None => {
+                let message = format!("could not find jsonpath variable \"{name}\"");
+                Err(Error::new(ErrorKind::UndefinedObject, message))
+            }
+        }
+    }
+
+    fn single_number(
+        &self,
+        expression: &'n Expression,
+        around: Around<'_, 'n>,
+        side: &str,
+        symbol: &str,
+    ) -> Result<String> {
+        let items = self.unwrapped(self.values(expression, around)?);
+        match items.as_slice() {
+            [item] => {
+                if let Node::Number(digits) = item.as_ref() {
+                    return Ok(digits.to_string());
+                }
+            }
+            _ => {}
+        }
+        let message = format!("{side} operand of jsonpath operator {symbol} is not a single numeric value");
+        Err(Error::new(ErrorKind::SingletonJsonItemRequired, message))
+    }
+
+    /// In lax mode the elements of arrays in place of them.
+    fn unwrapped(&self, items: Vec<Item<'n>>) -> Vec<Item<'n>> {
+        if self.strict || !items.iter().any(|item| matches!(item.as_ref(), Node::Array(_))) {
+            return items;
+        }
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            match item.as_ref() {
+                Node::Array(_) => out.extend(elements(&item)),
+                _ => out.push(item),
+            }
+        }
+        out
+    }
+
+    fn step(&self, step: &'n Accessor, item: &Item<'n>, out: &mut Vec<Item<'n>>) -> Result<()> {
+        let takes_apart = match step {
+            Accessor::Key(_) | Accessor::AnyKey | Accessor::Filter(_) => true,
+            Accessor::Method(method) => !matches!(method, Method::Type | Method::Size),
+            _ => false,
+        };
+        if takes_apart && !self.strict && matches!(item.as_ref(), Node::Array(_)) {
+            for element in elements(item) {
+                self.one_step(step, &element, out)?;
+            }
+            return Ok(());
+        }
+        self.one_step(step, item, out)
+    }
+
+    fn one_step(&self, step: &'n Accessor, item: &Item<'n>, out: &mut Vec<Item<'n>>) -> Result<()> {
+        match step {
+            Accessor::Key(key) => match member(item, key) {
+                Found::Value(value) => out.push(value),
+                Found::Nothing if self.strict => {
+                    let message = format!("JSON object does not contain key \"{key}\"");
+                    return Err(Error::new(ErrorKind::JsonMemberNotFound, message));
+                }
+                Found::NoObject if self.strict => {
+                    let message = "jsonpath member accessor can only be applied to an object";
+                    return Err(Error::new(ErrorKind::JsonMemberNotFound, message));
+                }
+                _ => {}
+            },
+            Accessor::AnyKey => match item.as_ref() {
+                Node::Object(_) => out.extend(children(item)),
+                _ if self.strict => {
+                    let message = "jsonpath wildcard member accessor can only be applied to an object";
+                    return Err(Error::new(ErrorKind::JsonObjectNotFound, message));
+                }
+                _ => {}
+            },
+            Accessor::AnyElement => match item.as_ref() {
+                Node::Array(_) => out.extend(elements(item)),
+                _ if self.strict => {
+                    let message = "jsonpath wildcard array accessor can only be applied to an array";
+                    return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
+                }
+                _ => out.push(item.clone()),
+            },
+            Accessor::Elements(ranges) => self.subscript(ranges, item, out)?,
+            Accessor::Anywhere(from, to) => anywhere(item, 0, *from, *to, out),
+            Accessor::Filter(condition) => {
+                let around = Around {
+                    current: item,
+                    last: None,
+                };
+                if self.truth(condition, around)? == Some(true) {
+                    out.push(item.clone());
+                }
+            }
+            Accessor::Method(method) => self.method(*method, item, out)?,
+        }
+        Ok(())
+    }
+
+    fn subscript(
+        &self,
+        ranges: &'n [(Expression, Option<Expression>)],
+        item: &Item<'n>,
+        out: &mut Vec<Item<'n>>,
+    ) -> Result<()> {
+        let all = match item.as_ref() {
+            Node::Array(_) => elements(item),
+            _ if self.strict => {
+                let message = "jsonpath array accessor can only be applied to an array";
+                return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
+            }
+            _ => vec![item.clone()],
+        };
+        let last = all.len() as i64 - 1;
+        let around = Around {
+            current: item,
+            last: Some(last),
+        };
+        for (from, to) in ranges {
+            let from = self.index(from, around)?;
+            let to = match to {
+                Some(to) => self.index(to, around)?,
+                None => from,
+            };
+            if self.strict && (from < 0 || from > to || to > last) {
+                let message = "jsonpath array subscript is out of bounds";
+                return Err(Error::new(ErrorKind::InvalidJsonSubscript, message));
+            }
+            for at in from.max(0)..=to.min(last) {
+                out.extend(usize::try_from(at).ok().and_then(|at| all.get(at)).cloned());
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<i64> {
+        let items = self.values(expression, around)?;
+        let digits = match items.as_slice() {
+            [item] => match item.as_ref() {
+                Node::Number(digits) => Some(digits.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(digits) = digits else {
+            let message = "jsonpath array subscript is not a single numeric value";
+            return Err(Error::new(ErrorKind::InvalidJsonSubscript, message));
+        };
+        // Cut, not rounded.
+        let whole = digits.split('.').next().and_then(|whole| match whole {
+            "" | "-" => Some(0),
+            whole => whole.parse::<i32>().ok(),
+        });
+        whole.map(i64::from).ok_or_else(|| {
+            let message = "jsonpath array subscript is out of integer range";
+            Error::new(ErrorKind::InvalidJsonSubscript, message)
+        })
+    }
+
+    fn method(&self, method: Method, item: &Item<'n>, out: &mut Vec<Item<'n>>) -> Result<()> {
+        let not_numeric = |name: &str| {
+            let message = format!("jsonpath item method .{name}() can only be applied to a numeric value");
+            Error::new(ErrorKind::NonNumericJsonItem, message)
+        };
+        let digits = |name: &str| match item.as_ref() {
+            Node::Number(digits) => Ok(digits.to_string()),
+            _ => Err(not_numeric(name)),
+        };
+        out.push(match method {
+            Method::Type => Cow::Owned(Node::String(Cow::Borrowed(item.kind_name()))),
+            Method::Size => match item.as_ref() {
+                Node::Array(elements) => number(elements.len().to_string()),
+                _ if self.strict => {
+                    let message = "jsonpath item method .size() can only be applied to an array";
+                    return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
+                }
+                _ => number("1".to_string()),
+            },
+            Method::Abs => number(digits("abs")?.trim_start_matches('-').to_string()),
+            Method::Floor => number(whole(&digits("floor")?, true)),
+            Method::Ceiling => number(whole(&digits("ceiling")?, false)),
+            Method::Double => match item.as_ref() {
+                Node::Number(digits) => double(digits)?,
+                Node::String(text) => double(text)?,
+                _ => {
+                    let message = "jsonpath item method .double() can only be applied to a string or numeric value";
+                    return Err(Error::new(ErrorKind::NonNumericJsonItem, message));
+                }
+            },
+            Method::KeyValue => {
+                let Node::Object(members) = item.as_ref() else {
+                    let message = "jsonpath item method .keyvalue() can only be applied to an object";
+                    return Err(Error::new(ErrorKind::JsonObjectNotFound, message));
+                };
+                for (key, value) in members {
+                    // PostgreSQL's id tells objects apart by their place in its own storage; at the top it is 0.
+                    let text = |text: &str| Node::String(Cow::Owned(text.to_string()));
+                    out.push(Cow::Owned(Node::Object(vec![
+                        (Cow::Borrowed("id"), Node::Number(Cow::Borrowed("0"))),
+                        (Cow::Borrowed("key"), text(key)),
+                        (Cow::Borrowed("value"), value.clone()),
+                    ])));
+                    if !matches!(item, Cow::Borrowed(root) if std::ptr::eq(*root, self.root)) {
+                        return Err(Error::unsupported(
+                            "jsonpath item method .keyvalue() of a nested object is not supported",
+                        ));
+                    }
+                }
+                return Ok(());
+            }
+        });
+        Ok(())
+    }
+
+    fn truth(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<Truth> {
+        Ok(match expression {
+            Expression::And(left, right) => match self.truth(left, around)? {
+                Some(false) => Some(false),
+                left => match (left, self.truth(right, around)?) {
+                    (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                },
+            },
+            Expression::Or(left, right) => match self.truth(left, around)? {
+                Some(true) => Some(true),
+                left => match (left, self.truth(right, around)?) {
+                    (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                },
+            },
+            Expression::Not(inner) => self.truth(inner, around)?.map(|truth| !truth),
+            Expression::IsUnknown(inner) => Some(self.truth(inner, around)?.is_none()),
+            Expression::Exists(inner) => self.known(inner, around)?.map(|items| !items.is_empty()),
+            Expression::Compare(comparison, left, right) => {
+                let holds = |left: &Node<'_>, right: &Node<'_>| compared(*comparison, left, right);
+                self.any_pair(left, right, around, holds)?
+            }
+            Expression::StartsWith(left, right) => {
+                let holds = |left: &Node<'_>, right: &Node<'_>| match (left, right) {
+                    (Node::String(text), Node::String(prefix)) => Some(text.starts_with(prefix.as_ref())),
+                    _ => None,
+                };
+                self.any_pair(left, right, around, holds)?
+            }
+            _ => return Err(Error::internal("a jsonpath condition is a predicate")),
+        })
+    }
+
+    /// The values; `None` where they are not known for an error of the data.
+    fn known(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<Option<Vec<Item<'n>>>> {
+        match self.values(expression, around) {
+            Ok(items) => Ok(Some(items)),
+            Err(error) if is_of_data(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it holds for some pair. In strict mode all pairs are looked at, and one that is unknown makes all unknown.
+    fn any_pair(
+        &self,
+        left: &'n Expression,
+        right: &'n Expression,
+        around: Around<'_, 'n>,
+        holds: impl Fn(&Node<'_>, &Node<'_>) -> Truth,
+    ) -> Result<Truth> {
+        let Some(left) = self.known(left, around)? else {
+            return Ok(None);
+        };
+        let Some(right) = self.known(right, around)? else {
+            return Ok(None);
+        };
+        let (left, right) = (self.unwrapped(left), self.unwrapped(right));
+        let (mut found, mut unknown) = (false, false);
+        for left in &left {
+            for right in &right {
+                match holds(left, right) {
+                    Some(true) if !self.strict => return Ok(Some(true)),
+                    Some(true) => found = true,
+                    None if self.strict => return Ok(None),
+                    None => unknown = true,
+                    Some(false) => {}
+                }
+            }
+        }
+        Ok(match (found, unknown) {
+            (true, _) => Some(true),
+            (false, true) => None,
+            (false, false) => Some(false),
+        })
+    }
+}
+
+fn compared(comparison: Comparison, left: &Node<'_>, right: &Node<'_>) -> Truth {
+    let order = match (left, right) {
+        (Node::Null, Node::Null) => std::cmp::Ordering::Equal,
+        (Node::Boolean(left), Node::Boolean(right)) => left.cmp(right),
+        (Node::Number(left), Node::Number(right)) => compare(left, right),
+        (Node::String(left), Node::String(right)) => left.cmp(right),
+        // Null is equal to nothing else, and in no order.
+        (Node::Null, _) | (_, Node::Null) => return Some(comparison == Comparison::NotEqual),
+        _ => return None,
+    };
+    Some(match comparison {
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+    })
+}
+
+enum Found<'n> {
+    Value(Item<'n>),
+    Nothing,
+    NoObject,
+}
+
+fn member<'n>(item: &Item<'n>, key: &str) -> Found<'n> {
+    let find = |node: &Node<'n>| match node {
+        Node::Object(members) => Some(position(members, key).ok()),
+        _ => None,
+    };
+    let at = match find(item.as_ref()) {
+        None => return Found::NoObject,
+        Some(None) => return Found::Nothing,
+        Some(Some(at)) => at,
+    };
+    match item {
+        Cow::Borrowed(Node::Object(members)) => Found::Value(Cow::Borrowed(&members[at].1)),
+        Cow::Owned(Node::Object(members)) => Found::Value(Cow::Owned(members[at].1.clone())),
+        _ => Found::NoObject,
+    }
+}
+
+fn elements<'n>(item: &Item<'n>) -> Vec<Item<'n>> {
+    match item {
+        Cow::Borrowed(Node::Array(elements)) => elements.iter().map(Cow::Borrowed).collect(),
+        Cow::Owned(Node::Array(elements)) => elements.iter().cloned().map(Cow::Owned).collect(),
+        other => vec![other.clone()],
+    }
+}
+
+/// The values of members or elements.
+fn children<'n>(item: &Item<'n>) -> Vec<Item<'n>> {
+    match item {
+        Cow::Borrowed(Node::Object(members)) => members.iter().map(|(_, value)| Cow::Borrowed(value)).collect(),
+        Cow::Owned(Node::Object(members)) => members.iter().map(|(_, value)| Cow::Owned(value.clone())).collect(),
+        other => match other.as_ref() {
+            Node::Array(_) => elements(other),
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn anywhere<'n>(item: &Item<'n>, level: u32, from: u32, to: u32, out: &mut Vec<Item<'n>>) {
+    // `{last}` means the leaves.
+    let leaf = !item.is_container();
+    if level >= from && level <= to || from == u32::MAX && to == u32::MAX && leaf {
+        out.push(item.clone());
+    }
+    if level < to {
+        for child in children(item) {
+            anywhere(&child, level + 1, from, to, out);
+        }
+    }
+}
+
+fn number<'n>(digits: String) -> Item<'n> {
+    Cow::Owned(Node::Number(Cow::Owned(digits)))
+}
+
+fn negated(digits: &str) -> String {
+    match digits.strip_prefix('-') {
+        Some(rest) => rest.to_string(),
+        None if Digits::of(digits).is_zero() => digits.to_string(),
+        None => format!("-{digits}"),
+    }
+}
+
+/// `floor` and `ceiling`.
+fn whole(digits: &str, down: bool) -> String {
+    let number = Digits::of(digits);
+    let whole: String = match number.whole {
+        "" => "0".to_string(),
+        whole => whole.to_string(),
+    };
+    let away = !number.fraction.is_empty() && number.negative == down;
+    let whole = if away { one_more(&whole) } else { whole };
+    match number.negative && whole != "0" {
+        true => format!("-{whole}"),
+        false => whole,
+    }
+}
+
+fn one_more(digits: &str) -> String {
+    let mut bytes = digits.as_bytes().to_vec();
+    for digit in bytes.iter_mut().rev() {
+        if *digit == b'9' {
+            *digit = b'0';
+        } else {
+            *digit += 1;
+            return String::from_utf8_lossy(&bytes).into_owned();
+        }
+    }
+    format!("1{}", String::from_utf8_lossy(&bytes))
+}
+
+fn double<'n>(text: &str) -> Result<Item<'n>> {
+    let value = text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
+    let Some(value) = value else {
+        let message = "numeric argument of jsonpath item method .double() is out of range for type double precision";
+        return Err(Error::new(ErrorKind::NonNumericJsonItem, message));
+    };
+    let mut out = String::new();
+    crate::value::numeric::write_plain(&format!("{value}"), &mut out)?;
+    Ok(number(out))
+}
+
+/// Sums and products with all their digits, as `numeric` has them.
+fn computed(operation: Operation, left: &str, right: &str) -> Result<String> {
+    let too_long = || {
+        Error::new(
+            ErrorKind::NumericOutOfRange,
+            "numbers of more than 38 digits are not supported in the arithmetic of jsonpath",
+        )
+    };
+    let scaled = |text: &str| -> Result<(i128, u32)> {
+        let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let digits: String = text.chars().filter(|c| *c != '.').collect();
+        let value = digits.parse().map_err(|_| too_long())?;
+        Ok((value, u32::try_from(scale).map_err(|_| too_long())?))
+    };
+    let ((left, left_scale), (right, right_scale)) = (scaled(left)?, scaled(right)?);
+    let at_scale = |value: i128, scale: u32, wanted: u32| {
+        10_i128
+            .checked_pow(wanted - scale)
+            .and_then(|factor| value.checked_mul(factor))
+            .ok_or_else(too_long)
+    };
+    let (value, scale) = match operation {
+        Operation::Multiply => (left.checked_mul(right), left_scale + right_scale),
+        _ => {
+            let scale = left_scale.max(right_scale);
+            let (left, right) = (at_scale(left, left_scale, scale)?, at_scale(right, right_scale, scale)?);
+            let value = match operation {
+                Operation::Add => left.checked_add(right),
+                _ => left.checked_sub(right),
+            };
+            (value, scale)
+        }
+    };
+    let value = value.ok_or_else(too_long)?;
+    let scale = scale as usize;
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if value < 0 { "-" } else { "" };
+    Ok(match scale {
+        0 => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{fraction}"),
+    })
+}

@@ -1,0 +1,510 @@
+//! Functions of JSON that give rows, and those that gather them.
+//!
+//! | before | after |
+//! |---|---|
+//! | `select jsonb_array_elements(j)` | `select staffa_as_jsonb(unnest(staffa_jsonb_array_elements(j)))` |
+//! | `from t, jsonb_each(t.j) as e(k, v)` | `from t, lateral (select unnest(staffa_jsonb_each_key(t.j)) as key, …) as e(k, v)` |
+//! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(j ->> 'a' as int) as a) as r` |
+//! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
+//! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
+//! | `select e ->> 'a' from jsonb_array_elements(j) e` | `select e.value ->> 'a' …`: the one column of a function goes by its alias, too |
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind, OrderByOptions, Parens, Query,
+    SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+use staffa_catalog::SqlType;
+
+use super::forms::cast;
+use super::{call, taken};
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::ORDINALS;
+use crate::resolve::{fold, shown};
+use crate::stored;
+use crate::type_planner::sql_type_of_ast;
+
+/// What a function of rows gives.
+#[derive(Clone, Copy, PartialEq)]
+enum Rows {
+    /// One column called `value`.
+    Elements,
+    /// One column called as the function is.
+    Keys,
+    /// `key` and `value`
+    Members,
+    /// What the column definitions say, from one object or from an array of them.
+    Record(bool),
+}
+
+/// The function, and which JSON type its values have, if any.
+fn rows_of(name: &str) -> Option<(Rows, &'static str)> {
+    let label = match name {
+        name if name.ends_with("_text") || name.ends_with("_keys") => "",
+        name if name.starts_with("jsonb_") => "staffa_as_jsonb",
+        _ => "staffa_as_json",
+    };
+    let plain = name.strip_prefix("jsonb_").or(name.strip_prefix("json_"))?;
+    let rows = match plain {
+        "array_elements" | "array_elements_text" => Rows::Elements,
+        "object_keys" => Rows::Keys,
+        "path_query" if name == "jsonb_path_query" => Rows::Keys,
+        "each" | "each_text" => Rows::Members,
+        "to_record" => Rows::Record(false),
+        "to_recordset" => Rows::Record(true),
+        _ => return None,
+    };
+    Some((rows, label))
+}
+
+/// Whether this is a function in FROM that this file understands, with WITH ORDINALITY or column definitions.
+pub(super) fn is_function(factor: &TableFactor) -> bool {
+    function_name(factor).is_some_and(|name| rows_of(&name).is_some())
+}
+
+/// Whether it takes a list of columns with their types.
+pub(super) fn is_record(factor: &TableFactor) -> bool {
+    function_name(factor).is_some_and(|name| matches!(rows_of(&name), Some((Rows::Record(_), _))))
+}
+
+fn function_name(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table {
+            name, args: Some(_), ..
+        }
+        | TableFactor::Function { name, .. } => {
+            let name = shown(name);
+            Some(name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_string))
+        }
+        _ => None,
+    }
+}
+
+/// A function of rows in FROM as the subquery it is.
+pub(super) fn table_function(factor: &mut TableFactor) -> Result<()> {
+    let Some(name) = function_name(factor) else {
+        return Ok(());
+    };
+    let Some((rows, label)) = rows_of(&name) else {
+        return Ok(());
+    };
+    let (arguments, ordinality, alias) = match &*factor {
+        TableFactor::Table {
+            args: Some(args),
+            with_ordinality,
+            alias,
+            ..
+        } => (&args.args, *with_ordinality, alias.clone()),
+        TableFactor::Function {
+            args,
+            with_ordinality,
+            alias,
+            ..
+        } => (args, *with_ordinality, alias.clone()),
+        _ => return Ok(()),
+    };
+    let arguments = plain(arguments).ok_or_else(|| crate::error::undefined_function(&name))?;
+    let mut alias = alias.unwrap_or_else(|| TableAlias {
+        explicit: true,
+        name: Ident::new(&name),
+        columns: Vec::new(),
+        at: None,
+    });
+    let mut columns = match rows {
+        Rows::Record(set) => {
+            if ordinality {
+                return Err(Error::unsupported(format!(
+                    "WITH ORDINALITY after {name}() is not supported"
+                )));
+            }
+            record(&name, set, arguments.clone(), &mut alias)?
+        }
+        _ => unnested(&name, rows, label, &arguments, &alias.name),
+    };
+    if ordinality {
+        let numbers = call(ORDINALS, vec![call(&internal(&name), arguments)]);
+        columns.push((call("unnest", vec![numbers]), Ident::new("ordinality")));
+    }
+    if alias.columns.len() > columns.len() {
+        let message = format!(
+            "table \"{}\" has {} columns available but {} columns specified",
+            fold(&alias.name),
+            columns.len(),
+            alias.columns.len()
+        );
+        return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+    }
+    for (column, given) in columns.iter_mut().zip(&alias.columns) {
+        column.1 = given.name.clone();
+    }
+    alias.columns = Vec::new();
+    *factor = TableFactor::Derived {
+        lateral: true,
+        subquery: Box::new(selected(columns)?),
+        alias: Some(alias),
+        sample: None,
+    };
+    Ok(())
+}
+
+fn internal(name: &str) -> String {
+    format!("staffa_{name}")
+}
+
+fn labelled(label: &str, value: Expr) -> Expr {
+    match label {
+        "" => value,
+        label => call(label, vec![value]),
+    }
+}
+
+fn unnested(name: &str, rows: Rows, label: &str, arguments: &[Expr], alias: &Ident) -> Vec<(Expr, Ident)> {
+    let unnest = |function: &str| call("unnest", vec![call(function, arguments.to_vec())]);
+    let value = labelled(label, unnest(&internal(name)));
+    match rows {
+        Rows::Keys => vec![(value, alias.clone())],
+        Rows::Members => {
+            let keys = format!("{}_key", internal(name.trim_end_matches("_text")));
+            vec![(unnest(&keys), Ident::new("key")), (value, Ident::new("value"))]
+        }
+        _ => vec![(value, Ident::new("value"))],
+    }
+}
+
+/// The columns of a record, or of each element of an array of records.
+fn record(name: &str, set: bool, arguments: Vec<Expr>, alias: &mut TableAlias) -> Result<Vec<(Expr, Ident)>> {
+    let typed = alias.columns.iter().all(|column| column.data_type.is_some());
+    if alias.columns.is_empty() || !typed {
+        let message = "a column definition list is required for functions returning \"record\"";
+        return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    let [argument]: [Expr; 1] = arguments
+        .try_into()
+        .map_err(|_| crate::error::undefined_function(name))?;
+    let (ty, elements, label) = match name.starts_with("jsonb_") {
+        true => (DataType::JSONB, "staffa_jsonb_array_elements", "staffa_as_jsonb"),
+        false => (DataType::JSON, "staffa_json_array_elements", "staffa_as_json"),
+    };
+    let value = match set {
+        false => cast(argument, ty),
+        true => labelled(label, call("unnest", vec![call(elements, vec![argument])])),
+    };
+    let columns = std::mem::take(&mut alias.columns);
+    columns
+        .into_iter()
+        .map(|TableAliasColumnDef { name, data_type }| {
+            let data_type = data_type.ok_or_else(|| Error::internal("a column of a record has a type"))?;
+            Ok((field(&value, &name, data_type)?, name))
+        })
+        .collect()
+}
+
+/// `cast(value ->> 'name' as type)`
+fn field(value: &Expr, name: &Ident, data_type: DataType) -> Result<Expr> {
+    let op = match sql_type_of_ast(&data_type)? {
+        SqlType::Json | SqlType::Jsonb => BinaryOperator::Arrow,
+        SqlType::Array(_) | SqlType::Struct(_) => {
+            let message = format!(
+                "column \"{}\" of a record from JSON cannot be an array or a struct",
+                fold(name)
+            );
+            return Err(Error::unsupported(message));
+        }
+        _ => BinaryOperator::LongArrow,
+    };
+    let key = Expr::Value(Value::SingleQuotedString(fold(name)).into());
+    let found = Expr::BinaryOp {
+        left: Box::new(value.clone()),
+        op,
+        right: Box::new(key),
+    };
+    Ok(cast(Expr::Nested(Box::new(found)), data_type))
+}
+
+/// `select …`
+fn selected(columns: Vec<(Expr, Ident)>) -> Result<Query> {
+    let mut query = stored::body_of("select 1")?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("a query without SELECT"));
+    };
+    select.projection = columns
+        .into_iter()
+        .map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias })
+        .collect();
+    Ok(query)
+}
+
+fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
+    let plain = arguments.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+        _ => None,
+    });
+    plain.collect()
+}
+
+/// A function of rows in a select list, or an aggregate, as what it is here.
+pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Expr>> {
+    if let Some((rows, label)) = rows_of(name) {
+        return match rows {
+            Rows::Elements | Rows::Keys => {
+                let mut inner = function.clone();
+                inner.name = named(&internal(name));
+                let unnested = call("unnest", vec![Expr::Function(inner)]);
+                Ok(Some(labelled(label, unnested)))
+            }
+            _ => Err(Error::unsupported(format!("{name}() outside of FROM is not supported"))),
+        };
+    }
+    let jsonb = name.starts_with("jsonb");
+    match name {
+        "json_agg" | "jsonb_agg" => gathered(function, jsonb).map(Some),
+        "json_object_agg" | "jsonb_object_agg" => members(function, jsonb).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))])
+}
+
+/// The arguments of a call, to be changed in place.
+fn arguments(function: &mut Function) -> Vec<&mut Expr> {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Vec::new();
+    };
+    list.args
+        .iter_mut()
+        .filter_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+            _ => None,
+        })
+        .collect()
+}
+
+fn gathered(function: &Function, jsonb: bool) -> Result<Expr> {
+    let undefined = || crate::error::undefined_function(&shown(&function.name));
+    let mut inner = function.clone();
+    inner.name = named("array_agg");
+    let mut given = arguments(&mut inner);
+    let [value] = given.as_mut_slice() else {
+        return Err(undefined());
+    };
+    let plain = value.clone();
+    let is_row = matches!(&plain, Expr::Function(function) if shown(&function.name) == super::whole_rows::ROW);
+    let item = if is_row {
+        "staffa_json_row_item"
+    } else {
+        "staffa_json_item"
+    };
+    **value = call(item, vec![taken(value)]);
+    if let FunctionArguments::List(list) = &mut inner.args
+        && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+    {
+        // Which values are equal is not a question of how they are written.
+        if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.first_mut() {
+            *value = plain.clone();
+        }
+        if list.clauses.is_empty() {
+            list.clauses
+                .push(FunctionArgumentClause::OrderBy(vec![ascending(plain)]));
+        }
+        let list = if jsonb { "to_jsonb" } else { "staffa_json_spaced" };
+        return Ok(call(list, vec![Expr::Function(inner)]));
+    }
+    let list = if jsonb { "staffa_jsonb_list" } else { "staffa_json_list" };
+    Ok(call(list, vec![Expr::Function(inner)]))
+}
+
+fn ascending(expr: Expr) -> OrderByExpr {
+    OrderByExpr {
+        expr,
+        options: OrderByOptions {
+            asc: None,
+            nulls_first: None,
+        },
+        with_fill: None,
+    }
+}
+
+fn members(function: &mut Function, jsonb: bool) -> Result<Expr> {
+    let name = shown(&function.name);
+    let mut inner = function.clone();
+    inner.name = named("array_agg");
+    let FunctionArguments::List(list) = &mut inner.args else {
+        return Err(crate::error::undefined_function(&name));
+    };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(key)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+    ] = list.args.as_mut_slice()
+    else {
+        return Err(crate::error::undefined_function(&name));
+    };
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+        return Err(Error::unsupported(format!("DISTINCT in {name}() is not supported")));
+    }
+    let member = call("staffa_json_member", vec![taken(key), taken(value)]);
+    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(member))];
+    let list = if jsonb {
+        "staffa_jsonb_members"
+    } else {
+        "staffa_json_members"
+    };
+    Ok(call(list, vec![Expr::Function(inner)]))
+}
+
+/// Rows of VALUES one of which has JSON in a column: literals there are JSON in all of them.
+pub(super) fn same_type(rows: &mut [Parens<Vec<Expr>>]) {
+    let width = rows.first().map_or(0, |row| row.content.len());
+    for column in 0..width {
+        let Some(ty) = rows.iter().find_map(|row| json_type(row.content.get(column)?)) else {
+            continue;
+        };
+        for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
+            if matches!(cell, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Null)) {
+                *cell = cast(taken(cell), ty.clone());
+            }
+        }
+    }
+}
+
+/// The JSON type an expression surely has, by its text.
+fn json_type(expression: &Expr) -> Option<DataType> {
+    match expression {
+        Expr::Nested(inner) => json_type(inner),
+        Expr::Cast { data_type, .. } => match sql_type_of_ast(data_type).ok()? {
+            SqlType::Json | SqlType::Jsonb => Some(data_type.clone()),
+            _ => None,
+        },
+        Expr::TypedString(typed) => match sql_type_of_ast(&typed.data_type).ok()? {
+            SqlType::Json | SqlType::Jsonb => Some(typed.data_type.clone()),
+            _ => None,
+        },
+        Expr::Function(function) => match shown(&function.name).as_str() {
+            "to_jsonb" | "jsonb_build_object" | "jsonb_build_array" | "jsonb_object" | "jsonb_set" => {
+                Some(DataType::JSONB)
+            }
+            "to_json" | "json_build_object" | "json_build_array" | "json_object" => Some(DataType::JSON),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Where the alias of a function of one column stands for its value, the column is put.
+pub(super) fn values_by_alias(query: &mut Query) {
+    let mut aliases = Aliases::default();
+    let _ = Visit::visit(&*query, &mut aliases);
+    let Aliases { functions, columns } = aliases;
+    let aliases: HashSet<String> = functions.difference(&columns).cloned().collect();
+    if !aliases.is_empty() {
+        let _ = VisitMut::visit(query, &mut ByAlias(aliases));
+    }
+}
+
+#[derive(Default)]
+struct Aliases {
+    functions: HashSet<String>,
+    /// Names of columns that arguments of functions use: these are columns elsewhere, too.
+    columns: HashSet<String>,
+}
+
+impl Visitor for Aliases {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let alias = match factor {
+            TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } => alias,
+            _ => return ControlFlow::Continue(()),
+        };
+        let one_column = function_name(factor).is_some_and(|name| matches!(rows_of(&name), Some((Rows::Elements, _))));
+        if let (Some(alias), true) = (alias, one_column) {
+            let renamed = alias
+                .columns
+                .first()
+                .is_some_and(|column| fold(&column.name) != "value");
+            if !renamed {
+                self.functions.insert(fold(&alias.name));
+            }
+            let arguments = match factor {
+                TableFactor::Table { args: Some(args), .. } => &args.args,
+                TableFactor::Function { args, .. } => args,
+                _ => return ControlFlow::Continue(()),
+            };
+            let mut names = ColumnNames(HashSet::new());
+            for argument in arguments {
+                let _ = Visit::visit(argument, &mut names);
+            }
+            self.columns.extend(names.0);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct ColumnNames(HashSet<String>);
+
+impl Visitor for ColumnNames {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expression {
+            self.0.extend(parts.last().map(fold));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct ByAlias(HashSet<String>);
+
+impl ByAlias {
+    fn put(&self, expression: &mut Expr) {
+        if let Expr::Identifier(ident) = expression
+            && self.0.contains(&fold(ident))
+        {
+            *expression = Expr::CompoundIdentifier(vec![ident.clone(), Ident::new("value")]);
+        }
+    }
+}
+
+impl VisitorMut for ByAlias {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // ORDER BY knows the names of the output first.
+        if let (Some(order), SetExpr::Select(select)) = (&mut query.order_by, query.body.as_ref())
+            && let OrderByKind::Expressions(keys) = &mut order.kind
+        {
+            for key in keys {
+                if let Expr::Identifier(ident) = &key.expr
+                    && let Some(position) = select.projection.iter().position(
+                        |item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == fold(ident)),
+                    )
+                {
+                    key.expr = Expr::Value(Value::Number((position + 1).to_string(), false).into());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut datafusion::sql::sqlparser::ast::Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
+                && self.0.contains(&fold(ident))
+            {
+                let alias = ident.clone();
+                let expr = Expr::Identifier(ident.clone());
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        self.put(expression);
+        ControlFlow::Continue(())
+    }
+}
