@@ -21,7 +21,7 @@ PLACE = pathlib.Path(__file__).parent.parent / "planner/src/pg_catalog/data"
 FOREIGN = """box circle line lseg path point polygon tsvector tsquery gtsvector regconfig regdictionary xml money inet cidr
 macaddr macaddr8 bit varbit timetz int4range int8range numrange tsrange tstzrange daterange int4multirange int8multirange
 nummultirange tsmultirange tstzmultirange datemultirange anyrange anymultirange anycompatiblerange anycompatiblemultirange
-refcursor txid_snapshot pg_snapshot trigger event_trigger pg_lsn xid8 jsonpath tid""".split()
+refcursor txid_snapshot pg_snapshot trigger event_trigger pg_lsn xid8 tid""".split()
 
 FOREIGN_OIDS = f"""array(select oid from pg_type
   where typname = any('{{{",".join(FOREIGN)}}}') or typname = any('{{{",".join("_" + name for name in FOREIGN)}}}'))"""

@@ -152,6 +152,8 @@ pub enum SystemType {
     Int2Vector,
     /// Object numbers, counted from 0
     OidVector,
+    /// A path into `jsonb`
+    JsonPath,
 }
 
 /// What holds the values of a [`SystemType`].
@@ -222,6 +224,7 @@ const SYSTEM_TYPES: &[(SystemType, &str, u32, u32, SystemStorage)] = &[
     (SystemType::McvList, "pg_mcv_list", 5017, 0, SystemStorage::Text),
     (SystemType::Int2Vector, "int2vector", 22, 1006, SystemStorage::SmallInts),
     (SystemType::OidVector, "oidvector", 30, 1013, SystemStorage::Oids),
+    (SystemType::JsonPath, "jsonpath", 4072, 4073, SystemStorage::Text),
 ];
 
 impl SystemType {

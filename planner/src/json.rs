@@ -9,12 +9,14 @@
 //! number.rs     decimal numbers of any length, as text
 //! order.rs      the order of jsonb values, as bytes that compare the same way
 //! change.rs     what makes a new value of one: `||`, `-`, `#-`, jsonb_set, …
+//! literal.rs    the text of an array
 //! contains.rs   `@>`
 //! path.rs       jsonpath: path/parse.rs reads it, path/run.rs follows it
 //! ```
 
 pub(crate) mod change;
 pub(crate) mod contains;
+pub(crate) mod literal;
 pub(crate) mod node;
 pub(crate) mod number;
 pub(crate) mod order;

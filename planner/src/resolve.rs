@@ -6,6 +6,7 @@
 
 pub(crate) mod function;
 mod independent;
+pub(crate) mod populate;
 mod provider;
 pub(crate) mod sequence;
 pub(crate) mod version;

@@ -24,6 +24,7 @@ use staffa_catalog::SqlType;
 
 pub(crate) use self::catalog::asks as asks_catalog;
 pub(crate) use self::forms::REFUSED as FUNCTIONS_REFUSED;
+pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
 pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
@@ -273,6 +274,7 @@ impl VisitorMut for Rewriter<'_> {
         if let Err(error) = rows::comparison(expression, &mut self.rows_written) {
             return ControlFlow::Break(error);
         }
+        json::member(expression);
         catalog::field(expression);
         catalog::array_comparison(expression);
         catalog::number_of_relation(expression, &self.numbered);

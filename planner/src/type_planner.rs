@@ -201,7 +201,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
 
 /// The types of the catalogs that have values of their own; others are shown, but nothing is read as one.
 fn is_known(ty: SystemType) -> bool {
-    ty == SystemType::Name || ty.storage() != SystemStorage::Text
+    matches!(ty, SystemType::Name | SystemType::JsonPath) || ty.storage() != SystemStorage::Text
 }
 
 fn numeric(info: ExactNumberInfo) -> Result<SqlType> {

@@ -51,6 +51,12 @@ fn all() -> impl Iterator<Item = &'static Form> {
     .flatten()
 }
 
+/// The names PostgreSQL has for functions of this family.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|form| form.name).filter(|name| !name.starts_with("staffa_"))
+}
+
 /// Whether a function by this name takes JSON; and which type a parameter at this place has.
 pub(crate) fn parameter_type(name: &str, place: usize) -> Option<SqlType> {
     let form = all().find(|form| form.name == name || form.name.strip_prefix("staffa_") == Some(name))?;
@@ -67,6 +73,10 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
         .find(|form| form.name == name)
         .ok_or_else(|| Error::internal(format!("no function {name}")))?;
     Ok(form.call(args))
+}
+
+pub(crate) fn is_json_function(function: &ScalarFunction) -> bool {
+    function.func.inner().downcast_ref::<JsonFunction>().is_some()
 }
 
 /// What a call gets wrong about the types of its arguments: `function json_typeof(jsonb) does not exist`. `literal`: has no type yet.

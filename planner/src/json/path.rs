@@ -1,6 +1,8 @@
 //! jsonpath: PostgreSQL's dialect of SQL:2016's path language.
 
+mod arithmetic;
 mod parse;
+mod print;
 mod run;
 
 use self::parse::parse;
@@ -76,6 +78,20 @@ enum Operation {
     Add,
     Subtract,
     Multiply,
+    Divide,
+    Modulo,
+}
+
+impl Operation {
+    fn symbol(self) -> &'static str {
+        match self {
+            Operation::Add => "+",
+            Operation::Subtract => "-",
+            Operation::Multiply => "*",
+            Operation::Divide => "/",
+            Operation::Modulo => "%",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

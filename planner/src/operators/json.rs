@@ -20,7 +20,7 @@ use datafusion::logical_expr::planner::RawFieldAccessExpr;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, GetFieldAccess};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::json::{call, extract, got};
@@ -119,6 +119,7 @@ pub(super) fn planned(
         )
     };
     let whole = |ty: &SqlType| matches!(ty, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt);
+    let path = |ty: &SqlType| matches!(ty, SqlType::Unknown | SqlType::System(SystemType::JsonPath));
     let texts = |ty: &SqlType| matches!(ty, SqlType::Unknown | SqlType::Array(_));
     let planned = match op {
         BinaryOperator::Arrow | BinaryOperator::LongArrow => {
@@ -159,8 +160,8 @@ pub(super) fn planned(
         BinaryOperator::QuestionPipe if texts(&of_right) => call("jsonb_exists_any", vec![left, right])?,
         BinaryOperator::QuestionAnd if texts(&of_right) => call("jsonb_exists_all", vec![left, right])?,
         BinaryOperator::HashMinus if texts(&of_right) => call("jsonb_delete_path", vec![left, right])?,
-        BinaryOperator::AtQuestion if untyped(&of_right) => call("jsonb_path_exists_opr", vec![left, right])?,
-        BinaryOperator::AtAt if untyped(&of_right) => call("jsonb_path_match_opr", vec![left, right])?,
+        BinaryOperator::AtQuestion if path(&of_right) => call("jsonb_path_exists_opr", vec![left, right])?,
+        BinaryOperator::AtAt if path(&of_right) => call("jsonb_path_match_opr", vec![left, right])?,
         _ => return Err(undefined()),
     };
     Ok(Ok(planned))

@@ -303,6 +303,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_function_of_json_has_a_row() {
+        let rows = DumpedRows::of("pg_proc").expect("its file");
+        let shown: Vec<&str> = (0..rows.len()).map(|row| rows.text(row, "proname")).collect();
+        let by_form = crate::rewrite::JSON_FUNCTIONS_BY_FORM.iter().copied();
+        for name in crate::function::json::names().chain(by_form) {
+            assert!(shown.contains(&name), "{name}");
+        }
+    }
+
     /// As `src/include/catalog` of PostgreSQL has them.
     #[test]
     fn numbers_of_postgres() {

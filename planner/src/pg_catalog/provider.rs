@@ -204,7 +204,11 @@ fn known_functions(state: &SessionState) -> Arc<HashSet<String>> {
         known.extend(state.aggregate_functions().keys().cloned());
         known.extend(state.window_functions().keys().cloned());
         known.extend(crate::function::session_function_names().map(str::to_owned));
-        known.extend(crate::rewrite::FUNCTIONS_BY_FORM.iter().map(|name| (*name).to_owned()));
+        let by_form = [
+            crate::rewrite::FUNCTIONS_BY_FORM,
+            crate::rewrite::JSON_FUNCTIONS_BY_FORM,
+        ];
+        known.extend(by_form.into_iter().flatten().map(|name| (*name).to_owned()));
         for refused in crate::rewrite::FUNCTIONS_REFUSED {
             known.remove(*refused);
         }

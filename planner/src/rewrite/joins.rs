@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableVersion,
-    TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, TableVersion, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
 };
 
 use super::names::{MARKER, output_name};
@@ -31,6 +31,9 @@ pub(crate) fn query(query: &mut Query, relations: ColumnsOf<'_>) -> Result<()> {
         relations,
         scopes: Vec::new(),
     };
+    if whole_rows::any(query) {
+        whole_rows::put(query, &joins);
+    }
     match query.visit(&mut joins) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -83,9 +86,9 @@ fn merges(tables: &TableWithJoins) -> bool {
 }
 
 /// Output columns of the CTEs in scope; `None` where they are not known.
-type Scope = HashMap<String, Option<Vec<String>>>;
+pub(super) type Scope = HashMap<String, Option<Vec<String>>>;
 
-struct Joins<'a> {
+pub(super) struct Joins<'a> {
     relations: ColumnsOf<'a>,
     scopes: Vec<Scope>,
 }
@@ -99,7 +102,8 @@ impl VisitorMut for Joins<'_> {
         {
             return ControlFlow::Break(error);
         }
-        self.scopes.push(self.inner_scope(query.with.as_ref()));
+        let scope = self.scope_within(query, self.scopes.last());
+        self.scopes.push(scope);
         let mut order_by = query.order_by.take();
         let outcome = self.body(&mut query.body, order_by.as_mut());
         query.order_by = order_by;
@@ -181,15 +185,6 @@ impl Joins<'_> {
         self.scopes.last().expect("inside of a query")
     }
 
-    fn inner_scope(&self, with: Option<&With>) -> Scope {
-        let mut scope = self.scopes.last().cloned().unwrap_or_default();
-        for cte in with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = self.columns_of_query(&cte.query, &scope);
-            scope.insert(fold(&cte.alias.name), renamed(columns, Some(&cte.alias)));
-        }
-        scope
-    }
-
     fn complete_ctes(&self, with: &mut With) -> Result<()> {
         let mut scope = self.scopes.last().cloned().unwrap_or_default();
         for cte in &mut with.cte_tables {
@@ -224,8 +219,7 @@ impl Joins<'_> {
         }
     }
 
-    fn select(&self, select: &mut Select, mut order_by: Option<&mut OrderBy>) -> Result<()> {
-        whole_rows::put(select, order_by.as_deref_mut(), &self.rows(&select.from));
+    fn select(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
         if !select.from.iter().any(merges) {
             return Ok(());
         }
@@ -269,27 +263,19 @@ impl Joins<'_> {
         Ok(())
     }
 
-    /// The columns of every table whose name no column has.
-    fn rows(&self, from: &[TableWithJoins]) -> whole_rows::Rows {
-        let factors = from
-            .iter()
-            .flat_map(|tables| std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)));
-        let mut rows = whole_rows::Rows::new();
-        for factor in factors {
-            let name = match factor {
-                TableFactor::Table { name, alias, .. } => match alias {
-                    Some(alias) => Some(fold(&alias.name)),
-                    None => name.0.last().and_then(|part| part.as_ident()).map(fold),
-                },
-                other => alias_of(other).map(|alias| fold(&alias.name)),
-            };
-            if let (Some(name), Some(columns)) = (name, self.columns_of_factor(factor, self.scope())) {
-                rows.insert(name, columns.into_iter().map(|column| column.name).collect());
-            }
+    /// What a query's own WITH adds to the queries in scope.
+    pub(super) fn scope_within(&self, query: &Query, around: Option<&Scope>) -> Scope {
+        let mut scope = around.cloned().unwrap_or_default();
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = self.columns_of_query(&cte.query, &scope);
+            scope.insert(fold(&cte.alias.name), renamed(columns, Some(&cte.alias)));
         }
-        let taken: HashSet<String> = rows.values().flatten().cloned().collect();
-        rows.retain(|name, _| !taken.contains(name));
-        rows
+        scope
+    }
+
+    pub(super) fn names_of_factor(&self, factor: &TableFactor, scope: &Scope) -> Option<Vec<String>> {
+        let columns = self.columns_of_factor(factor, scope)?;
+        Some(columns.into_iter().map(|column| column.name).collect())
     }
 
     /// Rewrites the joins of one item of FROM; its columns, if all are known.
@@ -347,7 +333,7 @@ impl Joins<'_> {
             return Ok(columns);
         };
         // `(l join r using (c)) as x` has the columns that `select *` would show.
-        let mut select = all_of(table_with_joins.as_ref().clone());
+        let mut select = select_all(table_with_joins.as_ref().clone());
         expand(&mut select.projection, columns);
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         let visible = renamed(Some(names), Some(alias)).map(|names| qualified(names, &alias.name));
@@ -445,6 +431,14 @@ impl Joins<'_> {
                                 let columns = columns.into_iter().filter(|column| !excludes(options, &column.name));
                                 names.extend(columns.map(|column| column.name));
                             }
+                        }
+                        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                            let table = parts(name).ok()?.pop()?;
+                            let mut factors = select.from.iter().flat_map(whole_rows::factors);
+                            let factor = factors.find(|factor| whole_rows::name_of(factor).as_ref() == Some(&table))?;
+                            let columns = self.columns_of_factor(factor, scope)?.into_iter();
+                            let columns = columns.filter(|column| !excludes(options, &column.name));
+                            names.extend(columns.map(|column| column.name));
                         }
                         SelectItem::QualifiedWildcard(..) => return None,
                         item => names.push(output(item)?),
@@ -642,7 +636,7 @@ fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn all_of(tables: TableWithJoins) -> Select {
+pub(super) fn select_all(tables: TableWithJoins) -> Select {
     let parsed = datafusion::sql::sqlparser::parser::Parser::new(&crate::parse::DIALECT)
         .try_with_sql("select *")
         .and_then(|mut parser| parser.parse_select());
@@ -651,7 +645,7 @@ fn all_of(tables: TableWithJoins) -> Select {
     select
 }
 
-fn query_of(select: Select) -> Query {
+pub(super) fn query_of(select: Select) -> Query {
     Query {
         with: None,
         body: Box::new(SetExpr::Select(Box::new(select))),
@@ -708,11 +702,7 @@ impl VisitorMut for Replace<'_, '_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let mut scope = self.scopes.last().cloned().unwrap_or_default();
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = self.joins.columns_of_query(&cte.query, &scope);
-            scope.insert(fold(&cte.alias.name), renamed(columns, Some(&cte.alias)));
-        }
+        let scope = self.joins.scope_within(query, self.scopes.last());
         let own = match query.body.as_ref() {
             SetExpr::Select(select) => select.from.iter().try_fold(HashSet::new(), |mut names, tables| {
                 let columns = self.joins.columns_of_tables(tables, &scope)?;

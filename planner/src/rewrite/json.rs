@@ -5,6 +5,7 @@
 //! | `select jsonb_array_elements(j)` | `select staffa_as_jsonb(unnest(staffa_jsonb_array_elements(j)))` |
 //! | `from t, jsonb_each(t.j) as e(k, v)` | `from t, lateral (select unnest(staffa_jsonb_each_key(t.j)) as key, …) as e(k, v)` |
 //! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(j ->> 'a' as int) as a) as r` |
+//! | `(jsonb_each(j)).key`, `(jsonb_each(j)).*` | `unnest(staffa_jsonb_each_key(j))`, that and the values |
 //! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
 //! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
 //! | `select e ->> 'a' from jsonb_array_elements(j) e` | `select e.value ->> 'a' …`: the one column of a function goes by its alias, too |
@@ -13,9 +14,10 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind, OrderByOptions, Parens, Query,
-    SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind,
+    OrderByOptions, Parens, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -26,6 +28,33 @@ use crate::function::ORDINALS;
 use crate::resolve::{fold, shown};
 use crate::stored;
 use crate::type_planner::sql_type_of_ast;
+
+/// PostgreSQL's functions that are put into another form here.
+pub(crate) const FUNCTIONS: &[&str] = &[
+    "json_agg",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_object_agg",
+    "json_object_keys",
+    "json_populate_record",
+    "json_populate_recordset",
+    "json_to_record",
+    "json_to_recordset",
+    "jsonb_agg",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_agg",
+    "jsonb_object_keys",
+    "jsonb_path_query",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
+    "jsonb_to_record",
+    "jsonb_to_recordset",
+];
 
 /// What a function of rows gives.
 #[derive(Clone, Copy, PartialEq)]
@@ -202,15 +231,13 @@ fn record(name: &str, set: bool, arguments: Vec<Expr>, alias: &mut TableAlias) -
         .collect()
 }
 
-/// `cast(value ->> 'name' as type)`
+/// `cast(value ->> 'name' as type)`; of an array its text is made first.
 fn field(value: &Expr, name: &Ident, data_type: DataType) -> Result<Expr> {
-    let op = match sql_type_of_ast(&data_type)? {
-        SqlType::Json | SqlType::Jsonb => BinaryOperator::Arrow,
-        SqlType::Array(_) | SqlType::Struct(_) => {
-            let message = format!(
-                "column \"{}\" of a record from JSON cannot be an array or a struct",
-                fold(name)
-            );
+    let ty = sql_type_of_ast(&data_type)?;
+    let op = match &ty {
+        SqlType::Json | SqlType::Jsonb | SqlType::Array(_) => BinaryOperator::Arrow,
+        SqlType::Struct(_) => {
+            let message = format!("column \"{}\" of a record from JSON cannot be a struct", fold(name));
             return Err(Error::unsupported(message));
         }
         _ => BinaryOperator::LongArrow,
@@ -221,7 +248,20 @@ fn field(value: &Expr, name: &Ident, data_type: DataType) -> Result<Expr> {
         op,
         right: Box::new(key),
     };
-    Ok(cast(Expr::Nested(Box::new(found)), data_type))
+    let found = Expr::Nested(Box::new(found));
+    let SqlType::Array(element) = ty else {
+        return Ok(cast(found, data_type));
+    };
+    let of_json = matches!(innermost(&element), SqlType::Json | SqlType::Jsonb);
+    let of_json = Expr::Value(Value::Boolean(of_json).into());
+    Ok(cast(call("staffa_json_array_literal", vec![found, of_json]), data_type))
+}
+
+fn innermost(ty: &SqlType) -> &SqlType {
+    match ty {
+        SqlType::Array(element) => innermost(element),
+        other => other,
+    }
 }
 
 /// `select …`
@@ -260,6 +300,9 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
     }
     let jsonb = name.starts_with("jsonb");
     match name {
+        "json_populate_record" | "jsonb_populate_record" | "json_populate_recordset" | "jsonb_populate_recordset" => {
+            Err(Error::unsupported(format!("{name}() outside of FROM is not supported")))
+        }
         "json_agg" | "jsonb_agg" => gathered(function, jsonb).map(Some),
         "json_object_agg" | "jsonb_object_agg" => members(function, jsonb).map(Some),
         _ => Ok(None),
@@ -293,8 +336,7 @@ fn gathered(function: &Function, jsonb: bool) -> Result<Expr> {
         return Err(undefined());
     };
     let plain = value.clone();
-    let is_row = matches!(&plain, Expr::Function(function) if shown(&function.name) == super::whole_rows::ROW);
-    let item = if is_row {
+    let item = if super::whole_rows::is_row(&plain) {
         "staffa_json_row_item"
     } else {
         "staffa_json_item"
@@ -394,11 +436,78 @@ fn json_type(expression: &Expr) -> Option<DataType> {
     }
 }
 
-/// Where the alias of a function of one column stands for its value, the column is put.
+/// `(jsonb_each(j)).key`
+pub(super) fn member(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { root, access_chain } = &*expression else {
+        return;
+    };
+    if let ([AccessExpr::Dot(Expr::Identifier(field))], Some((name, arguments))) =
+        (access_chain.as_slice(), members_of(root))
+        && let Some((_, label)) = rows_of(&name)
+    {
+        let columns = unnested(&name, Rows::Members, label, &arguments, field);
+        let found = columns.into_iter().find(|(_, column)| column.value == fold(field));
+        if let Some((value, _)) = found {
+            *expression = value;
+        }
+    }
+}
+
+/// `(jsonb_each(j)).*`
+fn spread(projection: &mut Vec<SelectItem>) {
+    let items = std::mem::take(projection);
+    for item in items {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(root), _) = &item
+            && let Some((name, arguments)) = members_of(root)
+            && let Some((_, label)) = rows_of(&name)
+        {
+            let columns = unnested(&name, Rows::Members, label, &arguments, &Ident::new(&name));
+            projection.extend(
+                columns
+                    .into_iter()
+                    .map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias }),
+            );
+        } else {
+            projection.push(item);
+        }
+    }
+}
+
+fn spreads(select: &Select) -> bool {
+    select.projection.iter().any(|item| {
+        matches!(item, SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(root), _)
+            if members_of(root).is_some())
+    })
+}
+
+/// A call of `jsonb_each` or its like in brackets.
+fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
+    let Expr::Nested(inner) = root else { return None };
+    let Expr::Function(function) = inner.as_ref() else {
+        return None;
+    };
+    let name = shown(&function.name);
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    match rows_of(&name) {
+        Some((Rows::Members, _)) => Some((name, plain(&list.args)?)),
+        _ => None,
+    }
+}
+
+/// Where the alias of a function of one column stands for its value, the column is put; `(jsonb_each(j)).*` becomes its columns.
 pub(super) fn values_by_alias(query: &mut Query) {
     let mut aliases = Aliases::default();
     let _ = Visit::visit(&*query, &mut aliases);
-    let Aliases { functions, columns } = aliases;
+    let Aliases {
+        functions,
+        columns,
+        spreads,
+    } = aliases;
+    if spreads {
+        let _ = VisitMut::visit(query, &mut Spread);
+    }
     let aliases: HashSet<String> = functions.difference(&columns).cloned().collect();
     if !aliases.is_empty() {
         let _ = VisitMut::visit(query, &mut ByAlias(aliases));
@@ -410,10 +519,28 @@ struct Aliases {
     functions: HashSet<String>,
     /// Names of columns that arguments of functions use: these are columns elsewhere, too.
     columns: HashSet<String>,
+    /// Whether a select list has `(jsonb_each(j)).*`.
+    spreads: bool,
+}
+
+struct Spread;
+
+impl VisitorMut for Spread {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        spread(&mut select.projection);
+        ControlFlow::Continue(())
+    }
 }
 
 impl Visitor for Aliases {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.spreads |= spreads(select);
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         let alias = match factor {
@@ -490,7 +617,7 @@ impl VisitorMut for ByAlias {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut datafusion::sql::sqlparser::ast::Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
                 && self.0.contains(&fold(ident))

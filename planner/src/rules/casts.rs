@@ -118,7 +118,9 @@ fn reads_text(from: &FieldRef, to: &FieldRef) -> bool {
     is_text(from.data_type())
         && match sql_type(to) {
             SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => false,
-            SqlType::System(SystemType::Char | SystemType::Name) => sql_type(from) != sql_type(to),
+            SqlType::System(SystemType::Char | SystemType::Name | SystemType::JsonPath) => {
+                sql_type(from) != sql_type(to)
+            }
             SqlType::Json | SqlType::Jsonb => !matches!(sql_type(from), SqlType::Json | SqlType::Jsonb),
             _ => !is_text(to.data_type()),
         }

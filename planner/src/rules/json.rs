@@ -14,10 +14,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::functions_aggregate::expr_fn::first_value;
-use datafusion::logical_expr::expr::{InList, ScalarFunction, Sort, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction, Sort, WindowFunctionDefinition};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::when;
 use datafusion::logical_expr::{
@@ -28,7 +28,7 @@ use staffa_catalog::SqlType;
 
 use super::map_expressions;
 use crate::error::{Error, ErrorKind, undefined_function};
-use crate::function::json::{as_type, call, mistyped, order_key, scalar_of};
+use crate::function::json::{as_type, call, is_json_function, mistyped, order_key, scalar_of};
 use crate::operators::is_comparison;
 use crate::operators::json::{is_json, is_text, type_of, undefined_operator};
 use crate::rewrite::MARKER;
@@ -37,6 +37,9 @@ use crate::types::sql_type;
 use crate::value::json;
 
 pub(super) fn resolve(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    if !concerns(&plan)? {
+        return Ok(plan);
+    }
     plan.transform_up_with_subqueries(|plan| {
         let plan = map_expressions(plan, expression)?;
         let changed = plan.transformed;
@@ -45,6 +48,53 @@ pub(super) fn resolve(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         Ok(plan)
     })
     .data()
+}
+
+/// Whether JSON comes in anywhere: most plans have none, and need no look at their types.
+fn concerns(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= node.inputs().is_empty() && node.schema().fields().iter().any(|field| is_json(&sql_type(field)));
+        if let LogicalPlan::TableScan(scan) = node {
+            found |= scan
+                .source
+                .schema()
+                .fields()
+                .iter()
+                .any(|field| is_json(&sql_type(field)));
+        }
+        if !found {
+            node.apply_expressions(|expression| {
+                expression.apply(|inner| {
+                    found |= makes_json(inner);
+                    Ok(stop_at(found))
+                })
+            })?;
+        }
+        Ok(stop_at(found))
+    })?;
+    Ok(found)
+}
+
+fn stop_at(found: bool) -> TreeNodeRecursion {
+    match found {
+        true => TreeNodeRecursion::Stop,
+        false => TreeNodeRecursion::Continue,
+    }
+}
+
+/// Whether an expression is JSON, or a function of JSON, by itself.
+fn makes_json(expression: &Expr) -> bool {
+    match expression {
+        Expr::Cast(cast) => is_json(&sql_type(&cast.field)),
+        Expr::TryCast(cast) => is_json(&sql_type(&cast.field)),
+        Expr::Literal(_, Some(_)) => is_json(&type_of(expression, &DFSchema::empty())),
+        Expr::Placeholder(Placeholder { field: Some(field), .. }) | Expr::OuterReferenceColumn(field, _) => {
+            is_json(&sql_type(field))
+        }
+        Expr::ScalarFunction(function) => is_json_function(function),
+        _ => false,
+    }
 }
 
 fn expression(expression: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {

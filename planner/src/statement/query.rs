@@ -13,7 +13,7 @@ use staffa_catalog::{SqlType, TableName};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::{padded, quantified};
-use crate::resolve::{Provider, Relations, function, load, version};
+use crate::resolve::{Provider, Relations, function, load, populate, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
@@ -162,6 +162,7 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     let mut query = query;
     let asked = version::take(&mut query)?;
     let functions = function::take(&mut query)?;
+    populate::name_columns(scope, &mut query).await?;
     let (mut first, versions) = rewritten(scope, &query, false)?;
     // Only now are names of sequences without a cast to `regclass`.
     if rewrite::asks_catalog(scope.context, &first) {

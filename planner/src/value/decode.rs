@@ -18,6 +18,7 @@ use nested::{ArrayBuilder, StructBuilder};
 use super::encode::JSONB_VERSION;
 use super::{Format, FormatSettings, datetime, interval, invalid_binary, json, number, numeric, short_binary, string};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::path::Path;
 
 /// Deepest nesting of arrays and composites in a type.
 const DEPTH_MAX: usize = 64;
@@ -72,6 +73,7 @@ enum TextRule {
     Char(u32),
     Json,
     Jsonb,
+    JsonPath,
     /// `name`
     Name,
     /// `"char"`
@@ -165,6 +167,7 @@ impl ColumnDecoder {
             SqlType::Jsonb => text(TextRule::Jsonb),
             SqlType::System(SystemType::Name) => text(TextRule::Name),
             SqlType::System(SystemType::Char) => text(TextRule::Byte),
+            SqlType::System(SystemType::JsonPath) => text(TextRule::JsonPath),
             SqlType::System(ty) => match ty.storage() {
                 SystemStorage::Number => Builder::Number(UInt32Builder::with_capacity(capacity), *ty),
                 SystemStorage::Text => text(TextRule::Any),
@@ -382,12 +385,16 @@ impl ColumnDecoder {
             }
             Builder::Text { values, rule, padded } => {
                 let bytes = match (*rule, bytes) {
-                    (TextRule::Jsonb, [JSONB_VERSION, text @ ..]) => text,
-                    (TextRule::Jsonb, _) => {
+                    (TextRule::Jsonb | TextRule::JsonPath, [JSONB_VERSION, text @ ..]) => text,
+                    (TextRule::Jsonb | TextRule::JsonPath, _) => {
                         let version = bytes.first().copied().unwrap_or(0);
+                        let name = match rule {
+                            TextRule::Jsonb => "jsonb",
+                            _ => "jsonpath",
+                        };
                         return Err(Error::new(
                             ErrorKind::InvalidBinaryRepresentation,
-                            format!("unsupported jsonb version number {version}"),
+                            format!("unsupported {name} version number {version}"),
                         ));
                     }
                     (_, bytes) => bytes,
@@ -495,6 +502,7 @@ fn append_string(text: &str, rule: TextRule, padded: &mut String, values: &mut S
             values.append_value(text);
         }
         TextRule::Jsonb => values.append_value(json::normalise(text)?),
+        TextRule::JsonPath => values.append_value(Path::read(text)?.to_string()),
         TextRule::Name => {
             let mut end = text.len().min(NAME_BYTES_MAX);
             while !text.is_char_boundary(end) {

@@ -10,7 +10,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt32Type,
 };
 use bytes::{BufMut, BytesMut};
-use staffa_catalog::{SqlType, SystemStorage};
+use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 use super::oid::{innermost, type_oid};
 use super::{Format, FormatSettings, array, datetime, interval, number, numeric, string};
@@ -272,7 +272,7 @@ impl EncodedColumn<'_> {
             Cells::Decimal128(cells, scale) => numeric::write_binary(cells.value(row), *scale, out),
             Cells::Decimal256(cells, scale) => numeric::write_wide_binary(cells.value(row), *scale, out),
             Cells::Utf8(_) | Cells::LargeUtf8(_) | Cells::Utf8View(_) => {
-                if self.encoder.ty == SqlType::Jsonb {
+                if matches!(self.encoder.ty, SqlType::Jsonb | SqlType::System(SystemType::JsonPath)) {
                     out.put_u8(JSONB_VERSION);
                 }
                 self.write_text(row, out)?;

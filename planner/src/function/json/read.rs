@@ -10,6 +10,7 @@ use super::call::Call;
 use super::{Form, Gives, Param};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::contains::{contains, has};
+use crate::json::literal::array_literal;
 use crate::json::scan::{Kind, Step, as_text, child, count, elements, kind, members};
 use crate::json::{change, node::Node};
 use crate::types::ELEMENT_NAME;
@@ -47,6 +48,17 @@ pub(super) const FUNCTIONS: &[Form] = &[
         &[Param::Jsonb, Param::Texts],
         Gives::Boolean,
         |call| exists_of(call, |value, texts| texts.iter().flatten().all(|text| has(value, text))),
+    ),
+    Form::new(
+        "staffa_json_array_literal",
+        &[Param::Either, Param::Boolean],
+        Gives::Text,
+        |call| {
+            call.each_text(|row| {
+                let literal = array_literal(&call.node(0, row)?, call.flag(1, row, false)?)?;
+                Ok(literal.map(Cow::Owned))
+            })
+        },
     ),
     Form::new("staffa_json_array_elements", JSON, Gives::Rows, |call| {
         array_elements(call, false)

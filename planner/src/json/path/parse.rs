@@ -1,5 +1,6 @@
 //! The text of a path to what it means (`src/backend/utils/adt/jsonpath_gram.y`).
 
+use super::arithmetic::negated;
 use super::{Accessor, Comparison, Expression, Method, Operation, Path, is_predicate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::json::unescaped;
@@ -227,16 +228,15 @@ impl<'a> Parser<'a> {
     fn product(&mut self) -> Result<Expression> {
         let mut left = self.signed()?;
         loop {
-            match self.peek() {
-                Some('*') if !self.rest().starts_with("**") => {
-                    self.at += 1;
-                    let right = self.signed()?;
-                    left = Expression::Arithmetic(Operation::Multiply, self.value(left)?, self.value(right)?);
-                }
-                Some('/') => return Err(Self::unsupported("operator /")),
-                Some('%') => return Err(Self::unsupported("operator %")),
+            let operation = match self.peek() {
+                Some('*') if !self.rest().starts_with("**") => Operation::Multiply,
+                Some('/') => Operation::Divide,
+                Some('%') => Operation::Modulo,
                 _ => return Ok(left),
-            }
+            };
+            self.at += 1;
+            let right = self.signed()?;
+            left = Expression::Arithmetic(operation, self.value(left)?, self.value(right)?);
         }
     }
 
@@ -256,7 +256,11 @@ impl<'a> Parser<'a> {
         }
         let inner = self.signed()?;
         self.depth -= 1;
-        Ok(Expression::Sign(negative, self.value(inner)?))
+        Ok(match inner {
+            Expression::Number(digits) if negative => Expression::Number(negated(&digits)),
+            Expression::Number(digits) => Expression::Number(digits),
+            inner => Expression::Sign(negative, self.value(inner)?),
+        })
     }
 
     fn postfix(&mut self) -> Result<Expression> {

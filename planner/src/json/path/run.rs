@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::{Accessor, Comparison, Expression, Method, Operation, Path};
+use super::arithmetic::{computed, negated, one_more};
+use super::{Accessor, Comparison, Expression, Method, Path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Node;
 use crate::json::node::position;
@@ -123,6 +124,7 @@ fn is_of_data(error: &Error) -> bool {
             | ErrorKind::NonNumericJsonItem
             | ErrorKind::SingletonJsonItemRequired
             | ErrorKind::NumericOutOfRange
+            | ErrorKind::DivisionByZero
     )
 }
 
@@ -173,11 +175,7 @@ impl<'n> Run<'n> {
                 signed
             }
             Expression::Arithmetic(operation, left, right) => {
-                let symbol = match operation {
-                    Operation::Add => "+",
-                    Operation::Subtract => "-",
-                    Operation::Multiply => "*",
-                };
+                let symbol = operation.symbol();
                 let left = self.single_number(left, around, "left", symbol)?;
                 let right = self.single_number(right, around, "right", symbol)?;
                 vec![number(computed(*operation, &left, &right)?)]
@@ -574,14 +572,6 @@ fn number<'n>(digits: String) -> Item<'n> {
     Cow::Owned(Node::Number(Cow::Owned(digits)))
 }
 
-fn negated(digits: &str) -> String {
-    match digits.strip_prefix('-') {
-        Some(rest) => rest.to_string(),
-        None if Digits::of(digits).is_zero() => digits.to_string(),
-        None => format!("-{digits}"),
-    }
-}
-
 /// `floor` and `ceiling`.
 fn whole(digits: &str, down: bool) -> String {
     let number = Digits::of(digits);
@@ -597,19 +587,6 @@ fn whole(digits: &str, down: bool) -> String {
     }
 }
 
-fn one_more(digits: &str) -> String {
-    let mut bytes = digits.as_bytes().to_vec();
-    for digit in bytes.iter_mut().rev() {
-        if *digit == b'9' {
-            *digit = b'0';
-        } else {
-            *digit += 1;
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-    }
-    format!("1{}", String::from_utf8_lossy(&bytes))
-}
-
 fn double<'n>(text: &str) -> Result<Item<'n>> {
     let value = text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
     let Some(value) = value else {
@@ -619,48 +596,4 @@ fn double<'n>(text: &str) -> Result<Item<'n>> {
     let mut out = String::new();
     crate::value::numeric::write_plain(&format!("{value}"), &mut out)?;
     Ok(number(out))
-}
-
-/// Sums and products with all their digits, as `numeric` has them.
-fn computed(operation: Operation, left: &str, right: &str) -> Result<String> {
-    let too_long = || {
-        Error::new(
-            ErrorKind::NumericOutOfRange,
-            "numbers of more than 38 digits are not supported in the arithmetic of jsonpath",
-        )
-    };
-    let scaled = |text: &str| -> Result<(i128, u32)> {
-        let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-        let digits: String = text.chars().filter(|c| *c != '.').collect();
-        let value = digits.parse().map_err(|_| too_long())?;
-        Ok((value, u32::try_from(scale).map_err(|_| too_long())?))
-    };
-    let ((left, left_scale), (right, right_scale)) = (scaled(left)?, scaled(right)?);
-    let at_scale = |value: i128, scale: u32, wanted: u32| {
-        10_i128
-            .checked_pow(wanted - scale)
-            .and_then(|factor| value.checked_mul(factor))
-            .ok_or_else(too_long)
-    };
-    let (value, scale) = match operation {
-        Operation::Multiply => (left.checked_mul(right), left_scale + right_scale),
-        _ => {
-            let scale = left_scale.max(right_scale);
-            let (left, right) = (at_scale(left, left_scale, scale)?, at_scale(right, right_scale, scale)?);
-            let value = match operation {
-                Operation::Add => left.checked_add(right),
-                _ => left.checked_sub(right),
-            };
-            (value, scale)
-        }
-    };
-    let value = value.ok_or_else(too_long)?;
-    let scale = scale as usize;
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if value < 0 { "-" } else { "" };
-    Ok(match scale {
-        0 => format!("{sign}{whole}"),
-        _ => format!("{sign}{whole}.{fraction}"),
-    })
 }
