@@ -70,6 +70,7 @@ pub enum ErrorKind {
     CardinalityViolation,
     SequenceLimitExceeded,
     CharacterNotInRepertoire,
+    UntranslatableCharacter,
     BadCopyFormat,
     InvalidEscapeSequence,
     InvalidRegularExpression,

@@ -31,7 +31,7 @@ use crate::error::{Error, Result, undefined_function};
 use crate::types::{arrow_field, sql_type};
 
 pub(crate) use self::get::{extract, got};
-pub(crate) use self::label::{as_type, order_key, scalar_of};
+pub(crate) use self::label::{as_type, order_key, order_text, scalar_of};
 
 /// All functions of this family.
 pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
@@ -79,9 +79,32 @@ pub(crate) fn is_json_function(function: &ScalarFunction) -> bool {
     function.func.inner().downcast_ref::<JsonFunction>().is_some()
 }
 
+/// The call with the types of its arguments noted; `None` when they are noted already, or it is none of these functions.
+pub(crate) fn noted(function: &ScalarFunction, types: Vec<SqlType>) -> Option<ScalarFunction> {
+    let json = function.func.inner().downcast_ref::<JsonFunction>()?;
+    let nothing_new = !json.given.is_empty() || types.is_empty();
+    (!nothing_new).then(|| ScalarFunction {
+        func: Arc::new(json.form.udf_of(types)),
+        args: function.args.clone(),
+    })
+}
+
+/// Calls the analysis makes itself: they take texts, too.
+const MADE: &[&str] = &[
+    "staffa_json_to_jsonb",
+    "staffa_jsonb_order",
+    "staffa_jsonb_order_text",
+    "staffa_jsonb_scalar",
+    "staffa_read_json",
+    "staffa_read_jsonb",
+];
+
 /// What a call gets wrong about the types of its arguments: `function json_typeof(jsonb) does not exist`. `literal`: has no type yet.
 pub(crate) fn mistyped(function: &ScalarFunction, types: &[(SqlType, bool)]) -> Option<Error> {
     let form = function.func.inner().downcast_ref::<JsonFunction>()?.form;
+    if MADE.contains(&form.name) {
+        return None;
+    }
     let fits = types.iter().enumerate().all(|(place, (ty, literal))| {
         let untyped = *literal || ty == &SqlType::Unknown;
         match form.parameter(place) {
@@ -101,6 +124,11 @@ pub(crate) fn mistyped(function: &ScalarFunction, types: &[(SqlType, bool)]) -> 
     });
     let shown: Vec<String> = shown.collect();
     let name = form.name.strip_prefix("staffa_").unwrap_or(form.name);
+    let name = match name {
+        "json_each_key" => "json_each",
+        "jsonb_each_key" => "jsonb_each",
+        name => name,
+    };
     Some(undefined_function(&format!("{name}({})", shown.join(", "))))
 }
 
@@ -188,8 +216,15 @@ impl Form {
     }
 
     fn udf(&'static self) -> ScalarUDF {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        ScalarUDF::from(JsonFunction { form: self, signature })
+        self.udf_of(Vec::new())
+    }
+
+    fn udf_of(&'static self, given: Vec<SqlType>) -> ScalarUDF {
+        ScalarUDF::from(JsonFunction {
+            form: self,
+            signature: Signature::user_defined(Volatility::Immutable),
+            given,
+        })
     }
 
     pub(super) fn call(&'static self, args: Vec<Expr>) -> Expr {
@@ -233,6 +268,8 @@ fn texts_type() -> DataType {
 pub(super) struct JsonFunction {
     form: &'static Form,
     signature: Signature,
+    /// The types of the arguments, once the plan has been analysed: batches of rows do not always say which texts are JSON.
+    given: Vec<SqlType>,
 }
 
 impl fmt::Debug for JsonFunction {
@@ -241,10 +278,10 @@ impl fmt::Debug for JsonFunction {
     }
 }
 
-// A name means one function: nothing else distinguishes two of them.
+// A name means one function: nothing but its arguments distinguishes two of them.
 impl PartialEq for JsonFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.form.name == other.form.name
+        self.form.name == other.form.name && self.given == other.given
     }
 }
 
@@ -253,6 +290,7 @@ impl Eq for JsonFunction {}
 impl Hash for JsonFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.form.name.hash(state);
+        self.given.hash(state);
     }
 }
 
@@ -305,15 +343,18 @@ impl ScalarUDFImpl for JsonFunction {
             Gives::Boolean => SqlType::Boolean,
             Gives::Bytes => SqlType::Bytea,
             Gives::Rows => SqlType::Array(Box::new(SqlType::Text)),
-            Gives::Same => match args.arg_fields.first().map(|field| sql_type(field)) {
-                Some(SqlType::Json) => SqlType::Json,
-                _ => SqlType::Jsonb,
-            },
+            Gives::Same => {
+                let known = self.given.first().cloned();
+                match known.or_else(|| args.arg_fields.first().map(|field| sql_type(field))) {
+                    Some(SqlType::Json) => SqlType::Json,
+                    _ => SqlType::Jsonb,
+                }
+            }
         };
         Ok(Arc::new(arrow_field(self.form.name, &ty, true, "UTC")))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Ok(Call::evaluate(self.form, &args)?)
+        Ok(Call::evaluate(self.form, &self.given, &args)?)
     }
 }

@@ -5,7 +5,7 @@
 //! | `select jsonb_array_elements(j)` | `select staffa_as_jsonb(unnest(staffa_jsonb_array_elements(j)))` |
 //! | `from t, jsonb_each(t.j) as e(k, v)` | `from t, lateral (select unnest(staffa_jsonb_each_key(t.j)) as key, …) as e(k, v)` |
 //! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(j ->> 'a' as int) as a) as r` |
-//! | `(jsonb_each(j)).key`, `(jsonb_each(j)).*` | `unnest(staffa_jsonb_each_key(j))`, that and the values |
+//! | `(jsonb_each(j)).key` | `unnest(staffa_jsonb_each_key(j))` |
 //! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
 //! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
 //! | `select e ->> 'a' from jsonb_array_elements(j) e` | `select e.value ->> 'a' …`: the one column of a function goes by its alias, too |
@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind,
-    OrderByOptions, Parens, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    OrderByOptions, Parens, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -453,33 +453,6 @@ pub(super) fn member(expression: &mut Expr) {
     }
 }
 
-/// `(jsonb_each(j)).*`
-fn spread(projection: &mut Vec<SelectItem>) {
-    let items = std::mem::take(projection);
-    for item in items {
-        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(root), _) = &item
-            && let Some((name, arguments)) = members_of(root)
-            && let Some((_, label)) = rows_of(&name)
-        {
-            let columns = unnested(&name, Rows::Members, label, &arguments, &Ident::new(&name));
-            projection.extend(
-                columns
-                    .into_iter()
-                    .map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias }),
-            );
-        } else {
-            projection.push(item);
-        }
-    }
-}
-
-fn spreads(select: &Select) -> bool {
-    select.projection.iter().any(|item| {
-        matches!(item, SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(root), _)
-            if members_of(root).is_some())
-    })
-}
-
 /// A call of `jsonb_each` or its like in brackets.
 fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
     let Expr::Nested(inner) = root else { return None };
@@ -496,18 +469,11 @@ fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
     }
 }
 
-/// Where the alias of a function of one column stands for its value, the column is put; `(jsonb_each(j)).*` becomes its columns.
+/// Where the alias of a function of one column stands for its value, the column is put.
 pub(super) fn values_by_alias(query: &mut Query) {
     let mut aliases = Aliases::default();
     let _ = Visit::visit(&*query, &mut aliases);
-    let Aliases {
-        functions,
-        columns,
-        spreads,
-    } = aliases;
-    if spreads {
-        let _ = VisitMut::visit(query, &mut Spread);
-    }
+    let Aliases { functions, columns } = aliases;
     let aliases: HashSet<String> = functions.difference(&columns).cloned().collect();
     if !aliases.is_empty() {
         let _ = VisitMut::visit(query, &mut ByAlias(aliases));
@@ -519,28 +485,10 @@ struct Aliases {
     functions: HashSet<String>,
     /// Names of columns that arguments of functions use: these are columns elsewhere, too.
     columns: HashSet<String>,
-    /// Whether a select list has `(jsonb_each(j)).*`.
-    spreads: bool,
-}
-
-struct Spread;
-
-impl VisitorMut for Spread {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        spread(&mut select.projection);
-        ControlFlow::Continue(())
-    }
 }
 
 impl Visitor for Aliases {
     type Break = ();
-
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        self.spreads |= spreads(select);
-        ControlFlow::Continue(())
-    }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         let alias = match factor {

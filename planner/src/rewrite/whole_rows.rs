@@ -5,7 +5,7 @@
 //! | `select t from t` | `select named_struct('a', t.a, 'b', t.b) as t from t` |
 //! | `row_to_json(t)`, `json_agg(t.*)` | `staffa_row('a', t.a, …)`, `json_agg(staffa_row(…))` |
 //! | `t is null`, `t = u`, `row(t.*)` | `(t.a, t.b) is null`, `(t.a, t.b) = (u.a, u.b)`, `row(t.a, t.b)` |
-//! | `(t).a`, `(t).*` | `t.a`, `t.*` |
+//! | `(t).a` | `t.a` |
 //! | `select t from u left join t on …` | `select case when t."·" then … end as t from u left join (select *, true as "·" from t) t on …` |
 //!
 //! Must not fire where a column has the table's name: PostgreSQL takes the column then, of whichever query around it.
@@ -307,6 +307,8 @@ impl VisitorMut for WholeRows<'_, '_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let given_whole = matches!(&*expression, Expr::BinaryOp { left, right, .. }
+            if matches!(**left, Expr::Identifier(_)) || matches!(**right, Expr::Identifier(_)));
         match expression {
             Expr::Identifier(ident) => {
                 if let Some(row) = self.row(ident, Form::Struct) {
@@ -327,6 +329,18 @@ impl VisitorMut for WholeRows<'_, '_> {
             Expr::BinaryOp { left, op, right } if is_comparison(op) => {
                 self.compared(left);
                 self.compared(right);
+                // Values of composite types are equal where both have a null; the rows of `(a, b) = (c, d)` are not.
+                if let (Expr::Tuple(_), Expr::Tuple(_)) = (&**left, &**right)
+                    && matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq)
+                    && given_whole
+                {
+                    let equal = op == &BinaryOperator::Eq;
+                    let (left, right) = (left.clone(), right.clone());
+                    *expression = match equal {
+                        true => Expr::IsNotDistinctFrom(left, right),
+                        false => Expr::IsDistinctFrom(left, right),
+                    };
+                }
             }
             Expr::InList { expr, list, .. } => {
                 self.compared(expr);
@@ -416,14 +430,6 @@ impl WholeRows<'_, '_> {
                     let alias = Ident::with_quote('"', output_name(expression));
                     let expr = expression.clone();
                     *item = SelectItem::ExprWithAlias { expr, alias };
-                }
-            }
-            SelectItem::QualifiedWildcard(kind, _) => {
-                if let SelectItemQualifiedWildcardKind::Expr(Expr::Nested(inner)) = kind
-                    && let Expr::Identifier(ident) = inner.as_ref()
-                    && self.table(&fold(ident), false).is_some()
-                {
-                    *kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![ident.clone()]));
                 }
             }
             _ => {}

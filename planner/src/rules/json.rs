@@ -28,7 +28,7 @@ use staffa_catalog::SqlType;
 
 use super::map_expressions;
 use crate::error::{Error, ErrorKind, undefined_function};
-use crate::function::json::{as_type, call, is_json_function, mistyped, order_key, scalar_of};
+use crate::function::json::{as_type, call, is_json_function, mistyped, noted, order_key, order_text, scalar_of};
 use crate::operators::is_comparison;
 use crate::operators::json::{is_json, is_text, type_of, undefined_operator};
 use crate::rewrite::MARKER;
@@ -166,7 +166,10 @@ fn expression(expression: Expr, schema: &DFSchema) -> DataFusionResult<Transform
             Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
         }
         Expr::WindowFunction(mut window) => {
-            let mut changed = sort_keys(&mut window.params.order_by, schema)?;
+            let mut changed = false;
+            for key in &mut window.params.order_by {
+                changed |= sort_key(key, schema, order_text)?;
+            }
             for key in &mut window.params.partition_by {
                 changed |= wrap(key, schema)?;
             }
@@ -220,14 +223,24 @@ fn wrap(key: &mut Expr, schema: &DFSchema) -> Result<bool, Error> {
 fn sort_keys(keys: &mut [Sort], schema: &DFSchema) -> Result<bool, Error> {
     let mut changed = false;
     for key in keys {
-        if type_of(&key.expr, schema) == SqlType::Json {
-            return Err(
-                no_operator("an ordering operator").with_hint("Use an explicit ordering operator or modify the query.")
-            );
-        }
-        changed |= wrap(&mut key.expr, schema)?;
+        changed |= sort_key(key, schema, order_key)?;
     }
     Ok(changed)
+}
+
+fn sort_key(key: &mut Sort, schema: &DFSchema, ordered: fn(Expr) -> Expr) -> Result<bool, Error> {
+    match type_of(&key.expr, schema) {
+        SqlType::Json => {
+            let hint = "Use an explicit ordering operator or modify the query.";
+            Err(no_operator("an ordering operator").with_hint(hint))
+        }
+        SqlType::Jsonb => {
+            let inner = std::mem::replace(&mut key.expr, Expr::Literal(ScalarValue::Null, None));
+            key.expr = ordered(inner);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 fn cast(Cast { expr, field }: Cast, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
@@ -292,21 +305,44 @@ fn called(function: ScalarFunction, schema: &DFSchema) -> DataFusionResult<Trans
     if matches!(function.func.name(), "coalesce" | "nullif") {
         return passing(Expr::ScalarFunction(function), schema);
     }
-    if function.func.name().contains("json") || function.func.name().ends_with("_row") {
-        let types: Vec<(SqlType, bool)> = function
-            .args
-            .iter()
-            .map(|argument| {
-                let ty = type_of(argument, schema);
-                let literal = ty == SqlType::Unknown;
-                (ty, literal)
-            })
-            .collect();
-        if let Some(error) = mistyped(&function, &types) {
-            return Err(error.into());
-        }
+    if !is_json_function(&function) {
+        return Ok(Transformed::no(Expr::ScalarFunction(function)));
     }
-    Ok(Transformed::no(Expr::ScalarFunction(function)))
+    let types: Vec<(SqlType, bool)> = function
+        .args
+        .iter()
+        .map(|argument| {
+            let ty = given_type(argument, schema);
+            let literal = ty == SqlType::Unknown;
+            (ty, literal)
+        })
+        .collect();
+    if let Some(error) = mistyped(&function, &types) {
+        return Err(error.into());
+    }
+    let types = types.into_iter().map(|(ty, _)| ty).collect();
+    Ok(match noted(&function, types) {
+        Some(noted) => Transformed::yes(Expr::ScalarFunction(noted)),
+        None => Transformed::no(Expr::ScalarFunction(function)),
+    })
+}
+
+/// The type as the statement gives it. A plan is analysed again before it runs: coercion has made texts of literals then.
+fn given_type(argument: &Expr, schema: &DFSchema) -> SqlType {
+    match argument {
+        Expr::Cast(Cast { expr, field }) if sql_type(field) == SqlType::Text && is_untyped(expr) => SqlType::Unknown,
+        _ => type_of(argument, schema),
+    }
+}
+
+fn is_untyped(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Literal(
+            ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null,
+            None
+        ) | Expr::Placeholder(Placeholder { field: None, .. })
+    )
 }
 
 const LABELS: &[&str] = &["staffa_as_json", "staffa_as_jsonb", "staffa_as_text"];

@@ -107,6 +107,8 @@ impl<'a> Scope<'a> {
 
 /// Plans a query. `declared` are types the client or the statement around gives to parameters.
 pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
+    let mut query = query.clone();
+    populate::name_columns(scope, &mut query).await?;
     let mut typed = query.clone();
     let asked = version::take(&mut typed)?;
     function::take(&mut typed)?;

@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
                     if keep {
                         if character == '\0' {
                             return Err(Error::new(
-                                ErrorKind::InvalidTextRepresentation,
+                                ErrorKind::UntranslatableCharacter,
                                 "unsupported Unicode escape sequence",
                             )
                             .with_detail("\\u0000 cannot be converted to text."));

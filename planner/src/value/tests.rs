@@ -104,6 +104,7 @@ fn encode_one(array: &ArrayRef, ty: &SqlType, format: Format, settings: &FormatS
 fn sqlstate(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidTextRepresentation => "22P02",
+        ErrorKind::UntranslatableCharacter => "22P05",
         ErrorKind::NumericOutOfRange => "22003",
         ErrorKind::InvalidDatetimeFormat => "22007",
         ErrorKind::DatetimeOverflow => "22008",
@@ -116,8 +117,8 @@ fn sqlstate(kind: ErrorKind) -> &'static str {
 
 /// Conditions PostgreSQL tells apart and we do not.
 fn same_condition(theirs: &str, ours: &str) -> bool {
-    // Interval field overflow, time zone displacement, untranslatable character.
-    theirs == ours || matches!((theirs, ours), ("22015" | "22009", "22008") | ("22P05", "22P02"))
+    // Interval field overflow, time zone displacement.
+    theirs == ours || matches!((theirs, ours), ("22015" | "22009", "22008"))
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::CharacterNotInRepertoire => "22021",
         ErrorKind::InvalidParameterValue => "22023",
         ErrorKind::InvalidEscapeSequence => "22025",
+        ErrorKind::UntranslatableCharacter => "22P05",
         ErrorKind::InvalidTextRepresentation => "22P02",
         ErrorKind::InvalidBinaryRepresentation => "22P03",
         ErrorKind::BadCopyFormat => "22P04",

@@ -37,7 +37,11 @@ pub(super) const FUNCTIONS: &[Form] = &[
     Form::new("staffa_json_row_item", ANY, Gives::Text, |call| {
         let texts = argument(call, 0, COMPACT)?;
         rows(call, |row| {
-            Ok(Cow::Owned(format!("{STRUCTURED}{}", value_at(&texts, call.at(0, row)))))
+            let at = call.at(0, row);
+            Ok(match texts.is_null(at) {
+                true => Cow::Borrowed("null"),
+                false => Cow::Owned(format!("{STRUCTURED}{}", texts.value(at))),
+            })
         })
     }),
     Form::new("staffa_row", ANY, Gives::Json, |call| row_of(call, COMPACT)).repeating(2),

@@ -12,12 +12,12 @@ use staffa_catalog::SqlType;
 use super::{Form, Param};
 use crate::error::{Error, Result};
 use crate::json::Node;
-use crate::types::sql_type;
+use crate::types::{arrow_field, sql_type};
 use crate::value::json;
 
 pub(in crate::function) struct Call<'a> {
     pub arrays: Vec<ArrayRef>,
-    pub fields: &'a [FieldRef],
+    pub fields: Vec<FieldRef>,
     pub rows: usize,
     pub form: &'a Form,
     /// The session's zone, in which moments are printed.
@@ -27,7 +27,8 @@ pub(in crate::function) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Computes a call: once where all arguments are constants, else for every row.
-    pub(super) fn evaluate(form: &'a Form, args: &'a ScalarFunctionArgs) -> Result<ColumnarValue> {
+    pub(super) fn evaluate(form: &'a Form, given: &[SqlType], args: &'a ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let fields = fields(given, args);
         let constant: Vec<bool> = args
             .args
             .iter()
@@ -40,15 +41,12 @@ impl<'a> Call<'a> {
                 ColumnarValue::Array(array) => Arc::clone(array),
                 ColumnarValue::Scalar(value) => value.to_array_of_size(1)?,
             };
-            let ty = args
-                .arg_fields
-                .get(place)
-                .map_or(SqlType::Text, |field| sql_type(field));
+            let ty = fields.get(place).map_or(SqlType::Text, |field| sql_type(field));
             arrays.push(typed(array, form.parameter(place), &ty)?);
         }
         let call = Call {
             arrays,
-            fields: &args.arg_fields,
+            fields,
             rows: if scalar { 1 } else { args.number_rows },
             form,
             time_zone: args.config_options.execution.time_zone.as_deref(),
@@ -184,6 +182,17 @@ impl<'a> Call<'a> {
         });
         Ok(Arc::new(numbers.collect::<Result<Int32Array>>()?))
     }
+}
+
+/// The fields of the arguments: JSON where the analysis has found it to be.
+fn fields(given: &[SqlType], args: &ScalarFunctionArgs) -> Vec<FieldRef> {
+    let fields = args.arg_fields.iter().enumerate();
+    fields
+        .map(|(place, field)| match given.get(place) {
+            Some(ty @ (SqlType::Json | SqlType::Jsonb)) => Arc::new(arrow_field(field.name(), ty, true, "UTC")),
+            _ => Arc::clone(field),
+        })
+        .collect()
 }
 
 /// A text that is to be JSON and has not been checked is read: a literal, or a parameter.

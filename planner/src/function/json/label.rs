@@ -30,6 +30,7 @@ static AS_JSON: Form = Form::new("staffa_as_json", &[Param::Any], Gives::Json, s
 static AS_JSONB: Form = Form::new("staffa_as_jsonb", &[Param::Any], Gives::Jsonb, same);
 static AS_TEXT: Form = Form::new("staffa_as_text", &[Param::Any], Gives::Text, same);
 static ORDER: Form = Form::new("staffa_jsonb_order", &[Param::Jsonb], Gives::Bytes, ordered);
+static ORDER_TEXT: Form = Form::new("staffa_jsonb_order_text", &[Param::Jsonb], Gives::Text, ordered_text);
 static SCALAR: Form = Form::new("staffa_jsonb_scalar", &[Param::Jsonb, Param::Text], Gives::Text, scalar);
 
 /// The expression, which is known to be `json`, `jsonb` or text.
@@ -45,6 +46,11 @@ pub(crate) fn as_type(value: Expr, ty: &SqlType) -> Expr {
 /// Bytes that compare as the `jsonb` values do.
 pub(crate) fn order_key(value: Expr) -> Expr {
     ORDER.call(vec![value])
+}
+
+/// The same as text, for frames of windows, which take no bytes.
+pub(crate) fn order_text(value: Expr) -> Expr {
+    ORDER_TEXT.call(vec![value])
 }
 
 /// The text of a number or Boolean in a `jsonb`, to be read as this type.
@@ -76,6 +82,15 @@ fn ordered(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
+fn ordered_text(call: &Call<'_>) -> Result<ArrayRef> {
+    call.each_text(|row| {
+        let key = order::key(&call.node(0, row)?);
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        let digits = key.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        Ok(Some(Cow::Owned(digits.collect())))
+    })
+}
+
 fn scalar(call: &Call<'_>) -> Result<ArrayRef> {
     call.each_text(|row| {
         let target = call.text(1, row)?;
@@ -83,7 +98,13 @@ fn scalar(call: &Call<'_>) -> Result<ArrayRef> {
         let text = match (&node, target) {
             (Node::Boolean(value), "boolean") => if *value { "true" } else { "false" }.to_string(),
             (Node::Number(digits), "smallint" | "integer" | "bigint") => {
-                let number = number::rounded(digits).ok_or_else(|| out_of_range(target))?;
+                let number = number::rounded(digits)
+                    .filter(|number| match target {
+                        "smallint" => i16::try_from(*number).is_ok(),
+                        "integer" => i32::try_from(*number).is_ok(),
+                        _ => true,
+                    })
+                    .ok_or_else(|| out_of_range(target))?;
                 number.to_string()
             }
             (Node::Number(digits), target) if target != "boolean" => digits.to_string(),
