@@ -7,6 +7,7 @@ pub(crate) mod joins;
 mod json;
 mod literals;
 mod names;
+mod order_all;
 mod refuse;
 mod rows;
 mod series;
@@ -58,6 +59,7 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
     fill_exists(query);
     refuse::query(query)?;
+    order_all::by_position(query);
     json::values_by_alias(query);
     names::query(query, distinct_names);
     let mut rewriter = Rewriter::new(context);

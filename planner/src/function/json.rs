@@ -79,11 +79,17 @@ pub(crate) fn is_json_function(function: &ScalarFunction) -> bool {
     function.func.inner().downcast_ref::<JsonFunction>().is_some()
 }
 
-/// The call with the types of its arguments noted; `None` when they are noted already, or it is none of these functions.
+/// Whether the types of the arguments are noted in the call. Then they are those of the statement: when a plan is analysed again,
+/// before it runs, coercion has made texts of literals.
+pub(crate) fn is_noted(function: &ScalarFunction) -> bool {
+    let json = function.func.inner().downcast_ref::<JsonFunction>();
+    json.is_some_and(|json| !json.given.is_empty())
+}
+
+/// The call with the types of its arguments noted; `None` when there are none, or it is none of these functions.
 pub(crate) fn noted(function: &ScalarFunction, types: Vec<SqlType>) -> Option<ScalarFunction> {
     let json = function.func.inner().downcast_ref::<JsonFunction>()?;
-    let nothing_new = !json.given.is_empty() || types.is_empty();
-    (!nothing_new).then(|| ScalarFunction {
+    (!types.is_empty()).then(|| ScalarFunction {
         func: Arc::new(json.form.udf_of(types)),
         args: function.args.clone(),
     })
@@ -127,6 +133,8 @@ pub(crate) fn mistyped(function: &ScalarFunction, types: &[(SqlType, bool)]) -> 
     let name = match name {
         "json_each_key" => "json_each",
         "jsonb_each_key" => "jsonb_each",
+        "json_record" => "json_to_record",
+        "jsonb_record" => "jsonb_to_record",
         name => name,
     };
     Some(undefined_function(&format!("{name}({})", shown.join(", "))))

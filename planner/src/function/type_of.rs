@@ -1,8 +1,11 @@
 //! `pg_typeof(any)`: the name of the type, without its modifiers.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::Result as DataFusionResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::Error;
@@ -38,14 +41,26 @@ impl ScalarUDFImpl for TypeOf {
         let Some(field) = args.arg_fields.first() else {
             return Err(Error::internal("pg_typeof() takes one argument").into());
         };
-        let name = sql_type(field).to_string();
-        // `numeric(10,2)` is `numeric`, `character varying(3)[]` is `character varying[]`.
-        let plain = match (name.find('('), name.rfind(')')) {
-            (Some(open), Some(close)) if !name.starts_with("struct") => {
-                format!("{}{}", &name[..open], &name[close + 1..])
-            }
-            _ => name,
-        };
-        Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(plain))))
+        Ok(ColumnarValue::Scalar(name_of(field)))
     }
+
+    /// A column is of its type in the plan: rows of a scan do not say which texts are `jsonb`, or `character varying`.
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
+        Ok(match args.first().map(|argument| argument.to_field(info.schema())) {
+            Some(Ok((_, field))) => ExprSimplifyResult::Simplified(Expr::Literal(name_of(&field), None)),
+            _ => ExprSimplifyResult::Original(args),
+        })
+    }
+}
+
+fn name_of(field: &Field) -> ScalarValue {
+    let name = sql_type(field).to_string();
+    // `numeric(10,2)` is `numeric`, `character varying(3)[]` is `character varying[]`.
+    let plain = match (name.find('('), name.rfind(')')) {
+        (Some(open), Some(close)) if !name.starts_with("struct") => {
+            format!("{}{}", &name[..open], &name[close + 1..])
+        }
+        _ => name,
+    };
+    ScalarValue::Utf8View(Some(plain))
 }

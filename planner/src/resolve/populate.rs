@@ -1,6 +1,7 @@
 //! Rows with the columns of a table, from JSON.
 //!
-//! Before: `from jsonb_populate_recordset(null::t, j) as x`. After: `from jsonb_to_recordset(j) as x (a integer, b text)`.
+//! Before: `from jsonb_populate_recordset(null::t, j) as x`. After: `from staffa_jsonb_populate_recordset(j) as x (a integer, b text)`,
+//! which is `jsonb_to_recordset` but for its messages.
 //!
 //! The first argument gives the columns; values of it, which would stand in for members that are not there, are refused.
 
@@ -20,6 +21,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::DIALECT;
 use crate::statement::query::Scope;
 use crate::types::sql_type;
+
+const FUNCTIONS: &[&str] = &[
+    "json_populate_record",
+    "json_populate_recordset",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
+];
 
 type Columns = Vec<(String, SqlType)>;
 
@@ -60,7 +68,7 @@ fn columns_of<'a>(
     })
 }
 
-/// A call: the function without `populate`, the table, the JSON.
+/// A call: the function, the table, the JSON.
 fn call(factor: &TableFactor) -> Result<Option<(String, ObjectName, FunctionArg)>> {
     let (name, arguments) = match factor {
         TableFactor::Table {
@@ -71,18 +79,14 @@ fn call(factor: &TableFactor) -> Result<Option<(String, ObjectName, FunctionArg)
     };
     let name = shown(name);
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    let other = match name {
-        "json_populate_record" => "json_to_record",
-        "jsonb_populate_record" => "jsonb_to_record",
-        "json_populate_recordset" => "json_to_recordset",
-        "jsonb_populate_recordset" => "jsonb_to_recordset",
-        _ => return Ok(None),
-    };
+    if !FUNCTIONS.contains(&name) {
+        return Ok(None);
+    }
     let [FunctionArg::Unnamed(FunctionArgExpr::Expr(base)), json] = arguments.as_slice() else {
         return Err(crate::error::undefined_function(name));
     };
     match table_of(base) {
-        Some(table) => Ok(Some((other.to_string(), table.clone(), json.clone()))),
+        Some(table) => Ok(Some((name.to_string(), table.clone(), json.clone()))),
         None => Err(Error::unsupported(format!(
             "{name}() is supported with NULL of a table's type only: null::t"
         ))),
@@ -144,8 +148,7 @@ impl Put<'_> {
         };
         let mut alias = alias.take().unwrap_or_else(|| TableAlias {
             explicit: true,
-            // That of the function that was called.
-            name: Ident::new(function.replace("_to_", "_populate_")),
+            name: Ident::new(&function),
             columns: Vec::new(),
             at: None,
         });
@@ -171,7 +174,9 @@ impl Put<'_> {
         }
         *factor = TableFactor::Function {
             lateral: true,
-            name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]),
+            name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(format!(
+                "staffa_{function}"
+            )))]),
             args: vec![json],
             with_ordinality: false,
             alias: Some(alias),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `select jsonb_array_elements(j)` | `select staffa_as_jsonb(unnest(staffa_jsonb_array_elements(j)))` |
 //! | `from t, jsonb_each(t.j) as e(k, v)` | `from t, lateral (select unnest(staffa_jsonb_each_key(t.j)) as key, …) as e(k, v)` |
-//! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(j ->> 'a' as int) as a) as r` |
+//! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(staffa_jsonb_record(j) ->> 'a' as int) as a) as r` |
 //! | `(jsonb_each(j)).key` | `unnest(staffa_jsonb_each_key(j))` |
 //! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
 //! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
@@ -82,8 +82,8 @@ fn rows_of(name: &str) -> Option<(Rows, &'static str)> {
         "object_keys" => Rows::Keys,
         "path_query" if name == "jsonb_path_query" => Rows::Keys,
         "each" | "each_text" => Rows::Members,
-        "to_record" => Rows::Record(false),
-        "to_recordset" => Rows::Record(true),
+        "to_record" | "populate_record" => Rows::Record(false),
+        "to_recordset" | "populate_recordset" => Rows::Record(true),
         _ => return None,
     };
     Some((rows, label))
@@ -106,7 +106,10 @@ fn function_name(factor: &TableFactor) -> Option<String> {
         }
         | TableFactor::Function { name, .. } => {
             let name = shown(name);
-            Some(name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_string))
+            let plain = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+            // Its columns have been named (`resolve/populate.rs`).
+            let populates = plain.strip_prefix("staffa_").filter(|name| name.contains("_populate_"));
+            Some(populates.unwrap_or(plain).to_string())
         }
         _ => None,
     }
@@ -213,13 +216,13 @@ fn record(name: &str, set: bool, arguments: Vec<Expr>, alias: &mut TableAlias) -
     let [argument]: [Expr; 1] = arguments
         .try_into()
         .map_err(|_| crate::error::undefined_function(name))?;
-    let (ty, elements, label) = match name.starts_with("jsonb_") {
-        true => (DataType::JSONB, "staffa_jsonb_array_elements", "staffa_as_jsonb"),
-        false => (DataType::JSON, "staffa_json_array_elements", "staffa_as_json"),
+    let (object, label) = match name.starts_with("jsonb_") {
+        true => ("staffa_jsonb_record", "staffa_as_jsonb"),
+        false => ("staffa_json_record", "staffa_as_json"),
     };
     let value = match set {
-        false => cast(argument, ty),
-        true => labelled(label, call("unnest", vec![call(elements, vec![argument])])),
+        false => call(object, vec![argument]),
+        true => labelled(label, call("unnest", vec![call(&internal(name), vec![argument])])),
     };
     let columns = std::mem::take(&mut alias.columns);
     columns
@@ -303,6 +306,8 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
         "json_populate_record" | "jsonb_populate_record" | "json_populate_recordset" | "jsonb_populate_recordset" => {
             Err(Error::unsupported(format!("{name}() outside of FROM is not supported")))
         }
+        // `t.*` is no row yet where types of parameters are asked for first.
+        "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg" if has_wildcard(function) => Ok(None),
         "json_agg" | "jsonb_agg" => gathered(function, jsonb).map(Some),
         "json_object_agg" | "jsonb_object_agg" => members(function, jsonb).map(Some),
         _ => Ok(None),
@@ -311,6 +316,14 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
 
 fn named(name: &str) -> ObjectName {
     ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))])
+}
+
+fn has_wildcard(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else {
+        return false;
+    };
+    let mut arguments = list.args.iter();
+    arguments.any(|argument| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_))))
 }
 
 /// The arguments of a call, to be changed in place.

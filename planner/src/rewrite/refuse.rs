@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
 
-use super::json;
 use super::series::can_count;
+use super::{json, order_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
 use crate::statement::with::not_at_top_level;
@@ -83,7 +83,7 @@ fn check_query(query: &Query) -> Result<()> {
         }
     }
     if let Some(order_by) = &query.order_by {
-        check_order(order_by)?;
+        check_order(order_by, &query.body)?;
     }
     match &query.limit_clause {
         Some(LimitClause::LimitOffset { limit_by, .. }) => refuse(&[(!limit_by.is_empty(), "LIMIT BY")])?,
@@ -96,10 +96,14 @@ fn check_query(query: &Query) -> Result<()> {
     check_body(&query.body)
 }
 
-fn check_order(order_by: &OrderBy) -> Result<()> {
+fn check_order(order_by: &OrderBy, body: &SetExpr) -> Result<()> {
     refuse(&[(order_by.interpolate.is_some(), "INTERPOLATE")])?;
     match &order_by.kind {
-        OrderByKind::All(_) => Ok(()),
+        // DataFusion would order a set operation by nothing.
+        OrderByKind::All(_) => {
+            let known = matches!(body, SetExpr::Select(_)) || order_all::width(body).is_some();
+            refuse(&[(!known, "ORDER BY ALL after * in a set operation")])
+        }
         OrderByKind::Expressions(keys) => refuse(&[(keys.iter().any(|key| key.with_fill.is_some()), "WITH FILL")]),
     }
 }

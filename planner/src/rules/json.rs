@@ -28,7 +28,9 @@ use staffa_catalog::SqlType;
 
 use super::map_expressions;
 use crate::error::{Error, ErrorKind, undefined_function};
-use crate::function::json::{as_type, call, is_json_function, mistyped, noted, order_key, order_text, scalar_of};
+use crate::function::json::{
+    as_type, call, is_json_function, is_noted, mistyped, noted, order_key, order_text, scalar_of,
+};
 use crate::operators::is_comparison;
 use crate::operators::json::{is_json, is_text, type_of, undefined_operator};
 use crate::rewrite::MARKER;
@@ -305,14 +307,14 @@ fn called(function: ScalarFunction, schema: &DFSchema) -> DataFusionResult<Trans
     if matches!(function.func.name(), "coalesce" | "nullif") {
         return passing(Expr::ScalarFunction(function), schema);
     }
-    if !is_json_function(&function) {
+    if !is_json_function(&function) || is_noted(&function) {
         return Ok(Transformed::no(Expr::ScalarFunction(function)));
     }
     let types: Vec<(SqlType, bool)> = function
         .args
         .iter()
         .map(|argument| {
-            let ty = given_type(argument, schema);
+            let ty = type_of(argument, schema);
             let literal = ty == SqlType::Unknown;
             (ty, literal)
         })
@@ -325,24 +327,6 @@ fn called(function: ScalarFunction, schema: &DFSchema) -> DataFusionResult<Trans
         Some(noted) => Transformed::yes(Expr::ScalarFunction(noted)),
         None => Transformed::no(Expr::ScalarFunction(function)),
     })
-}
-
-/// The type as the statement gives it. A plan is analysed again before it runs: coercion has made texts of literals then.
-fn given_type(argument: &Expr, schema: &DFSchema) -> SqlType {
-    match argument {
-        Expr::Cast(Cast { expr, field }) if sql_type(field) == SqlType::Text && is_untyped(expr) => SqlType::Unknown,
-        _ => type_of(argument, schema),
-    }
-}
-
-fn is_untyped(expression: &Expr) -> bool {
-    matches!(
-        expression,
-        Expr::Literal(
-            ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null,
-            None
-        ) | Expr::Placeholder(Placeholder { field: None, .. })
-    )
 }
 
 const LABELS: &[&str] = &["staffa_as_json", "staffa_as_jsonb", "staffa_as_text"];

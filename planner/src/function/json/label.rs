@@ -62,7 +62,7 @@ pub(crate) fn scalar_of(value: Expr, target: &str) -> Expr {
     SCALAR.call(vec![value, target])
 }
 
-fn same(call: &Call<'_>) -> Result<ArrayRef> {
+pub(super) fn same(call: &Call<'_>) -> Result<ArrayRef> {
     match call.arrays.first() {
         Some(array) if array.data_type() == &DataType::Null => Ok(Arc::new(StringViewArray::new_null(array.len()))),
         Some(array) => Ok(Arc::clone(array)),

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, ListBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, Field};
 
 use super::call::Call;
+use super::label::same;
 use super::{Form, Gives, Param};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::contains::{contains, has};
@@ -72,6 +73,12 @@ pub(super) const FUNCTIONS: &[Form] = &[
     Form::new("staffa_jsonb_array_elements_text", JSONB, Gives::Rows, |call| {
         array_elements(call, true)
     }),
+    Form::new("staffa_json_record", JSON, Gives::Json, record),
+    Form::new("staffa_jsonb_record", JSONB, Gives::Jsonb, record),
+    Form::new("staffa_json_to_recordset", JSON, Gives::Rows, records),
+    Form::new("staffa_jsonb_to_recordset", JSONB, Gives::Rows, records),
+    Form::new("staffa_json_populate_recordset", JSON, Gives::Rows, records),
+    Form::new("staffa_jsonb_populate_recordset", JSONB, Gives::Rows, records),
     Form::new("staffa_json_object_keys", JSON, Gives::Rows, |call| {
         parts(call, Part::Key)
     }),
@@ -232,6 +239,40 @@ fn array_elements(call: &Call<'_>, text: bool) -> Result<ArrayRef> {
                 true => out.append_option(as_text(element)?),
                 false => out.append_value(element),
             }
+        }
+        Ok(())
+    })
+}
+
+/// An object, as it is: anything else has no columns.
+fn record(call: &Call<'_>) -> Result<ArrayRef> {
+    for row in (0..call.rows).filter(|row| !call.any_null(*row)) {
+        let what = match kind(call.text(0, row)?)? {
+            Kind::Object => continue,
+            Kind::Array => "an array",
+            _ => "a scalar",
+        };
+        return Err(invalid(format!("cannot call populate_composite on {what}")));
+    }
+    same(call)
+}
+
+/// The elements of an array all of which are objects.
+fn records(call: &Call<'_>) -> Result<ArrayRef> {
+    let name = shown(call);
+    each_list(call, |value, out| {
+        match (name.starts_with("jsonb"), kind(value)?) {
+            (_, Kind::Array) => {}
+            (true, _) => return Err(invalid(format!("cannot call {name} on a non-array"))),
+            (false, Kind::Object) => return Err(invalid(format!("cannot call {name} on an object"))),
+            (false, _) => return Err(invalid(format!("cannot call {name} on a scalar"))),
+        }
+        for element in elements(value)? {
+            let element = element?;
+            if kind(element)? != Kind::Object {
+                return Err(invalid(format!("argument of {name} must be an array of objects")));
+            }
+            out.append_value(element);
         }
         Ok(())
     })
