@@ -1,6 +1,6 @@
 """Reading JSON over the wire, Staffa beside DuckDB on the same documents in one run.
 
-    python benches/compare/json.py --program target/release/staffa [--rows 1000000] [--hot 5]
+    python benches/compare/documents.py --program target/release/staffa [--rows 1000000] [--hot 5]
 
 DuckDB has the documents in a table of its own, as type JSON; Staffa in a jsonb column. Runs alternate, answers are compared.
 """
