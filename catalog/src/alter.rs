@@ -122,10 +122,11 @@ pub fn is_widening(from: &SqlType, to: &SqlType) -> bool {
         (from, to) if from == to => true,
         (T::SmallInt, T::Integer | T::BigInt) | (T::Integer, T::BigInt) | (T::Real, T::Double) => true,
         (
-            T::Numeric { precision, scale },
+            T::Numeric { precision, scale, .. },
             T::Numeric {
                 precision: wider,
                 scale: same,
+                ..
             },
         ) => precision <= wider && scale == same,
         (T::Varchar(_) | T::Char(_) | T::Text, T::Text | T::Varchar(None)) => true,
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn widening_never_loses_a_value() {
         use SqlType as T;
-        let numeric = |precision, scale| T::Numeric { precision, scale };
+        let numeric = T::numeric;
         for (from, to, wanted) in [
             (T::SmallInt, T::Integer, true),
             (T::Integer, T::BigInt, true),

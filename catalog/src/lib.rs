@@ -65,6 +65,6 @@ pub use snapshot::{CatalogSnapshot, RelationKind};
 pub use table::Table;
 pub use temporary::is_temporary_schema;
 pub use txn::{Savepoint, Transaction, WriteTarget};
-pub use types::{SqlType, SystemStorage, SystemType};
+pub use types::{Digits, SqlType, SystemStorage, SystemType};
 pub use uuid::Uuid;
 pub use value::Value;

@@ -6,6 +6,29 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// How many digits after the point a `numeric` is shown with. PostgreSQL keeps that with every value; here all values of a
+/// column have one scale, and this says which of its zeros count. Other digits than zeros are always shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Digits {
+    /// All of the scale, because the type was written `numeric(p, s)`.
+    #[default]
+    Declared,
+    /// All of the scale, of a computed value: a `numeric` without modifiers.
+    All,
+    /// Of a `numeric` without modifiers: the fewest of these numbers of digits that leave out only zeros. Bit 0 of the
+    /// first mask stands for none, bit 2 for two, and so on. The second mask: whole numbers up to 63 that have none.
+    Among(u64, u64),
+    /// As [`Digits::Among`]; where none of these is enough, as [`Digits::Quotient`].
+    Mixed(u64, u64),
+    /// At least this many, and as many as PostgreSQL's division gives: 16 significant ones.
+    Quotient(u8),
+    /// As [`Digits::Quotient`], but a zero has none: a variance.
+    Variance(u8),
+    /// As [`Digits::Variance`] of the value's square: a standard deviation.
+    Root(u8),
+}
+
 /// A SQL type with its modifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,12 +45,15 @@ pub enum SqlType {
     Real,
     /// `double precision`, 64 bits
     Double,
-    /// `numeric(precision, scale)`, 1 to 38 digits. A bare `numeric` is `numeric(38, 10)`.
+    /// `numeric(precision, scale)`, 1 to 38 digits. A bare `numeric` is stored as `numeric(38, 10)`.
     Numeric {
-        /// Digits in all, 1 to 38.
+        /// Digits in all, 1 to 38; of computed values up to 76.
         precision: u8,
         /// Digits after the point, 0 to `precision`.
         scale: i8,
+        /// How many of them a value is shown with.
+        #[serde(default)]
+        digits: Digits,
     },
     /// `text`
     Text,
@@ -63,6 +89,17 @@ pub enum SqlType {
     Unknown,
 }
 
+impl SqlType {
+    /// `numeric(precision, scale)`
+    pub const fn numeric(precision: u8, scale: i8) -> Self {
+        SqlType::Numeric {
+            precision,
+            scale,
+            digits: Digits::Declared,
+        }
+    }
+}
+
 impl fmt::Display for SqlType {
     /// The name as Postgres' `format_type` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +110,12 @@ impl fmt::Display for SqlType {
             SqlType::BigInt => f.write_str("bigint"),
             SqlType::Real => f.write_str("real"),
             SqlType::Double => f.write_str("double precision"),
-            SqlType::Numeric { precision, scale } => write!(f, "numeric({precision},{scale})"),
+            SqlType::Numeric {
+                precision,
+                scale,
+                digits: Digits::Declared,
+            } => write!(f, "numeric({precision},{scale})"),
+            SqlType::Numeric { .. } => f.write_str("numeric"),
             SqlType::Text => f.write_str("text"),
             SqlType::Varchar(None) => f.write_str("character varying"),
             SqlType::Varchar(Some(length)) => write!(f, "character varying({length})"),

@@ -73,6 +73,7 @@ pub enum ErrorKind {
     UntranslatableCharacter,
     BadCopyFormat,
     InvalidEscapeSequence,
+    InvalidUseOfEscapeCharacter,
     InvalidRegularExpression,
     InvalidLogarithmArgument,
     InvalidPowerArgument,

@@ -5,6 +5,7 @@
 //! prepared plan sees the facts of the execution.
 
 mod actions;
+mod aggregate;
 mod arithmetic;
 mod cast;
 mod catalog;
@@ -13,10 +14,13 @@ mod datetime;
 mod format;
 pub(crate) mod json;
 mod keywords;
+mod letters;
 mod math;
 mod native;
 mod ordered;
 pub(crate) mod quantified;
+mod quotient;
+mod regex;
 mod rounding;
 mod sequence;
 mod series;
@@ -41,13 +45,19 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 
 pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
+pub(crate) use self::aggregate::NumberAggregate;
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
 pub(crate) use self::catalog::is_catalog_function;
 use self::datetime::extract::Extract;
 pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
-use self::datetime::{calendar, span};
+use self::datetime::{calendar, overlaps, span};
+pub(crate) use self::format::TO_NUMBER;
+pub(crate) use self::quotient::{
+    NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, numeric_average, numeric_quotient, numeric_variance,
+};
+pub(crate) use self::regex::{MATCHES, PATTERN, SUBSTRING};
 pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
@@ -82,12 +92,15 @@ pub(crate) fn register(state: &mut SessionState) {
         math::FUNCTIONS,
         format::FUNCTIONS,
         string::FUNCTIONS,
+        letters::FUNCTIONS,
+        overlaps::FUNCTIONS,
+        regex::FUNCTIONS,
     ];
     functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));
-    for aggregate in ordered::functions() {
+    for aggregate in ordered::functions().into_iter().chain(aggregate::functions()) {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(Arc::new(aggregate));
         debug_assert!(registered.is_ok(), "a session state takes every aggregate, {name} too");

@@ -38,6 +38,7 @@ mod row_changes;
 mod rules;
 mod scan_report;
 mod settings;
+mod shown;
 mod statement;
 mod stored;
 mod table_provider;

@@ -26,6 +26,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use staffa_catalog::SqlType;
 
 use crate::function::{date_at_time, extract, interval_over, interval_times, timestamp_difference};
+use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type, sql_type_of};
 
 #[derive(Debug)]
@@ -177,7 +178,10 @@ fn operand(expression: Expr, other: &DataType, zone: &str) -> Expr {
         return expression;
     }
     match other {
-        DataType::Decimal128(..) => cast_to(expression, &DataType::Decimal128(38, 10), zone),
+        ty if ty.is_decimal() => {
+            let field = Arc::new(arrow_field("", &BARE_NUMERIC, true, zone));
+            Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+        }
         ty if ty.is_numeric() || ty.is_temporal() => cast_to(expression, other, zone),
         _ => expression,
     }

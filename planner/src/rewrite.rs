@@ -8,6 +8,7 @@ mod json;
 mod literals;
 mod names;
 mod order_all;
+mod patterns;
 mod refuse;
 mod rows;
 mod series;
@@ -19,7 +20,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     DataType, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -46,6 +47,8 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
     "mod",
     "pg_get_keywords",
     "pg_partition_ancestors",
+    "regexp_matches",
+    "regexp_split_to_table",
     "string_to_table",
     "timezone",
     "unnest",
@@ -273,6 +276,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        patterns::overlaps(expression);
         if let Err(error) = rows::comparison(expression, &mut self.rows_written) {
             return ControlFlow::Break(error);
         }
@@ -353,7 +357,13 @@ impl VisitorMut for Rewriter<'_> {
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
         literals::wrap(expression);
+        patterns::expression(expression);
         match expression {
+            Expr::Value(value) => {
+                if let Value::UnicodeStringLiteral(text) = &mut value.value {
+                    value.value = Value::SingleQuotedString(std::mem::take(text));
+                }
+            }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let (timestamp, time_zone) = (taken(timestamp), taken(time_zone));
                 *expression = call("timezone", vec![time_zone, timestamp]);
@@ -363,6 +373,13 @@ impl VisitorMut for Rewriter<'_> {
                 Ok(None) => {}
                 Err(error) => return ControlFlow::Break(error),
             },
+            // DataFusion would put the sign before the literal's first part only.
+            Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } if matches!(expr.as_ref(), Expr::Interval(_)) => {
+                *expression = forms::negated_interval(taken(expr));
+            }
             Expr::UnaryOp { op, expr } => {
                 if let Some(name) = forms::unary(*op) {
                     *expression = call(name, vec![taken(expr)]);
@@ -454,10 +471,16 @@ fn at_position(key: &mut Expr, projection: &[SelectItem], clause: &str) -> Resul
 fn plain_values(body: &mut SetExpr) {
     let SetExpr::Values(values) = body else { return };
     json::same_type(&mut values.rows);
-    let column = |cell: &Expr| matches!(cell, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let several = values.rows.len() > 1;
+    let marked = |cell: &Expr| match cell {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        // `values (1::numeric(10,2)), (2)`
+        Expr::Cast { data_type, .. } => several && matches!(sql_type_of_ast(data_type), Ok(SqlType::Numeric { .. })),
+        _ => false,
+    };
     for row in &mut values.rows {
-        for cell in row.content.iter_mut().filter(|cell| column(cell)) {
-            *cell = call(PLAIN, vec![cell.clone()]);
+        for cell in row.content.iter_mut().filter(|cell| marked(cell)) {
+            *cell = call(PLAIN, vec![taken(cell)]);
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
 //! are coerced like any other; JSON next, which coercion would take for text; sums of dates and intervals next, because their
-//! types decide what is coerced; operators DataFusion has no coercion for next; then DataFusion's analyzer, whose type coercion
-//! puts casts in; then ours, which makes all casts and all arithmetic PostgreSQL's. They run again when parameters have been
-//! bound, and find nothing to do where nothing changed.
+//! types decide what is coerced; operators DataFusion has no coercion for next; then numbers, with type coercion as they go;
+//! then DataFusion's analyzer, whose type coercion puts the other casts in; then ours, which makes all casts and all
+//! arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
 
 mod arithmetic;
 mod casts;
@@ -15,6 +15,7 @@ mod estimates;
 mod intervals;
 mod json;
 mod literals;
+pub(crate) mod numbers;
 mod recursion;
 mod set_operations;
 mod sort_keys;
@@ -43,13 +44,8 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
         let options = state.config_options();
         state.analyzer().execute_and_check(plan, options, |_, _| {})
     };
-    // Only coercion tells which sums are of bigint; as numerics they may need other casts above them.
-    let sums = arithmetic::widen_sums(coerced(plan)?)?;
-    let plan = if sums.transformed {
-        coerced(sums.data)?
-    } else {
-        sums.data
-    };
+    let plan = numbers::settle(plan)?;
+    let plan = coerced(plan)?;
     let plan = casts::as_postgres(context, plan)?;
     let plan = arithmetic::check(plan)?;
     let plan = recursion::same_types(plan)?;

@@ -30,6 +30,7 @@ use crate::physical::statement_state;
 use crate::resolve::{Relations, fold};
 use crate::rewrite;
 use crate::rules;
+use crate::rules::numbers::computed_by;
 use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
@@ -195,7 +196,7 @@ pub(crate) fn plan(
     let LogicalPlan::Projection(projection) = logical else {
         return not_allowed(ErrorKind::FeatureNotSupported, "set-returning");
     };
-    match projection.input.as_ref() {
+    match computed_by(projection.input.as_ref()) {
         LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) => {}
         LogicalPlan::Aggregate(_) => return not_allowed(ErrorKind::GroupingError, "aggregate"),
         LogicalPlan::Window(_) => return not_allowed(ErrorKind::WindowingError, "window"),

@@ -8,7 +8,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo,
 };
-use staffa_catalog::{SqlType, SystemStorage, SystemType};
+use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::arrow_field;
@@ -17,6 +17,7 @@ use crate::types::arrow_field;
 pub(crate) const BARE_NUMERIC: SqlType = SqlType::Numeric {
     precision: 38,
     scale: 10,
+    digits: Digits::Among(u64::MAX, 0),
 };
 
 /// Digits a numeric can have.
@@ -227,10 +228,10 @@ fn numeric(info: ExactNumberInfo) -> Result<SqlType> {
             "NUMERIC scale {scale} must be between 0 and precision {precision}"
         )));
     }
-    Ok(SqlType::Numeric {
-        precision: u8::try_from(precision).expect("at most 38"),
-        scale: i8::try_from(scale).expect("at most the precision"),
-    })
+    Ok(SqlType::numeric(
+        u8::try_from(precision).expect("at most 38"),
+        i8::try_from(scale).expect("at most the precision"),
+    ))
 }
 
 fn character_length(length: Option<CharacterLength>, name: &str) -> Result<Option<u32>> {
@@ -292,14 +293,8 @@ mod tests {
             ("float8", SqlType::Double),
             ("float(24)", SqlType::Real),
             ("numeric", BARE_NUMERIC),
-            (
-                "decimal(15, 2)",
-                SqlType::Numeric {
-                    precision: 15,
-                    scale: 2,
-                },
-            ),
-            ("numeric(7)", SqlType::Numeric { precision: 7, scale: 0 }),
+            ("decimal(15, 2)", SqlType::numeric(15, 2)),
+            ("numeric(7)", SqlType::numeric(7, 0)),
             ("character varying(10)", SqlType::Varchar(Some(10))),
             ("varchar", SqlType::Varchar(None)),
             ("char", SqlType::Char(1)),

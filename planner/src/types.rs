@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
-use staffa_catalog::{FieldIds, SqlType, SystemStorage, SystemType, TableSchema};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit,
+};
+use staffa_catalog::{Digits, FieldIds, SqlType, SystemStorage, SystemType, TableSchema};
 
-/// Metadata key of text fields: which SQL type it is, for example `varchar(10)`, `char(3)`, `json`. Absent for `text`.
-/// Of numbers and lists: which type of the system catalogs, for example `regclass`.
+/// Metadata key of fields whose Arrow type does not tell their SQL type, for example `varchar(10)`, `char(3)`, `json`,
+/// `numeric(5,2)`, and of numbers and lists that are a type of the system catalogs, for example `regclass`. Absent for
+/// `text`, and for a `numeric` without modifiers that is shown with all its digits.
 pub const TYPE_KEY: &str = "staffa.type";
 /// Metadata key under which Parquet readers and writers find a column's field id.
 pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
@@ -38,7 +41,10 @@ pub fn data_type(ty: &SqlType, time_zone: &str) -> DataType {
         SqlType::BigInt => DataType::Int64,
         SqlType::Real => DataType::Float32,
         SqlType::Double => DataType::Float64,
-        SqlType::Numeric { precision, scale } => DataType::Decimal128(*precision, *scale),
+        SqlType::Numeric { precision, scale, .. } if *precision > DECIMAL128_MAX_PRECISION => {
+            DataType::Decimal256(*precision, *scale)
+        }
+        SqlType::Numeric { precision, scale, .. } => DataType::Decimal128(*precision, *scale),
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Unknown => {
             DataType::Utf8View
         }
@@ -89,6 +95,15 @@ pub fn sql_type(field: &Field) -> SqlType {
                 SystemStorage::SmallInts | SystemStorage::Oids => matches!(field.data_type(), DataType::List(_)),
             })
             .map_or_else(|| sql_type_of(field.data_type()), SqlType::System),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => SqlType::Numeric {
+            precision: *precision,
+            scale: *scale,
+            digits: field
+                .metadata()
+                .get(TYPE_KEY)
+                .and_then(|text| digits_of(text, *precision, *scale))
+                .unwrap_or(Digits::All),
+        },
         DataType::Dictionary(_, value) => sql_type(&field.clone().with_data_type(value.as_ref().clone())),
         DataType::RunEndEncoded(_, value) => sql_type(&field.clone().with_data_type(value.data_type().clone())),
         other => sql_type_of(other),
@@ -108,6 +123,7 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         DataType::UInt64 => SqlType::Numeric {
             precision: 20,
             scale: 0,
+            digits: Digits::All,
         },
         DataType::Float16 | DataType::Float32 => SqlType::Real,
         DataType::Float64 => SqlType::Double,
@@ -117,6 +133,7 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         | DataType::Decimal256(precision, scale) => SqlType::Numeric {
             precision: *precision,
             scale: *scale,
+            digits: Digits::All,
         },
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
         // Nothing but uuid yields this width.
@@ -145,6 +162,18 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         DataType::Dictionary(_, value) => sql_type_of(value),
         DataType::RunEndEncoded(_, value) => sql_type(value),
     }
+}
+
+/// Whether it is the type of `x::numeric`.
+pub(crate) fn is_bare_numeric(field: &Field) -> bool {
+    let ty = sql_type(field);
+    matches!(
+        ty,
+        SqlType::Numeric {
+            digits: Digits::Among(..),
+            ..
+        }
+    )
 }
 
 /// The Arrow schema of a table, with field ids at every level. `time_zone` as for [`arrow_field`].
@@ -191,13 +220,51 @@ fn metadata(ty: &SqlType) -> Option<(&'static str, String)> {
         SqlType::Jsonb => "jsonb".to_string(),
         SqlType::Unknown => "unknown".to_string(),
         SqlType::System(ty) => ty.name().to_string(),
+        SqlType::Numeric {
+            precision,
+            scale,
+            digits,
+        } => match digits {
+            Digits::Declared => format!("numeric({precision},{scale})"),
+            Digits::All => return None,
+            Digits::Among(numbers, whole) => format!("{AMONG}{numbers} {whole}"),
+            Digits::Mixed(numbers, whole) => format!("{MIXED}{numbers} {whole}"),
+            Digits::Variance(least) => format!("{VARIANCE}{least}"),
+            Digits::Quotient(least) => format!("{QUOTIENT}{least}"),
+            Digits::Root(least) => format!("{ROOT}{least}"),
+        },
         SqlType::Uuid => return Some((EXTENSION_KEY, EXTENSION_UUID.to_string())),
         _ => return None,
     };
     Some((TYPE_KEY, text))
 }
 
-/// Reads what [`metadata`] wrote; `None` for anything else, which then is plain text.
+const AMONG: &str = "numeric among ";
+const MIXED: &str = "numeric mixed ";
+const VARIANCE: &str = "numeric variance from ";
+const QUOTIENT: &str = "numeric quotient from ";
+const ROOT: &str = "numeric root from ";
+
+/// Reads what [`metadata`] wrote of a numeric. Casts keep the metadata of what they cast, so the modifiers may be another
+/// type's.
+fn digits_of(text: &str, precision: u8, scale: i8) -> Option<Digits> {
+    if text == format!("numeric({precision},{scale})") {
+        return Some(Digits::Declared);
+    }
+    let after = |prefix: &str| text.strip_prefix(prefix)?.parse::<u8>().ok();
+    let masks = |prefix: &str| {
+        let (numbers, whole) = text.strip_prefix(prefix)?.split_once(' ')?;
+        Some((numbers.parse::<u64>().ok()?, whole.parse::<u64>().ok()?))
+    };
+    masks(AMONG)
+        .map(|(numbers, whole)| Digits::Among(numbers, whole))
+        .or(masks(MIXED).map(|(numbers, whole)| Digits::Mixed(numbers, whole)))
+        .or(after(QUOTIENT).map(Digits::Quotient))
+        .or(after(VARIANCE).map(Digits::Variance))
+        .or(after(ROOT).map(Digits::Root))
+}
+
+/// Reads what [`metadata`] wrote of a text; `None` for anything else, which then is plain text.
 fn text_type(text: &str) -> Option<SqlType> {
     let length = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix(')')?.parse::<u32>().ok();
     match text {
@@ -226,10 +293,7 @@ mod tests {
             SqlType::BigInt,
             SqlType::Real,
             SqlType::Double,
-            SqlType::Numeric {
-                precision: 15,
-                scale: 2,
-            },
+            SqlType::numeric(15, 2),
             SqlType::Text,
             SqlType::Varchar(None),
             SqlType::Varchar(Some(10)),
@@ -262,7 +326,8 @@ mod tests {
             sql_type_of(&DataType::UInt64),
             SqlType::Numeric {
                 precision: 20,
-                scale: 0
+                scale: 0,
+                digits: Digits::All,
             }
         );
         assert_eq!(sql_type_of(&DataType::UInt32), SqlType::System(SystemType::Oid));

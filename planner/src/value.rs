@@ -31,6 +31,7 @@ mod string;
 mod tests;
 
 pub use datetime::Zone;
+pub(crate) use decode::numeric_of_text;
 pub use decode::{ColumnDecoder, decode_scalar};
 pub use encode::{ColumnEncoder, EncodedColumn};
 pub use oid::{array_oid, sql_type_of_oid, type_length, type_modifier, type_oid};

@@ -114,13 +114,7 @@ async fn pyiceberg_agrees() {
                 ..column("id", SqlType::BigInt)
             },
             column("at", SqlType::TimestampTz),
-            column(
-                "price",
-                SqlType::Numeric {
-                    precision: 12,
-                    scale: 2,
-                },
-            ),
+            column("price", SqlType::numeric(12, 2)),
             column("word", SqlType::Varchar(Some(20))),
         ],
         partition_by: vec![("at".into(), Transform::Day)],

@@ -122,10 +122,7 @@ fn every_type() -> Vec<SqlType> {
         SqlType::BigInt,
         SqlType::Real,
         SqlType::Double,
-        SqlType::Numeric {
-            precision: 38,
-            scale: 10,
-        },
+        SqlType::numeric(38, 10),
         SqlType::Text,
         SqlType::Varchar(None),
         SqlType::Varchar(Some(10)),
@@ -243,17 +240,11 @@ async fn wrong_definitions_are_refused() {
             ErrorKind::DuplicateColumn,
         ),
         (
-            with(vec![column(
-                "a",
-                SqlType::Numeric {
-                    precision: 39,
-                    scale: 0,
-                },
-            )]),
+            with(vec![column("a", SqlType::numeric(39, 0))]),
             ErrorKind::InvalidDefinition,
         ),
         (
-            with(vec![column("a", SqlType::Numeric { precision: 5, scale: 6 })]),
+            with(vec![column("a", SqlType::numeric(5, 6))]),
             ErrorKind::InvalidDefinition,
         ),
         (with(vec![column("a", SqlType::Unknown)]), ErrorKind::InvalidDefinition),
@@ -341,13 +332,7 @@ async fn partitions_and_bounds_come_back_from_the_manifest() {
     let world = World::new().await;
     let columns = vec![
         column("b", SqlType::Boolean),
-        column(
-            "n",
-            SqlType::Numeric {
-                precision: 20,
-                scale: 2,
-            },
-        ),
+        column("n", SqlType::numeric(20, 2)),
         column("s", SqlType::Text),
         column("d", SqlType::Date),
         column("ts", SqlType::TimestampTz),

@@ -71,7 +71,7 @@ fn leaf_to_iceberg(column: &str, ty: &SqlType) -> Result<PrimitiveType> {
         SqlType::BigInt => PrimitiveType::Long,
         SqlType::Real => PrimitiveType::Float,
         SqlType::Double => PrimitiveType::Double,
-        SqlType::Numeric { precision, scale } => {
+        SqlType::Numeric { precision, scale, .. } => {
             let (precision, scale) = (*precision, *scale);
             if !(1..=38).contains(&precision) {
                 return Err(
@@ -123,7 +123,7 @@ fn leaf_from_iceberg(column: &str, ty: &PrimitiveType) -> Result<SqlType> {
         PrimitiveType::Float => SqlType::Real,
         PrimitiveType::Double => SqlType::Double,
         PrimitiveType::Decimal { precision, scale } => match (u8::try_from(*precision), i8::try_from(*scale)) {
-            (Ok(precision @ 1..=38), Ok(scale)) => SqlType::Numeric { precision, scale },
+            (Ok(precision @ 1..=38), Ok(scale)) => SqlType::numeric(precision, scale),
             _ => return Err(unsupported(column, &format!("type {ty}"))),
         },
         PrimitiveType::Date => SqlType::Date,

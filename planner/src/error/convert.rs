@@ -428,6 +428,17 @@ fn of_select(line: &str) -> Option<Error> {
     if has("SELECT DISTINCT ON expressions must match initial ORDER BY expressions") {
         return made(ErrorKind::InvalidColumnReference, line.to_string());
     }
+    if has("For SELECT DISTINCT, ORDER BY expressions") {
+        let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+        return made(ErrorKind::InvalidColumnReference, message.to_string());
+    }
+    if let Some((_, ty)) = line.split_once("Cannot create filter with non-boolean predicate ")
+        && let Some((_, ty)) = ty.rsplit_once(" returning ")
+        && !ty.starts_with("Utf8")
+    {
+        let message = format!("argument of WHERE must be type boolean, not type {}", sql_name(ty));
+        return made(ErrorKind::DatatypeMismatch, message);
+    }
     if has("LIMIT must be >= 0") {
         return made(
             ErrorKind::InvalidRowCountInLimit,

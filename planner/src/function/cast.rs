@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int16Array, Int32Array, Int64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, i256};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -16,8 +16,10 @@ use crate::error::{Error, ErrorKind};
 
 /// The integer type this cast goes to, if it is one that has to round.
 pub(crate) fn to_integer_target(from: &DataType, to: &DataType) -> bool {
-    matches!(from, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
-        && matches!(to, DataType::Int16 | DataType::Int32 | DataType::Int64)
+    matches!(
+        from,
+        DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..)
+    ) && matches!(to, DataType::Int16 | DataType::Int32 | DataType::Int64)
 }
 
 /// The expression rounded to an integer type.
@@ -118,6 +120,14 @@ fn rounded(array: &ArrayRef) -> Result<Vec<Option<i128>>, Error> {
                 .map(|v| v.map(|v| decimal(v, scale)))
                 .collect()
         }
+        DataType::Decimal256(_, scale) => {
+            let scale = *scale;
+            array
+                .as_primitive::<Decimal256Type>()
+                .iter()
+                .map(|v| v.map(|v| wide_decimal(v, scale)))
+                .collect()
+        }
         other => return Err(Error::internal(format!("rounding of {other}"))),
     })
 }
@@ -147,6 +157,24 @@ fn decimal(unscaled: i128, scale: i8) -> i128 {
         whole + unscaled.signum()
     } else {
         whole
+    }
+}
+
+/// What needs more than 128 bits becomes a number no integer type holds.
+fn wide_decimal(unscaled: i256, scale: i8) -> i128 {
+    let power = u32::try_from(scale)
+        .ok()
+        .and_then(|scale| i256::from_i128(10).checked_pow(scale));
+    let Some(factor) = power else { return i128::MAX };
+    let (whole, rest) = (
+        unscaled.wrapping_div(factor),
+        unscaled.wrapping_rem(factor).wrapping_abs(),
+    );
+    let Some(whole) = whole.to_i128() else { return i128::MAX };
+    match rest >= factor.wrapping_sub(rest) {
+        true if unscaled.is_negative() => whole - 1,
+        true => whole + 1,
+        false => whole,
     }
 }
 

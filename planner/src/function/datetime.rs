@@ -2,6 +2,7 @@
 
 pub(super) mod calendar;
 pub(super) mod extract;
+pub(super) mod overlaps;
 pub(super) mod span;
 pub(super) mod trunc;
 pub(super) mod zones;

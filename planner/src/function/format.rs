@@ -1,14 +1,16 @@
-//! `to_char`, `to_date` and `to_timestamp` by PostgreSQL's patterns (`src/backend/utils/adt/formatting.c`).
+//! `to_char`, `to_date`, `to_timestamp` and `to_number` by PostgreSQL's patterns (`src/backend/utils/adt/formatting.c`).
 
 mod number;
 mod pattern;
 mod print;
 mod read;
+mod scan_number;
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Builder, StringViewBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
+use staffa_catalog::SqlType;
 
 use self::number::NumberFormat;
 use self::pattern::Pattern;
@@ -19,11 +21,17 @@ use super::datetime::{
 };
 use super::native::{Columns, Resolved, Shape};
 use crate::error::Result;
+use crate::type_planner::BARE_NUMERIC;
 use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::value::{ColumnDecoder, Format, FormatSettings};
+
+/// Its digits are those of the texts.
+pub(crate) const TO_NUMBER: &str = "to_number";
 
 pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("to_char", to_char_types, to_char),
     Shape::new("to_date", to_date_types, to_date),
+    Shape::new(TO_NUMBER, to_number_types, to_number),
 ];
 
 fn to_char_types(types: &[DataType]) -> Resolved {
@@ -37,6 +45,7 @@ fn to_char_types(types: &[DataType]) -> Resolved {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::Int64 | DataType::UInt32 => DataType::Int64,
         DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Decimal256(..) => super::math::as_decimal(value)?,
         DataType::Decimal128(..) | DataType::Float32 | DataType::Float64 => value.clone(),
         DataType::Null => TIMESTAMP,
         ty => timestamp_like(ty)?,
@@ -183,4 +192,37 @@ pub(super) fn to_timestamp(columns: &Columns<'_>) -> Result<ArrayRef> {
         })?);
     }
     Ok(Arc::new(builder.finish()))
+}
+
+fn to_number_types(types: &[DataType]) -> Resolved {
+    let SqlType::Numeric { precision, scale, .. } = BARE_NUMERIC else {
+        return None;
+    };
+    match types {
+        [text, pattern] if is_text(text) && is_text(pattern) => {
+            Some((vec![TEXT, TEXT], DataType::Decimal128(precision, scale)))
+        }
+        _ => None,
+    }
+}
+
+fn to_number(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let settings = FormatSettings::default();
+    let mut numbers = ColumnDecoder::new(&BARE_NUMERIC, Format::Text, &settings, columns.rows);
+    let mut known = Known::new();
+    for row in 0..columns.rows {
+        // An empty pattern has no result.
+        if columns.any_null(row) || columns.text(1, row)?.is_empty() {
+            numbers.append(None)?;
+            continue;
+        }
+        let format = known.of(columns.text(1, row)?, NumberFormat::parse)?;
+        let number = scan_number::read(format, columns.text(0, row)?)?;
+        let text = match number.shift {
+            0 => number.text,
+            shift => format!("{}e-{shift}", number.text),
+        };
+        numbers.append(Some(text.as_bytes()))?;
+    }
+    numbers.finish()
 }

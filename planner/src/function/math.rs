@@ -153,10 +153,7 @@ fn power(base: f64, exponent: f64) -> Result<f64> {
 
 fn sign_types(types: &[DataType]) -> Resolved {
     match types {
-        [DataType::Decimal128(precision, scale)] => Some((
-            vec![DataType::Decimal128(*precision, *scale)],
-            DataType::Decimal128(1, 0),
-        )),
+        [ty] if ty.is_decimal() => Some((vec![as_decimal(ty)?], DataType::Decimal128(1, 0))),
         other => one_number(other),
     }
 }
@@ -177,6 +174,11 @@ fn sign(columns: &Columns<'_>) -> Result<ArrayRef> {
 pub(super) fn as_decimal(ty: &DataType) -> Option<DataType> {
     Some(match ty {
         DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
+        // The digits before the point come first, ten behind it at least.
+        DataType::Decimal256(precision, scale) => {
+            let whole = precision.saturating_sub(scale.unsigned_abs()).min(28);
+            DataType::Decimal128(38, (*scale).min(38 - whole as i8))
+        }
         DataType::Int8 | DataType::Int16 => DataType::Decimal128(5, 0),
         DataType::Int32 => DataType::Decimal128(10, 0),
         DataType::Int64 | DataType::UInt64 => DataType::Decimal128(20, 0),

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Builder, Float64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Decimal128Builder, Decimal256Array, Float64Array};
+use arrow::datatypes::{
+    DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, i256,
+};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -59,10 +61,14 @@ impl ScalarUDFImpl for Rounding {
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         match types {
-            [ty @ DataType::Decimal128(..)] => Ok(vec![ty.clone()]),
+            [ty] if ty.is_decimal() => Ok(vec![ty.clone()]),
             [ty] if ty.is_numeric() || super::datetime::is_text(ty) => Ok(vec![DataType::Float64]),
             [ty, digits] if matches!(self.kind, Kind::Nearest | Kind::Cut) && super::datetime::is_integer(digits) => {
-                match as_decimal(ty) {
+                let number = match ty {
+                    DataType::Decimal256(..) => Some(ty.clone()),
+                    ty => as_decimal(ty),
+                };
+                match number {
                     Some(ty) => Ok(vec![ty, DataType::Int32]),
                     None => Err(no_such_call(self.name, types).into()),
                 }
@@ -77,13 +83,20 @@ impl ScalarUDFImpl for Rounding {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let ty = match args.arg_fields.first().map(|field| field.data_type()) {
-            Some(DataType::Decimal128(precision, scale)) => {
+            Some(ty @ (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale))) => {
                 let whole = i32::from(*precision) - i32::from(*scale);
                 let digits = match args.scalar_arguments.get(1) {
                     None => 0,
                     // Rows may ask for different digits: the value's own are enough for all of them.
                     Some(digits) => constant_digits(*digits).map_or(i32::from(*scale), |digits| digits.max(0)),
                 };
+                let wide = matches!(ty, DataType::Decimal256(..));
+                if wide && whole + digits + 1 > DIGITS_MAX {
+                    let precision = (whole + digits + 1).min(i32::from(DECIMAL256_MAX_PRECISION));
+                    let digits = digits.min(precision - 1);
+                    let ty = DataType::Decimal256(precision as u8, digits as i8);
+                    return Ok(Arc::new(Field::new(self.name, ty, true)));
+                }
                 // Never more digits than there is room for beside the whole part.
                 let digits = digits.min((DIGITS_MAX - whole - 1).max(i32::from(*scale).min(digits)));
                 let precision = (whole + digits + 1).clamp(1, DIGITS_MAX);
@@ -127,6 +140,9 @@ impl Rounding {
     }
 
     fn decimals(&self, columns: &Columns<'_>) -> Result<ArrayRef> {
+        if let Some(values) = columns.arrays[0].as_primitive_opt::<Decimal256Type>() {
+            return self.wide_decimals(values, columns);
+        }
         let values = columns.arrays[0].as_primitive::<Decimal128Type>();
         let DataType::Decimal128(_, to) = columns.result else {
             return Err(Error::internal("numerics round to numerics"));
@@ -146,6 +162,78 @@ impl Rounding {
             builder.append_value(self.rounded(value, from, digits.min(to), to)?);
         }
         Ok(Arc::new(builder.finish()))
+    }
+
+    fn wide_decimals(&self, values: &Decimal256Array, columns: &Columns<'_>) -> Result<ArrayRef> {
+        let (to, narrow) = match columns.result {
+            DataType::Decimal128(_, to) => (i32::from(*to), true),
+            DataType::Decimal256(_, to) => (i32::from(*to), false),
+            _ => return Err(Error::internal("numerics round to numerics")),
+        };
+        let from = i32::from(values.scale());
+        let mut rounded = Vec::with_capacity(columns.rows);
+        for row in 0..columns.rows {
+            if columns.any_null(row) {
+                rounded.push(None);
+                continue;
+            }
+            let digits = match columns.len() {
+                1 => 0,
+                _ => i32::try_from(columns.int(1, row)?).unwrap_or(i32::MAX),
+            };
+            rounded.push(Some(self.wide_rounded(
+                values.value(columns.at(0, row)),
+                from,
+                digits.min(to),
+                to,
+            )?));
+        }
+        if !narrow {
+            let array: Decimal256Array = rounded.into_iter().collect();
+            return Ok(Arc::new(array.with_data_type(columns.result.clone())));
+        }
+        let narrowed = rounded
+            .into_iter()
+            .map(|value| {
+                value
+                    .map(|value| value.to_i128().ok_or_else(numeric_overflow))
+                    .transpose()
+            })
+            .collect::<Result<Decimal128Array>>()?;
+        Ok(Arc::new(narrowed.with_data_type(columns.result.clone())))
+    }
+
+    /// As [`Rounding::rounded`].
+    fn wide_rounded(&self, value: i256, from: i32, digits: i32, to: i32) -> Result<i256> {
+        let power = |exponent: u32| i256::from_i128(10).checked_pow(exponent).ok_or_else(numeric_overflow);
+        let unit = match u32::try_from(from - digits) {
+            Err(_) | Ok(0) => i256::ONE,
+            Ok(dropped) if dropped > u32::from(DECIMAL256_MAX_PRECISION) => return Ok(i256::ZERO),
+            Ok(dropped) => power(dropped)?,
+        };
+        let (whole, rest) = (value.wrapping_div(unit), value.wrapping_rem(unit));
+        let step = |up: bool| if up { i256::ONE } else { i256::ZERO };
+        let size = rest.wrapping_abs();
+        let whole = match self.kind {
+            Kind::Cut => whole,
+            Kind::Nearest if size >= unit.wrapping_sub(size) && unit > i256::ONE => {
+                let sign = if value.is_negative() {
+                    i256::MINUS_ONE
+                } else {
+                    i256::ONE
+                };
+                whole.wrapping_add(sign)
+            }
+            Kind::Nearest => whole,
+            Kind::Up => whole.wrapping_add(step(rest > i256::ZERO)),
+            Kind::Down => whole.wrapping_sub(step(rest < i256::ZERO)),
+        };
+        let shift = to - digits.min(from);
+        let factor = power(shift.unsigned_abs())?;
+        match shift < 0 {
+            true => Ok(whole.wrapping_div(factor)),
+            false => whole.checked_mul(factor).ok_or_else(numeric_overflow),
+        }
     }
 
     /// The value with `from` digits after the point rounded to `digits`, written with `to` of them.

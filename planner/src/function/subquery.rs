@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, ErrorKind};
+use crate::types::TYPE_KEY;
 
 /// What `array(select …)` is called between the syntax tree and the plan.
 pub(crate) const ARRAY_OF_ROWS: &str = "staffa_array";
@@ -203,8 +204,15 @@ impl ScalarUDFImpl for Same {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let field = args.arg_fields[0].as_ref().clone().with_name(self.name);
-        let nullable = self.becomes_nullable || field.is_nullable();
-        Ok(Arc::new(field.with_nullable(nullable)))
+        if self.becomes_nullable {
+            return Ok(Arc::new(field.with_nullable(true)));
+        }
+        let mut metadata = field.metadata().clone();
+        // Of a numeric its expression tells (`shown.rs`).
+        if field.data_type().is_decimal() {
+            metadata.remove(TYPE_KEY);
+        }
+        Ok(Arc::new(field.with_metadata(metadata)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

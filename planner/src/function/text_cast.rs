@@ -15,7 +15,7 @@ use staffa_catalog::SqlType;
 
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
-use crate::types::{arrow_field, data_type, sql_type};
+use crate::types::{arrow_field, data_type};
 use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings};
 
 pub(crate) const FROM_TEXT: &str = "staffa_from_text";
@@ -72,12 +72,12 @@ impl TextCasts {
         self.call(expression, Direction::From(ty))
     }
 
-    /// The value printed.
-    pub(crate) fn print(&self, expression: Expr) -> Expr {
-        self.call(expression, Direction::To)
+    /// A value of this type printed.
+    pub(crate) fn print(&self, expression: Expr, ty: SqlType) -> Expr {
+        self.call(expression, Direction::To(ty))
     }
 
-    /// The same object number as another type.
+    /// The same value as another type: another kind of object number, a numeric shown with other digits.
     pub(crate) fn renamed(&self, expression: Expr, ty: SqlType) -> Expr {
         self.call(expression, Direction::As(ty))
     }
@@ -101,7 +101,7 @@ enum Direction {
     From(SqlType),
     /// Values stay as they are.
     As(SqlType),
-    To,
+    To(SqlType),
 }
 
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl TextCast {
         }
     }
 
-    fn printed(&self, values: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
+    fn printed(&self, values: &ArrayRef, ty: &SqlType, field: &FieldRef) -> Result<ArrayRef> {
         // The wire says `t`, a cast says `true`.
         if let Some(values) = values.as_boolean_opt() {
             let words = values
@@ -160,7 +160,7 @@ impl TextCast {
                 .map(|value| value.map(|value| if value { "true" } else { "false" }));
             return Ok(Arc::new(words.collect::<StringViewArray>()));
         }
-        let encoder = ColumnEncoder::new(field, &sql_type(field), Format::Text, &self.casts.settings)?;
+        let encoder = ColumnEncoder::new(field, ty, Format::Text, &self.casts.settings)?;
         let column = encoder.column(values)?;
         let mut builder = StringViewBuilder::with_capacity(values.len());
         let mut text = BytesMut::new();
@@ -191,7 +191,7 @@ impl ScalarUDFImpl for TextCast {
         match self.direction {
             Direction::From(_) => FROM_TEXT,
             Direction::As(_) => "staffa_as",
-            Direction::To => TO_TEXT,
+            Direction::To(_) => TO_TEXT,
         }
     }
 
@@ -202,7 +202,7 @@ impl ScalarUDFImpl for TextCast {
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match &self.direction {
             Direction::From(ty) | Direction::As(ty) => data_type(ty, &self.casts.time_zone),
-            Direction::To => DataType::Utf8View,
+            Direction::To(_) => DataType::Utf8View,
         })
     }
 
@@ -210,7 +210,7 @@ impl ScalarUDFImpl for TextCast {
         let nullable = args.arg_fields.first().is_none_or(|field| field.is_nullable());
         let ty = match &self.direction {
             Direction::From(ty) | Direction::As(ty) => ty,
-            Direction::To => &SqlType::Text,
+            Direction::To(_) => &SqlType::Text,
         };
         Ok(Arc::new(arrow_field(self.name(), ty, nullable, &self.casts.time_zone)))
     }
@@ -226,7 +226,7 @@ impl ScalarUDFImpl for TextCast {
         let array = argument.into_array(if scalar { 1 } else { args.number_rows })?;
         let result = match &self.direction {
             Direction::From(ty) => self.parsed(&array, ty)?,
-            Direction::As(_) | Direction::To => self.printed(&array, field)?,
+            Direction::As(ty) | Direction::To(ty) => self.printed(&array, ty, field)?,
         };
         if scalar {
             return Ok(ColumnarValue::Scalar(match result.as_list_opt::<i32>() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
 
 use super::DIALECT;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,10 +33,21 @@ impl<'a> Lexed<'a> {
         let mut walk = Walk::new(text);
         let mut tokens = Vec::with_capacity(all.len());
         let mut places = Vec::with_capacity(all.len());
+        let mut line_ended = false;
         for token in all {
             let (start, characters_before) = walk.advance(token.span.start);
             let (end, _) = walk.advance(token.span.end);
-            if !matches!(token.token, Token::Whitespace(_) | Token::EOF) {
+            if let Token::Whitespace(space) = &token.token {
+                let ends_line = matches!(space, Whitespace::Newline | Whitespace::SingleLineComment { .. });
+                line_ended |= ends_line;
+                continue;
+            }
+            let on_new_line = std::mem::take(&mut line_ended);
+            if on_new_line && let Some(place) = continued(tokens.last_mut(), places.last_mut(), &token.token) {
+                place.bytes.end = end;
+                continue;
+            }
+            if token.token != Token::EOF {
                 tokens.push(token);
                 places.push(Place {
                     bytes: start..end,
@@ -62,6 +73,21 @@ impl<'a> Lexed<'a> {
         }
         parts.extend(current);
         parts
+    }
+}
+
+/// `'a'`, a line end and `'b'` are one literal: adds to the one before and returns its place.
+fn continued<'a>(
+    before: Option<&mut TokenWithSpan>,
+    place: Option<&'a mut Place>,
+    next: &Token,
+) -> Option<&'a mut Place> {
+    match (&mut before?.token, next) {
+        (Token::SingleQuotedString(text), Token::SingleQuotedString(more)) => {
+            text.push_str(more);
+            place
+        }
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `row_number() over w` | `cast(row_number() over w as bigint)`: DataFusion counts without a sign |
 //! | `x like y escape '/'` | `x like like_escape(y, '/')` |
 //! | `generate_series(a, b)` in a select list | `unnest(generate_series(a, b))` |
+//! | `- interval '-1 day 2 hours'` | `interval '-1 day 2 hours' * -1` |
 //! | `~ x`, `@ x`, `|/ x`, `||/ x` | `bit_not(x)`, `abs(x)`, `sqrt(x)`, `cbrt(x)` |
 
 use datafusion::sql::sqlparser::ast::{
@@ -19,6 +20,7 @@ use staffa_catalog::SqlType;
 
 use super::{call, taken};
 use crate::error::{Error, Result};
+use crate::function::{MATCHES, SERIES};
 use crate::type_planner::sql_type_of_ast;
 
 /// What PostgreSQL has by this name and Staffa has not: DataFusion's functions of some of these names do something else.
@@ -30,12 +32,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "jsonb_path_query_array_tz",
     "jsonb_path_query_first_tz",
     "jsonb_path_query_tz",
-    "regexp_matches",
-    "regexp_split_to_array",
-    "regexp_split_to_table",
-    "regexp_substr",
-    "to_number",
-    "unistr",
 ];
 
 /// The expression this function call is another spelling of.
@@ -52,7 +48,10 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
     }
     if let Some(ty) = counted_type(&name) {
         let counted = Expr::Function(function.clone());
-        return Ok(Some(cast(counted, ty)));
+        return Ok(Some(match name.as_str() {
+            "array_length" => or_none(counted),
+            _ => cast(counted, ty),
+        }));
     }
     Ok(match name.as_str() {
         "every" | "variance" => {
@@ -68,17 +67,25 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
         "localtimestamp" | "localtime" if matches!(function.args, FunctionArguments::None) => local_time(&name),
         // Arrays count from 1 here.
         "array_upper" => binary(function, |array, dimension| {
-            cast(call("array_length", vec![array, dimension]), DataType::Int4(None))
+            or_none(call("array_length", vec![array, dimension]))
         }),
         "array_lower" => binary(function, |array, dimension| {
-            let length = cast(call("array_length", vec![array, dimension]), DataType::Int4(None));
+            let length = or_none(call("array_length", vec![array, dimension]));
             let ones = operation(length, BinaryOperator::Multiply, number("0"));
             cast(operation(ones, BinaryOperator::Plus, number("1")), DataType::Int4(None))
         }),
         "string_to_table" => Some(call("unnest", vec![renamed(function, "string_to_array")])),
-        "generate_series" => Some(call("unnest", vec![Expr::Function(function.clone())])),
+        "generate_series" => Some(call("unnest", vec![renamed(function, SERIES)])),
+        "regexp_matches" => Some(call("unnest", vec![renamed(function, MATCHES)])),
+        "regexp_split_to_table" => Some(call("unnest", vec![renamed(function, "regexp_split_to_array")])),
         _ => None,
     })
+}
+
+/// A length as an `integer`; an empty array has none.
+fn or_none(length: Expr) -> Expr {
+    let integer = |expression| cast(expression, DataType::Int4(None));
+    call("nullif", vec![integer(length), integer(number("0"))])
 }
 
 /// The type of the functions DataFusion answers with unsigned numbers.
@@ -118,6 +125,11 @@ fn operation(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
         op,
         right: nested(right),
     }))
+}
+
+/// `- interval '…'`
+pub(super) fn negated_interval(interval: Expr) -> Expr {
+    operation(interval, BinaryOperator::Multiply, number("-1"))
 }
 
 fn number(digits: &str) -> Expr {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, OrderBy, OrderByKind,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit, Visitor,
 };
 
 use super::series::can_count;
@@ -151,6 +151,11 @@ fn check_select(select: &Select) -> Result<()> {
     }
     for item in &select.projection {
         match item {
+            // DataFusion's parser takes `select 'a' 'b'` for an alias.
+            SelectItem::ExprWithAlias { alias, .. } if alias.quote_style == Some('\'') => {
+                let message = format!("syntax error at or near \"'{}'\"", alias.value.replace('\'', "''"));
+                return Err(Error::new(ErrorKind::SyntaxError, message));
+            }
             SelectItem::ExprWithAliases { .. } => refuse(&[(true, "several aliases for one expression")])?,
             SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => refuse(&[
                 (options.opt_ilike.is_some(), "* ILIKE"),
@@ -277,10 +282,13 @@ fn check_expression(expression: &Expr) -> Result<()> {
             (format.is_some(), "CAST … FORMAT"),
         ]),
         Expr::Like { any, .. } | Expr::ILike { any, .. } => refuse(&[(*any, "LIKE ANY")]),
-        // DataFusion takes the pattern for a regular expression.
-        Expr::SimilarTo { .. } => {
-            Err(Error::unsupported("SIMILAR TO is not supported").with_hint("Use LIKE or the operator ~."))
-        }
+        Expr::Value(value) => refuse(&[(
+            matches!(
+                value.value,
+                Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_)
+            ),
+            "a literal of bits",
+        )]),
         Expr::RLike { .. } => refuse(&[(true, "RLIKE")]),
         Expr::Convert { .. } => refuse(&[(true, "CONVERT")]),
         Expr::Collate { collation, .. } => {

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::call;
-use crate::function::{ORDINALS, SERIES, SUBSCRIPTS};
+use crate::function::{MATCHES, ORDINALS, SERIES, SUBSCRIPTS};
 use crate::resolve::shown;
 use crate::stored;
 
@@ -32,7 +32,15 @@ pub(super) fn can_count(factor: &TableFactor) -> bool {
 fn is_counted(function: &ObjectName) -> bool {
     let name = shown(function);
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    matches!(name, "generate_series" | "unnest" | "pg_partition_ancestors")
+    matches!(
+        name,
+        "generate_series"
+            | "unnest"
+            | "pg_partition_ancestors"
+            | "regexp_matches"
+            | "regexp_split_to_table"
+            | "string_to_table"
+    )
 }
 
 pub(super) fn table_function(factor: &mut TableFactor, is_scalar: impl Fn(&str) -> bool) {
@@ -88,6 +96,9 @@ pub(super) fn table_function(factor: &mut TableFactor, is_scalar: impl Fn(&str) 
             return;
         }
         "generate_series" => vec![call(SERIES, arguments)],
+        "regexp_matches" => vec![call(MATCHES, arguments)],
+        "regexp_split_to_table" => vec![call("regexp_split_to_array", arguments)],
+        "string_to_table" => vec![call("string_to_array", arguments)],
         "generate_subscripts" => vec![call(SUBSCRIPTS, arguments)],
         "pg_partition_ancestors" => vec![call("staffa_partition_ancestors", arguments)],
         // Any other function that gives one value: one row.

@@ -7,6 +7,7 @@
 //! | `cast(date as timestamp(ns))` | overflow after 2262 | `cast(date as timestamp(µs))` |
 //! | `cast(tz as timestamp)` | keep the time of UTC | `to_local_timestamp(tz)`, by the session's clock |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
+//! | `to_jsonb(a / b)` | show all digits the column has | `to_jsonb(staffa_as(a / b))`, which knows those it is shown with |
 //! | `cast(oid as regclass)` | leave it out | `staffa_as(oid)`, so that its text is the name |
 //!
 //! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
@@ -15,28 +16,59 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use staffa_catalog::{SqlType, SystemType};
 
 use super::map_expressions;
 use crate::context::PlanContext;
+use crate::function::json::is_json_function;
 use crate::function::{TextCasts, crosses_zone, local_cast, to_integer, to_integer_target};
+use crate::shown::{Inputs, shown_type};
 use crate::types::sql_type;
 
 pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let texts = Arc::new(TextCasts::of(context)?);
-    plan.transform_up_with_subqueries(|plan| map_expressions(plan, |inner, schema| cast(inner, schema, &texts)))
-        .data()
+    plan.transform_up_with_subqueries(|plan| {
+        let inputs = prints_numerics(&plan)?.then(|| Inputs::of(&plan));
+        map_expressions(plan, |inner, schema| cast(inner, schema, &texts, inputs.as_ref()))
+    })
+    .data()
 }
 
-fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusionResult<Transformed<Expr>> {
+/// Whether it casts numerics to text or puts them into JSON: what they look like hangs on where they come from.
+fn prints_numerics(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    let mut schema = None;
+    plan.apply_expressions(|expression| {
+        expression.apply(|inner| {
+            let printed = match inner {
+                Expr::Cast(Cast { expr, field }) if is_text(field.data_type()) => std::slice::from_ref(expr.as_ref()),
+                Expr::ScalarFunction(call) if is_json_function(call) => call.args.as_slice(),
+                _ => return Ok(TreeNodeRecursion::Continue),
+            };
+            let schema = schema.get_or_insert_with(|| merge_schema(&plan.inputs()));
+            let is_value = |value: &Expr| value.get_type(schema).is_ok_and(|ty| !is_text(&ty));
+            found |= printed.iter().any(is_value);
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
+}
+
+fn cast(
+    expression: Expr,
+    schema: &DFSchema,
+    texts: &Arc<TextCasts>,
+    inputs: Option<&Inputs>,
+) -> DataFusionResult<Transformed<Expr>> {
     if let Some(ty) = chosen_type(&expression, schema) {
         return Ok(Transformed::yes(texts.renamed(expression, ty)));
     }
     let Expr::Cast(Cast { expr, field }) = expression else {
-        return Ok(Transformed::no(expression));
+        return Ok(in_json(expression, schema, texts, inputs));
     };
     // An expression whose type is not known here (it has been refused elsewhere, then) stays as it is.
     let Ok((_, from)) = expr.to_field(schema) else {
@@ -71,13 +103,42 @@ fn cast(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>) -> DataFusi
         }));
     }
     if prints_text(&from, &field) {
-        let printed = texts.print(*expr);
+        let shown = inputs.and_then(|inputs| shown_type(&expr, schema, inputs));
+        let printed = texts.print(*expr, shown.unwrap_or_else(|| sql_type(&from)));
         return Ok(Transformed::yes(match sql_type(&field) {
             SqlType::Text | SqlType::Unknown => printed,
             ty => texts.renamed(printed, ty),
         }));
     }
     Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
+}
+
+/// A call of a JSON function whose numerics know with which digits they are shown.
+fn in_json(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>, inputs: Option<&Inputs>) -> Transformed<Expr> {
+    let (Expr::ScalarFunction(call), Some(inputs)) = (&expression, inputs) else {
+        return Transformed::no(expression);
+    };
+    if !is_json_function(call) {
+        return Transformed::no(expression);
+    }
+    let mut call = call.clone();
+    let mut changed = false;
+    for arg in &mut call.args {
+        let Ok((_, field)) = arg.to_field(schema) else {
+            continue;
+        };
+        if !field.data_type().is_decimal() {
+            continue;
+        }
+        if let Some(shown) = shown_type(arg, schema, inputs).filter(|shown| *shown != sql_type(&field)) {
+            *arg = texts.renamed(std::mem::take(arg), shown);
+            changed = true;
+        }
+    }
+    match changed {
+        true => Transformed::yes(Expr::ScalarFunction(call)),
+        false => Transformed::no(expression),
+    }
 }
 
 /// The type of the catalogs that CASE, `coalesce` and `nullif` choose values of: DataFusion does not keep it.

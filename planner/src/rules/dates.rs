@@ -1,10 +1,11 @@
-//! `date + interval` with hours in it is a timestamp.
+//! `date + interval` is a timestamp.
 //!
 //! Before: `d + interval '12 hours'`, which DataFusion makes a date, losing the 12 hours. After: `cast(d as timestamp) +
 //! interval '12 hours'`, which is PostgreSQL's answer.
 //!
-//! Must not fire when the interval is a literal of whole days and months: the sum is a midnight then, and as a date it still
-//! prunes files by a date column. (PostgreSQL would type it as a timestamp.) Runs before type coercion, because it changes a type.
+//! Must not fire where such a sum is compared with a date and the interval is a literal of whole days and months
+//! (`d < date '2024-01-01' + interval '1 month'`): it is a midnight then, and as a date it still prunes files by a date column.
+//! Runs before type coercion, because it changes a type.
 
 use std::sync::Arc;
 
@@ -13,8 +14,10 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
+
+use crate::operators::is_comparison;
 
 pub(super) fn keep_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(node).data()
@@ -29,7 +32,8 @@ fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let transformed = plan.map_expressions(|expression| {
         let name = names.save(&expression);
-        let rewritten = expression.transform_up(|inner| Ok(sum(inner, &schema)))?;
+        let rewritten =
+            expression.transform_up(|inner| Ok(sum(inner, &schema).update_data(|sum| compared(sum, &schema))))?;
         Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
     })?;
     // A node above one that changed must learn of the new type, too; the others come out as they were.
@@ -44,14 +48,14 @@ fn sum(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
     }
     // The right side first: it is short in the long chains, which lean left, and deriving a type walks the whole side.
-    if has_time(&right, schema) && is_date(&left, schema) {
+    if is_interval(&right, schema) && is_date(&left, schema) {
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr {
             left: Box::new(timestamp(*left)),
             op,
             right,
         }));
     }
-    if op == Operator::Plus && is_date(&right, schema) && has_time(&left, schema) {
+    if op == Operator::Plus && is_date(&right, schema) && is_interval(&left, schema) {
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr {
             left,
             op,
@@ -65,16 +69,90 @@ fn is_date(expression: &Expr, schema: &DFSchema) -> bool {
     matches!(expression.get_type(schema), Ok(DataType::Date32))
 }
 
-fn has_time(expression: &Expr, schema: &DFSchema) -> bool {
+fn is_interval(expression: &Expr, schema: &DFSchema) -> bool {
+    matches!(expression.get_type(schema), Ok(DataType::Interval(_)))
+}
+
+/// A comparison of a date with midnights as one of dates.
+fn compared(expression: Expr, schema: &DFSchema) -> Expr {
     match expression {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.nanoseconds != 0,
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(interval)), _) => interval.milliseconds != 0,
-        Expr::Literal(ScalarValue::IntervalYearMonth(_), _) => false,
-        other => matches!(other.get_type(schema), Ok(DataType::Interval(_))),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+            let (left, right) = if is_midnight(&right) && is_date(&left, schema) {
+                (left, Box::new(as_date(*right)))
+            } else if is_midnight(&left) && is_date(&right, schema) {
+                (Box::new(as_date(*left)), right)
+            } else {
+                (left, right)
+            };
+            Expr::BinaryExpr(BinaryExpr { left, op, right })
+        }
+        Expr::Between(Between {
+            expr,
+            negated,
+            low,
+            high,
+        }) if is_date(&expr, schema) => {
+            let dates = |bound: &Expr| is_midnight(bound) || is_date(bound, schema);
+            let (low, high) = match dates(&low) && dates(&high) {
+                true => (Box::new(as_date(*low)), Box::new(as_date(*high))),
+                false => (low, high),
+            };
+            Expr::Between(Between {
+                expr,
+                negated,
+                low,
+                high,
+            })
+        }
+        other => other,
     }
 }
 
+/// Whether it is a date, made a timestamp by `sum`, and whole days or months.
+fn is_midnight(expression: &Expr) -> bool {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Plus | Operator::Minus,
+            right,
+        }) => {
+            let start = |side: &Expr| is_widened_date(side) || is_midnight(side);
+            is_whole_days(right) && start(left) || is_whole_days(left) && start(right)
+        }
+        _ => false,
+    }
+}
+
+fn is_widened_date(expression: &Expr) -> bool {
+    matches!(expression, Expr::Cast(cast) if cast.field.name() == WIDENED)
+}
+
+fn is_whole_days(expression: &Expr) -> bool {
+    match expression {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.nanoseconds == 0,
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(interval)), _) => interval.milliseconds == 0,
+        Expr::Literal(ScalarValue::IntervalYearMonth(_), _) => true,
+        _ => false,
+    }
+}
+
+/// What [`is_midnight`] found, without the cast.
+fn as_date(expression: Expr) -> Expr {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => Expr::BinaryExpr(BinaryExpr {
+            left: Box::new(as_date(*left)),
+            op,
+            right: Box::new(as_date(*right)),
+        }),
+        Expr::Cast(cast) if cast.field.name() == WIDENED => *cast.expr,
+        other => other,
+    }
+}
+
+/// Name of the target of casts made here.
+const WIDENED: &str = "date as timestamp";
+
 fn timestamp(expression: Expr) -> Expr {
-    let field = arrow::datatypes::Field::new("", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+    let field = arrow::datatypes::Field::new(WIDENED, DataType::Timestamp(TimeUnit::Microsecond, None), true);
     Expr::Cast(Cast::new_from_field(Box::new(expression), Arc::new(field)))
 }

@@ -58,7 +58,10 @@ fn is_lossy(side: &Expr, schema: &DFSchema) -> DataFusionResult<bool> {
         Ok(match (&from, cast.field.data_type()) {
             (DataType::Timestamp(..), DataType::Date32 | DataType::Time64(_)) => true,
             (from, to) if to.is_integer() => from.is_floating() || from.is_decimal(),
-            (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => from > to,
+            (
+                DataType::Decimal128(_, from) | DataType::Decimal256(_, from),
+                DataType::Decimal128(_, to) | DataType::Decimal256(_, to),
+            ) => from > to,
             (DataType::Float64, DataType::Float32) => true,
             _ => false,
         })

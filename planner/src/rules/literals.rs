@@ -5,6 +5,8 @@
 //! Before: `cast(5 as integer)` of a literal 5. After: the literal 5 of that type, which functions that ask for constants
 //! (`ntile(4)`, `round(x, 2)`) can see.
 //!
+//! `'1.50'::numeric` is the number with the digits the text has.
+//!
 //! Must not fire on numbers that do not fit; those casts fail when they are computed. Types stay what they were.
 //!
 //! Texts beside arrays are read as arrays: `x = any ('{1,2}')`, `coalesce(array, '{}')`. So are the values of parameters.
@@ -13,15 +15,18 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use super::map_expressions;
 use crate::context::PlanContext;
 use crate::function::{coalesce, quantified};
+use crate::types::is_bare_numeric;
+use crate::value::numeric_of_text;
 
 pub(super) fn fold(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
+        let is_values = matches!(plan, LogicalPlan::Values(_));
         map_expressions(plan, |expression, schema| {
             if let Expr::ScalarFunction(call) = &expression {
                 return Ok(match beside_arrays(call, schema, &context.time_zone)? {
@@ -29,7 +34,7 @@ pub(super) fn fold(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult
                     None => Transformed::no(expression),
                 });
             }
-            let folded = folded(expression);
+            let folded = folded(expression, is_values);
             let numbers = beside_objects(folded.data, schema);
             Ok(Transformed::new_transformed(
                 numbers.data,
@@ -83,7 +88,7 @@ fn number(expression: &Expr) -> Option<u32> {
     }
 }
 
-fn folded(expression: Expr) -> Transformed<Expr> {
+fn folded(expression: Expr, is_values: bool) -> Transformed<Expr> {
     if let Expr::Cast(cast) = &expression
         && cast.field.data_type() == &DataType::Int32
         && let Expr::Literal(ScalarValue::Int64(Some(value)), _) = cast.expr.as_ref()
@@ -91,5 +96,23 @@ fn folded(expression: Expr) -> Transformed<Expr> {
     {
         return Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), None));
     }
+    // All rows of VALUES have the types of its columns.
+    if !is_values && let Some(number) = read_number(&expression) {
+        return Transformed::yes(number);
+    }
     Transformed::no(expression)
+}
+
+/// The literal that `'1.50'::numeric` is: of its own precision and scale.
+fn read_number(expression: &Expr) -> Option<Expr> {
+    let Expr::Cast(Cast { expr, field }) = expression else {
+        return None;
+    };
+    let (Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _), true) =
+        (expr.as_ref(), is_bare_numeric(field))
+    else {
+        return None;
+    };
+    let number = numeric_of_text(text)?;
+    Some(Expr::Literal(number, None))
 }

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::lit;
 use datafusion::scalar::ScalarValue;
 
+use super::numbers;
 use crate::rewrite::MARKER;
 
 pub(super) fn compute_subqueries(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -49,7 +50,7 @@ fn computed(values: Values) -> DataFusionResult<LogicalPlan> {
                 let null = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
                 computed.push((
                     Box::new(lit(number)),
-                    Box::new(std::mem::replace(&mut row[index], null)),
+                    Box::new(numbers::own_digits(std::mem::replace(&mut row[index], null))),
                 ));
             }
         }

@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, parse_one};
 use crate::resolve::{self, fold};
 use crate::rewrite::parameter_index;
+use crate::rules::numbers::computed_by;
 use crate::statement::dml::{self, check_assignable, literal_columns};
 use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::returning::{self, Returning, other_name};
@@ -609,7 +610,7 @@ pub(super) fn refuse_computed(plan: &LogicalPlan, statement: &str) -> Result<()>
         return Ok(());
     };
     let refused = |kind: ErrorKind, what: &str| Err(Error::new(kind, format!("{what} are not allowed in {statement}")));
-    match projection.input.as_ref() {
+    match computed_by(projection.input.as_ref()) {
         LogicalPlan::Aggregate(_) => Err(aggregates(statement)),
         LogicalPlan::Window(_) => refused(ErrorKind::WindowingError, "window functions"),
         LogicalPlan::Unnest(_) => refused(ErrorKind::FeatureNotSupported, "set-returning functions"),

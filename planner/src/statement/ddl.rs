@@ -145,10 +145,27 @@ fn on_commit(context: &PlanContext, name: &TableName, given: Option<OnCommit>) -
     Ok(Some((ON_COMMIT.to_owned(), value.to_owned())))
 }
 
+/// Most digits of a stored numeric.
+const PRECISION_MAX: u8 = 38;
+
 /// A bare NULL or untyped literal becomes text, as in PostgreSQL.
 fn storable(ty: &SqlType) -> SqlType {
     match ty {
         SqlType::Unknown => SqlType::Text,
+        SqlType::Numeric {
+            precision,
+            scale,
+            digits,
+        } if *precision > PRECISION_MAX => {
+            // What is computed in 256 bits is stored in 128: the digits before the point come first, ten behind it at least.
+            let whole = precision.saturating_sub(scale.unsigned_abs());
+            let room = i8::try_from(PRECISION_MAX.saturating_sub(whole)).unwrap_or(0);
+            SqlType::Numeric {
+                precision: PRECISION_MAX,
+                scale: (*scale).min(room.max(10)),
+                digits: *digits,
+            }
+        }
         SqlType::Array(element) => SqlType::Array(Box::new(storable(element))),
         SqlType::Struct(fields) => {
             SqlType::Struct(fields.iter().map(|(name, ty)| (name.clone(), storable(ty))).collect())

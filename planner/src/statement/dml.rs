@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use staffa_catalog::{Column, ColumnDefault, IdentityKind, SqlType, SystemStorage, Table};
+use staffa_catalog::{Column, ColumnDefault, Digits, IdentityKind, SqlType, SystemStorage, Table};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -342,6 +342,12 @@ fn declared_by_columns(
                 types[index] = Some(match &table.schema().columns[*target].ty {
                     // The length is checked when the row is stored, with the column's own message.
                     SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
+                    // As the numbers of other rows are, which are not declared so.
+                    SqlType::Numeric { precision, scale, .. } => SqlType::Numeric {
+                        precision: *precision,
+                        scale: *scale,
+                        digits: Digits::All,
+                    },
                     other => other.clone(),
                 });
             }

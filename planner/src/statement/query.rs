@@ -15,12 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::function::{padded, quantified};
 use crate::resolve::{Provider, Relations, function, load, populate, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
-use crate::rules;
 use crate::statement::{OutputColumn, QueryPlan};
 use crate::stored::has_volatile;
 use crate::table_provider::StaffaTable;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
+use crate::{rules, shown};
 
 /// Whose value an identity column gets when one is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -402,15 +402,17 @@ fn parameter_type(column: &SqlType) -> SqlType {
 fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
     let sources = origins(plan);
     let texts = casts_to_text(plan);
+    let types = shown::column_types(plan);
     plan.schema()
         .fields()
         .iter()
+        .zip(types)
         .enumerate()
-        .map(|(index, field)| OutputColumn {
+        .map(|(index, (field, ty))| OutputColumn {
             name: strip_marker(field.name()).to_string(),
             ty: match texts.contains(&index) {
                 true => SqlType::Text,
-                false => sql_type(field),
+                false => ty,
             },
             source: sources.get(index).cloned().flatten(),
         })

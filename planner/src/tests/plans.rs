@@ -76,12 +76,17 @@ async fn parameters_are_inferred_and_bound_exactly() {
     fixture
         .change("insert into t values (1, 1.55, 'x', '2024-01-01'), (2, 1.56, 'y', null)")
         .await;
-    let numeric = |precision, scale| SqlType::Numeric { precision, scale };
+    // A parameter's type has no modifier.
+    let numeric = |precision, scale| SqlType::Numeric {
+        precision,
+        scale,
+        digits: staffa_catalog::Digits::All,
+    };
     for (sql, expected) in [
         ("select * from t where a = $1", vec![SqlType::Integer]),
         (
             "select * from t where n > $1 and d < $2",
-            vec![numeric(38, 10), SqlType::Date],
+            vec![crate::type_planner::BARE_NUMERIC, SqlType::Date],
         ),
         ("select $1", vec![SqlType::Text]),
         ("select $1::int, $2", vec![SqlType::Integer, SqlType::Text]),
@@ -415,7 +420,11 @@ async fn parameters_in_insert() {
     else {
         panic!("an INSERT");
     };
-    let numeric = SqlType::Numeric { precision: 6, scale: 2 };
+    let numeric = SqlType::Numeric {
+        precision: 6,
+        scale: 2,
+        digits: staffa_catalog::Digits::All,
+    };
     assert_eq!(
         insert.source.parameters,
         [SqlType::Text, SqlType::Integer, numeric, SqlType::Date]

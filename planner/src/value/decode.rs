@@ -8,6 +8,7 @@ use arrow::array::{
     IntervalMonthDayNanoBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     UInt32Builder,
 };
+use arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
@@ -94,7 +95,7 @@ pub fn decode_scalar(
     format: Format,
     settings: &FormatSettings,
 ) -> Result<ScalarValue> {
-    if let (SqlType::Numeric { precision, scale }, Some(bytes)) = (ty, bytes) {
+    if let (SqlType::Numeric { precision, scale, .. }, Some(bytes)) = (ty, bytes) {
         let number = match format {
             Format::Text => numeric::parse_unrounded(bytes)?,
             Format::Binary => numeric::parse_binary(bytes)?,
@@ -109,6 +110,20 @@ pub fn decode_scalar(
     decoder.append(bytes)?;
     ScalarValue::try_from_array(&decoder.finish()?, 0)
         .map_err(|error| Error::internal(format!("a decoded value has no scalar: {error}")))
+}
+
+/// The number a text says, with the precision and scale of its digits; `None` when it is not one, or none that fits.
+pub(crate) fn numeric_of_text(text: &str) -> Option<ScalarValue> {
+    let number = numeric::parse_unrounded(text.as_bytes()).ok()?;
+    let scale = u8::try_from(number.scale).ok()?;
+    let digits = number
+        .coefficient
+        .unsigned_abs()
+        .checked_ilog10()
+        .map_or(1, |place| place + 1);
+    let precision = u8::try_from(digits).ok()?.max(scale);
+    (precision <= DECIMAL128_MAX_PRECISION)
+        .then(|| ScalarValue::Decimal128(Some(number.coefficient), precision, scale as i8))
 }
 
 fn numeric_scalar(number: numeric::Decimal, precision: u8, scale: i8) -> Result<ScalarValue> {
@@ -155,7 +170,7 @@ impl ColumnDecoder {
             SqlType::BigInt => Builder::Int64(Int64Builder::with_capacity(capacity)),
             SqlType::Real => Builder::Float32(Float32Builder::with_capacity(capacity)),
             SqlType::Double => Builder::Float64(Float64Builder::with_capacity(capacity)),
-            SqlType::Numeric { precision, scale } => Builder::Numeric {
+            SqlType::Numeric { precision, scale, .. } => Builder::Numeric {
                 values: Decimal128Builder::with_capacity(capacity),
                 precision: *precision,
                 scale: *scale,

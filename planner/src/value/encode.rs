@@ -10,7 +10,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt32Type,
 };
 use bytes::{BufMut, BytesMut};
-use staffa_catalog::{SqlType, SystemStorage, SystemType};
+use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
 
 use super::oid::{innermost, type_oid};
 use super::{Format, FormatSettings, array, datetime, interval, number, numeric, string};
@@ -104,6 +104,14 @@ impl ColumnEncoder {
         })
     }
 
+    /// Which digits of a numeric are shown.
+    fn digits(&self) -> Digits {
+        match self.ty {
+            SqlType::Numeric { digits, .. } => digits,
+            _ => Digits::All,
+        }
+    }
+
     fn cells<'a>(&'a self, array: &ArrayRef) -> Result<Cells<'a>> {
         let child = |at: usize, array: &ArrayRef| -> Result<EncodedColumn<'a>> {
             let encoder = self
@@ -121,8 +129,12 @@ impl ColumnEncoder {
             DataType::UInt32 => Cells::UInt32(array.as_primitive::<UInt32Type>().clone()),
             DataType::Float32 => Cells::Float32(array.as_primitive::<Float32Type>().clone()),
             DataType::Float64 => Cells::Float64(array.as_primitive::<Float64Type>().clone()),
-            DataType::Decimal128(_, scale) => Cells::Decimal128(array.as_primitive::<Decimal128Type>().clone(), *scale),
-            DataType::Decimal256(_, scale) => Cells::Decimal256(array.as_primitive::<Decimal256Type>().clone(), *scale),
+            DataType::Decimal128(_, scale) => {
+                Cells::Decimal128(array.as_primitive::<Decimal128Type>().clone(), *scale, self.digits())
+            }
+            DataType::Decimal256(_, scale) => {
+                Cells::Decimal256(array.as_primitive::<Decimal256Type>().clone(), *scale, self.digits())
+            }
             DataType::Utf8 => Cells::Utf8(array.as_string::<i32>().clone()),
             DataType::LargeUtf8 => Cells::LargeUtf8(array.as_string::<i64>().clone()),
             DataType::Utf8View => Cells::Utf8View(array.as_string_view().clone()),
@@ -197,8 +209,8 @@ impl EncodedColumn<'_> {
             Cells::UInt32(cells) => self.write_number(cells.value(row), out),
             Cells::Float32(cells) => number::write_real(cells.value(row), settings.extra_float_digits, out),
             Cells::Float64(cells) => number::write_double(cells.value(row), settings.extra_float_digits, out),
-            Cells::Decimal128(cells, scale) => numeric::write(cells.value(row), *scale, out),
-            Cells::Decimal256(cells, scale) => numeric::write_wide(cells.value(row), *scale, out),
+            Cells::Decimal128(cells, scale, shown) => numeric::write(cells.value(row), *scale, *shown, out),
+            Cells::Decimal256(cells, scale, shown) => numeric::write_wide(cells.value(row), *scale, *shown, out),
             Cells::Utf8(cells) => out.extend_from_slice(cells.value(row).as_bytes()),
             Cells::LargeUtf8(cells) => out.extend_from_slice(cells.value(row).as_bytes()),
             Cells::Utf8View(cells) => out.extend_from_slice(cells.value(row).as_bytes()),
@@ -269,8 +281,10 @@ impl EncodedColumn<'_> {
             Cells::UInt32(cells) => out.put_u32(cells.value(row)),
             Cells::Float32(cells) => out.put_f32(cells.value(row)),
             Cells::Float64(cells) => out.put_f64(cells.value(row)),
-            Cells::Decimal128(cells, scale) => numeric::write_binary(cells.value(row), *scale, out),
-            Cells::Decimal256(cells, scale) => numeric::write_wide_binary(cells.value(row), *scale, out),
+            Cells::Decimal128(cells, scale, shown) => numeric::write_binary(cells.value(row), *scale, *shown, out),
+            Cells::Decimal256(cells, scale, shown) => {
+                numeric::write_wide_binary(cells.value(row), *scale, *shown, out);
+            }
             Cells::Utf8(_) | Cells::LargeUtf8(_) | Cells::Utf8View(_) => {
                 if matches!(self.encoder.ty, SqlType::Jsonb | SqlType::System(SystemType::JsonPath)) {
                     out.put_u8(JSONB_VERSION);
@@ -409,7 +423,7 @@ fn target_type(own: &DataType, ty: &SqlType) -> Result<DataType> {
         (DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale), SqlType::Numeric { .. }) => {
             DataType::Decimal128(*precision, *scale)
         }
-        (_, SqlType::Numeric { precision, scale }) => DataType::Decimal128((*precision).clamp(1, 38), *scale),
+        (_, SqlType::Numeric { precision, scale, .. }) => DataType::Decimal128((*precision).clamp(1, 38), *scale),
         (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) if is_text(ty) => own.clone(),
         (_, ty) if is_text(ty) => DataType::Utf8View,
         (

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::i256;
 use bytes::{BufMut, BytesMut};
+use staffa_catalog::Digits;
 
 use super::number::{decimal_digits, trim};
 use super::{invalid_binary, invalid_text, short_binary};
@@ -226,17 +227,18 @@ const POWERS: [i128; DIGITS_MAX + 1] = {
     powers
 };
 
-/// Writes `value * 10^-scale` with all digits of its scale.
-pub(super) fn write(value: i128, scale: i8, out: &mut BytesMut) {
+/// Writes `value * 10^-scale` with the digits after the point that count.
+pub(super) fn write(value: i128, scale: i8, shown: Digits, out: &mut BytesMut) {
     if value < 0 {
         out.extend_from_slice(b"-");
     }
     let mut buffer = [0_u8; 40];
-    write_digits(digits_of(value.unsigned_abs(), &mut buffer), scale, out);
+    let (digits, scale) = counting(digits_of(value.unsigned_abs(), &mut buffer), scale, shown);
+    write_digits(digits, scale, out);
 }
 
-/// As [`write`], for the wide decimals some of DataFusion's sums yield.
-pub(super) fn write_wide(value: i256, scale: i8, out: &mut BytesMut) {
+/// As [`write`], for the wide decimals of quotients and of some sums.
+pub(super) fn write_wide(value: i256, scale: i8, shown: Digits, out: &mut BytesMut) {
     let text = value.to_string();
     let digits = match text.strip_prefix('-') {
         Some(digits) => {
@@ -245,7 +247,101 @@ pub(super) fn write_wide(value: i256, scale: i8, out: &mut BytesMut) {
         }
         None => &text,
     };
-    write_digits(digits.as_bytes(), scale, out);
+    let (digits, scale) = counting(digits.as_bytes(), scale, shown);
+    write_digits(digits, scale, out);
+}
+
+/// Leaves out the zeros at the end that are not shown; what is left, and its scale.
+fn counting(digits: &[u8], scale: i8, shown: Digits) -> (&[u8], i8) {
+    if matches!(shown, Digits::Declared | Digits::All) {
+        return (digits, scale);
+    }
+    let zeros = digits.iter().rev().take_while(|&&digit| digit == b'0').count();
+    let zero = zeros == digits.len();
+    let least = match shown {
+        Digits::Declared | Digits::All => i32::from(scale),
+        Digits::Among(numbers, whole) | Digits::Mixed(numbers, whole) => {
+            let needed = match zero {
+                true => 0,
+                false => u32::try_from(i32::from(scale) - zeros as i32).unwrap_or(0),
+            };
+            let is_whole = needed == 0 && whole_part(digits, scale).is_some_and(|value| whole >> value & 1 == 1);
+            match numbers.checked_shr(needed) {
+                _ if is_whole => 0,
+                None | Some(0) if matches!(shown, Digits::Mixed(..)) => quotient_scale(place_of_first(digits, scale)),
+                None | Some(0) => i32::from(scale),
+                Some(enough) => (needed + enough.trailing_zeros()) as i32,
+            }
+        }
+        Digits::Quotient(least) => quotient_scale(place_of_first(digits, scale)).max(i32::from(least)),
+        Digits::Variance(_) | Digits::Root(_) if zero => 0,
+        Digits::Variance(least) => quotient_scale(place_of_first(digits, scale)).max(i32::from(least)),
+        Digits::Root(least) => {
+            // The place of the square's first digit: whether it is the higher one shows in the leading digits.
+            let place = place_of_first(digits, scale).map(|place| match place {
+                Leading::One(place) => Leading::One(place * 2),
+                Leading::Other(place) => Leading::Other(place * 2 + i32::from(digits >= ROOT_OF_TEN)),
+            });
+            quotient_scale(place).max(i32::from(least))
+        }
+    };
+    let scale = i32::from(scale);
+    let dropped = if zero {
+        scale - least
+    } else {
+        (scale - least).min(i32::try_from(zeros).unwrap_or(i32::MAX))
+    };
+    match usize::try_from(dropped) {
+        Err(_) | Ok(0) => (digits, i8::try_from(scale).unwrap_or(i8::MAX)),
+        Ok(dropped) => {
+            let kept = digits.len().saturating_sub(dropped).max(1);
+            (&digits[..kept], (scale - dropped as i32) as i8)
+        }
+    }
+}
+
+/// The digits before the point, when they say a number up to 63.
+fn whole_part(digits: &[u8], scale: i8) -> Option<u32> {
+    let length = digits.len().saturating_sub(usize::try_from(scale).unwrap_or(0));
+    let value = match digits.get(..length)? {
+        [] => 0,
+        [one] => u32::from(one - b'0'),
+        [ten, one] => u32::from(ten - b'0') * 10 + u32::from(one - b'0'),
+        _ => return None,
+    };
+    (value < u64::BITS).then_some(value)
+}
+
+const ROOT_OF_TEN: &[u8] = b"31622776601683793319988935444327185337";
+
+/// The decimal place of a number's first digit: 0 stands directly before the point.
+#[derive(Clone, Copy)]
+enum Leading {
+    /// The number is a one and zeros.
+    One(i32),
+    Other(i32),
+}
+
+fn place_of_first(digits: &[u8], scale: i8) -> Option<Leading> {
+    let place = digits.len() as i32 - 1 - i32::from(scale);
+    match digits {
+        [b'0'] | [] => None,
+        [b'1', rest @ ..] if rest.iter().all(|&digit| digit == b'0') => Some(Leading::One(place)),
+        _ => Some(Leading::Other(place)),
+    }
+}
+
+/// How many digits PostgreSQL's division shows of a quotient (`select_div_scale`): at least 16 significant ones, in groups
+/// of four. It goes by the first groups of dividend and divisor; where these are equal it takes the quotient for one place
+/// smaller than it may be, which can be told from the quotient only when that is a power of 10000.
+fn quotient_scale(first: Option<Leading>) -> i32 {
+    let group = match first {
+        // A zero's quotient is taken for a smaller one, too.
+        None => -1,
+        Some(Leading::One(place)) if place.rem_euclid(4) == 0 => place.div_euclid(4) - 1,
+        Some(Leading::One(place) | Leading::Other(place)) => place.div_euclid(4),
+    };
+    (16 - 4 * group).max(0)
 }
 
 fn write_digits(digits: &[u8], scale: i8, out: &mut BytesMut) {
@@ -333,16 +429,18 @@ const INFINITE: u16 = 0xd000;
 const INFINITE_NEGATIVE: u16 = 0xf000;
 
 /// Writes `numeric_send`: count of base-10000 digits, weight of the first, sign, scale, digits.
-pub(super) fn write_binary(value: i128, scale: i8, out: &mut BytesMut) {
+pub(super) fn write_binary(value: i128, scale: i8, shown: Digits, out: &mut BytesMut) {
     let mut buffer = [0_u8; 40];
-    write_binary_digits(value < 0, digits_of(value.unsigned_abs(), &mut buffer), scale, out);
+    let (digits, scale) = counting(digits_of(value.unsigned_abs(), &mut buffer), scale, shown);
+    write_binary_digits(value < 0, digits, scale, out);
 }
 
 /// As [`write_binary`] for wide decimals.
-pub(super) fn write_wide_binary(value: i256, scale: i8, out: &mut BytesMut) {
+pub(super) fn write_wide_binary(value: i256, scale: i8, shown: Digits, out: &mut BytesMut) {
     let text = value.to_string();
     let digits = text.strip_prefix('-').unwrap_or(&text);
-    write_binary_digits(text.starts_with('-'), digits.as_bytes(), scale, out);
+    let (digits, scale) = counting(digits.as_bytes(), scale, shown);
+    write_binary_digits(text.starts_with('-'), digits, scale, out);
 }
 
 fn write_binary_digits(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {

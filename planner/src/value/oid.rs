@@ -1,6 +1,8 @@
 //! PostgreSQL's fixed OIDs of types, their lengths and their modifiers (`src/include/catalog/pg_type.dat`).
 
-use staffa_catalog::{SqlType, SystemStorage, SystemType};
+use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
+
+use crate::type_planner::BARE_NUMERIC;
 
 /// The OID of a type; `text` for a value of unknown type, `record` for a composite.
 pub fn type_oid(ty: &SqlType) -> u32 {
@@ -22,9 +24,11 @@ pub fn type_modifier(ty: &SqlType) -> i32 {
             .ok()
             .and_then(|length| length.checked_add(4))
             .unwrap_or(-1),
-        SqlType::Numeric { precision, scale } => {
-            ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + MODIFIER_OFFSET
-        }
+        SqlType::Numeric {
+            precision,
+            scale,
+            digits: Digits::Declared,
+        } => ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + MODIFIER_OFFSET,
         SqlType::Array(_) => type_modifier(innermost(ty)),
         _ => -1,
     }
@@ -47,8 +51,8 @@ pub fn type_length(ty: &SqlType) -> i16 {
     }
 }
 
-/// The type with this OID and modifier; `None` for one we do not have. A bare `numeric` is `numeric(38,10)` and a bare
-/// `bpchar` is `text`.
+/// The type with this OID and modifier; `None` for one we do not have. A bare `bpchar` is
+/// `text`.
 pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
     let length = || u32::try_from(modifier.checked_sub(MODIFIER_OFFSET)?).ok();
     let ty = match oid {
@@ -87,16 +91,13 @@ pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
 const MODIFIER_OFFSET: i32 = 4;
 
 fn numeric_of_modifier(modifier: i32) -> SqlType {
-    let bare = SqlType::Numeric {
-        precision: 38,
-        scale: 10,
-    };
+    let bare = BARE_NUMERIC;
     if modifier < MODIFIER_OFFSET {
         return bare;
     }
     let bits = modifier - MODIFIER_OFFSET;
     match (u8::try_from((bits >> 16) & 0xffff), i8::try_from(bits & 0x7ff)) {
-        (Ok(precision @ 1..=38), Ok(scale)) if scale as u8 <= precision => SqlType::Numeric { precision, scale },
+        (Ok(precision @ 1..=38), Ok(scale)) if scale as u8 <= precision => SqlType::numeric(precision, scale),
         _ => bare,
     }
 }

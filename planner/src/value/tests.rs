@@ -48,10 +48,7 @@ fn named(name: &str) -> SqlType {
         "bigint" => SqlType::BigInt,
         "real" => SqlType::Real,
         "double precision" => SqlType::Double,
-        "numeric" => SqlType::Numeric {
-            precision: modifiers[0] as u8,
-            scale: modifiers[1] as i8,
-        },
+        "numeric" => SqlType::numeric(modifiers[0] as u8, modifiers[1] as i8),
         "text" => SqlType::Text,
         "varchar" => SqlType::Varchar(modifiers.first().copied()),
         "char" => SqlType::Char(modifiers[0]),
@@ -243,10 +240,7 @@ fn ragged_arrays_have_a_text_but_no_binary_form() {
 fn types_beyond_ours_print_as_the_sql_type_they_map_to() {
     let settings = berlin();
     let big: ArrayRef = Arc::new(UInt64Array::from(vec![Some(u64::MAX), None]));
-    let ty = SqlType::Numeric {
-        precision: 20,
-        scale: 0,
-    };
+    let ty = SqlType::numeric(20, 0);
     assert_eq!(
         encode(&big, &ty, Format::Text, &settings),
         [Some(b"18446744073709551615".to_vec()), None]
@@ -297,10 +291,7 @@ fn types_beyond_ours_print_as_the_sql_type_they_map_to() {
 #[test]
 fn a_parameter_is_never_rounded() {
     let settings = berlin();
-    let money = SqlType::Numeric {
-        precision: 15,
-        scale: 2,
-    };
+    let money = SqlType::numeric(15, 2);
     let read = |text: &[u8]| decode_scalar(Some(text), &money, Format::Text, &settings).expect("a number");
     assert_eq!(read(b"1.5"), ScalarValue::Decimal128(Some(150), 15, 2));
     assert_eq!(read(b"1.500000"), ScalarValue::Decimal128(Some(150), 15, 2));
@@ -417,14 +408,8 @@ fn all_types() -> Vec<SqlType> {
         interval,json,jsonb,integer[],text[],integer[][]";
     let mut types: Vec<SqlType> = names.split(',').map(named).collect();
     types.extend([
-        SqlType::Numeric {
-            precision: 15,
-            scale: 2,
-        },
-        SqlType::Numeric {
-            precision: 38,
-            scale: 38,
-        },
+        SqlType::numeric(15, 2),
+        SqlType::numeric(38, 38),
         SqlType::Varchar(Some(3)),
         SqlType::Char(3),
         SqlType::Unknown,
@@ -464,7 +449,7 @@ proptest! {
 
     #[test]
     fn any_number_survives_text_and_binary(unscaled in -10_i128.pow(38) + 1..10_i128.pow(38), scale in 0_i8..=38) {
-        let ty = SqlType::Numeric { precision: 38, scale };
+        let ty = SqlType::numeric(38, scale);
         survives(ScalarValue::Decimal128(Some(unscaled), 38, scale), &ty);
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::JsonObjectNotFound => "2203C",
         ErrorKind::SubstringError => "22011",
         ErrorKind::SequenceLimitExceeded => "2200H",
+        ErrorKind::InvalidUseOfEscapeCharacter => "2200C",
         ErrorKind::InvalidRegularExpression => "2201B",
         ErrorKind::InvalidLogarithmArgument => "2201E",
         ErrorKind::InvalidPowerArgument => "2201F",

@@ -7,7 +7,7 @@ use super::print::ordinal_ending;
 use crate::error::{Error, ErrorKind, Result};
 
 #[derive(Clone, Debug, PartialEq)]
-enum Item {
+pub(super) enum Item {
     Nine,
     Zero,
     Point,
@@ -24,7 +24,7 @@ enum Item {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum SignPlace {
+pub(super) enum SignPlace {
     None,
     Before,
     After,
@@ -32,22 +32,22 @@ enum SignPlace {
 
 #[derive(Clone, Debug)]
 pub(super) struct NumberFormat {
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     /// Digits before and after the point.
     pre: usize,
-    post: usize,
+    pub(super) post: usize,
     zero_start: Option<usize>,
     zero_end: usize,
-    decimal: bool,
-    fill: bool,
-    sign_place: SignPlace,
+    pub(super) decimal: bool,
+    pub(super) fill: bool,
+    pub(super) sign_place: SignPlace,
     digits_before_sign: usize,
-    bracket: bool,
-    minus: bool,
-    plus: bool,
-    roman: Option<Case>,
-    shift: Option<u32>,
-    scientific: bool,
+    pub(super) bracket: bool,
+    pub(super) minus: bool,
+    pub(super) plus: bool,
+    pub(super) roman: Option<Case>,
+    pub(super) shift: Option<u32>,
+    pub(super) scientific: bool,
 }
 
 const KEYWORDS: &[&str] = &[

@@ -9,6 +9,7 @@ use arrow::array::{
     Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
+use staffa_catalog::Digits;
 
 use super::EncodedColumn;
 use super::map::MapCells;
@@ -25,9 +26,9 @@ pub(super) enum Cells<'a> {
     UInt32(UInt32Array),
     Float32(Float32Array),
     Float64(Float64Array),
-    /// With the scale.
-    Decimal128(Decimal128Array, i8),
-    Decimal256(Decimal256Array, i8),
+    /// With the scale, and which digits of it are shown.
+    Decimal128(Decimal128Array, i8, Digits),
+    Decimal256(Decimal256Array, i8, Digits),
     Utf8(StringArray),
     LargeUtf8(LargeStringArray),
     Utf8View(StringViewArray),
