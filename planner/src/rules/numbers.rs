@@ -107,13 +107,30 @@ fn of_one_type(values: Values) -> DataFusionResult<Transformed<LogicalPlan>> {
     })))
 }
 
-/// A numeric without the cast that brought it to the type of a column of VALUES: it may get more digits yet.
-pub(super) fn own_digits(cell: Expr) -> Expr {
-    match cell {
+/// A numeric of a subquery without the cast that brought it to the type of a column of VALUES: it may get more digits yet.
+/// DataFusion puts that cast into the subquery.
+pub(super) fn own_digits(cell: Expr) -> DataFusionResult<Expr> {
+    let cell = without_cast(cell, &DFSchema::empty());
+    let Expr::ScalarSubquery(mut subquery) = cell else {
+        return Ok(cell);
+    };
+    if let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() {
+        let schema = projection.input.schema();
+        let columns = projection.expr.iter().cloned();
+        let columns = columns.map(|column| without_cast(column, schema)).collect();
+        let own = Projection::try_new(columns, Arc::clone(&projection.input))?;
+        subquery.subquery = Arc::new(LogicalPlan::Projection(own));
+    }
+    Ok(Expr::ScalarSubquery(subquery))
+}
+
+/// A numeric without a cast to another one that nobody wrote.
+fn without_cast(value: Expr, schema: &DFSchema) -> Expr {
+    match value {
         Expr::Cast(Cast { expr, field })
             if field.data_type().is_decimal()
                 && field.metadata().is_empty()
-                && expr.get_type(&DFSchema::empty()).is_ok_and(|ty| ty.is_decimal()) =>
+                && expr.get_type(schema).is_ok_and(|ty| ty.is_decimal()) =>
         {
             *expr
         }

@@ -50,7 +50,7 @@ fn computed(values: Values) -> DataFusionResult<LogicalPlan> {
                 let null = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
                 computed.push((
                     Box::new(lit(number)),
-                    Box::new(numbers::own_digits(std::mem::replace(&mut row[index], null))),
+                    Box::new(numbers::own_digits(std::mem::replace(&mut row[index], null))?),
                 ));
             }
         }
