@@ -12,6 +12,7 @@ mod patterns;
 mod refuse;
 mod rows;
 mod series;
+mod values;
 mod whole_rows;
 
 use std::collections::HashMap;
@@ -31,8 +32,8 @@ pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::ARRAY_OF_ROWS;
 use crate::function::json::parameter_type as json_parameter;
-use crate::function::{ARRAY_OF_ROWS, PLAIN};
 use crate::resolve::sequence;
 use crate::type_planner::sql_type_of_ast;
 
@@ -207,7 +208,7 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        plain_values(&mut query.body);
+        values::of_one_type(&mut query.body);
         if let Some(fetch) = query.fetch.take()
             && let Err(error) = fetch_to_limit(query, fetch)
         {
@@ -464,25 +465,6 @@ fn at_position(key: &mut Expr, projection: &[SelectItem], clause: &str) -> Resul
         }
     }
     Ok(())
-}
-
-/// `values (a), (1)` with columns of the query around: the rows' types are to be of one kind, and a table's column brings the id
-/// of its field along.
-fn plain_values(body: &mut SetExpr) {
-    let SetExpr::Values(values) = body else { return };
-    json::same_type(&mut values.rows);
-    let several = values.rows.len() > 1;
-    let marked = |cell: &Expr| match cell {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
-        // `values (1::numeric(10,2)), (2)`
-        Expr::Cast { data_type, .. } => several && matches!(sql_type_of_ast(data_type), Ok(SqlType::Numeric { .. })),
-        _ => false,
-    };
-    for row in &mut values.rows {
-        for cell in row.content.iter_mut().filter(|cell| marked(cell)) {
-            *cell = call(PLAIN, vec![taken(cell)]);
-        }
-    }
 }
 
 /// Functions that are called without parentheses.

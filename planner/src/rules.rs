@@ -60,17 +60,32 @@ fn map_expressions(
     plan: LogicalPlan,
     rewrite: impl Fn(Expr, &DFSchema) -> DataFusionResult<Transformed<Expr>>,
 ) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        schema.merge(&source);
-    }
-    let names = NamePreserver::new(&plan);
-    let transformed = plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|inner| rewrite(inner, &schema))?;
-        Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
+    let schema = columns_below(&plan)?;
+    let transformed = map_whole(plan, |expression| {
+        expression.transform_up(|inner| rewrite(inner, &schema))
     })?;
     // A node above one that changed must learn of the new type, too; the others come out as they were.
     transformed.map_data(LogicalPlan::recompute_schema)
+}
+
+/// The columns that the expressions of a node are over.
+fn columns_below(plan: &LogicalPlan) -> DataFusionResult<DFSchema> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = plan {
+        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&source);
+    }
+    Ok(schema)
+}
+
+/// Rewrites the expressions of one node, each as a whole. Names stay; the node's schema is as it was.
+fn map_whole(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr) -> DataFusionResult<Transformed<Expr>>,
+) -> DataFusionResult<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expression| {
+        let name = names.save(&expression);
+        Ok(rewrite(expression)?.update_data(|rewritten| name.restore(rewritten)))
+    })
 }

@@ -208,8 +208,9 @@ impl ScalarUDFImpl for Same {
             return Ok(Arc::new(field.with_nullable(true)));
         }
         let mut metadata = field.metadata().clone();
-        // Of a numeric its expression tells (`shown.rs`).
-        if field.data_type().is_decimal() {
+        // Of a numeric its expression tells (`shown.rs`); a `varchar` is a text.
+        let is_varchar = metadata.get(TYPE_KEY).is_some_and(|ty| ty.starts_with("varchar"));
+        if field.data_type().is_decimal() || is_varchar {
             metadata.remove(TYPE_KEY);
         }
         Ok(Arc::new(field.with_metadata(metadata)))

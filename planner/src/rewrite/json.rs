@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind,
-    OrderByOptions, Parens, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -411,23 +411,8 @@ fn members(function: &mut Function, jsonb: bool) -> Result<Expr> {
     Ok(call(list, vec![Expr::Function(inner)]))
 }
 
-/// Rows of VALUES one of which has JSON in a column: literals there are JSON in all of them.
-pub(super) fn same_type(rows: &mut [Parens<Vec<Expr>>]) {
-    let width = rows.first().map_or(0, |row| row.content.len());
-    for column in 0..width {
-        let Some(ty) = rows.iter().find_map(|row| json_type(row.content.get(column)?)) else {
-            continue;
-        };
-        for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
-            if matches!(cell, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Null)) {
-                *cell = cast(taken(cell), ty.clone());
-            }
-        }
-    }
-}
-
 /// The JSON type an expression surely has, by its text.
-fn json_type(expression: &Expr) -> Option<DataType> {
+pub(super) fn json_type(expression: &Expr) -> Option<DataType> {
     match expression {
         Expr::Nested(inner) => json_type(inner),
         Expr::Cast { data_type, .. } => match sql_type_of_ast(data_type).ok()? {

@@ -10,34 +10,21 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
+use super::map_expressions;
 use crate::operators::is_comparison;
 
 pub(super) fn keep_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(node).data()
-}
-
-fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        schema.merge(&source);
-    }
-    let names = NamePreserver::new(&plan);
-    let transformed = plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten =
-            expression.transform_up(|inner| Ok(sum(inner, &schema).update_data(|sum| compared(sum, &schema))))?;
-        Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
-    })?;
-    // A node above one that changed must learn of the new type, too; the others come out as they were.
-    transformed.map_data(LogicalPlan::recompute_schema)
+    plan.transform_up_with_subqueries(|plan| {
+        map_expressions(plan, |inner, schema| {
+            Ok(sum(inner, schema).update_data(|sum| compared(sum, schema)))
+        })
+    })
+    .data()
 }
 
 fn sum(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {

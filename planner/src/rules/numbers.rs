@@ -23,14 +23,14 @@ use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{COUNT_STAR_EXPANSION, merge_schema};
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
     Projection, Values, Window, WindowFunctionDefinition,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
+use super::{columns_below, map_whole};
 use crate::error::Error;
 use crate::function::{NumberAggregate, interval_over, numeric_average, numeric_quotient, numeric_variance};
 use crate::operators::is_comparison;
@@ -46,20 +46,12 @@ pub(super) fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 }
 
 fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        schema.merge(&source);
-    }
-    let names = NamePreserver::new(&plan);
-    let transformed = plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let mut settle = Settle {
+    let schema = columns_below(&plan)?;
+    let transformed = map_whole(plan, |expression| {
+        expression.rewrite(&mut Settle {
             schema: &schema,
             coercion: TypeCoercionRewriter::new(&schema),
-        };
-        let settled = expression.rewrite(&mut settle)?;
-        Ok(settled.update_data(|settled| name.restore(settled)))
+        })
     })?;
     transformed
         .map_data(|plan| TypeCoercionRewriter::new(&schema).coerce_plan(plan))?

@@ -1,0 +1,86 @@
+//! The rows of VALUES, brought to one type a column where only their text tells it: DataFusion wants the metadata of all cells
+//! to be the same.
+//!
+//! | written | after |
+//! |---|---|
+//! | `('{}'::json), ('1')`, `('a'::name), (null)` | the literals are of that type |
+//! | `('x'::varchar(3)), ('y')` | all are `varchar`, of any length |
+//! | `(t.a), (1)`, `(1::numeric(10,2)), (2)`, `('x'::varchar(3)), (upper('y'))` | `staffa_plain(t.a)`, which says less of its origin |
+
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Parens, SetExpr, Value};
+use staffa_catalog::SqlType;
+
+use super::forms::cast;
+use super::{call, json, taken};
+use crate::function::PLAIN;
+use crate::type_planner::sql_type_of_ast;
+
+pub(super) fn of_one_type(body: &mut SetExpr) {
+    let SetExpr::Values(values) = body else { return };
+    let several = values.rows.len() > 1;
+    if several {
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        (0..width).for_each(|column| same_type(&mut values.rows, column));
+    }
+    for cell in values.rows.iter_mut().flat_map(|row| &mut row.content) {
+        let is_plain = match &*cell {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+            // A cast of a `varchar` to `text` still tells of the `varchar`.
+            _ => several && matches!(declared(cell), Some(SqlType::Numeric { .. } | SqlType::Text)),
+        };
+        if is_plain {
+            *cell = call(PLAIN, vec![taken(cell)]);
+        }
+    }
+}
+
+fn same_type(rows: &mut [Parens<Vec<Expr>>], column: usize) {
+    let cells = || rows.iter().filter_map(|row| row.content.get(column));
+    let (only, to): (fn(&Expr) -> bool, _) = if let Some(ty) = cells()
+        .find_map(json::json_type)
+        .or_else(|| cells().find_map(system_type))
+    {
+        (is_untyped, ty)
+    } else if cells().any(is_varchar) && cells().all(|cell| is_varchar(cell) || is_untyped(cell)) {
+        let mut types = cells().map(declared);
+        let first = types.next();
+        if types.all(|ty| Some(ty) == first) {
+            return;
+        }
+        (|_| true, DataType::Varchar(None))
+    } else {
+        (is_varchar, DataType::Text)
+    };
+    for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
+        if only(cell) {
+            *cell = cast(taken(cell), to.clone());
+        }
+    }
+}
+
+/// A literal that is of the type of what it stands with.
+fn is_untyped(cell: &Expr) -> bool {
+    matches!(cell, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Null))
+}
+
+fn is_varchar(cell: &Expr) -> bool {
+    matches!(declared(cell), Some(SqlType::Varchar(_)))
+}
+
+/// The type of the system catalogs that is written behind the value.
+fn system_type(cell: &Expr) -> Option<DataType> {
+    matches!(declared(cell)?, SqlType::System(_)).then(|| written(cell).cloned())?
+}
+
+fn declared(cell: &Expr) -> Option<SqlType> {
+    sql_type_of_ast(written(cell)?).ok()
+}
+
+fn written(cell: &Expr) -> Option<&DataType> {
+    match cell {
+        Expr::Nested(inner) => written(inner),
+        Expr::Cast { data_type, .. } => Some(data_type),
+        Expr::TypedString(typed) => Some(&typed.data_type),
+        _ => None,
+    }
+}
