@@ -206,6 +206,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// The table that was dropped last under this name, if its files stay beyond a time.
     async fn dropped(&self, name: &TableName, not_before_ms: i64) -> Result<Option<Dropped>>;
 
+    /// Puts something on the garbage list that was just begun, unless it is on it: it dies if no commit takes it off.
+    async fn note_garbage(&self, path: &str, not_before_ms: i64) -> Result<()>;
+
     /// Takes paths off the garbage list.
     async fn forget_garbage(&self, paths: &[String]) -> Result<()>;
 

@@ -36,6 +36,9 @@ pub(crate) const OLD_METADATA_KEPT_MS: i64 = 10 * 60 * 1000;
 pub(crate) const EXPIRED_KEPT_MS: i64 = 10 * 60 * 1000;
 /// How long a counter stays after another one goes on from it.
 pub(crate) const OLD_COUNTER_KEPT_MS: i64 = 10 * 60 * 1000;
+/// How long the directory of a table stays that another engine began to make and did not commit: as long as other files that
+/// nothing leads to.
+pub(crate) const STAGED_KEPT_MS: i64 = 3 * 24 * 3600 * 1000;
 /// How long a new counter stays whose sequence nobody commits, at least: it was made in a transaction.
 pub(crate) const NEW_COUNTER_KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Before a counter on the garbage list, where others have the beginning of a location.

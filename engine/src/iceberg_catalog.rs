@@ -201,7 +201,7 @@ impl IcebergCatalog {
         if creation.stage_create {
             return Ok(IcebergMetadata {
                 location: None,
-                json: transaction.stage_table(&name, &creation)?,
+                json: transaction.stage_table(&name, &creation).await?,
             });
         }
         transaction.create_table_as(&name, &creation).await?;

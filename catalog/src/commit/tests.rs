@@ -341,6 +341,9 @@ impl Database for LostAnswer {
     async fn dropped_sequences(&self, table_location: &str, table: Uuid) -> Result<Vec<(TableName, String)>> {
         self.inner.dropped_sequences(table_location, table).await
     }
+    async fn note_garbage(&self, path: &str, not_before_ms: i64) -> Result<()> {
+        self.inner.note_garbage(path, not_before_ms).await
+    }
     async fn forget_versions(&self, after_csn: u64, before_csn: u64) -> Result<Option<u64>> {
         self.inner.forget_versions(after_csn, before_csn).await
     }

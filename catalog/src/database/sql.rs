@@ -21,7 +21,7 @@ use uuid::Uuid;
 use self::statements::{Argument, Row, Statements};
 use super::{Database, Dropped, GarbageRow, Leftover, Pointer, PointerState, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_in_garbage, owner_of_directory};
+use crate::garbage::{NEW_COUNTER_KEPT_MS, counter_garbage, counter_in_garbage, owner_of_directory};
 use crate::name::TableName;
 use crate::sequence::SequenceState;
 use crate::snapshot::RelationKind;
@@ -605,6 +605,11 @@ impl Database for SqlDatabase {
         Ok(next)
     }
 
+    async fn note_garbage(&self, path: &str, not_before_ms: i64) -> Result<()> {
+        let mut connection = self.backend.connection(Need::Note).await?;
+        garbage::note(&mut *connection, path, not_before_ms).await
+    }
+
     async fn take_numbers(
         &self,
         counter: Uuid,
@@ -619,7 +624,7 @@ impl Database for SqlDatabase {
             taken: first,
         };
         if is_named && state == Some(untouched) {
-            counters::list(&mut *txn, counter, new_counter_until()).await?;
+            garbage::note(&mut *txn, &counter_garbage(counter), new_counter_until()).await?;
         }
         txn.commit().await?;
         Ok(state)
@@ -634,7 +639,7 @@ impl Database for SqlDatabase {
         let is_new = counters::read(&mut *txn, counter).await?.is_none();
         let is_set = counters::set(&mut *txn, counter, state).await?;
         if is_named && is_new {
-            counters::list(&mut *txn, counter, new_counter_until()).await?;
+            garbage::note(&mut *txn, &counter_garbage(counter), new_counter_until()).await?;
         }
         txn.commit().await?;
         Ok(is_set)

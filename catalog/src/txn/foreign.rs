@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::Utc;
 use uuid::Uuid;
 
 use super::{RelationState, TableDelta, Transaction};
 use crate::commit::foreign::{Looked, check_all_files, check_files};
 use crate::commit::places::check_free;
 use crate::error::{Error, ErrorKind, Result};
+use crate::garbage::STAGED_KEPT_MS;
 use crate::iceberg::{Metadata, TableCommit, TableCreation, created_by};
 use crate::name::{TableName, quote_identifier};
 use crate::objects::{is_inside, is_plain_path, is_same_or_below};
@@ -22,9 +24,16 @@ const PROPERTY_VALUE_MAX: usize = 1000;
 const EXISTS: &str = "exists";
 
 impl Transaction {
-    /// The first metadata of a table as another engine wants it, as JSON. Nothing is made: a later commit does that.
-    pub fn stage_table(&self, name: &TableName, creation: &TableCreation) -> Result<Vec<u8>> {
-        self.new_metadata(name, creation)?.to_json()
+    /// The first metadata of a table as another engine wants it, as JSON. Nothing is made: a later commit does that. Without
+    /// one, what the engine stores in the table's directory goes in three days.
+    pub async fn stage_table(&self, name: &TableName, creation: &TableCreation) -> Result<Vec<u8>> {
+        let metadata = self.new_metadata(name, creation)?;
+        if self.shared.owns_location(metadata.location(), metadata.uuid()) {
+            let directory = format!("{}/", metadata.location());
+            let not_before_ms = Utc::now().timestamp_millis() + STAGED_KEPT_MS;
+            self.shared.database.note_garbage(&directory, not_before_ms).await?;
+        }
+        metadata.to_json()
     }
 
     /// Makes a table as another engine defines it.

@@ -324,7 +324,7 @@ async fn a_staged_table_keeps_its_ids_and_is_made_once() {
         json!({"spec-id": 0, "fields": [{"source-id": 1, "field-id": 1000, "name": "b", "transform": "bucket[4]"}]});
     let staged = TableCreation::parse(request).unwrap();
     let txn = world.begin().await;
-    let metadata: Value = serde_json::from_slice(&txn.stage_table(&name("n"), &staged).unwrap()).unwrap();
+    let metadata: Value = serde_json::from_slice(&txn.stage_table(&name("n"), &staged).await.unwrap()).unwrap();
     drop(txn);
     assert!(world.catalog.snapshot().await.unwrap().relation(&name("n")).is_none());
     let create = json!([{"type": "assert-create"}]);
@@ -345,7 +345,7 @@ async fn a_staged_table_keeps_its_ids_and_is_made_once() {
     let other: Value = {
         let txn = world.begin().await;
         let staged = TableCreation::parse(creation()).unwrap();
-        serde_json::from_slice(&txn.stage_table(&name("m"), &staged).unwrap()).unwrap()
+        serde_json::from_slice(&txn.stage_table(&name("m"), &staged).await.unwrap()).unwrap()
     };
     let error = commit(&world, &name("n"), create.clone(), made_by(&other, &[]))
         .await
@@ -469,4 +469,37 @@ async fn properties_of_schemas_are_kept() {
     let kept = world.catalog.schema_properties("d", "renamed").await.unwrap();
     assert_eq!(kept, BTreeMap::from([("b".to_owned(), "2".to_owned())]));
     assert!(world.catalog.schema_properties("d", "public").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_staged_and_never_committed_goes() {
+    let world = World::new().await;
+    let stage = async |table: &str| -> Value {
+        let staged = TableCreation::parse(creation()).unwrap();
+        let metadata = world.begin().await.stage_table(&name(table), &staged).await.unwrap();
+        serde_json::from_slice(&metadata).unwrap()
+    };
+    let (made, given_up) = (stage("n").await, stage("m").await);
+    for metadata in [&made, &given_up] {
+        let file = format!("{}/data/a.parquet", metadata["location"].as_str().unwrap());
+        world.objects.put(&file, Bytes::from_static(b"PAR1")).await.unwrap();
+    }
+    commit(
+        &world,
+        &name("n"),
+        json!([{"type": "assert-create"}]),
+        made_by(&made, &[]),
+    )
+    .await
+    .unwrap();
+    let dead_in = async |days: i64| {
+        let at = Utc::now().timestamp_millis() + days * 86_400_000;
+        let dead = world.catalog.dead_objects(at, true).await.unwrap().objects;
+        dead.into_iter().map(|dead| dead.path).collect::<Vec<_>>()
+    };
+    let listed = "select count(*) from staffa_gc where path like '%/'";
+    assert_eq!(world.foreign_number(listed).await, 1);
+    assert!(dead_in(2).await.is_empty());
+    let directory = format!("{}/", given_up["location"].as_str().unwrap());
+    assert_eq!(dead_in(4).await, [directory]);
 }

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::Connection;
 use super::statements::Row;
 use crate::error::{Error, ErrorKind, Result};
-use crate::garbage::counter_garbage;
 use crate::sequence::{CounterEnd, Sequence, SequenceState};
 
 /// Steps that are the caller's from now on; `None` when the counter has ended.
@@ -142,19 +141,6 @@ pub(super) async fn end(connection: &mut dyn Connection, end: &CounterEnd) -> Re
             "Others took numbers from the sequence that the transaction altered.",
         )),
     }
-}
-
-/// Has a counter that is new go when its time comes and no sequence has it: its transaction may not commit.
-pub(super) async fn list(connection: &mut dyn Connection, counter: Uuid, not_before_ms: i64) -> Result<()> {
-    // Whoever made it looks at an older state than any that is to come. Another entry says more.
-    connection
-        .execute(
-            "insert into staffa_gc(path, after_csn, not_before_ms) select $1, csn+1, $2 from staffa_head where true
-             on conflict(path) do nothing",
-            &[counter_garbage(counter).as_str().into(), not_before_ms.into()],
-        )
-        .await?;
-    Ok(())
 }
 
 /// Forgets those of the counters that no sequence has.

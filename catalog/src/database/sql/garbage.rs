@@ -88,6 +88,18 @@ impl<'a> Listing<'a> {
     }
 }
 
+/// Puts something on the list that a transaction has just made and may not commit.
+pub(super) async fn note(txn: &mut dyn Connection, path: &str, not_before_ms: i64) -> Result<()> {
+    // Whoever made it looks at an older state than any that is to come. Another entry says more.
+    txn.execute(
+        "insert into staffa_gc(path, after_csn, not_before_ms) select $1, csn+1, $2 from staffa_head where true
+         on conflict(path) do nothing",
+        &[path.into(), not_before_ms.into()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Forgets the numbers of batches of which nothing is left on the list.
 pub(super) async fn forget_batches(txn: &mut dyn Connection) -> Result<()> {
     txn.execute(

@@ -13,7 +13,7 @@ async fn metadata(world: &World) -> Value {
     request["location"] = json!(PLACE);
     let txn = world.begin().await;
     let staged = TableCreation::parse(request).unwrap();
-    let json = txn.stage_table(&name("r"), &staged).unwrap();
+    let json = txn.stage_table(&name("r"), &staged).await.unwrap();
     serde_json::from_slice(&json).unwrap()
 }
 

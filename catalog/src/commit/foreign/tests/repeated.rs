@@ -47,7 +47,7 @@ async fn a_table_that_is_being_made_already_is_made_once() {
     let staged = {
         let txn = world.begin().await;
         let creation = TableCreation::parse(creation()).unwrap();
-        let json = txn.stage_table(&name("n"), &creation).unwrap();
+        let json = txn.stage_table(&name("n"), &creation).await.unwrap();
         serde_json::from_slice::<Value>(&json).unwrap()
     };
     let (create, updates) = (json!([{"type": "assert-create"}]), made_by(&staged, &[]));
@@ -71,7 +71,7 @@ async fn a_table_that_is_being_made_already_is_made_once() {
     let other = {
         let txn = world.begin().await;
         let creation = TableCreation::parse(creation()).unwrap();
-        let json = txn.stage_table(&name("m"), &creation).unwrap();
+        let json = txn.stage_table(&name("m"), &creation).await.unwrap();
         serde_json::from_slice::<Value>(&json).unwrap()
     };
     let late = asked(&world, &name("m"), &create, &made_by(&other, &[])).await;
