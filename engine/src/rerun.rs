@@ -136,7 +136,14 @@ impl Session {
             let pause_ms = rand::rng().random_range(1..=PAUSE_MAX_MS.min(4 << number.min(8)));
             let pause = tokio::time::sleep(Duration::from_millis(pause_ms));
             match &guard {
-                Some(guard) => guard.run(async { Ok(pause.await) }).await?,
+                Some(guard) => {
+                    guard
+                        .run(async {
+                            let _: () = pause.await;
+                            Ok(())
+                        })
+                        .await?
+                }
                 None => pause.await,
             }
             self.begin_implicit();

@@ -386,7 +386,10 @@ impl Session {
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
         let typed = given.iter().zip(prepared.parameters());
-        typed.map(|(value, ty)| argument(&context, value.clone(), ty)).collect()
+        typed
+            .zip(1..)
+            .map(|((value, ty), number)| argument(&context, number, value.clone(), ty))
+            .collect()
     }
 
     /// Optimises a query and starts it on the CPU runtime.

@@ -56,7 +56,7 @@ enum Block {
     None,
     Implicit,
     /// The statements of one message: to most of them it is a block.
-    ImplicitBlock,
+    OfMessage,
     /// From BEGIN to COMMIT.
     Explicit,
     Failed,
@@ -86,7 +86,7 @@ impl Open {
 impl Transactions {
     pub(crate) fn status(&self) -> TransactionStatus {
         match self.block {
-            Block::None | Block::Implicit | Block::ImplicitBlock => TransactionStatus::Idle,
+            Block::None | Block::Implicit | Block::OfMessage => TransactionStatus::Idle,
             Block::Explicit => TransactionStatus::InTransaction,
             Block::Failed => TransactionStatus::Failed,
         }
@@ -154,7 +154,7 @@ impl Session {
     pub fn begin_implicit_block(&mut self) {
         self.begin_implicit();
         if self.transactions.block == Block::Implicit {
-            self.transactions.block = Block::ImplicitBlock;
+            self.transactions.block = Block::OfMessage;
         }
     }
 
@@ -180,7 +180,7 @@ impl Session {
     /// Commits the implicit transaction; does nothing inside a block.
     pub async fn end_implicit(&mut self) -> Result<()> {
         match self.transactions.block {
-            Block::Implicit | Block::ImplicitBlock => self.commit_implicit(true).await.map(|_| ()),
+            Block::Implicit | Block::OfMessage => self.commit_implicit(true).await.map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -189,7 +189,7 @@ impl Session {
     /// the statement may have been run again. Of a query, whose rows are still to come, the transaction stays open.
     pub async fn end_untold(&mut self, outcome: Outcome) -> Result<Outcome> {
         match self.transactions.block {
-            Block::Implicit | Block::ImplicitBlock if outcome.is_complete() => {
+            Block::Implicit | Block::OfMessage if outcome.is_complete() => {
                 Ok(self.commit_implicit(false).await?.unwrap_or(outcome))
             }
             _ => Ok(outcome),
@@ -200,7 +200,7 @@ impl Session {
     pub async fn fail(&mut self) {
         match self.transactions.block {
             Block::None | Block::Failed => {}
-            Block::Implicit | Block::ImplicitBlock => self.abandon_transaction().await,
+            Block::Implicit | Block::OfMessage => self.abandon_transaction().await,
             // What was done before the savepoint may be wanted still.
             Block::Explicit if !self.transactions.savepoints.is_empty() => {
                 let level = self.transactions.savepoints.len();
@@ -224,7 +224,7 @@ impl Session {
                 self.notices
                     .push(Notice::warning("25001", "there is already a transaction in progress"));
             }
-            Block::None | Block::Implicit | Block::ImplicitBlock => {
+            Block::None | Block::Implicit | Block::OfMessage => {
                 if self.transactions.block == Block::None {
                     self.transactions.saved = Some(self.settings.clone());
                 }
@@ -323,7 +323,7 @@ impl Session {
                 self.abandon_transaction().await;
                 "ROLLBACK"
             }
-            Block::None | Block::Implicit | Block::ImplicitBlock => {
+            Block::None | Block::Implicit | Block::OfMessage => {
                 self.notices
                     .push(Notice::warning("25P01", "there is no transaction in progress"));
                 self.commit_open().await?;

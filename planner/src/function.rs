@@ -29,6 +29,7 @@ mod sleep;
 mod string;
 mod subquery;
 mod subscripts;
+mod sum;
 mod text;
 mod text_cast;
 mod type_of;
@@ -63,6 +64,7 @@ use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
+pub(crate) use self::sum::checked_sum;
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::{FROM_TEXT, TO_TEXT, TextCasts};
 use crate::context::PlanContext;
@@ -100,7 +102,7 @@ pub(crate) fn register(state: &mut SessionState) {
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));
-    for aggregate in ordered::functions().into_iter().chain(aggregate::functions()) {
+    for aggregate in ordered::functions().chain(aggregate::functions()) {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(Arc::new(aggregate));
         debug_assert!(registered.is_ok(), "a session state takes every aggregate, {name} too");

@@ -15,7 +15,7 @@ pub(crate) mod json;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::functions::string::expr_fn::starts_with;
 use datafusion::functions_nested::expr_fn::array_has_any;
@@ -26,6 +26,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use staffa_catalog::SqlType;
 
 use crate::function::{date_at_time, extract, interval_over, interval_times, timestamp_difference};
+use crate::rules::{date_as_timestamp, numbers};
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type, sql_type_of};
 
@@ -80,6 +81,17 @@ impl ExprPlanner for PostgresOperators {
             Kind::Comparison => in_one_zone(left, &left_type, right, &right_type),
             _ => (left, right),
         };
+        // A product is typed here already, which 38 digits may be too few for.
+        if matches!(op, BinaryOperator::Multiply)
+            && let (DataType::Decimal128(_, left_scale), DataType::Decimal128(_, right_scale)) =
+                (&left_type, &right_type)
+            && left_scale.saturating_add(*right_scale) > DECIMAL128_MAX_SCALE
+        {
+            let product = BinaryExpr::new(Box::new(left), Operator::Multiply, Box::new(right));
+            return Ok(PlannerResult::Planned(
+                numbers::widened(Expr::BinaryExpr(product), schema).data,
+            ));
+        }
         Ok(match planned(op, left, &left_type, right, &right_type) {
             Ok(planned) => PlannerResult::Planned(planned),
             Err(original) => PlannerResult::Original(original),
@@ -257,14 +269,11 @@ fn planned(
             let field = Arc::new(Field::new("", DataType::Int32, true));
             Expr::Cast(Cast::new_from_field(Box::new(days), field))
         }
-        BinaryOperator::Plus | BinaryOperator::Minus if date(left_type) && right_type.is_integer() => {
-            let op = if op == BinaryOperator::Plus {
-                Operator::Plus
-            } else {
-                Operator::Minus
-            };
-            date_after(left, op, right)
-        }
+        BinaryOperator::Plus if date(left_type) && right_type.is_integer() => date_after(left, Operator::Plus, right),
+        BinaryOperator::Minus if date(left_type) && right_type.is_integer() => date_after(left, Operator::Minus, right),
+        BinaryOperator::Plus if date(left_type) && interval(right_type) => date_as_timestamp(left) + right,
+        BinaryOperator::Plus if interval(left_type) && date(right_type) => left + date_as_timestamp(right),
+        BinaryOperator::Minus if date(left_type) && interval(right_type) => date_as_timestamp(left) - right,
         BinaryOperator::Plus if left_type.is_integer() && date(right_type) => date_after(right, Operator::Plus, left),
         BinaryOperator::Minus
             if timestamp(left_type) && (timestamp(right_type) || date(right_type))

@@ -421,11 +421,11 @@ fn add_outer_names(query: &Query, hidden: &[String], found: &mut Vec<ObjectName>
                 add_outer_names(inner, self.hidden, self.found);
                 // They are known now.
                 inner.with = None;
-                inner.body = Box::new(SetExpr::Values(Values {
+                *inner.body = SetExpr::Values(Values {
                     explicit_row: false,
                     value_keyword: false,
                     rows: Vec::new(),
-                }));
+                });
             }
             ControlFlow::Continue(())
         }

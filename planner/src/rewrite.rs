@@ -362,6 +362,10 @@ impl VisitorMut for Rewriter<'_> {
         match expression {
             Expr::Value(value) => {
                 if let Value::UnicodeStringLiteral(text) = &mut value.value {
+                    if text.contains('\0') {
+                        let error = Error::new(ErrorKind::SyntaxError, "invalid Unicode escape value");
+                        return ControlFlow::Break(error);
+                    }
                     value.value = Value::SingleQuotedString(std::mem::take(text));
                 }
             }

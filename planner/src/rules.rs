@@ -28,6 +28,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+pub(crate) use self::dates::date_as_timestamp;
 use crate::context::PlanContext;
 
 /// Settles the types of a plan.
@@ -38,7 +39,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = subqueries::join(plan)?;
     let plan = literals::fold(context, plan)?;
     let plan = json::resolve(plan)?;
-    let plan = dates::keep_time(plan)?;
+    let plan = dates::compare_midnights(plan)?;
     let plan = intervals::by_length(context, plan)?;
     let coerced = |plan| {
         let options = state.config_options();

@@ -177,7 +177,10 @@ async fn commits_around_a_change_follow_the_matrix() {
         field_id: 1,
         nullable: false,
     };
-    second.alter_table(&table, &[not_null.clone()], true).await.unwrap();
+    second
+        .alter_table(&table, std::slice::from_ref(&not_null), true)
+        .await
+        .unwrap();
     first.commit().await.unwrap();
     assert!(second.commit().await.unwrap_err().is_retryable());
 

@@ -69,7 +69,8 @@ impl Commit {
         if is_foreign {
             self.check_id(head, location, uuid).await?;
         }
-        if state.is_registered {
+        // A table that was staged is on the garbage list until it is made.
+        if state.is_registered || state.foreign.is_some() {
             attempt.claimed.push(format!("{location}/"));
         }
         let places = head.pointers().all();

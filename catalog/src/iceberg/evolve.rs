@@ -291,7 +291,7 @@ impl<'a> Draft<'a> {
         self.overrides.remove(&field_id);
         collect_overrides(field_id, &wider, ty, &mut self.overrides);
         self.edit(field_id, |fields, index| {
-            Arc::make_mut(&mut fields[index]).field_type = Box::new(wider.clone());
+            *Arc::make_mut(&mut fields[index]).field_type = wider.clone();
             Ok(())
         })
     }

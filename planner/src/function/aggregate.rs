@@ -122,7 +122,8 @@ impl AggregateUDFImpl for Called {
             (NumberAggregate::Sum, [DataType::Int64 | DataType::UInt64]) => DataType::Decimal128(29, 0),
             (NumberAggregate::Sum, [ty]) if ty.is_integer() => DataType::Int64,
             (NumberAggregate::Sum, [ty]) => self.native.return_type(std::slice::from_ref(ty))?,
-            (_, [ty]) if exact(ty) => DataType::Decimal128(38, 20),
+            // Few digits behind the point: products of these have a type before it is settled.
+            (_, [ty]) if exact(ty) => DataType::Decimal128(38, 4),
             _ => DataType::Float64,
         })
     }

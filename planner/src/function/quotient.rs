@@ -108,7 +108,11 @@ impl ScalarUDFImpl for Divide {
 fn parts_of(ty: &DataType) -> Option<(u8, u8)> {
     match ty {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-            Some((*precision, u8::try_from(*scale).unwrap_or(0)))
+            Some(match u8::try_from(*scale) {
+                Ok(scale) => (*precision, scale),
+                // Zeros before the point.
+                Err(_) => (precision.saturating_add(scale.unsigned_abs()), 0),
+            })
         }
         _ => None,
     }
@@ -470,10 +474,19 @@ impl Moments {
             // Squares have twice the digits.
             .max(own_places_wide(spread, self.scale, 2 * LONG_SCALE))
             .min(scale);
-        let variance = rounded_quotient(spread, pairs, places - self.scale)?;
-        let result = match root {
-            true => rounded_root(product(variance, ten_to(places as u32).ok_or_else(numeric_overflow)?)?),
-            false => variance,
+        let mut places = places;
+        let result = loop {
+            let variance = rounded_quotient(spread, pairs, places - self.scale)?;
+            if !root {
+                break variance;
+            }
+            // As many digits as the square of the root has in 256 bits.
+            let power = ten_to(places.unsigned_abs());
+            match power.and_then(|power| variance.checked_mul(power)) {
+                Some(square) => break rounded_root(square),
+                None if places > 0 => places -= 1,
+                None => return Err(numeric_overflow()),
+            }
         };
         let power = ten_to((scale - places).unsigned_abs()).ok_or_else(numeric_overflow)?;
         product(result, power)

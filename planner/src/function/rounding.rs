@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 
 /// Digits a numeric can have.
 const DIGITS_MAX: i32 = 38;
+/// Digits to round to of which more change nothing.
+const ASKED_MAX: i64 = 1000;
 
 pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
     [
@@ -156,7 +158,7 @@ impl Rounding {
             }
             let digits = match columns.len() {
                 1 => 0,
-                _ => i32::try_from(columns.int(1, row)?).unwrap_or(i32::MAX),
+                _ => columns.int(1, row)?.clamp(-ASKED_MAX, ASKED_MAX) as i32,
             };
             let value = values.value(columns.at(0, row));
             builder.append_value(self.rounded(value, from, digits.min(to), to)?);
@@ -179,7 +181,7 @@ impl Rounding {
             }
             let digits = match columns.len() {
                 1 => 0,
-                _ => i32::try_from(columns.int(1, row)?).unwrap_or(i32::MAX),
+                _ => columns.int(1, row)?.clamp(-ASKED_MAX, ASKED_MAX) as i32,
             };
             rounded.push(Some(self.wide_rounded(
                 values.value(columns.at(0, row)),

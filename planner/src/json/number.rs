@@ -66,12 +66,15 @@ impl<'a> Digits<'a> {
 }
 
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
-    let key = |text: &str| {
-        let mut out = Vec::new();
-        Digits::of(text).write_ordered(&mut out);
-        out
-    };
-    key(a).cmp(&key(b))
+    let (a, b) = (Digits::of(a), Digits::of(b));
+    let length = a.whole.len().cmp(&b.whole.len());
+    let size = length.then_with(|| (a.whole, a.fraction).cmp(&(b.whole, b.fraction)));
+    match (a.negative, b.negative) {
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (true, true) => size.reverse(),
+        (false, false) => size,
+    }
 }
 
 /// The number as an integer, rounded half away from zero; `None` when it is too large.
@@ -82,7 +85,7 @@ pub(crate) fn rounded(text: &str) -> Option<i64> {
         whole => whole.parse().ok()?,
     };
     let up = digits.fraction.as_bytes().first().is_some_and(|digit| *digit >= b'5');
-    let value = whole + i128::from(up);
+    let value = whole.checked_add(i128::from(up))?;
     i64::try_from(if digits.negative { -value } else { value }).ok()
 }
 
@@ -138,6 +141,7 @@ mod tests {
             ("-2.5", Some(-3)),
             ("0.49", Some(0)),
             ("99999999999999999999", None),
+            ("170141183460469231731687303715884105727.5", None),
         ] {
             assert_eq!(rounded(text), expected);
         }

@@ -110,10 +110,6 @@ impl Path {
         parse(text)
     }
 
-    fn is_predicate(&self) -> bool {
-        is_predicate(&self.root)
-    }
-
     /// `jsonb_path_query`: all values it leads to. Silent: errors of the data end it without one.
     pub(crate) fn query<'a>(&'a self, value: &Node<'a>, variables: &Node<'a>, silent: bool) -> Result<Vec<Node<'a>>> {
         run::query(self, value, variables, silent)

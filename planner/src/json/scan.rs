@@ -48,7 +48,7 @@ pub(crate) fn kind(text: &str) -> Result<Kind> {
 
 /// Follows a path; `None` where it leads nowhere.
 pub(crate) fn walk<'a>(text: &'a str, path: &[Step<'_>]) -> Result<Option<&'a str>> {
-    let mut value = text;
+    let mut value = text.trim_matches([' ', '\t', '\n', '\r']);
     for step in path {
         match child(value, *step)? {
             Some(next) => value = next,

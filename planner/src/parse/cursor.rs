@@ -257,11 +257,13 @@ impl<'a> Cursor<'a> {
                 Some(Token::LParen) => depth += 1,
                 Some(Token::RParen) => depth = depth.saturating_sub(1),
                 // Only the end of a query in parentheses can stand before it: not a name, a comma or AS.
-                _ if depth == 0 && ahead > 0 && self.peek_at(ahead - 1) == Some(&Token::RParen) => {
-                    if words.iter().any(|word| self.is_word_at(ahead, word)) {
-                        end = Some(self.at + ahead);
-                        break;
-                    }
+                _ if depth == 0
+                    && ahead > 0
+                    && self.peek_at(ahead - 1) == Some(&Token::RParen)
+                    && words.iter().any(|word| self.is_word_at(ahead, word)) =>
+                {
+                    end = Some(self.at + ahead);
+                    break;
                 }
                 _ => {}
             }

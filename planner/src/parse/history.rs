@@ -87,16 +87,15 @@ pub(super) fn alter_ref(cursor: &mut Cursor<'_>, table: &ObjectName, if_exists: 
         if !names_column
             && !cursor.is_words(&["drop", kind, "cascade"])
             && !cursor.is_words(&["drop", kind, "restrict"])
+            && cursor.take_words(&["drop", kind])
         {
-            if cursor.take_words(&["drop", kind]) {
-                let if_exists = cursor.take_words(&["if", "exists"]);
-                let name = ref_name(cursor)?;
-                return made(RefAst::Drop {
-                    branch,
-                    name,
-                    if_exists,
-                });
-            }
+            let if_exists = cursor.take_words(&["if", "exists"]);
+            let name = ref_name(cursor)?;
+            return made(RefAst::Drop {
+                branch,
+                name,
+                if_exists,
+            });
         }
     }
     Ok(None)

@@ -340,9 +340,9 @@ impl Source {
             Source::Table(table) => {
                 part.uuid = Some(table.uuid());
                 part.column_numbers = table.column_numbers();
-                part.columns = columns(table, &part.column_numbers, &number);
+                part.columns = columns(table, &part.column_numbers, number);
                 let keys = table.constraints().iter();
-                let keys = keys.map(|constraint| key(constraint, &part.columns, &number));
+                let keys = keys.map(|constraint| key(constraint, &part.columns, number));
                 part.constraints = keys.collect();
                 part.comment = table.comment().map(str::to_owned);
                 part.row_count = table.row_count();

@@ -21,6 +21,7 @@ use super::whole_rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::relation_of;
 use crate::resolve::{fold, parts};
+use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION};
 
 /// The columns of a table or view, if there is one of the name.
 pub(crate) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
@@ -47,14 +48,14 @@ fn found(yes: bool) -> ControlFlow<()> {
     }
 }
 
-/// Whether the query has a join this is about, or an alias that names columns.
+/// Whether the query has a join this is about, an alias that names columns, or columns of `*` that are replaced.
 pub(crate) fn any(query: &Query) -> bool {
     use datafusion::sql::sqlparser::ast::{Visit, Visitor};
     struct Find;
     impl Visitor for Find {
         type Break = ();
         fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-            found(select.from.iter().any(merges))
+            found(select.from.iter().any(merges) || select.projection.iter().any(replaces))
         }
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
             found(alias_of(factor).is_some_and(|alias| !alias.columns.is_empty()))
@@ -65,6 +66,11 @@ pub(crate) fn any(query: &Query) -> bool {
         }
     }
     query.visit(&mut Find).is_break() || whole_rows::any(query)
+}
+
+fn replaces(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)
+        if options.opt_replace.is_some())
 }
 
 fn merges(tables: &TableWithJoins) -> bool {
@@ -220,6 +226,7 @@ impl Joins<'_> {
     }
 
     fn select(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
+        self.check_replaced(select)?;
         if !select.from.iter().any(merges) {
             return Ok(());
         }
@@ -273,9 +280,46 @@ impl Joins<'_> {
         scope
     }
 
+    /// Refuses `* REPLACE (… AS column)` of a column that is not there, as far as the columns are known.
+    fn check_replaced(&self, select: &Select) -> Result<()> {
+        for item in &select.projection {
+            let (table, options) = match item {
+                SelectItem::Wildcard(options) => (None, options),
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    (parts(name)?.pop(), options)
+                }
+                _ => continue,
+            };
+            let Some(replace) = &options.opt_replace else { continue };
+            let factors = select.from.iter().flat_map(whole_rows::factors);
+            let named = factors.filter(|factor| table.is_none() || whole_rows::name_of(factor) == table);
+            let columns: Option<Vec<_>> = named
+                .map(|factor| self.columns_of_factor(factor, self.scope()))
+                .collect();
+            let Some(columns) = columns else { continue };
+            let names: HashSet<String> = columns.into_iter().flatten().map(|column| column.name).collect();
+            for item in &replace.items {
+                let name = fold(&item.column_name);
+                if !names.contains(&name) || excludes(options, &name) {
+                    let message = format!("column \"{name}\" does not exist");
+                    return Err(Error::new(ErrorKind::UndefinedColumn, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of the rows of a table of FROM, if they are known and have names of their own.
     pub(super) fn names_of_factor(&self, factor: &TableFactor, scope: &Scope) -> Option<Vec<String>> {
-        let columns = self.columns_of_factor(factor, scope)?;
-        Some(columns.into_iter().map(|column| column.name).collect())
+        let columns = self.columns_of_factor(factor, scope)?.into_iter();
+        // The address of a row is no part of it.
+        let names = columns.map(|column| column.name);
+        let names: Vec<String> = names
+            .filter(|name| name != ADDRESS_FILE && name != ADDRESS_POSITION)
+            .collect();
+        // Of columns that share a name none can be named.
+        let distinct: HashSet<&String> = names.iter().collect();
+        (distinct.len() == names.len()).then_some(names)
     }
 
     /// Rewrites the joins of one item of FROM; its columns, if all are known.

@@ -16,12 +16,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind,
-    OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit,
-    VisitMut, Visitor, VisitorMut,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
 use super::forms::cast;
+use super::whole_rows::factors;
 use super::{call, taken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::ORDINALS;
@@ -424,10 +425,17 @@ pub(super) fn json_type(expression: &Expr) -> Option<DataType> {
             _ => None,
         },
         Expr::Function(function) => match shown(&function.name).as_str() {
-            "to_jsonb" | "jsonb_build_object" | "jsonb_build_array" | "jsonb_object" | "jsonb_set" => {
-                Some(DataType::JSONB)
-            }
-            "to_json" | "json_build_object" | "json_build_array" | "json_object" => Some(DataType::JSON),
+            "to_jsonb" | "jsonb_agg" | "jsonb_object_agg" | "jsonb_build_object" | "jsonb_build_array"
+            | "jsonb_object" | "jsonb_set" => Some(DataType::JSONB),
+            "to_json" | "json_agg" | "json_object_agg" | "row_to_json" | "json_build_object" | "json_build_array"
+            | "json_object" => Some(DataType::JSON),
+            _ => None,
+        },
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] => json_type(only),
+                _ => None,
+            },
             _ => None,
         },
         _ => None,
@@ -469,52 +477,43 @@ fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
 
 /// Where the alias of a function of one column stands for its value, the column is put.
 pub(super) fn values_by_alias(query: &mut Query) {
-    let mut aliases = Aliases::default();
-    let _ = Visit::visit(&*query, &mut aliases);
-    let Aliases { functions, columns } = aliases;
-    let aliases: HashSet<String> = functions.difference(&columns).cloned().collect();
-    if !aliases.is_empty() {
-        let _ = VisitMut::visit(query, &mut ByAlias(aliases));
-    }
-}
+    struct Any;
+    impl Visitor for Any {
+        type Break = ();
 
-#[derive(Default)]
-struct Aliases {
-    functions: HashSet<String>,
-    /// Names of columns that arguments of functions use: these are columns elsewhere, too.
-    columns: HashSet<String>,
-}
-
-impl Visitor for Aliases {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        let alias = match factor {
-            TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } => alias,
-            _ => return ControlFlow::Continue(()),
-        };
-        let one_column = function_name(factor).is_some_and(|name| matches!(rows_of(&name), Some((Rows::Elements, _))));
-        if let (Some(alias), true) = (alias, one_column) {
-            let renamed = alias
-                .columns
-                .first()
-                .is_some_and(|column| fold(&column.name) != "value");
-            if !renamed {
-                self.functions.insert(fold(&alias.name));
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match alias_of_value(factor) {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
             }
-            let arguments = match factor {
-                TableFactor::Table { args: Some(args), .. } => &args.args,
-                TableFactor::Function { args, .. } => args,
-                _ => return ControlFlow::Continue(()),
-            };
-            let mut names = ColumnNames(HashSet::new());
-            for argument in arguments {
-                let _ = Visit::visit(argument, &mut names);
-            }
-            self.columns.extend(names.0);
         }
-        ControlFlow::Continue(())
     }
+    if Visit::visit(&*query, &mut Any).is_break() {
+        let _ = VisitMut::visit(query, &mut ByAlias::default());
+    }
+}
+
+/// The alias of a function of one column, and the function's arguments.
+fn alias_of_value(factor: &TableFactor) -> Option<(String, &[FunctionArg])> {
+    let (alias, arguments) = match factor {
+        TableFactor::Table {
+            alias: Some(alias),
+            args: Some(args),
+            ..
+        } => (alias, args.args.as_slice()),
+        TableFactor::Function {
+            alias: Some(alias),
+            args,
+            ..
+        } => (alias, args.as_slice()),
+        _ => return None,
+    };
+    let renamed = alias
+        .columns
+        .first()
+        .is_some_and(|column| fold(&column.name) != "value");
+    let one_column = matches!(rows_of(&function_name(factor)?), Some((Rows::Elements, _)));
+    (one_column && !renamed).then(|| (fold(&alias.name), arguments))
 }
 
 struct ColumnNames(HashSet<String>);
@@ -530,15 +529,35 @@ impl Visitor for ColumnNames {
     }
 }
 
-struct ByAlias(HashSet<String>);
+/// The aliases of one FROM that stand for values.
+#[derive(Default)]
+struct Level(HashSet<String>);
+
+impl Level {
+    fn of(from: &[TableWithJoins]) -> Self {
+        let values: Vec<_> = from.iter().flat_map(factors).filter_map(alias_of_value).collect();
+        // Columns that arguments of the functions use may be meant elsewhere, too.
+        let mut columns = ColumnNames(HashSet::new());
+        for argument in values.iter().flat_map(|(_, arguments)| *arguments) {
+            let _ = Visit::visit(argument, &mut columns);
+        }
+        let names = values.into_iter().map(|(alias, _)| alias);
+        Level(names.filter(|alias| !columns.0.contains(alias)).collect())
+    }
+}
+
+#[derive(Default)]
+struct ByAlias {
+    /// One for each query around, one for each SELECT; that of a query is its SELECT's, after it.
+    levels: Vec<Level>,
+    /// Those that a subquery of FROM does not see.
+    parked: Vec<Vec<Level>>,
+}
 
 impl ByAlias {
-    fn put(&self, expression: &mut Expr) {
-        if let Expr::Identifier(ident) = expression
-            && self.0.contains(&fold(ident))
-        {
-            *expression = Expr::CompoundIdentifier(vec![ident.clone(), Ident::new("value")]);
-        }
+    fn is_value(&self, ident: &Ident) -> bool {
+        let name = fold(ident);
+        self.levels.iter().any(|level| level.0.contains(&name))
     }
 }
 
@@ -560,13 +579,20 @@ impl VisitorMut for ByAlias {
                 }
             }
         }
+        self.levels.push(Level::default());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.levels.pop();
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.levels.push(Level::of(&select.from));
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
-                && self.0.contains(&fold(ident))
+                && self.is_value(ident)
             {
                 let alias = ident.clone();
                 let expr = Expr::Identifier(ident.clone());
@@ -576,8 +602,35 @@ impl VisitorMut for ByAlias {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
+        // ORDER BY comes next.
+        if let (Some(level), Some(around)) = (self.levels.pop(), self.levels.last_mut()) {
+            *around = level;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            let seen = self.levels.len().saturating_sub(2);
+            self.parked.push(self.levels.split_off(seen));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            self.levels.extend(self.parked.pop().unwrap_or_default());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        self.put(expression);
+        if let Expr::Identifier(ident) = expression
+            && self.is_value(ident)
+        {
+            *expression = Expr::CompoundIdentifier(vec![ident.clone(), Ident::new("value")]);
+        }
         ControlFlow::Continue(())
     }
 }

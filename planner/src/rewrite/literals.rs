@@ -3,9 +3,13 @@
 //! Before: `select a + 1`. After: `select a + cast(1 as "integer literal")`, which becomes a literal of that type when the
 //! plan is analysed (`rules/literals.rs`).
 //!
+//! Numbers with an exponent are written out: DataFusion's have a negative scale then, which little can compute with. Before: `1e3`.
+//! After: `1000.`
+//!
 //! Must not fire where a number is no value but a place or a count: `ORDER BY 1`, `GROUP BY 1`, `LIMIT 10`, bounds of a
 //! window frame, intervals, arguments of functions in FROM. Those are put back.
 
+use arrow::datatypes::DECIMAL256_MAX_PRECISION;
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
     ObjectNamePart, OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, WindowFrameBound, WindowType,
@@ -13,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::forms::cast;
 use super::taken;
+use crate::value::numeric::write_plain;
 
 /// The name of the type only literals are cast to; it has a blank, so that no one writes it by chance.
 pub(crate) const LITERAL_TYPE: &str = "integer literal";
@@ -31,10 +36,13 @@ fn is_wrapped(expression: &Expr) -> bool {
 pub(super) fn wrap(expression: &mut Expr) {
     match expression {
         Expr::Value(value) => {
-            if let Value::Number(digits, _) = &value.value
-                && digits.parse::<i32>().is_ok()
-            {
+            let Value::Number(digits, _) = &mut value.value else {
+                return;
+            };
+            if digits.parse::<i32>().is_ok() {
                 *expression = cast(taken(expression), literal_type());
+            } else if let Some(plain) = without_exponent(digits) {
+                *digits = plain;
             }
         }
         // The sign belongs to the literal.
@@ -66,6 +74,20 @@ pub(super) fn wrap(expression: &mut Expr) {
         }
         _ => {}
     }
+}
+
+fn without_exponent(digits: &str) -> Option<String> {
+    let exponent = digits.split_once(['e', 'E'])?.1;
+    // A longer number is refused for its digits.
+    if exponent.parse::<i32>().ok()?.unsigned_abs() > u32::from(DECIMAL256_MAX_PRECISION) {
+        return None;
+    }
+    let mut plain = String::new();
+    write_plain(digits, &mut plain).ok()?;
+    if !plain.contains('.') {
+        plain.push('.');
+    }
+    Some(plain)
 }
 
 fn frame_bound(bound: &mut WindowFrameBound) {

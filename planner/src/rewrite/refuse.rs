@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, OrderBy, OrderByKind,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit, Visitor,
+    self, CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, OrderBy,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit, Visitor,
 };
 
 use super::series::can_count;
@@ -148,6 +148,14 @@ fn check_select(select: &Select) -> Result<()> {
         GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => {
             refuse(&[(!modifiers.is_empty(), "WITH ROLLUP, WITH CUBE and WITH TOTALS")])?;
         }
+    }
+    if matches!(select.group_by, GroupByExpr::All(_)) {
+        let is_window = |expression: &Expr| matches!(expression, Expr::Function(function) if function.over.is_some());
+        let found = ast::visit_expressions(&select.projection, |expression| match is_window(expression) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        refuse(&[(found.is_break(), "GROUP BY ALL with window functions")])?;
     }
     for item in &select.projection {
         match item {

@@ -25,6 +25,7 @@ pub(super) fn of_one_type(body: &mut SetExpr) {
     for cell in values.rows.iter_mut().flat_map(|row| &mut row.content) {
         let is_plain = match &*cell {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+            Expr::Subquery(_) => several,
             // A cast of a `varchar` to `text` still tells of the `varchar`.
             _ => several && matches!(declared(cell), Some(SqlType::Numeric { .. } | SqlType::Text)),
         };

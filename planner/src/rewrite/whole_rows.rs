@@ -419,20 +419,18 @@ impl WholeRows<'_, '_> {
     }
 
     fn item(&mut self, item: &mut SelectItem) {
-        match item {
-            SelectItem::UnnamedExpr(expression) => {
-                let renamed = match &*expression {
-                    Expr::Identifier(ident) => self.table(&fold(ident), false).is_some(),
-                    Expr::Function(function) => shown(&function.name) == "row_to_json",
-                    _ => false,
-                };
-                if renamed {
-                    let alias = Ident::with_quote('"', output_name(expression));
-                    let expr = expression.clone();
-                    *item = SelectItem::ExprWithAlias { expr, alias };
-                }
-            }
-            _ => {}
+        let SelectItem::UnnamedExpr(expression) = &*item else {
+            return;
+        };
+        let renamed = match expression {
+            Expr::Identifier(ident) => self.table(&fold(ident), false).is_some(),
+            Expr::Function(function) => shown(&function.name) == "row_to_json",
+            _ => false,
+        };
+        if renamed {
+            let alias = Ident::with_quote('"', output_name(expression));
+            let expr = expression.clone();
+            *item = SelectItem::ExprWithAlias { expr, alias };
         }
     }
 

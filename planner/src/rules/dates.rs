@@ -1,15 +1,15 @@
-//! `date + interval` is a timestamp.
+//! `date + interval` is a timestamp, and compared with a date it may be one.
 //!
-//! Before: `d + interval '12 hours'`, which DataFusion makes a date, losing the 12 hours. After: `cast(d as timestamp) +
-//! interval '12 hours'`, which is PostgreSQL's answer.
+//! DataFusion makes `d + interval '12 hours'` a date, losing the 12 hours; as the sum is planned (`operators.rs`) it becomes
+//! `cast(d as timestamp) + interval '12 hours'`, which is PostgreSQL's answer. Where such a sum is compared with a date and the
+//! interval is a literal of whole days and months, it is a midnight:
 //!
-//! Must not fire where such a sum is compared with a date and the interval is a literal of whole days and months
-//! (`d < date '2024-01-01' + interval '1 month'`): it is a midnight then, and as a date it still prunes files by a date column.
-//! Runs before type coercion, because it changes a type.
+//! Before: `d < cast(date '2024-01-01' as timestamp) + interval '1 month'`. After: `d < date '2024-01-01' + interval '1 month'`,
+//! which prunes files by a date column. Runs before type coercion, which would cast the column.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
@@ -18,46 +18,15 @@ use datafusion::scalar::ScalarValue;
 use super::map_expressions;
 use crate::operators::is_comparison;
 
-pub(super) fn keep_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+pub(super) fn compare_midnights(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
-        map_expressions(plan, |inner, schema| {
-            Ok(sum(inner, schema).update_data(|sum| compared(sum, schema)))
-        })
+        map_expressions(plan, |inner, schema| Ok(Transformed::yes(compared(inner, schema))))
     })
     .data()
 }
 
-fn sum(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expression else {
-        return Transformed::no(expression);
-    };
-    if !matches!(op, Operator::Plus | Operator::Minus) {
-        return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
-    }
-    // The right side first: it is short in the long chains, which lean left, and deriving a type walks the whole side.
-    if is_interval(&right, schema) && is_date(&left, schema) {
-        return Transformed::yes(Expr::BinaryExpr(BinaryExpr {
-            left: Box::new(timestamp(*left)),
-            op,
-            right,
-        }));
-    }
-    if op == Operator::Plus && is_date(&right, schema) && is_interval(&left, schema) {
-        return Transformed::yes(Expr::BinaryExpr(BinaryExpr {
-            left,
-            op,
-            right: Box::new(timestamp(*right)),
-        }));
-    }
-    Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))
-}
-
 fn is_date(expression: &Expr, schema: &DFSchema) -> bool {
     matches!(expression.get_type(schema), Ok(DataType::Date32))
-}
-
-fn is_interval(expression: &Expr, schema: &DFSchema) -> bool {
-    matches!(expression.get_type(schema), Ok(DataType::Interval(_)))
 }
 
 /// A comparison of a date with midnights as one of dates.
@@ -95,7 +64,7 @@ fn compared(expression: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
-/// Whether it is a date, made a timestamp by `sum`, and whole days or months.
+/// Whether it is a date that was made a timestamp and whole days or months.
 fn is_midnight(expression: &Expr) -> bool {
     match expression {
         Expr::BinaryExpr(BinaryExpr {
@@ -139,7 +108,7 @@ fn as_date(expression: Expr) -> Expr {
 /// Name of the target of casts made here.
 const WIDENED: &str = "date as timestamp";
 
-fn timestamp(expression: Expr) -> Expr {
-    let field = arrow::datatypes::Field::new(WIDENED, DataType::Timestamp(TimeUnit::Microsecond, None), true);
-    Expr::Cast(Cast::new_from_field(Box::new(expression), Arc::new(field)))
+pub(crate) fn date_as_timestamp(date: Expr) -> Expr {
+    let field = Field::new(WIDENED, DataType::Timestamp(TimeUnit::Microsecond, None), true);
+    Expr::Cast(Cast::new_from_field(Box::new(date), Arc::new(field)))
 }

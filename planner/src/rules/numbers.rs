@@ -5,7 +5,7 @@
 //! | `1.0 / 3` | keep four digits more than the dividend's | `staffa_divide(1.0, 3)` |
 //! | `avg(n)` of integers, numerics | yield a float, or a few digits | `staffa_divide(sum(n), count(n))` above the aggregate |
 //! | `stddev(n)`, `variance(n)` of these | yield a float | `staffa_deviation(count(n), sum(n), sum(n * n))` above it |
-//! | `sum(b)` of `bigint` | wrap around | `sum(cast(b as numeric))` |
+//! | `sum(b)` of `bigint`, of long numerics | wrap around | `sum(cast(b as numeric))`, a sum that is checked |
 //! | `sum(r)` of `real` | yield a `double precision` | `cast(sum(r) as real)` above it |
 //! | `q * n`, `q + n`, `q > n` with a quotient of many digits | overflow at 38 digits | the same in 256 bits |
 //! | `x::numeric` | round to the digits of a column of that type | keep those of `x` |
@@ -32,7 +32,9 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::{columns_below, map_whole};
 use crate::error::Error;
-use crate::function::{NumberAggregate, interval_over, numeric_average, numeric_quotient, numeric_variance};
+use crate::function::{
+    NumberAggregate, checked_sum, interval_over, numeric_average, numeric_quotient, numeric_variance,
+};
 use crate::operators::is_comparison;
 use crate::types::is_bare_numeric;
 
@@ -176,7 +178,7 @@ impl TreeNodeRewriter for Settle<'_> {
             other => widened(other, self.schema),
         };
         let coerced = widened.transform_data(|expression| self.coercion.f_up(expression))?;
-        Ok(coerced.transform_data(|expression| Ok(self.number(expression)))?)
+        coerced.transform_data(|expression| Ok(self.number(expression)))
     }
 }
 
@@ -254,7 +256,7 @@ fn whole_number(ty: &DataType) -> Option<DataType> {
 }
 
 /// Operands of an operator as `Decimal256` where 38 digits may be too few for its result because one of them is a quotient.
-fn widened(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+pub(crate) fn widened(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expression else {
         return Transformed::no(expression);
     };
@@ -555,13 +557,13 @@ impl Parts {
                 let sum = call(sum_udaf(), cast(argument.clone(), DataType::Float64));
                 Computed::Real(self.place(sum))
             }
-            (NumberAggregate::Sum, _) => Computed::Itself(self.place(call(sum_udaf(), summand(argument, &ty)))),
+            (NumberAggregate::Sum, _) => Computed::Itself(self.place(total(expression, argument, &ty))),
             (NumberAggregate::Average, None) if matches!(ty, DataType::Interval(_)) => Computed::Interval {
                 sum: self.place(call(sum_udaf(), argument.clone())),
                 count: self.place(counting(expression, argument, schema)),
             },
             (NumberAggregate::Average, Some(exact)) => Computed::Average {
-                sum: self.place(call(sum_udaf(), summand(argument, &ty))),
+                sum: self.place(total(expression, argument, &ty)),
                 count: self.place(counting(expression, argument, schema)),
                 whole: whole_digits(&exact),
                 integer: ty.is_integer(),
@@ -626,31 +628,43 @@ const PART: &str = "staffa part ";
 /// Digits of sums of integers: those of `bigint` are numerics, the others are `bigint`.
 const WHOLE_SUM: u8 = 29;
 
-/// What `sum` adds up without overflow: `bigint` as the numeric that holds all of them, and quotients, whose many digits leave
-/// little room, in 256 bits. (Sums of smaller integers are made in 64 bits, which no table fills.)
-fn summand(argument: &Expr, ty: &DataType) -> Expr {
+/// The sum that does not wrap around: of `bigint` as the numeric that holds all of them; of numerics with many digits checked,
+/// or in 256 bits where it is of quotients, whose many digits leave little room, or not a plain aggregate. (Sums of smaller
+/// integers are made in 64 bits, which no table fills.)
+fn total(expression: &Expr, argument: &Expr, ty: &DataType) -> Expr {
     match ty {
         DataType::Int64 | DataType::UInt64 => {
             let whole = whole_number(ty).unwrap_or(DataType::Decimal128(20, 0));
-            cast(argument.clone(), whole)
+            calling(expression, sum_udaf(), cast(argument.clone(), whole))
         }
-        DataType::Decimal128(precision, scale)
-            if *scale >= MANY_DIGITS && *precision + SUM_DIGITS > DECIMAL128_MAX_PRECISION =>
-        {
-            cast(argument.clone(), DataType::Decimal256(precision + SUM_DIGITS, *scale))
+        DataType::Decimal128(precision, scale) if *precision + SUM_DIGITS > DECIMAL128_MAX_PRECISION => {
+            let is_plain = matches!(unnamed(expression), Expr::AggregateFunction(call) if !call.params.distinct);
+            if is_plain && *scale < MANY_DIGITS {
+                return calling(expression, checked_sum(), argument.clone());
+            }
+            let wide = DataType::Decimal256(precision + SUM_DIGITS, *scale);
+            calling(expression, sum_udaf(), cast(argument.clone(), wide))
         }
-        _ => argument.clone(),
+        _ => calling(expression, sum_udaf(), argument.clone()),
     }
 }
 
 /// By how many digits DataFusion widens a sum.
 const SUM_DIGITS: u8 = 10;
 
+/// Most digits behind the point of what is squared.
+const SQUARED_SCALE: i8 = 20;
+
 /// A number in a type whose square can be summed up.
 fn factor(argument: &Expr, exact: &DataType) -> Expr {
     let (precision, scale) = match exact {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => (*precision, *scale),
         _ => (DECIMAL128_MAX_PRECISION, 0),
+    };
+    // Squares of quotients need room for their sum.
+    let (precision, scale) = match scale > SQUARED_SCALE {
+        true => (precision - (scale - SQUARED_SCALE) as u8, SQUARED_SCALE),
+        false => (precision, scale),
     };
     let fits = u16::from(precision) * 2 + 1 + u16::from(SUM_DIGITS) <= u16::from(DECIMAL128_MAX_PRECISION);
     let ty = match fits {

@@ -188,14 +188,7 @@ fn with_row_of_subqueries(body: &mut Query) -> Result<()> {
     let [row] = values.rows.as_slice() else {
         return Ok(());
     };
-    let has_subquery = row.content.iter().any(|value| {
-        let found = ast::visit_expressions(value, |inner| match inner {
-            ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        });
-        found.is_break()
-    });
-    if !has_subquery {
+    if !row.content.iter().any(has_subquery) {
         return Ok(());
     }
     let items = row.content.iter().cloned().map(ast::SelectItem::UnnamedExpr).collect();
@@ -205,6 +198,14 @@ fn with_row_of_subqueries(body: &mut Query) -> Result<()> {
     parts.from.clear();
     body.body = select.body;
     Ok(())
+}
+
+pub(super) fn has_subquery(value: &ast::Expr) -> bool {
+    let found = ast::visit_expressions(value, |inner| match inner {
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// Whether it is the word `DEFAULT`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::{Cast, ColumnarValue, Expr as LogicalExpr, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
@@ -17,9 +17,10 @@ use crate::parse::ParsedStatement;
 use crate::resolve::{Provider, Relations, fold};
 use crate::rewrite;
 use crate::statement::Plan;
+use crate::statement::dml::{check_assignable, has_subquery};
 use crate::statement::query::Scope;
 use crate::type_planner::sql_type_of_ast;
-use crate::types::{arrow_field, sql_type_of};
+use crate::types::{arrow_field, sql_type};
 
 pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatement) -> Result<Plan> {
     let types = types.iter().map(sql_type_of_ast).collect::<Result<Vec<_>>>()?;
@@ -45,15 +46,24 @@ pub(crate) async fn execute(scope: &Scope<'_>, name: &Ident, arguments: &[Expr])
     })
 }
 
-/// An argument of `EXECUTE` as a value of the parameter's type: a text is read as `'…'::type` is.
+/// The argument of a number, counted from 1, of `EXECUTE` as a value of the parameter's type: as an assignment casts, and a
+/// text is read as `'…'::type` is.
 ///
 /// # Errors
-/// What reading the text may end with.
-pub fn argument(context: &PlanContext, value: ScalarValue, ty: &SqlType) -> Result<ScalarValue> {
-    let is_text = matches!(sql_type_of(&value.data_type()), SqlType::Text);
-    if !is_text || value.is_null() || matches!(ty, SqlType::Text) {
+/// `DatatypeMismatch` where no assignment casts so, and what reading a text or casting may end with.
+pub fn argument(context: &PlanContext, number: usize, value: ScalarValue, ty: &SqlType) -> Result<ScalarValue> {
+    if value.is_null() {
         return Ok(value);
     }
+    let field = Field::new("", value.data_type(), true);
+    let from = sql_type(&field);
+    if from == *ty || matches!(ty, SqlType::Unknown) {
+        return Ok(value);
+    }
+    check_assignable("", ty, &field, true).map_err(|error| {
+        let message = format!("parameter ${number} of type {from} cannot be coerced to the expected type {ty}");
+        Error::new(error.kind(), message).with_hint("You will need to rewrite or cast the expression.")
+    })?;
     let field = Arc::new(arrow_field("", ty, true, &context.time_zone));
     let cast = Cast::new_from_field(Box::new(LogicalExpr::Literal(value, None)), field);
     constant(context, LogicalExpr::Cast(cast), Error::from)
@@ -61,6 +71,9 @@ pub fn argument(context: &PlanContext, value: ScalarValue, ty: &SqlType) -> Resu
 
 fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
     let context = scope.context;
+    if has_subquery(&expression) {
+        return Err(Error::unsupported("cannot use subquery in EXECUTE parameter"));
+    }
     rewrite::expression(context, &mut expression)?;
     let provider = Provider::new(context, Relations::default());
     let options = ParserOptions::from(&context.session.config_options().sql_parser);

@@ -99,7 +99,7 @@ impl<'a> Scope<'a> {
                 pipe_operators: Vec::new(),
             };
             let inner = std::mem::replace(query, inner);
-            query.body = Box::new(SetExpr::Query(Box::new(inner)));
+            *query.body = SetExpr::Query(Box::new(inner));
         }
         query.with = Some(with.clone());
     }

@@ -255,6 +255,7 @@ impl EncodedColumn<'_> {
                 out.put_u8(b'}');
             }
             Cells::Struct(columns) => {
+                let whole = out.len();
                 out.put_u8(b'(');
                 for (at, column) in columns.iter().enumerate() {
                     if at > 0 {
@@ -263,6 +264,10 @@ impl EncodedColumn<'_> {
                     let start = out.len();
                     if column.write(row, out)? {
                         array::quote_field(start, out);
+                    }
+                    // The quotes of a row within a row are doubled at each level.
+                    if out.len() - whole > ROW_TEXT_MAX {
+                        return Err(Error::new(ErrorKind::ProgramLimitExceeded, "text of a row is too long"));
                     }
                 }
                 out.put_u8(b')');
@@ -390,6 +395,9 @@ impl EncodedColumn<'_> {
         Ok(())
     }
 }
+
+/// Bytes of a composite value's text.
+const ROW_TEXT_MAX: usize = 1 << 28;
 
 /// The version `jsonb_send` puts before the text.
 pub(super) const JSONB_VERSION: u8 = 1;

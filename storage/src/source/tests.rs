@@ -419,7 +419,7 @@ async fn deleted_rows_are_skipped_whatever_else_is_pruned() {
     let f = fixture();
     let files = [f.write(0, 25_000).await, f.write(100_000, 5_000).await];
     for (deleted, pushdown) in [(1, false), (7, false), (7, true), (25_000, true), (2, true)] {
-        let is_deleted = |position: u64| position % deleted == 0 || (9_990..10_010).contains(&position);
+        let is_deleted = |position: u64| position.is_multiple_of(deleted) || (9_990..10_010).contains(&position);
         for (op, bound) in [
             (None, 0),
             (Some(Operator::Gt), 12_345),

@@ -136,7 +136,7 @@ async fn files_are_removed_whole() {
     let mut txn = world.begin().await;
     let all = files(&txn, &table).await;
     let ten = all.iter().find(|file| file.row_count == 10).unwrap().clone();
-    txn.remove_files(&table, &[ten.clone()]).await.unwrap();
+    txn.remove_files(&table, std::slice::from_ref(&ten)).await.unwrap();
     append(&mut txn, &world.objects, &table, 5).await.unwrap();
     let own = files(&txn, &table).await;
     let own = own.iter().find(|file| file.row_count == 5).unwrap().clone();

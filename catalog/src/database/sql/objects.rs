@@ -5,6 +5,7 @@
 //! this server gave it before.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -96,10 +97,10 @@ impl SqlDatabase {
         let others: Vec<String> = others.cloned().collect();
         found.extend(self.found_numbers(&others).await?);
         for object in others {
-            if !found.contains_key(&object) {
+            if let Entry::Vacant(free) = found.entry(object) {
                 let number = self.next_number().await?;
-                self.numbers.passing.insert(object.clone(), number);
-                found.insert(object, number);
+                self.numbers.passing.insert(free.key().clone(), number);
+                free.insert(number);
             }
         }
         in_order(objects, &found)

@@ -112,7 +112,7 @@ fn not_scalar() -> Error {
 }
 
 fn object_of(call: &Call<'_>, jsonb: bool) -> Result<ArrayRef> {
-    if call.len() % 2 != 0 {
+    if !call.len().is_multiple_of(2) {
         let message = "argument list must have even number of elements";
         let hint = format!(
             "The arguments of {}() must consist of alternating keys and values.",

@@ -35,7 +35,15 @@ pub(super) fn keys(call: &Call<'_>, place: usize) -> Result<LargeStringArray> {
         .fields
         .get(place)
         .ok_or_else(|| Error::internal("an argument has a field"))?;
-    plain(&call.arrays[place], field, &settings)
+    let plain = plain(&call.arrays[place], field, &settings)?;
+    let ty = sql_type(field);
+    Ok(match Form::of(&ty) {
+        Form::Moment => {
+            let is_zoned = ty == SqlType::TimestampTz;
+            plain.iter().map(|text| text.map(|text| xsd(text, is_zoned))).collect()
+        }
+        _ => plain,
+    })
 }
 
 fn settings(call: &Call<'_>) -> Result<FormatSettings> {

@@ -211,10 +211,10 @@ impl Translation<'_> {
             return Err(invalid("invalid escape \\ sequence"));
         };
         let written = match letter {
-            'd' => "\\d",
-            'D' => "\\D",
-            's' => "\\s",
-            'S' => "\\S",
+            'd' => "[0-9]",
+            'D' => "[^0-9]",
+            's' => SPACE,
+            'S' => "[^\\s--\\u{85}\\u{a0}\\u{2007}\\u{202f}]",
             'w' => "\\w",
             'W' => "\\W",
             'A' => "\\A",
@@ -304,7 +304,9 @@ impl Translation<'_> {
                 '\\' => {
                     let letter = self.rest.next().ok_or_else(unclosed)?;
                     match letter {
-                        'd' | 's' | 'w' => self.out.extend(['\\', letter]),
+                        'd' => self.out.push_str("0-9"),
+                        's' => self.out.push_str(SPACE),
+                        'w' => self.out.push_str("\\w"),
                         'D' | 'S' | 'W' => return Err(invalid("invalid escape \\ sequence")),
                         other => {
                             let character = self.escaped(other)?;
@@ -349,20 +351,23 @@ impl Translation<'_> {
             "alpha" => "\\p{Alphabetic}",
             "lower" => "\\p{Lowercase}",
             "upper" => "\\p{Uppercase}",
-            "space" => "\\s",
+            "space" => SPACE,
             "word" => "\\w",
             "digit" => "0-9",
             "blank" => "\\t ",
-            "cntrl" => "[:cntrl:]",
-            "graph" => "[:graph:]",
-            "print" => "[:print:]",
-            "punct" => "[:punct:]",
+            "cntrl" => "\\p{Cc}",
+            "graph" => "[^\\s\\p{C}]",
+            "print" => "[^\\p{C}\\p{Zl}\\p{Zp}]",
+            "punct" => "\\p{P}\\p{S}",
             "xdigit" => "[:xdigit:]",
             _ => return Err(invalid("invalid character class")),
         });
         Ok(())
     }
 }
+
+/// Blanks: not those at which no line is broken.
+const SPACE: &str = "[\\s--\\u{85}\\u{a0}\\u{2007}\\u{202f}]";
 
 /// `x SIMILAR TO pattern` as a pattern of `~` (`similar_escape_internal`). With two `"` after the escape character, what is
 /// between them is a group.

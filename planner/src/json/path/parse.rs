@@ -6,14 +6,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::value::json::unescaped;
 use crate::value::numeric::write_plain;
 
-/// How deep parentheses, filters and signs may be nested.
+/// How deep parentheses, subscripts, filters and signs may be nested.
 const DEPTH_MAX: usize = 100;
+/// How many operators and steps there may be: chains of them are trees as deep.
+const OPERATORS_MAX: usize = 3000;
 
 pub(super) fn parse(text: &str) -> Result<Path> {
     let mut parser = Parser {
         text,
         at: 0,
         depth: 0,
+        operators: 0,
         subscripts: 0,
         filters: 0,
     };
@@ -36,6 +39,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    operators: usize,
     /// Subscripts and filters around the place: `last` and `@` mean something there only.
     subscripts: usize,
     filters: usize,
@@ -106,17 +110,32 @@ impl<'a> Parser<'a> {
         Error::unsupported(format!("jsonpath {what} is not supported"))
     }
 
+    fn too_complex() -> Error {
+        Error::new(ErrorKind::StatementTooComplex, "jsonpath is nested too deeply")
+    }
+
+    fn go_deeper(&mut self) -> Result<()> {
+        self.depth += 1;
+        match self.depth > DEPTH_MAX {
+            true => Err(Self::too_complex()),
+            false => Ok(()),
+        }
+    }
+
+    fn count_operator(&mut self) -> Result<()> {
+        self.operators += 1;
+        match self.operators > OPERATORS_MAX {
+            true => Err(Self::too_complex()),
+            false => Ok(()),
+        }
+    }
+
     /// `a || b`
     fn either(&mut self) -> Result<Expression> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "jsonpath is nested too deeply",
-            ));
-        }
+        self.go_deeper()?;
         let mut left = self.both()?;
         while self.take("||") {
+            self.count_operator()?;
             let right = self.both()?;
             left = Expression::Or(self.predicate(left)?, self.predicate(right)?);
         }
@@ -127,6 +146,7 @@ impl<'a> Parser<'a> {
     fn both(&mut self) -> Result<Expression> {
         let mut left = self.negation()?;
         while self.take("&&") {
+            self.count_operator()?;
             let right = self.negation()?;
             left = Expression::And(self.predicate(left)?, self.predicate(right)?);
         }
@@ -220,6 +240,7 @@ impl<'a> Parser<'a> {
                 _ => return Ok(left),
             };
             self.at += 1;
+            self.count_operator()?;
             let right = self.product()?;
             left = Expression::Arithmetic(operation, self.value(left)?, self.value(right)?);
         }
@@ -235,6 +256,7 @@ impl<'a> Parser<'a> {
                 _ => return Ok(left),
             };
             self.at += 1;
+            self.count_operator()?;
             let right = self.signed()?;
             left = Expression::Arithmetic(operation, self.value(left)?, self.value(right)?);
         }
@@ -247,13 +269,7 @@ impl<'a> Parser<'a> {
             _ => return self.postfix(),
         };
         self.at += 1;
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(Error::new(
-                ErrorKind::StatementTooComplex,
-                "jsonpath is nested too deeply",
-            ));
-        }
+        self.go_deeper()?;
         let inner = self.signed()?;
         self.depth -= 1;
         Ok(match inner {
@@ -267,11 +283,13 @@ impl<'a> Parser<'a> {
         let start = self.atom()?;
         let mut steps = Vec::new();
         while let Some(step) = self.accessor()? {
+            self.count_operator()?;
             steps.push(step);
         }
+        // Of the conditions only one in parentheses and `exists(…)` get here, whose value may have steps behind it.
         Ok(match steps.is_empty() {
             true => start,
-            false => Expression::Steps(self.value(start)?, steps),
+            false => Expression::Steps(Box::new(start), steps),
         })
     }
 
@@ -448,9 +466,11 @@ impl<'a> Parser<'a> {
             self.expect("]")?;
             return Ok(Accessor::AnyElement);
         }
+        self.go_deeper()?;
         self.subscripts += 1;
         let mut ranges = Vec::new();
         loop {
+            self.count_operator()?;
             let from = self.sum()?;
             let from = *self.value(from)?;
             let to = match self.word("to") {
@@ -467,6 +487,7 @@ impl<'a> Parser<'a> {
         }
         self.expect("]")?;
         self.subscripts -= 1;
+        self.depth -= 1;
         Ok(Accessor::Elements(ranges))
     }
 

@@ -4,6 +4,7 @@
 //! an array is, and what is not there is nothing. In strict mode these are errors.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::arithmetic::{computed, negated, one_more};
 use super::{Accessor, Comparison, Expression, Method, Path};
@@ -11,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::Node;
 use crate::json::node::position;
 use crate::json::number::{Digits, compare};
+use crate::value::numeric::write_plain;
 
 /// A value of the document, or one that was computed.
 type Item<'n> = Cow<'n, Node<'n>>;
@@ -20,6 +22,8 @@ const ITEMS_MAX: usize = 10_000_000;
 
 struct Run<'n> {
     strict: bool,
+    /// Whether a value that a step does not fit is an error: in strict mode, but not behind `.**`, which leads to all kinds.
+    structural: Cell<bool>,
     root: &'n Node<'n>,
     variables: &'n Node<'n>,
 }
@@ -30,6 +34,12 @@ struct Around<'r, 'n> {
     current: &'r Item<'n>,
     /// The index of the last element, within a subscript.
     last: Option<i64>,
+}
+
+impl<'r, 'n> Around<'r, 'n> {
+    fn whole(current: &'r Item<'n>) -> Self {
+        Around { current, last: None }
+    }
 }
 
 /// Three-valued: `None` is unknown.
@@ -45,8 +55,10 @@ pub(super) fn query<'a>(path: &'a Path, value: &Node<'a>, variables: &Node<'a>, 
 }
 
 pub(super) fn exists(path: &Path, value: &Node<'_>, variables: &Node<'_>, silent: bool) -> Result<Option<bool>> {
-    match items(path, value, variables) {
-        Ok(items) => Ok(Some(!items.is_empty())),
+    let run = Run::new(path, value, variables);
+    let current = Cow::Borrowed(value);
+    match run.leads(&path.root, Around::whole(&current)) {
+        Ok(leads) => Ok(Some(leads)),
         Err(error) if silent && is_of_data(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -57,13 +69,12 @@ pub(super) fn matches(path: &Path, value: &Node<'_>, variables: &Node<'_>, silen
         Err(error) if silent && is_of_data(&error) => return Ok(None),
         items => items?,
     };
-    match items.as_slice() {
-        [item] => match item.as_ref() {
+    if let [item] = items.as_slice() {
+        match item.as_ref() {
             Node::Boolean(value) => return Ok(Some(*value)),
             Node::Null => return Ok(None),
             _ => {}
-        },
-        _ => {}
+        }
     }
     match silent {
         true => Ok(None),
@@ -95,21 +106,8 @@ fn owned<'a>(item: Item<'_>) -> Node<'a> {
 }
 
 fn items<'n>(path: &'n Path, value: &'n Node<'n>, variables: &'n Node<'n>) -> Result<Vec<Item<'n>>> {
-    let run = Run {
-        strict: path.strict,
-        root: value,
-        variables,
-    };
     let current = Cow::Borrowed(value);
-    let around = Around {
-        current: &current,
-        last: None,
-    };
-    if path.is_predicate() {
-        let truth = run.truth(&path.root, around)?;
-        return Ok(vec![Cow::Owned(truth.map_or(Node::Null, Node::Boolean))]);
-    }
-    run.values(&path.root, around)
+    Run::new(path, value, variables).values(&path.root, Around::whole(&current))
 }
 
 /// Errors that silent functions do not tell of.
@@ -129,6 +127,15 @@ fn is_of_data(error: &Error) -> bool {
 }
 
 impl<'n> Run<'n> {
+    fn new(path: &Path, root: &'n Node<'n>, variables: &'n Node<'n>) -> Self {
+        Run {
+            strict: path.strict,
+            structural: Cell::new(path.strict),
+            root,
+            variables,
+        }
+    }
+
     fn values(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<Vec<Item<'n>>> {
         Ok(match expression {
             Expression::Root => vec![Cow::Borrowed(self.root)],
@@ -145,19 +152,11 @@ impl<'n> Run<'n> {
             Expression::Number(digits) => vec![Cow::Owned(Node::Number(Cow::Borrowed(digits)))],
             Expression::Text(text) => vec![Cow::Owned(Node::String(Cow::Borrowed(text)))],
             Expression::Steps(start, steps) => {
-                let mut found = self.values(start, around)?;
-                for step in steps {
-                    let mut next = Vec::new();
-                    for item in &found {
-                        self.step(step, item, &mut next)?;
-                        if next.len() > ITEMS_MAX {
-                            let message = "a jsonpath leads to too many values";
-                            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
-                        }
-                    }
-                    found = next;
-                }
-                found
+                let found = self.values(start, around)?;
+                let structural = self.structural.get();
+                let reached = self.all_steps(found, steps);
+                self.structural.set(structural);
+                reached?
             }
             Expression::Sign(negative, inner) => {
                 let mut signed = Vec::new();
@@ -187,6 +186,45 @@ impl<'n> Run<'n> {
         })
     }
 
+    fn all_steps(&self, mut found: Vec<Item<'n>>, steps: &'n [Accessor]) -> Result<Vec<Item<'n>>> {
+        for step in steps {
+            let mut next = Vec::new();
+            for item in &found {
+                self.step(step, item, &mut next)?;
+                check_number(&next)?;
+            }
+            found = next;
+            if matches!(step, Accessor::Anywhere(..)) {
+                self.structural.set(false);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether it leads to anything. In lax mode the first value decides, whatever is wrong behind it.
+    fn leads(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<bool> {
+        match expression {
+            Expression::Steps(start, steps) if !self.strict => self.any_reaches(&self.values(start, around)?, steps),
+            other => Ok(!self.values(other, around)?.is_empty()),
+        }
+    }
+
+    fn any_reaches(&self, items: &[Item<'n>], steps: &'n [Accessor]) -> Result<bool> {
+        let Some((step, rest)) = steps.split_first() else {
+            return Ok(!items.is_empty());
+        };
+        for item in items {
+            let mut next = Vec::new();
+            // It may fail behind values that it found.
+            let ended = self.step(step, item, &mut next).and_then(|()| check_number(&next));
+            if self.any_reaches(&next, rest)? {
+                return Ok(true);
+            }
+            ended?;
+        }
+        Ok(false)
+    }
+
     fn variable(&self, name: &str) -> Result<Item<'n>> {
         let found = match self.variables {
             Node::Object(members) => position(members, name).ok().map(|at| &members[at].1),
@@ -209,13 +247,10 @@ impl<'n> Run<'n> {
         symbol: &str,
     ) -> Result<String> {
         let items = self.unwrapped(self.values(expression, around)?);
-        match items.as_slice() {
-            [item] => {
-                if let Node::Number(digits) = item.as_ref() {
-                    return Ok(digits.to_string());
-                }
-            }
-            _ => {}
+        if let [item] = items.as_slice()
+            && let Node::Number(digits) = item.as_ref()
+        {
+            return Ok(digits.to_string());
         }
         let message = format!("{side} operand of jsonpath operator {symbol} is not a single numeric value");
         Err(Error::new(ErrorKind::SingletonJsonItemRequired, message))
@@ -255,11 +290,11 @@ impl<'n> Run<'n> {
         match step {
             Accessor::Key(key) => match member(item, key) {
                 Found::Value(value) => out.push(value),
-                Found::Nothing if self.strict => {
+                Found::Nothing if self.structural.get() => {
                     let message = format!("JSON object does not contain key \"{key}\"");
                     return Err(Error::new(ErrorKind::JsonMemberNotFound, message));
                 }
-                Found::NoObject if self.strict => {
+                Found::NoObject if self.structural.get() => {
                     let message = "jsonpath member accessor can only be applied to an object";
                     return Err(Error::new(ErrorKind::JsonMemberNotFound, message));
                 }
@@ -267,7 +302,7 @@ impl<'n> Run<'n> {
             },
             Accessor::AnyKey => match item.as_ref() {
                 Node::Object(_) => out.extend(children(item)),
-                _ if self.strict => {
+                _ if self.structural.get() => {
                     let message = "jsonpath wildcard member accessor can only be applied to an object";
                     return Err(Error::new(ErrorKind::JsonObjectNotFound, message));
                 }
@@ -275,7 +310,7 @@ impl<'n> Run<'n> {
             },
             Accessor::AnyElement => match item.as_ref() {
                 Node::Array(_) => out.extend(elements(item)),
-                _ if self.strict => {
+                _ if self.structural.get() => {
                     let message = "jsonpath wildcard array accessor can only be applied to an array";
                     return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
                 }
@@ -284,11 +319,7 @@ impl<'n> Run<'n> {
             Accessor::Elements(ranges) => self.subscript(ranges, item, out)?,
             Accessor::Anywhere(from, to) => anywhere(item, 0, *from, *to, out),
             Accessor::Filter(condition) => {
-                let around = Around {
-                    current: item,
-                    last: None,
-                };
-                if self.truth(condition, around)? == Some(true) {
+                if self.truth(condition, Around::whole(item))? == Some(true) {
                     out.push(item.clone());
                 }
             }
@@ -305,7 +336,7 @@ impl<'n> Run<'n> {
     ) -> Result<()> {
         let all = match item.as_ref() {
             Node::Array(_) => elements(item),
-            _ if self.strict => {
+            _ if self.structural.get() => {
                 let message = "jsonpath array accessor can only be applied to an array";
                 return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
             }
@@ -322,13 +353,14 @@ impl<'n> Run<'n> {
                 Some(to) => self.index(to, around)?,
                 None => from,
             };
-            if self.strict && (from < 0 || from > to || to > last) {
+            if self.structural.get() && (from < 0 || from > to || to > last) {
                 let message = "jsonpath array subscript is out of bounds";
                 return Err(Error::new(ErrorKind::InvalidJsonSubscript, message));
             }
             for at in from.max(0)..=to.min(last) {
                 out.extend(usize::try_from(at).ok().and_then(|at| all.get(at)).cloned());
             }
+            check_number(out)?;
         }
         Ok(())
     }
@@ -370,7 +402,7 @@ impl<'n> Run<'n> {
             Method::Type => Cow::Owned(Node::String(Cow::Borrowed(item.kind_name()))),
             Method::Size => match item.as_ref() {
                 Node::Array(elements) => number(elements.len().to_string()),
-                _ if self.strict => {
+                _ if self.structural.get() => {
                     let message = "jsonpath item method .size() can only be applied to an array";
                     return Err(Error::new(ErrorKind::JsonArrayNotFound, message));
                 }
@@ -380,8 +412,26 @@ impl<'n> Run<'n> {
             Method::Floor => number(whole(&digits("floor")?, true)),
             Method::Ceiling => number(whole(&digits("ceiling")?, false)),
             Method::Double => match item.as_ref() {
-                Node::Number(digits) => double(digits)?,
-                Node::String(text) => double(text)?,
+                // Only looked at.
+                Node::Number(digits) => {
+                    let message = "numeric argument of jsonpath item method .double() is out of range for type double \
+                                   precision";
+                    double(digits).ok_or_else(|| Error::new(ErrorKind::NonNumericJsonItem, message))?;
+                    item.clone()
+                }
+                Node::String(text) => {
+                    let message = "string argument of jsonpath item method .double() is not a valid representation of \
+                                   a double precision number";
+                    let value = double(text).ok_or_else(|| Error::new(ErrorKind::NonNumericJsonItem, message))?;
+                    let mut out = String::new();
+                    // As a double becomes a numeric: fifteen digits.
+                    write_plain(&format!("{value:.14e}"), &mut out)?;
+                    let digits = Digits::of(&out);
+                    number(match digits.fraction.is_empty() {
+                        true => out.split('.').next().unwrap_or_default().to_string(),
+                        false => out.trim_end_matches('0').to_string(),
+                    })
+                }
                 _ => {
                     let message = "jsonpath item method .double() can only be applied to a string or numeric value";
                     return Err(Error::new(ErrorKind::NonNumericJsonItem, message));
@@ -432,7 +482,7 @@ impl<'n> Run<'n> {
             },
             Expression::Not(inner) => self.truth(inner, around)?.map(|truth| !truth),
             Expression::IsUnknown(inner) => Some(self.truth(inner, around)?.is_none()),
-            Expression::Exists(inner) => self.known(inner, around)?.map(|items| !items.is_empty()),
+            Expression::Exists(inner) => known(self.leads(inner, around))?,
             Expression::Compare(comparison, left, right) => {
                 let holds = |left: &Node<'_>, right: &Node<'_>| compared(*comparison, left, right);
                 self.any_pair(left, right, around, holds)?
@@ -448,15 +498,6 @@ impl<'n> Run<'n> {
         })
     }
 
-    /// The values; `None` where they are not known for an error of the data.
-    fn known(&self, expression: &'n Expression, around: Around<'_, 'n>) -> Result<Option<Vec<Item<'n>>>> {
-        match self.values(expression, around) {
-            Ok(items) => Ok(Some(items)),
-            Err(error) if is_of_data(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether it holds for some pair. In strict mode all pairs are looked at, and one that is unknown makes all unknown.
     fn any_pair(
         &self,
@@ -465,10 +506,10 @@ impl<'n> Run<'n> {
         around: Around<'_, 'n>,
         holds: impl Fn(&Node<'_>, &Node<'_>) -> Truth,
     ) -> Result<Truth> {
-        let Some(left) = self.known(left, around)? else {
+        let Some(left) = known(self.values(left, around))? else {
             return Ok(None);
         };
-        let Some(right) = self.known(right, around)? else {
+        let Some(right) = known(self.values(right, around))? else {
             return Ok(None);
         };
         let (left, right) = (self.unwrapped(left), self.unwrapped(right));
@@ -489,6 +530,25 @@ impl<'n> Run<'n> {
             (false, true) => None,
             (false, false) => Some(false),
         })
+    }
+}
+
+/// `None` where it is not known for an error of the data.
+fn known<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_of_data(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_number(items: &[Item<'_>]) -> Result<()> {
+    match items.len() > ITEMS_MAX {
+        true => Err(Error::new(
+            ErrorKind::ProgramLimitExceeded,
+            "a jsonpath leads to too many values",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -587,13 +647,6 @@ fn whole(digits: &str, down: bool) -> String {
     }
 }
 
-fn double<'n>(text: &str) -> Result<Item<'n>> {
-    let value = text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
-    let Some(value) = value else {
-        let message = "numeric argument of jsonpath item method .double() is out of range for type double precision";
-        return Err(Error::new(ErrorKind::NonNumericJsonItem, message));
-    };
-    let mut out = String::new();
-    crate::value::numeric::write_plain(&format!("{value}"), &mut out)?;
-    Ok(number(out))
+fn double(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|value: &f64| value.is_finite())
 }

@@ -119,7 +119,7 @@ async fn what_is_new_as_a_whole_may_require_parts_of_itself() {
     let parts = |fields: &[Value]| json!({"id": 3, "name": "s", "required": false, "type": {"type": "struct", "fields": fields}});
     let x = field(4, "x", "int", true);
     let updates = json!([
-        add_schema(&[id.clone(), text.clone(), parts(&[x.clone()])]),
+        add_schema(&[id.clone(), text.clone(), parts(std::slice::from_ref(&x))]),
         set_schema(-1)
     ]);
     commit(&world, &t, json!([]), updates).await.unwrap();

@@ -1,0 +1,187 @@
+//! `sum` of numerics whose total may have more than 38 digits: it fails then, where DataFusion's wraps around. Totals that
+//! surely have fewer stay DataFusion's.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::compute::sum_checked;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
+
+use super::math::numeric_overflow;
+use crate::error::Result;
+
+/// For `Decimal128`, without DISTINCT, and not over a window's moving frame.
+pub(crate) fn checked_sum() -> Arc<AggregateUDF> {
+    static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+        let signature = Signature::any(1, Volatility::Immutable);
+        Arc::new(AggregateUDF::from(CheckedSum { signature }))
+    });
+    Arc::clone(&FUNCTION)
+}
+
+/// Stands for a total that is too large, and for all that it is added to. No numeric has so many digits.
+const TOO_LARGE: i128 = i128::MAX;
+/// 38 nines.
+const LARGEST: u128 = 10_u128.pow(DECIMAL128_MAX_PRECISION as u32) - 1;
+
+fn add(total: &mut i128, value: i128) {
+    *total = match total.checked_add(value) {
+        Some(sum) if *total != TOO_LARGE && value != TOO_LARGE => sum,
+        _ => TOO_LARGE,
+    };
+}
+
+fn check(total: i128) -> Result<()> {
+    match total.unsigned_abs() > LARGEST {
+        true => Err(numeric_overflow()),
+        false => Ok(()),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CheckedSum {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for CheckedSum {
+    fn name(&self) -> &str {
+        "sum"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        sum_udaf().return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        Ok(Box::new(Total {
+            ty: args.return_field.data_type().clone(),
+            sum: None,
+        }))
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs<'_>) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
+        let sums = PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(args.return_field.data_type(), add);
+        Ok(Box::new(Totals(sums)))
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+}
+
+#[derive(Debug)]
+struct Total {
+    ty: DataType,
+    sum: Option<i128>,
+}
+
+impl Accumulator for Total {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        let values = values[0].as_primitive::<Decimal128Type>();
+        let Some(more) = sum_checked(values).map_err(|_| numeric_overflow())? else {
+            return Ok(());
+        };
+        let sum = self.sum.unwrap_or(0).checked_add(more).ok_or_else(numeric_overflow)?;
+        self.sum = Some(sum);
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
+        self.sum.map_or(Ok(()), check)?;
+        ScalarValue::new_primitive::<Decimal128Type>(self.sum, &self.ty)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
+        self.update_batch(states)
+    }
+}
+
+/// The totals of all groups.
+struct Totals<A>(A);
+
+impl<A: GroupsAccumulator> GroupsAccumulator for Totals<A> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        count: usize,
+    ) -> DataFusionResult<()> {
+        self.0.update_batch(values, groups, filter, count)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
+        let totals = self.0.evaluate(emit_to)?;
+        // What is under a NULL is zero.
+        for total in totals.as_primitive::<Decimal128Type>().values() {
+            check(*total)?;
+        }
+        Ok(totals)
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> DataFusionResult<Vec<ArrayRef>> {
+        Ok(vec![self.evaluate(emit_to)?])
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], count: usize) -> DataFusionResult<()> {
+        self.0.merge_batch(values, groups, count)
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> DataFusionResult<Vec<ArrayRef>> {
+        self.0.convert_to_state(values, filter)
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_stays_so() {
+        let largest = LARGEST as i128;
+        let sum_of = |values: &[i128]| {
+            let mut total = 0;
+            values.iter().for_each(|value| add(&mut total, *value));
+            check(total).ok().map(|()| total)
+        };
+        assert_eq!(sum_of(&[largest, -1]), Some(largest - 1));
+        assert_eq!(sum_of(&[largest, 1]), None);
+        assert_eq!(sum_of(&[largest, 1, -2]), Some(largest - 1));
+        assert_eq!(sum_of(&[largest, largest, -largest, -largest]), None);
+        assert_eq!(sum_of(&[-largest, -largest, 5]), None);
+        assert_eq!(sum_of(&[TOO_LARGE, -largest]), None);
+    }
+}
