@@ -81,7 +81,9 @@ impl Session {
                 source,
                 if_not_exists,
                 with_data,
+                notice,
             } => async move {
+                self.remark(notice.as_ref());
                 create::create_table_as(
                     self,
                     definition,
@@ -98,7 +100,9 @@ impl Session {
             Plan::CreateTable {
                 definition,
                 if_not_exists,
+                notice,
             } => async move {
+                self.remark(notice.as_ref());
                 create::create_table(self, definition, *if_not_exists).await?;
                 done(tag)
             }
@@ -439,6 +443,12 @@ impl Session {
     /// The state of the open transaction, opened now if there is none.
     pub(crate) async fn transactions_snapshot(&mut self) -> Result<Arc<staffa_catalog::CatalogSnapshot>> {
         Ok(self.transaction().await?.snapshot())
+    }
+
+    /// Tells the client what a statement found to say.
+    fn remark(&mut self, notice: Option<&String>) {
+        self.notices
+            .extend(notice.map(|text| Notice::remark("00000", text.as_str())));
     }
 
     /// These statements are transactions of their own.

@@ -100,6 +100,9 @@ pub trait SystemTables: Send + Sync + fmt::Debug {
     /// The roles, and who asks.
     async fn roles(&self) -> Result<Arc<Roles>>;
 
+    /// The numbers of objects of users, by the names their numbers are kept by.
+    async fn numbers(&self, objects: &[String]) -> Result<Vec<u32>>;
+
     /// What is the session's.
     fn session(&self) -> Option<Arc<dyn SessionRows>>;
 

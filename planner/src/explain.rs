@@ -57,7 +57,7 @@ pub fn explain_columns() -> Vec<OutputColumn> {
     vec![OutputColumn {
         name: "QUERY PLAN".to_string(),
         ty: SqlType::Text,
-        source: None,
+        origin: None,
     }]
 }
 

@@ -7,6 +7,7 @@
 mod actions;
 mod aggregate;
 mod arithmetic;
+mod array_agg;
 mod cast;
 mod catalog;
 pub(crate) mod coalesce;
@@ -48,6 +49,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::aggregate::NumberAggregate;
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
+pub(crate) use self::array_agg::array_agg;
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
 pub(crate) use self::catalog::is_catalog_function;
@@ -62,7 +64,10 @@ pub(crate) use self::regex::{MATCHES, PATTERN, SUBSTRING};
 pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
-pub(crate) use self::subquery::{ARRAY_OF_ROWS, PLAIN, decided, is_array_of_rows, nullable, plain, single_row};
+pub(crate) use self::subquery::{
+    ARRAY_OF_ROWS, NUMBERED, PLAIN, decided, is_array_of_rows, is_typed, nullable, plain, single_row, typed,
+    without_number,
+};
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::sum::checked_sum;
 pub(crate) use self::text::padded;
@@ -79,6 +84,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
         Arc::new(ScalarUDF::from(subquery::Same::plain())),
+        Arc::new(ScalarUDF::from(subquery::Same::numbered())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
         Arc::new(ScalarUDF::from(coalesce::Coalesce::new())),
@@ -102,9 +108,10 @@ pub(crate) fn register(state: &mut SessionState) {
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));
-    for aggregate in ordered::functions().chain(aggregate::functions()) {
+    let aggregates = ordered::functions().chain(aggregate::functions()).map(Arc::new).chain([array_agg()]);
+    for aggregate in aggregates {
         let name = aggregate.name().to_string();
-        let registered = state.register_udaf(Arc::new(aggregate));
+        let registered = state.register_udaf(aggregate);
         debug_assert!(registered.is_ok(), "a session state takes every aggregate, {name} too");
     }
     state.register_udtf("pg_get_keywords", Arc::new(keywords::Keywords));

@@ -83,8 +83,8 @@ pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
-    ChangeKind, ChangePlan, ConflictKeys, CursorOptions, DiscardTarget, ExplainTarget, InsertPlan, IsolationLevel,
-    Movement, OutputColumn, Plan, QueryPlan, SavepointAction, TransactionModes,
+    ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget, ExplainTarget, InsertPlan,
+    IsolationLevel, Movement, OutputColumn, Plan, QueryPlan, SavepointAction, TransactionModes,
 };
 pub use table_provider::live_row_count;
 pub use write::{

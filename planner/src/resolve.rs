@@ -30,6 +30,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::provider::SystemTable;
 use crate::statement::change::TARGET;
+use crate::statement::origin;
 use crate::statement::query::{self, Scope};
 use crate::statement::upsert::PROPOSED;
 use crate::table_provider::{StaffaTable, open_file};
@@ -371,7 +372,7 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         ));
     };
     let plan = query::logical(&inner, *body, &[]).await.map_err(broken)?;
-    let plan = renamed(plan, view)?;
+    let plan = origin::of_view(renamed(plan, view)?, view.uuid)?;
     Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
 }
 

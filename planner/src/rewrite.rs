@@ -12,6 +12,7 @@ mod patterns;
 mod refuse;
 mod rows;
 mod series;
+mod subqueries;
 mod values;
 mod whole_rows;
 
@@ -74,7 +75,10 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
     });
     debug_assert!(named.is_continue(), "nothing there breaks off");
     match query.visit(&mut rewriter) {
-        ControlFlow::Continue(()) => Ok(rewriter.parameters),
+        ControlFlow::Continue(()) => {
+            subqueries::number(query, distinct_names);
+            Ok(rewriter.parameters)
+        }
         ControlFlow::Break(error) => Err(error),
     }
 }

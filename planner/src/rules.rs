@@ -11,6 +11,7 @@ mod casts;
 mod characters;
 mod conditions;
 mod dates;
+mod elements;
 mod estimates;
 mod intervals;
 mod json;
@@ -35,6 +36,7 @@ use crate::context::PlanContext;
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let state = &context.session;
     let plan = set_operations::count_duplicates(plan)?;
+    let plan = elements::united(plan)?;
     let plan = values::compute_subqueries(plan)?;
     let plan = subqueries::join(plan)?;
     let plan = literals::fold(context, plan)?;
@@ -51,6 +53,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = arithmetic::check(plan)?;
     let plan = recursion::same_types(plan)?;
     let plan = sort_keys::once(plan)?;
+    let plan = elements::unnested(plan)?;
     let plan = conditions::compute_before(plan)?;
     let plan = estimates::opaque(plan)?;
     characters::trim_literals(plan)

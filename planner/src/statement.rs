@@ -14,6 +14,7 @@ use crate::explain::ExplainOptions;
 use crate::parse::ParsedStatement;
 use crate::scan_report::ScanReports;
 use crate::statement::alter::AlterAction;
+pub use crate::statement::origin::ColumnOrigin;
 use crate::statement::returning::Returning;
 use crate::statement::sequence::SequenceChange;
 use crate::statement::with::WithPlan;
@@ -30,11 +31,13 @@ pub(crate) mod history;
 mod identity;
 mod like;
 pub(crate) mod merge;
+pub(crate) mod origin;
 pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod returning;
 pub(crate) mod sequence;
 pub(crate) mod set;
+mod storage;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
 pub(crate) mod upkeep;
@@ -65,11 +68,13 @@ pub enum Plan {
         source: QueryPlan,
         if_not_exists: bool,
         with_data: bool,
+        notice: Option<String>,
     },
-    /// `CREATE TABLE`
+    /// `CREATE TABLE`: `notice` is about parameters that have no effect.
     CreateTable {
         definition: TableDefinition,
         if_not_exists: bool,
+        notice: Option<String>,
     },
     /// `CREATE [OR REPLACE] VIEW`: `sql` is the text of the query, `columns` what it yields.
     CreateView {
@@ -256,8 +261,8 @@ pub struct OutputColumn {
     /// As PostgreSQL names it (`?column?`, `count`, `case`); not unique.
     pub name: String,
     pub ty: SqlType,
-    /// The table column it shows unchanged: table, and position in it counted from 1.
-    pub source: Option<(TableName, usize)>,
+    /// The column of a relation it shows unchanged.
+    pub origin: Option<ColumnOrigin>,
 }
 
 /// `INSERT`: rows for a table.
@@ -425,7 +430,7 @@ impl Plan {
         let text = |name: &str| OutputColumn {
             name: name.to_string(),
             ty: SqlType::Text,
-            source: None,
+            origin: None,
         };
         match self {
             Plan::Query(query) => Some(query.columns.clone()),

@@ -84,6 +84,10 @@ pub fn sql_type(field: &Field) -> SqlType {
             // A cast keeps what the values were before.
             .filter(|ty| data_type(ty, "UTC") == DataType::Utf8View)
             .unwrap_or(SqlType::Text),
+        DataType::List(element) if text_element(field, element).is_some() => match text_element(field, element) {
+            Some(ty) => SqlType::Array(Box::new(SqlType::System(ty))),
+            None => sql_type_of(field.data_type()),
+        },
         // Object numbers, and `int2vector`, which is a list.
         DataType::UInt32 | DataType::List(_) => field
             .metadata()
@@ -107,6 +111,30 @@ pub fn sql_type(field: &Field) -> SqlType {
         DataType::Dictionary(_, value) => sql_type(&field.clone().with_data_type(value.as_ref().clone())),
         DataType::RunEndEncoded(_, value) => sql_type(&field.clone().with_data_type(value.data_type().clone())),
         other => sql_type_of(other),
+    }
+}
+
+/// The type of the elements, where the field of the array says it: its own elements' field cannot, of arrays that are made of
+/// columns.
+fn text_element(field: &Field, element: &Field) -> Option<SystemType> {
+    let named = field.metadata().get(TYPE_KEY)?.strip_suffix("[]")?;
+    let ty = SystemType::named(named).filter(|ty| ty.storage() == SystemStorage::Text)?;
+    matches!(
+        element.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+    .then_some(ty)
+}
+
+/// The field of an array that is made of such values.
+pub(crate) fn with_element_type(list: Field, element: &Field) -> Field {
+    match sql_type(element) {
+        SqlType::System(ty) if ty.storage() == SystemStorage::Text => {
+            let mut metadata = list.metadata().clone();
+            metadata.insert(TYPE_KEY.to_string(), format!("{}[]", ty.name()));
+            list.with_metadata(metadata)
+        }
+        _ => list,
     }
 }
 

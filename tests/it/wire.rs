@@ -43,6 +43,8 @@ impl std::error::Error for ErrorFields {}
 #[derive(Debug, Default)]
 pub struct Reply {
     pub columns: Vec<(String, i32)>,
+    /// Relation and column of each column, 0 where there is none.
+    pub origins: Vec<(u32, i16)>,
     pub rows: Vec<Vec<Option<Vec<u8>>>>,
     pub tags: Vec<String>,
     pub error: Option<ErrorFields>,
@@ -220,7 +222,7 @@ pub fn reply(messages: Vec<Message>) -> Reply {
     let mut reply = Reply::default();
     for message in &messages {
         match message.tag {
-            b'T' => reply.columns = row_description(&message.body),
+            b'T' => (reply.columns, reply.origins) = row_description(&message.body),
             b'D' => reply.rows.push(data_row(&message.body)),
             b'C' => reply
                 .tags
@@ -233,18 +235,22 @@ pub fn reply(messages: Vec<Message>) -> Reply {
     reply
 }
 
-fn row_description(body: &[u8]) -> Vec<(String, i32)> {
+fn row_description(body: &[u8]) -> (Vec<(String, i32)>, Vec<(u32, i16)>) {
     let count = i16::from_be_bytes([body[0], body[1]]);
     let mut rest = &body[2..];
     let mut columns = Vec::new();
+    let mut origins = Vec::new();
     for _ in 0..count {
         let end = rest.iter().position(|byte| *byte == 0).unwrap();
         let name = String::from_utf8_lossy(&rest[..end]).into_owned();
         let oid = i32::from_be_bytes(rest[end + 7..end + 11].try_into().unwrap());
         columns.push((name, oid));
+        let relation = u32::from_be_bytes(rest[end + 1..end + 5].try_into().unwrap());
+        let number = i16::from_be_bytes(rest[end + 5..end + 7].try_into().unwrap());
+        origins.push((relation, number));
         rest = &rest[end + 19..];
     }
-    columns
+    (columns, origins)
 }
 
 fn data_row(body: &[u8]) -> Vec<Option<Vec<u8>>> {

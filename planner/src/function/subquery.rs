@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::cast::{as_boolean_array, as_int64_array};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use staffa_catalog::SqlType;
 
 use crate::error::{Error, ErrorKind};
-use crate::types::TYPE_KEY;
+use crate::types::{TYPE_KEY, arrow_field, with_element_type};
 
 /// What `array(select …)` is called between the syntax tree and the plan.
 pub(crate) const ARRAY_OF_ROWS: &str = "staffa_array";
@@ -148,6 +149,72 @@ impl ScalarUDFImpl for ArrayOfRows {
 
 pub(crate) const PLAIN: &str = "staffa_plain";
 
+/// The value as one of another type that holds its values in the same way.
+pub(crate) fn typed(value: Expr, ty: SqlType) -> Expr {
+    Expr::ScalarFunction(ScalarFunction {
+        func: Arc::new(ScalarUDF::from(Typed {
+            ty,
+            signature: Signature::any(1, Volatility::Immutable),
+        })),
+        args: vec![value],
+    })
+}
+
+pub(crate) fn is_typed(expression: &Expr) -> bool {
+    matches!(expression, Expr::ScalarFunction(function) if function.func.inner().downcast_ref::<Typed>().is_some())
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Typed {
+    ty: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Typed {
+    fn name(&self) -> &str {
+        "staffa_typed"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let given = args.arg_fields[0].as_ref();
+        let field = Field::new(self.name(), given.data_type().clone(), given.is_nullable());
+        // The type of an array stands in its own field.
+        Ok(Arc::new(match &self.ty {
+            SqlType::Array(element) => with_element_type(field, &arrow_field("", element, true, "UTC")),
+            ty => {
+                let metadata = arrow_field("", ty, true, "UTC").metadata().clone();
+                field.with_metadata(metadata)
+            }
+        }))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Ok(args.args[0].clone())
+    }
+}
+
+/// What gives a name of its own to an expression with a subquery, between the syntax tree and the plan: its second argument
+/// does.
+pub(crate) const NUMBERED: &str = "staffa_numbered";
+
+/// The expression that [`NUMBERED`] was put around.
+pub(crate) fn without_number(expression: Expr) -> Expr {
+    match expression {
+        Expr::ScalarFunction(mut function) if function.func.name() == NUMBERED && !function.args.is_empty() => {
+            function.args.swap_remove(0)
+        }
+        other => other,
+    }
+}
+
 /// The value, of whose origin nothing is known.
 pub(crate) fn plain(value: Expr) -> Expr {
     Same::plain().of(value)
@@ -164,7 +231,7 @@ pub(crate) fn nullable(value: Expr) -> Expr {
     nullable.of(value)
 }
 
-/// Its argument, of which less is said.
+/// Its first argument, of which less is said.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Same {
     name: &'static str,
@@ -178,6 +245,14 @@ impl Same {
             name: PLAIN,
             becomes_nullable: false,
             signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+
+    pub(super) fn numbered() -> Self {
+        Self {
+            name: NUMBERED,
+            becomes_nullable: false,
+            signature: Signature::any(2, Volatility::Immutable),
         }
     }
 

@@ -8,6 +8,7 @@ use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
 use super::{history, sequence};
 use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::fold;
 
 /// After the word CREATE.
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -420,19 +421,41 @@ pub(super) fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
     })
 }
 
-/// The name of a table property, dotted or quoted.
+/// The name of a table property, dotted or quoted. Iceberg's keep their capitals, PostgreSQL's are folded.
 pub(super) fn property_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut name = cursor.identifier()?.value;
+    let mut parts = vec![cursor.identifier()?];
     while cursor.take_token(&Token::Period) {
-        name = format!("{name}.{}", cursor.identifier()?.value);
+        parts.push(cursor.identifier()?);
     }
-    Ok(name)
+    let folded: Vec<String> = parts.iter().map(fold).collect();
+    if folded.len() == 1 || folded.first().is_some_and(|first| first == "toast") {
+        return Ok(folded.join("."));
+    }
+    let given: Vec<String> = parts.into_iter().map(|part| part.value).collect();
+    Ok(given.join("."))
 }
 
-/// `name = value` of a WITH list.
+/// `name = value` of a WITH list; a name alone is switched on.
 pub(super) fn property(cursor: &mut Cursor<'_>) -> Result<(String, String)> {
     let name = property_name(cursor)?;
+    if matches!(cursor.peek(), Some(Token::Comma | Token::RParen)) {
+        return Ok((name, "true".to_owned()));
+    }
     cursor.expect_token(&Token::Eq)?;
+    let sign = match cursor.take_token(&Token::Minus) {
+        true => "-",
+        false => "",
+    };
+    if !sign.is_empty() || cursor.take_token(&Token::Plus) {
+        return match cursor.peek() {
+            Some(Token::Number(digits, false)) => {
+                let value = format!("{sign}{digits}");
+                cursor.next();
+                Ok((name, value))
+            }
+            _ => Err(cursor.unexpected()),
+        };
+    }
     let value = match cursor.peek() {
         Some(Token::Number(digits, false)) => {
             cursor.next();

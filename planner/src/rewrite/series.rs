@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::call;
+use super::names::MARKER;
 use crate::function::{MATCHES, ORDINALS, SERIES, SUBSCRIPTS};
 use crate::resolve::shown;
 use crate::stored;
@@ -139,6 +140,13 @@ fn name_columns(alias: &mut Option<TableAlias>, function: &str, width: usize, or
     let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
     if width == 1 && alias.columns.is_empty() {
         alias.columns.push(column(alias.name.clone()));
+    }
+    for index in alias.columns.len()..width {
+        let name = match index {
+            0 => function.to_string(),
+            _ => format!("{function}{MARKER}{index}"),
+        };
+        alias.columns.push(column(Ident::with_quote('"', name)));
     }
     if ordinality && alias.columns.len() == width {
         alias.columns.push(column(Ident::new("ordinality")));

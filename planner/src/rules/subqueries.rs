@@ -15,6 +15,7 @@
 
 mod compare;
 mod push;
+mod recursion;
 mod scope;
 
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ExprSchema, JoinType, NullEquality, Result as DataFusionResult};
-use datafusion::functions_aggregate::expr_fn::{array_agg, count, first_value};
+use datafusion::functions_aggregate::expr_fn::{count, first_value};
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -36,7 +37,8 @@ use datafusion::scalar::ScalarValue;
 use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
 use crate::error::{Error, ErrorKind};
-use crate::function::{decided, is_array_of_rows, nullable, single_row};
+use crate::function::{array_agg, decided, is_array_of_rows, nullable, single_row, typed, without_number};
+use crate::types::sql_type;
 
 /// Makes joins of the subqueries named above.
 pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -57,8 +59,31 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     if !any {
         return Ok(plan);
     }
+    let plan = without_numbers(plan)?;
     let mut subqueries = Subqueries::default();
     plan.transform_down_with_subqueries(|node| subqueries.node(node)).data()
+}
+
+/// Expressions with subqueries, without what told them apart while names were made of them (`rewrite/subqueries.rs`).
+fn without_numbers(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    plan.transform_down_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expression| {
+            let name = names.save(&expression);
+            let rewritten = expression.transform_up(|inner| match inner {
+                Expr::ScalarFunction(_) => {
+                    let bare = without_number(inner);
+                    Ok(match bare {
+                        Expr::ScalarFunction(_) => Transformed::no(bare),
+                        _ => Transformed::yes(bare),
+                    })
+                }
+                _ => Ok(Transformed::no(inner)),
+            })?;
+            Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
+        })
+    })
+    .data()
 }
 
 fn unsupported() -> DataFusionError {
@@ -124,7 +149,7 @@ impl Subqueries {
             return Ok(Transformed::yes(joined));
         }
         let node = self.without_comparisons(node)?;
-        if !self.has_ours(&node.data)? {
+        if !has_ours(&node.data)? {
             return Ok(node);
         }
         self.extracted(node.data).map(Transformed::yes)
@@ -157,18 +182,6 @@ impl Subqueries {
             })?;
             Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))
         })
-    }
-
-    fn has_ours(&self, node: &LogicalPlan) -> DataFusionResult<bool> {
-        let mut ours = false;
-        node.apply_expressions(|expression| {
-            ours |= match node {
-                LogicalPlan::Filter(_) => !good_condition(expression)?,
-                _ => expression.exists(|inner| is_ours_in(node, inner))?,
-            };
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(ours)
     }
 
     /// The node with its subqueries' values in columns of its input.
@@ -423,7 +436,7 @@ impl Subqueries {
             .project(named)?
             .distinct()?
             .build()?;
-        Ok(Carrier { plan, keys })
+        Ok(Carrier::new(plan, keys))
     }
 
     /// A join whose right side reads the left one, as one that does not; `None` where DataFusion does it well.
@@ -471,7 +484,7 @@ impl Subqueries {
         let plan = LogicalPlanBuilder::from(join.left.as_ref().clone())
             .project(named)?
             .build()?;
-        let carrier = Carrier { plan, keys };
+        let carrier = Carrier::new(plan, keys);
         let pushed = self.push(right, &carrier)?;
         let left = carrier
             .keys
@@ -541,16 +554,21 @@ fn array_of(rows: &Subquery) -> DataFusionResult<Expr> {
 
 fn aggregated(input: LogicalPlan, value: Expr, order: Vec<Sort>) -> DataFusionResult<Expr> {
     use datafusion::logical_expr::ExprFunctionExt;
+    let list = array_agg().call(vec![value]);
     let list = match order.is_empty() {
-        true => array_agg(value),
-        false => array_agg(value).order_by(order).build()?,
+        true => list,
+        false => list.order_by(order).build()?,
     };
     let plan = LogicalPlanBuilder::from(input)
         .aggregate(Vec::<Expr>::new(), [list.alias("array")])?
         .build()?;
     let list = Column::from_name("array");
-    let empty = ScalarValue::new_default(plan.schema().field_from_column(&list)?.data_type())?;
-    let list = datafusion::functions::expr_fn::coalesce(vec![Expr::Column(list), lit(empty)]);
+    let field = Arc::clone(plan.schema().field_from_column(&list)?);
+    let empty = ScalarValue::new_default(field.data_type())?;
+    let mut list = datafusion::functions::expr_fn::coalesce(vec![Expr::Column(list), lit(empty)]);
+    if !field.metadata().is_empty() {
+        list = typed(list, sql_type(&field));
+    }
     let plan = LogicalPlanBuilder::from(plan).project([list.alias("array")])?.build()?;
     Ok(Expr::ScalarSubquery(subquery(plan)))
 }
@@ -603,6 +621,19 @@ fn distinct_on(on: &DistinctOn, expressions: Vec<Expr>, input: LogicalPlan) -> D
     });
     let distinct = DistinctOn::try_new(on_expr, select_expr, sorts, Arc::new(input))?;
     Ok(LogicalPlan::Distinct(Distinct::On(distinct)))
+}
+
+/// Whether a node has a subquery DataFusion cannot plan there.
+fn has_ours(node: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut ours = false;
+    node.apply_expressions(|expression| {
+        ours |= match node {
+            LogicalPlan::Filter(_) => !good_condition(expression)?,
+            _ => expression.exists(|inner| is_ours_in(node, inner))?,
+        };
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(ours)
 }
 
 /// Whether an expression of this node is a subquery DataFusion cannot plan there.
@@ -667,10 +698,14 @@ fn good_predicate(query: &LogicalPlan) -> DataFusionResult<bool> {
 }
 
 /// `(select max(x) from t where t.k = outer.k)`, or one that reads nothing outside. DataFusion loses columns that are read
-/// from outside below an alias.
+/// from outside below an alias. A subquery of ours above what reads outside would join that with itself, and DataFusion
+/// would find what is read there twice.
 fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
     if free(query)?.is_empty() {
         return Ok(true);
+    }
+    if has_ours(query)? {
+        return Ok(false);
     }
     match query {
         LogicalPlan::Projection(projection) => {
@@ -691,6 +726,14 @@ fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
 fn plain_filters(plan: &LogicalPlan, found: &mut Vec<Expr>) -> DataFusionResult<bool> {
     if free(plan)?.is_empty() {
         return Ok(true);
+    }
+    let reads_below = plan
+        .inputs()
+        .into_iter()
+        .map(free)
+        .collect::<DataFusionResult<Vec<_>>>()?;
+    if reads_below.iter().any(|reads| !reads.is_empty()) && has_ours(plan)? {
+        return Ok(false);
     }
     match plan {
         LogicalPlan::Projection(projection) => {

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{AlterAst, AlterTableAst, NewName, Renamed};
 use crate::resolve::{self, fold, shown};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, constraint, ddl, sequence};
+use crate::statement::{Plan, constraint, ddl, sequence, storage};
 use crate::stored;
 use crate::type_planner::sql_type_of_ast;
 
@@ -29,7 +29,7 @@ pub struct AlterAction(AlterAst);
 pub struct AlterStep {
     pub changes: Vec<TableChange>,
     pub checks: Vec<RowCheck>,
-    /// Told when `IF EXISTS` or `IF NOT EXISTS` had nothing to do.
+    /// Told when `IF EXISTS` or `IF NOT EXISTS` had nothing to do, and of parameters that have no effect.
     pub notice: Option<String>,
 }
 
@@ -224,16 +224,19 @@ impl AlterAction {
                 }))
             }
             AlterAst::SetNotNull { path, not_null } => set_not_null(table, path, *not_null),
-            AlterAst::SetProperties(given) => Ok(changed(TableChange::SetProperties {
-                set: ddl::properties(given)?,
-                removed: BTreeSet::new(),
-            })),
+            AlterAst::SetProperties(given) => {
+                let (given, notice) = storage::take(given)?;
+                let set = ddl::properties(&given)?;
+                Ok(AlterStep {
+                    notice,
+                    ..with_properties(set, BTreeSet::new())
+                })
+            }
             AlterAst::ResetProperties(names) => {
-                let given: Vec<_> = names.iter().map(|name| (name.clone(), String::new())).collect();
-                Ok(changed(TableChange::SetProperties {
-                    set: BTreeMap::new(),
-                    removed: ddl::properties(&given)?.into_keys().collect(),
-                }))
+                let names = storage::without(names)?;
+                let given: Vec<_> = names.into_iter().map(|name| (name, String::new())).collect();
+                let removed = ddl::properties(&given)?.into_keys().collect();
+                Ok(with_properties(BTreeMap::new(), removed))
             }
             AlterAst::SetPartitioning(terms) => {
                 let terms = ddl::partitions(terms, &definitions(table))?;
@@ -270,6 +273,14 @@ fn changed(change: TableChange) -> AlterStep {
     AlterStep {
         changes: vec![change],
         ..AlterStep::default()
+    }
+}
+
+/// Storage parameters may be all there was.
+fn with_properties(set: BTreeMap<String, String>, removed: BTreeSet<String>) -> AlterStep {
+    match set.is_empty() && removed.is_empty() {
+        true => AlterStep::default(),
+        false => changed(TableChange::SetProperties { set, removed }),
     }
 }
 

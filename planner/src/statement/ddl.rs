@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::query::{self, Scope};
-use crate::statement::{Plan, constraint, like, with};
+use crate::statement::{Plan, constraint, like, storage, with};
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
 pub const ON_COMMIT: &str = "temporary.on-commit";
@@ -34,6 +34,7 @@ pub(crate) async fn create_table(
         false => resolve::creatable(scope.context, &create.name)?,
     };
     let on_commit = on_commit(scope.context, &name, create.on_commit)?;
+    let (given_properties, notice) = storage::take(&storage::without_oids(&create.properties)?)?;
     if let Some(like) = &create.like {
         let mut definition = like::definition(scope, &name, like).await?;
         if !create.partition_by.is_empty() {
@@ -43,14 +44,15 @@ pub(crate) async fn create_table(
             definition.sorted_by = sort(&create.sorted_by, &definition.columns)?;
         }
         definition.comment.clone_from(&create.comment);
-        definition.properties.extend(properties(&create.properties)?);
+        definition.properties.extend(properties(&given_properties)?);
         definition.properties.extend(on_commit);
         return Ok(Plan::CreateTable {
             definition,
             if_not_exists: create.if_not_exists,
+            notice,
         });
     }
-    let mut properties = properties(&create.properties)?;
+    let mut properties = properties(&given_properties)?;
     properties.extend(on_commit);
     let mut given = Vec::new();
     let (mut columns, source) = match &create.query {
@@ -111,6 +113,7 @@ pub(crate) async fn create_table(
         None => Plan::CreateTable {
             definition,
             if_not_exists: create.if_not_exists,
+            notice,
         },
         Some(mut source) => {
             // The rows as the table will hold them: every column cast to what it is stored as.
@@ -125,6 +128,7 @@ pub(crate) async fn create_table(
                 source,
                 if_not_exists: create.if_not_exists,
                 with_data: create.with_data,
+                notice,
             }
         }
     })

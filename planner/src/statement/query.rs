@@ -1,6 +1,6 @@
 //! A query: names resolved, types settled, parameters found.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
@@ -15,9 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::function::{padded, quantified};
 use crate::resolve::{Provider, Relations, function, load, populate, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
-use crate::statement::{OutputColumn, QueryPlan};
+use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::stored::has_volatile;
-use crate::table_provider::StaffaTable;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
 use crate::{rules, shown};
@@ -119,11 +118,10 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
         types = inferred;
         plan = logical(scope, query.clone(), &types).await?;
     }
-    finish(
-        scope,
-        plan,
-        types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect(),
-    )
+    let types = types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect();
+    let mut query = finish(scope, plan, types)?;
+    origin::find(scope.context, &mut query).await;
+    Ok(query)
 }
 
 /// The same query with `char(n)` columns filled with blanks, as a client sees them.
@@ -400,8 +398,7 @@ fn parameter_type(column: &SqlType) -> SqlType {
 }
 
 fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
-    let sources = origins(plan);
-    let texts = casts_to_text(plan);
+    let casts = casts_to_text(plan);
     let types = shown::column_types(plan);
     plan.schema()
         .fields()
@@ -410,91 +407,33 @@ fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
         .enumerate()
         .map(|(index, (field, ty))| OutputColumn {
             name: strip_marker(field.name()).to_string(),
-            ty: match texts.contains(&index) {
-                true => SqlType::Text,
-                false => ty,
-            },
-            source: sources.get(index).cloned().flatten(),
+            ty: casts.get(&index).cloned().unwrap_or(ty),
+            origin: None,
         })
         .collect()
 }
 
-/// The columns that are casts to `text`, whose fields say what was cast: DataFusion keeps that.
-fn casts_to_text(plan: &LogicalPlan) -> HashSet<usize> {
+/// The columns that are casts to `text` and `text[]`, whose fields say what was cast: DataFusion keeps that.
+fn casts_to_text(plan: &LogicalPlan) -> HashMap<usize, SqlType> {
     match plan {
         LogicalPlan::Projection(projection) => {
-            let text = |expression: &Expr| match unaliased(expression) {
-                Expr::Cast(cast) => {
-                    cast.field.data_type() == &DataType::Utf8View && sql_type(&cast.field) == SqlType::Text
-                }
-                _ => false,
+            let text = |(index, expression): (usize, &Expr)| match unaliased(expression) {
+                Expr::Cast(cast) => match sql_type(&cast.field) {
+                    SqlType::Text if cast.field.data_type() == &DataType::Utf8View => Some((index, SqlType::Text)),
+                    SqlType::Array(element) if *element == SqlType::Text => Some((index, SqlType::Array(element))),
+                    _ => None,
+                },
+                _ => None,
             };
-            let texts = projection
-                .expr
-                .iter()
-                .enumerate()
-                .filter(|(_, expression)| text(expression));
-            texts.map(|(index, _)| index).collect()
+            projection.expr.iter().enumerate().filter_map(text).collect()
         }
         LogicalPlan::Sort(sort) => casts_to_text(&sort.input),
         LogicalPlan::Limit(limit) => casts_to_text(&limit.input),
-        _ => HashSet::new(),
+        _ => HashMap::new(),
     }
 }
 
-type Origin = Option<(TableName, usize)>;
-
-/// Per output column, the table column it shows unchanged.
-fn origins(plan: &LogicalPlan) -> Vec<Origin> {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            let provider = datafusion::datasource::source_as_provider(&scan.source).ok();
-            let table = provider
-                .as_ref()
-                .and_then(|provider| provider.downcast_ref::<StaffaTable>());
-            let Some(table) = table else {
-                return vec![None; scan.projected_schema.fields().len()];
-            };
-            let name = table.table().name().clone();
-            match &scan.projection {
-                Some(projection) => projection.iter().map(|index| Some((name.clone(), index + 1))).collect(),
-                None => (1..=scan.projected_schema.fields().len())
-                    .map(|number| Some((name.clone(), number)))
-                    .collect(),
-            }
-        }
-        LogicalPlan::Projection(projection) => {
-            let below = origins(&projection.input);
-            projection
-                .expr
-                .iter()
-                .map(|expression| {
-                    let Expr::Column(column) = unaliased(expression) else {
-                        return None;
-                    };
-                    let index = projection.input.schema().maybe_index_of_column(column)?;
-                    below.get(index).cloned().flatten()
-                })
-                .collect()
-        }
-        LogicalPlan::Filter(filter) => origins(&filter.input),
-        LogicalPlan::Sort(sort) => origins(&sort.input),
-        LogicalPlan::Limit(limit) => origins(&limit.input),
-        LogicalPlan::SubqueryAlias(alias) => origins(&alias.input),
-        LogicalPlan::Join(join) => {
-            let mut both = origins(&join.left);
-            both.extend(origins(&join.right));
-            if both.len() == join.schema.fields().len() {
-                both
-            } else {
-                vec![None; join.schema.fields().len()]
-            }
-        }
-        other => vec![None; other.schema().fields().len()],
-    }
-}
-
-fn unaliased(expression: &Expr) -> &Expr {
+pub(super) fn unaliased(expression: &Expr) -> &Expr {
     match expression {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

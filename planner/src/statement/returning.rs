@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::resolve::fold;
 use crate::statement::QueryPlan;
 use crate::statement::change::{body, refuse_computed, template};
+use crate::statement::origin::{self, ColumnOrigin};
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
 
@@ -118,12 +119,19 @@ pub(super) async fn plan(scope: &Scope<'_>, list: List<'_>, declared: &[Option<S
         }
     }
     let columns = &list.table.schema().columns;
+    let relation = origin::number(context, list.table).await;
+    let numbers = list.table.column_numbers();
     for (shown, expression) in query.columns.iter_mut().zip(&projection.expr) {
-        if let Logical::Column(column) = bare(expression)
+        if let Some(relation) = relation
+            && let Logical::Column(column) = bare(expression)
             && is_own(column)
-            && let Some(index) = columns.iter().position(|known| known.name == column.name)
+            && let Some(known) = columns.iter().find(|known| known.name == column.name)
+            && let Some(number) = numbers.get(&known.field_id)
         {
-            shown.source = Some((list.table.name().clone(), index + 1));
+            shown.origin = Some(ColumnOrigin {
+                relation,
+                column: *number,
+            });
         }
     }
     Ok(Planned { query, others })

@@ -86,10 +86,6 @@ async fn output_names_and_types_are_those_of_postgres() {
         ["l_returnflag", "l_linestatus", "sum_qty", "sum_base_price"]
     );
     assert_eq!(planned.columns[0].ty.to_string(), "character(1)");
-    let source = planned.columns[0].source.clone();
-    assert_eq!(source, None, "an aggregate's group is no longer the table's column");
     let plain = fixture.query("select l_shipmode, l_tax from lineitem").await;
-    let source = plain.columns[1].source.clone().expect("a column of a table");
-    assert_eq!((source.0.name.as_str(), source.1), ("lineitem", 8));
     assert_eq!(plain.columns[1].ty.to_string(), "numeric(15,2)");
 }

@@ -179,9 +179,8 @@ pub(crate) fn row_description(out: &mut BytesMut, columns: &[OutputColumn], form
         out.put_i16(count);
         for (column, format) in columns.iter().zip(formats) {
             text(out, &column.name);
-            // Table OID and column number: 0 until tables have OIDs. A number without the table would mislead drivers.
-            out.put_u32(0);
-            out.put_i16(0);
+            out.put_u32(column.origin.map_or(0, |origin| origin.relation));
+            out.put_i16(column.origin.map_or(0, |origin| origin.column));
             out.put_u32(type_oid(&column.ty));
             out.put_i16(type_length(&column.ty));
             out.put_i32(type_modifier(&column.ty));

@@ -553,3 +553,83 @@ fn shutdown_lets_statements_finish() {
         "{messages:?}"
     );
 }
+
+/// Numbers as PostgreSQL sends them, for drivers that look up names and nullability by them.
+#[test]
+fn columns_tell_what_relation_they_are_of() {
+    let mut server = Server::start();
+    let (mut wire, _) = Wire::login(server.address(), PROTOCOL_3_0, &LOGIN).unwrap();
+    for statement in [
+        "create table t (gone int, a int, b text, c char(5))",
+        "alter table t drop column gone",
+        "create view v as select b, a from t",
+        "create temp table own (x int)",
+    ] {
+        let reply = wire.simple(statement);
+        assert!(reply.error.is_none(), "{statement}: {:?}", reply.error);
+    }
+    const NONE: (char, i16) = (' ', 0);
+    let cases: &[(&str, &[(char, i16)])] = &[
+        ("select * from t", &[('t', 2), ('t', 3), ('t', 4)]),
+        ("select a + 1, b as x, c from t", &[NONE, ('t', 3), ('t', 4)]),
+        ("select * from v", &[('v', 1), ('v', 2)]),
+        ("select a from (select b, a from v) x", &[('v', 2)]),
+        ("select b, count(*) from t group by b", &[('t', 3), NONE]),
+        ("select distinct b from t", &[('t', 3)]),
+        ("select distinct on (a) a, b from t order by a", &[('t', 2), ('t', 3)]),
+        ("select b from t union select b from t", &[NONE]),
+        ("select t.a, u.b from t join t u using (a)", &[('t', 2), ('t', 3)]),
+        ("with q as (select a from t) select a from q", &[('t', 2)]),
+        (
+            "select (select a from t), a::bigint, a from t group by a",
+            &[NONE, NONE, ('t', 2)],
+        ),
+        ("select b, sum(a) over () from t order by 1 limit 3", &[('t', 3), NONE]),
+        ("select x from own", &[('o', 1)]),
+        ("select relname, oid from pg_class limit 1", &[('p', 2), ('p', 1)]),
+        ("values (1)", &[NONE]),
+        (
+            "insert into t values (1, 'x', 'y') returning b, a + 1, a",
+            &[('t', 3), NONE, ('t', 2)],
+        ),
+    ];
+    let number = |wire: &mut Wire, name: &str| wire.simple(&format!("select '{name}'::regclass::oid")).value();
+    let known = ["t", "v", "own", "pg_class"].map(|name| {
+        let number: u32 = number(&mut wire, name).parse().unwrap();
+        (name.chars().next().unwrap(), number)
+    });
+    for (sql, expected) in cases {
+        let expected: Vec<(u32, i16)> = expected
+            .iter()
+            .map(|(letter, column)| {
+                let relation = known.iter().find(|(known, _)| known == letter);
+                (relation.map_or(0, |(_, number)| *number), *column)
+            })
+            .collect();
+        assert_eq!(wire.simple(sql).origins, expected, "{sql}");
+        assert_eq!(wire.extended(sql, &[]).origins, expected, "{sql}, extended");
+    }
+    // Also before anybody looked at the catalogs, and inside the transaction that makes a table.
+    wire.simple("begin; create table u (a int, b int)");
+    let within = wire.simple("select b from u").origins;
+    wire.simple("commit");
+    assert_eq!(wire.simple("select b from u").origins, within);
+    let committed: u32 = number(&mut wire, "u").parse().unwrap();
+    assert_eq!(within, [(committed, 2)]);
+}
+
+#[test]
+fn show_spells_settings_as_postgres_does() {
+    let mut server = Server::start();
+    let (mut wire, _) = Wire::login(server.address(), PROTOCOL_3_0, &LOGIN).unwrap();
+    for (asked, name) in [
+        ("timezone", "TimeZone"),
+        ("time zone", "TimeZone"),
+        ("DATESTYLE", "DateStyle"),
+        ("intervalstyle", "IntervalStyle"),
+        ("Search_Path", "search_path"),
+        ("transaction isolation level", "transaction_isolation"),
+    ] {
+        assert_eq!(wire.simple(&format!("show {asked}")).columns[0].0, name, "{asked}");
+    }
+}

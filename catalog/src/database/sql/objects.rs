@@ -91,8 +91,16 @@ impl SqlDatabase {
 
     /// See [`Database::passing_numbers`](crate::database::Database::passing_numbers).
     pub(super) async fn numbers_for_now(&self, objects: &[String]) -> Result<Vec<u32>> {
-        let passing = |object: &String| Some((object.clone(), self.numbers.passing.get(object)?));
-        let mut found: HashMap<String, u32> = objects.iter().filter_map(passing).collect();
+        // What has a row by now may have got another number in it, from another server.
+        let remembered = |object: &String| {
+            let number = self
+                .numbers
+                .known
+                .get(object)
+                .or_else(|| self.numbers.passing.get(object));
+            Some((object.clone(), number?))
+        };
+        let mut found: HashMap<String, u32> = objects.iter().filter_map(remembered).collect();
         let others = objects.iter().filter(|object| !found.contains_key(*object));
         let others: Vec<String> = others.cloned().collect();
         found.extend(self.found_numbers(&others).await?);

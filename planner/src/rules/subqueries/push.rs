@@ -11,13 +11,16 @@ use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result as Dat
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, WindowFunction};
-use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Limit, Projection, Sort, Union, Window};
+use datafusion::logical_expr::logical_plan::{
+    Aggregate, Distinct, Limit, Projection, RecursiveQuery, Sort, Union, Window,
+};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Expr, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, Unnest, Values, lit,
 };
 use datafusion::scalar::ScalarValue;
 
+use super::recursion::WorkTable;
 use super::scope::{Places, bound, free, free_of};
 use super::{Subqueries, unsupported};
 
@@ -26,9 +29,31 @@ use super::{Subqueries, unsupported};
 pub(super) struct Carrier {
     pub plan: LogicalPlan,
     pub keys: Vec<(Column, Column)>,
+    /// Inside the recursive term of a query, the table that brings the keys along.
+    pub work_table: Option<WorkTable>,
 }
 
 impl Carrier {
+    pub(super) fn new(plan: LogicalPlan, keys: Vec<(Column, Column)>) -> Self {
+        Self {
+            plan,
+            keys,
+            work_table: None,
+        }
+    }
+
+    /// Whether the rows of a plan depend on the outer row.
+    fn concerns(&self, plan: &LogicalPlan) -> DataFusionResult<bool> {
+        let reads = free(plan)?;
+        Ok(self.keys.iter().any(|(outer, _)| reads.contains(outer)) || self.works_in(plan))
+    }
+
+    fn works_in(&self, plan: &LogicalPlan) -> bool {
+        self.work_table
+            .as_ref()
+            .is_some_and(|work_table| work_table.is_in(plan))
+    }
+
     fn places(&self) -> Places {
         self.keys.iter().cloned().collect()
     }
@@ -60,11 +85,16 @@ pub(super) fn row_by_row(plan: &LogicalPlan) -> DataFusionResult<bool> {
 impl Subqueries {
     /// The plan's columns and the carrier's keys, for every row of the carrier.
     pub(super) fn push(&mut self, plan: &LogicalPlan, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
-        let reads = free(plan)?;
-        if !carrier.keys.iter().any(|(outer, _)| reads.contains(outer)) {
+        if !carrier.concerns(plan)? {
             return crossed(carrier, plan);
         }
         match plan {
+            LogicalPlan::TableScan(_) => match &carrier.work_table {
+                Some(work_table) => work_table.with_keys(carrier),
+                None => Err(unsupported()),
+            },
+            // Each would have to know that there are no further rows to come.
+            LogicalPlan::Aggregate(_) | LogicalPlan::Limit(_) if carrier.works_in(plan) => Err(unsupported()),
             LogicalPlan::Projection(projection) => {
                 let input = self.push(&projection.input, carrier)?;
                 self.project(projection, input, carrier)
@@ -89,6 +119,7 @@ impl Subqueries {
             },
             LogicalPlan::Union(union) => self.push_union(union, carrier),
             LogicalPlan::Values(values) => self.push_values(values, carrier),
+            LogicalPlan::RecursiveQuery(query) => self.push_recursion(query, carrier),
             _ => Err(unsupported()),
         }
     }
@@ -288,11 +319,7 @@ impl Subqueries {
     }
 
     fn push_join(&mut self, join: &Join, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
-        let both = |side: &LogicalPlan| -> DataFusionResult<bool> {
-            let reads = free(side)?;
-            Ok(carrier.keys.iter().any(|(outer, _)| reads.contains(outer)))
-        };
-        let (left_reads, right_reads) = (both(&join.left)?, both(&join.right)?);
+        let (left_reads, right_reads) = (carrier.concerns(&join.left)?, carrier.concerns(&join.right)?);
         let keeps_left = matches!(
             join.join_type,
             JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
@@ -371,6 +398,28 @@ impl Subqueries {
         )?))
     }
 
+    /// The rows of all outer rows go through the work table together, each with its keys.
+    fn push_recursion(&mut self, query: &RecursiveQuery, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
+        if carrier.works_in(&query.recursive_term) {
+            return Err(unsupported());
+        }
+        let first = self.push(&query.static_term, carrier)?;
+        let first = with_keys(first, query.static_term.schema(), carrier)?;
+        let within = Carrier {
+            work_table: Some(WorkTable::of(query, carrier)?),
+            ..carrier.clone()
+        };
+        let following = self.push(&query.recursive_term, &within)?;
+        let following = with_keys(following, query.recursive_term.schema(), carrier)?;
+        let recursive = RecursiveQuery::try_new(
+            query.name.clone(),
+            Arc::new(first),
+            Arc::new(following),
+            query.is_distinct,
+        )?;
+        Ok(LogicalPlan::RecursiveQuery(recursive))
+    }
+
     /// `values (a), (b)` with outer columns: a row each, put together.
     fn push_values(&mut self, values: &Values, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
         let nothing = Arc::new(LogicalPlanBuilder::empty(true).build()?);
@@ -433,7 +482,8 @@ impl Subqueries {
         let plan = LogicalPlanBuilder::from(carrier.plan.clone())
             .project(expressions)?
             .build()?;
-        Ok(Carrier { plan, keys })
+        let work_table = carrier.work_table.clone();
+        Ok(Carrier { plan, keys, work_table })
     }
 }
 

@@ -1,0 +1,113 @@
+//! Names of their own for expressions that hold subqueries.
+//!
+//! DataFusion calls `(select …)` by the name of its column and every `x in (select …)` `IN`, and takes expressions of one name
+//! for one: of `unnest((select a)), unnest((select b))` both would give the first one's rows, and
+//! `group by x in (select 1), x in (select 2)` is refused.
+//!
+//! Before: `unnest((select a))`, `unnest((select b))`. After: `unnest((select a))`, `unnest(staffa_numbered((select b), 1))`, a
+//! number for every other text: what is written alike stays alike. `rules/subqueries.rs` takes the numbers out again.
+//!
+//! Must not fire elsewhere in a first attempt: names that collide are rare, and they are an error there.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use super::{call, taken};
+use crate::function::NUMBERED;
+use crate::resolve::shown;
+
+/// Numbers the subqueries in arguments of `unnest`, or, with `everywhere`, all.
+pub(super) fn number(query: &mut Query, everywhere: bool) {
+    let mut numbers = Numbers {
+        everywhere,
+        unnesting: 0,
+        texts: HashMap::new(),
+    };
+    let _ = query.visit(&mut numbers);
+}
+
+struct Numbers {
+    everywhere: bool,
+    /// Calls of `unnest` around the place under way.
+    unnesting: usize,
+    texts: HashMap<String, usize>,
+}
+
+impl Numbers {
+    fn wrap(&mut self, expression: &mut Expr) {
+        let next = self.texts.len();
+        let number = *self.texts.entry(expression.to_string()).or_insert(next);
+        if number > 0 {
+            let number = Expr::Value(Value::Number(number.to_string(), false).into());
+            *expression = call(NUMBERED, vec![taken(expression), number]);
+        }
+    }
+}
+
+impl VisitorMut for Numbers {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.unnesting += usize::from(matches!(factor, TableFactor::UNNEST { .. }));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.unnesting -= usize::from(matches!(factor, TableFactor::UNNEST { .. }));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        self.unnesting += usize::from(is_unnest(expression));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        self.unnesting -= usize::from(is_unnest(expression));
+        if !self.everywhere && self.unnesting == 0 {
+            return ControlFlow::Continue(());
+        }
+        match expression {
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.wrap(expression),
+            // The subquery itself stands where only one may stand.
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_numbered_subquery(right) => {
+                unwrap(right);
+                self.wrap(expression);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_unnest(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(function) if shown(&function.name) == "unnest")
+}
+
+fn is_numbered_subquery(expression: &Expr) -> bool {
+    matches!(expression, Expr::Subquery(_)) || matches!(inside(expression), Some(Expr::Subquery(_)))
+}
+
+/// What was numbered.
+fn inside(expression: &Expr) -> Option<&Expr> {
+    match expression {
+        Expr::Function(function) if shown(&function.name) == NUMBERED => match &function.args {
+            FunctionArguments::List(list) => match list.args.first() {
+                Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))) => Some(inner),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn unwrap(expression: &mut Expr) {
+    if let Some(inner) = inside(expression) {
+        *expression = inner.clone();
+    }
+}
