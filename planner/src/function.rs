@@ -65,13 +65,14 @@ pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::subquery::{
-    ARRAY_OF_ROWS, NUMBERED, PLAIN, decided, is_array_of_rows, is_typed, nullable, plain, single_row, typed,
-    without_number,
+    ARRAY_OF_ROWS, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain, single_row,
+    typed, without_number,
 };
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::sum::checked_sum;
 pub(crate) use self::text::padded;
 pub(crate) use self::text_cast::{FROM_TEXT, TO_TEXT, TextCasts};
+pub(crate) use self::type_of::TYPE_OF;
 use crate::context::PlanContext;
 use crate::error::Result;
 
@@ -108,7 +109,10 @@ pub(crate) fn register(state: &mut SessionState) {
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));
-    let aggregates = ordered::functions().chain(aggregate::functions()).map(Arc::new).chain([array_agg()]);
+    let aggregates = ordered::functions()
+        .chain(aggregate::functions())
+        .map(Arc::new)
+        .chain([array_agg()]);
     for aggregate in aggregates {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(aggregate);

@@ -373,6 +373,8 @@ impl VisitorMut for Rewriter<'_> {
                     value.value = Value::SingleQuotedString(std::mem::take(text));
                 }
             }
+            // In an array DataFusion knows neither outer columns nor queries in WITH.
+            Expr::Array(array) => *expression = call("make_array", std::mem::take(&mut array.elem)),
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let (timestamp, time_zone) = (taken(timestamp), taken(time_zone));
                 *expression = call("timezone", vec![time_zone, timestamp]);

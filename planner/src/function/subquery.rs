@@ -205,6 +205,10 @@ impl ScalarUDFImpl for Typed {
 /// does.
 pub(crate) const NUMBERED: &str = "staffa_numbered";
 
+pub(crate) fn is_numbered(expression: &Expr) -> bool {
+    matches!(expression, Expr::ScalarFunction(function) if function.func.name() == NUMBERED)
+}
+
 /// The expression that [`NUMBERED`] was put around.
 pub(crate) fn without_number(expression: Expr) -> Expr {
     match expression {

@@ -1,15 +1,23 @@
-//! `pg_typeof(any)`: the name of the type, without its modifiers.
+//! `pg_typeof(any)`: the type, without its modifiers.
 
-use arrow::datatypes::{DataType, Field};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result as DataFusionResult;
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
+use staffa_catalog::{SqlType, SystemType};
 
 use crate::error::Error;
-use crate::types::sql_type;
+use crate::types::{arrow_field, sql_type};
+use crate::value::type_oid;
+
+/// Its name: what it yields is shown by name, which the catalogs know.
+pub(crate) const TYPE_OF: &str = "pg_typeof";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TypeOf {
@@ -26,7 +34,7 @@ impl TypeOf {
 
 impl ScalarUDFImpl for TypeOf {
     fn name(&self) -> &str {
-        "pg_typeof"
+        TYPE_OF
     }
 
     fn signature(&self) -> &Signature {
@@ -34,33 +42,36 @@ impl ScalarUDFImpl for TypeOf {
     }
 
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(DataType::Utf8View)
+        Ok(DataType::UInt32)
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(yielded()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let Some(field) = args.arg_fields.first() else {
             return Err(Error::internal("pg_typeof() takes one argument").into());
         };
-        Ok(ColumnarValue::Scalar(name_of(field)))
+        Ok(ColumnarValue::Scalar(number_of(field)))
     }
 
     /// A column is of its type in the plan: rows of a scan do not say which texts are `jsonb`, or `character varying`.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
         Ok(match args.first().map(|argument| argument.to_field(info.schema())) {
-            Some(Ok((_, field))) => ExprSimplifyResult::Simplified(Expr::Literal(name_of(&field), None)),
+            Some(Ok((_, field))) => {
+                let metadata = FieldMetadata::from(&yielded());
+                ExprSimplifyResult::Simplified(Expr::Literal(number_of(&field), Some(metadata)))
+            }
             _ => ExprSimplifyResult::Original(args),
         })
     }
 }
 
-fn name_of(field: &Field) -> ScalarValue {
-    let name = sql_type(field).to_string();
-    // `numeric(10,2)` is `numeric`, `character varying(3)[]` is `character varying[]`.
-    let plain = match (name.find('('), name.rfind(')')) {
-        (Some(open), Some(close)) if !name.starts_with("struct") => {
-            format!("{}{}", &name[..open], &name[close + 1..])
-        }
-        _ => name,
-    };
-    ScalarValue::Utf8View(Some(plain))
+fn yielded() -> Field {
+    arrow_field(TYPE_OF, &SqlType::System(SystemType::RegType), true, "UTC")
+}
+
+fn number_of(field: &Field) -> ScalarValue {
+    ScalarValue::UInt32(Some(type_oid(&sql_type(field))))
 }

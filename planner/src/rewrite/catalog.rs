@@ -25,7 +25,7 @@ use super::{call, taken};
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::function::quantified::quantified;
-use crate::function::{EXPANDED, SUBSCRIPTS, is_catalog_function};
+use crate::function::{EXPANDED, SUBSCRIPTS, TYPE_OF, is_catalog_function};
 use crate::pg_catalog::facts;
 use crate::pg_catalog::provider::needs_catalog;
 use crate::resolve::{fold, parts};
@@ -59,7 +59,9 @@ pub(crate) fn asks(context: &PlanContext, query: &impl Visit) -> bool {
             flow(match expression {
                 Expr::Function(function) => {
                     let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(fold);
-                    name.is_some_and(|name| is_catalog_function(&name) || name == "pg_partition_ancestors")
+                    name.is_some_and(|name| {
+                        is_catalog_function(&name) || matches!(name.as_str(), "pg_partition_ancestors" | TYPE_OF)
+                    })
                 }
                 Expr::Cast { data_type, .. } => names_object(data_type),
                 Expr::TypedString(typed) => names_object(&typed.data_type),

@@ -27,7 +27,7 @@ fn literal_type() -> DataType {
     DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(name)]), Vec::new())
 }
 
-fn is_wrapped(expression: &Expr) -> bool {
+pub(super) fn is_wrapped(expression: &Expr) -> bool {
     matches!(expression, Expr::Cast { data_type: DataType::Custom(name, _), .. }
         if matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)] if ident.value == LITERAL_TYPE))
 }

@@ -37,7 +37,7 @@ use datafusion::scalar::ScalarValue;
 use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
 use crate::error::{Error, ErrorKind};
-use crate::function::{array_agg, decided, is_array_of_rows, nullable, single_row, typed, without_number};
+use crate::function::{array_agg, decided, is_array_of_rows, is_numbered, nullable, single_row, typed, without_number};
 use crate::types::sql_type;
 
 /// Makes joins of the subqueries named above.
@@ -46,7 +46,7 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.apply_with_subqueries(|node| {
         let lateral = matches!(node, LogicalPlan::Subquery(_));
         node.apply_expressions(|expression| {
-            any |= expression.exists(|inner| Ok(subquery_of(inner).is_some()))?;
+            any |= expression.exists(|inner| Ok(subquery_of(inner).is_some() || is_numbered(inner)))?;
             Ok(TreeNodeRecursion::Continue)
         })?;
         any |= lateral;
@@ -64,7 +64,7 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_down_with_subqueries(|node| subqueries.node(node)).data()
 }
 
-/// Expressions with subqueries, without what told them apart while names were made of them (`rewrite/subqueries.rs`).
+/// Expressions with subqueries and casts, without what told them apart while names were made of them (`rewrite/subqueries.rs`).
 fn without_numbers(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_down_with_subqueries(|node| {
         let names = NamePreserver::new(&node);

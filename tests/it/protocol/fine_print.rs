@@ -557,7 +557,7 @@ fn shutdown_lets_statements_finish() {
 /// Numbers as PostgreSQL sends them, for drivers that look up names and nullability by them.
 #[test]
 fn columns_tell_what_relation_they_are_of() {
-    let mut server = Server::start();
+    let server = Server::start();
     let (mut wire, _) = Wire::login(server.address(), PROTOCOL_3_0, &LOGIN).unwrap();
     for statement in [
         "create table t (gone int, a int, b text, c char(5))",
@@ -620,7 +620,7 @@ fn columns_tell_what_relation_they_are_of() {
 
 #[test]
 fn show_spells_settings_as_postgres_does() {
-    let mut server = Server::start();
+    let server = Server::start();
     let (mut wire, _) = Wire::login(server.address(), PROTOCOL_3_0, &LOGIN).unwrap();
     for (asked, name) in [
         ("timezone", "TimeZone"),
