@@ -41,8 +41,9 @@ faults: ## every step of a commit × {error, lost answer, all gone, kill}, on SQ
 history: setup ## two minutes of random transactions, checked for snapshot isolation, on SQLite and PostgreSQL
 	STAFFA_HISTORY_SECONDS=$${STAFFA_HISTORY_SECONDS:-60} cargo test --package staffa-tests --test it isolation:: -- --nocapture
 
-clients: setup ## psycopg and JDBC beside PostgreSQL
-	cargo test --package staffa-tests --test it clients::
+clients: build ## every client suite beside PostgreSQL; SUITES=dbt_adapter for some
+	scripts/setup clients
+	tests/clients/run --program target/release/staffa $(SUITES)
 
 judges: setup ## four engines read our tables, pyiceberg and DuckDB write them through the REST catalog
 	cargo test --package staffa-tests --test it -- judges:: rest::

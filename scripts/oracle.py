@@ -20,9 +20,10 @@ from dataclasses import dataclass
 class Server:
     host: str
     port: int
+    user: str = "postgres"
 
     def url(self, database="postgres"):
-        return f"postgresql://postgres@{self.host}:{self.port}/{database}"
+        return f"postgresql://{self.user}@{self.host}:{self.port}/{database}"
 
 
 def binaries():
@@ -44,23 +45,24 @@ def free_port():
 
 
 @contextlib.contextmanager
-def postgres(fsync=False):
+def postgres(fsync=False, user="postgres"):
+    """Another first role than `postgres` is always a server of its own."""
     running = os.environ.get("STAFFA_ORACLE")
-    if running:
+    if running and user == "postgres":
         host, port = running.rsplit(":", 1)
         yield Server(host, int(port))
         return
     place = tempfile.mkdtemp(prefix="staffa-oracle-")
     if os.getuid() == 0:
-        user = pwd.getpwnam("postgres")
-        os.chown(place, user.pw_uid, user.pw_gid)
+        owner = pwd.getpwnam("postgres")
+        os.chown(place, owner.pw_uid, owner.pw_gid)
     data, port = f"{place}/data", free_port()
     run = lambda *a: subprocess.run([*as_user(), *a], check=True, cwd=place, stdout=subprocess.DEVNULL)
-    run(f"{binaries()}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+    run(f"{binaries()}/initdb", "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--locale=C.UTF-8")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync={'on' if fsync else 'off'} -c timezone=UTC"
     run(f"{binaries()}/pg_ctl", "-D", data, "-o", options, "-l", f"{place}/log", "-w", "start")
     try:
-        yield Server("127.0.0.1", port)
+        yield Server("127.0.0.1", port, user)
     finally:
         run(f"{binaries()}/pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(place, ignore_errors=True)

@@ -11,12 +11,18 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from typing import IO
 
 
 @dataclass
 class Running:
     url: str
     pid: int
+    output: IO[str]
+
+    def log(self):
+        self.output.seek(0)
+        return self.output.read()
 
     def peak_bytes(self):
         """Most memory the process ever held."""
@@ -39,7 +45,7 @@ def running(program, *arguments, limit=3600):
                 if process.poll() is not None or time.monotonic() - begun > limit:
                     sys.exit(f"{' '.join(command)} does not serve:\n{text}")
                 time.sleep(0.05)
-            yield Running(f"postgresql://admin@127.0.0.1:{port[1]}/staffa", process.pid)
+            yield Running(f"postgresql://admin@127.0.0.1:{port[1]}/staffa", process.pid, log)
         finally:
             process.terminate()
             process.wait(60)

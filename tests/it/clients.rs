@@ -1,46 +1,15 @@
-//! Drivers beside a real PostgreSQL: the same program runs against both servers and must see the same.
+//! Drivers and tools beside a real PostgreSQL: what they ever saw alike on both servers they must see alike.
 
-use crate::support::{Server, python};
+use crate::support::python;
 
-#[test]
-fn psycopg_types_text_and_binary() {
-    compare("psycopg_types.py");
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_staffa-under-test");
 
 #[test]
-fn psycopg_behaviour() {
-    compare("psycopg_behaviour.py");
-}
-
-#[test]
-fn jdbc_types_and_calls() {
-    compare("JdbcTypes.java");
-}
-
-#[test]
-fn psql_describes_the_same() {
-    compare("psql_describe.py");
-}
-
-#[test]
-fn session_messages() {
-    compare("session_messages.py");
-}
-
-#[test]
-fn copy_messages() {
-    compare("copy_messages.py");
+fn quick_suites() {
+    println!("{}", python("clients/run", &["--program", PROGRAM, "--quick"]));
 }
 
 #[test]
 fn tls() {
-    let text = python("clients/tls.py", &[env!("CARGO_BIN_EXE_staffa-under-test")]);
-    println!("{text}");
-}
-
-fn compare(program: &str) {
-    let mut server = Server::start();
-    let text = python("clients/compare.py", &["--server", &server.url("staffa"), program]);
-    println!("{text}");
-    server.assert_well();
+    println!("{}", python("clients/tls.py", &[PROGRAM]));
 }

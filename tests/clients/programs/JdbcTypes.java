@@ -23,11 +23,17 @@ public class JdbcTypes {
 
     static void check(String name, Check check) {
         try {
-            System.out.println("ok   " + name + ": " + check.run());
+            line("ok", name, String.valueOf(check.run()));
         } catch (Throwable error) {
             failed++;
-            System.out.println("FAIL " + name + ": " + String.valueOf(error.getMessage()).replace('\n', ' '));
+            line("FAIL", name, String.valueOf(error.getMessage()));
         }
+    }
+
+    static void line(String... parts) {
+        StringJoiner line = new StringJoiner("\t");
+        for (String part : parts) line.add(part.replace("\t", "\\t").replace("\n", "\\n"));
+        System.out.println(line);
     }
 
     static String state(Check check) throws Exception {
@@ -77,7 +83,6 @@ public class JdbcTypes {
         parameters();
         behaviour();
         conn.close();
-        System.out.println(failed + " failed");
         System.exit(failed > 0 ? 1 : 0);
     }
 

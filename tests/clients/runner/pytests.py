@@ -1,0 +1,75 @@
+"""Suites of pytest: what passes on PostgreSQL is a check, and shall pass on Staffa."""
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+import environments
+import pair
+from checks import Check
+
+CLIENTS = Path(__file__).resolve().parent.parent
+# Seconds one suite gets on one server.
+LIMIT = 2400
+
+
+def sqlalchemy(driver):
+    """SQLAlchemy's own suite for dialects, from its source archive."""
+    def run(servers, work, only):
+        for url in servers.each():
+            with psycopg.connect(url, autocommit=True) as conn:
+                conn.execute("create schema test_schema")
+                conn.execute("create schema test_schema_2")
+
+        def command(url):
+            return ["test/dialect/test_suite.py", "--dburi", url.replace("postgresql", driver, 1), "-p", "no:logging"]
+        return compare(servers, work, only, "clients-venv", environments.sources("sqlalchemy"), command)
+    return run
+
+
+def dbt_adapter(servers, work, only):
+    """The basic classes of dbt's kit for adapters."""
+    return compare(servers, work, only, "dbt-venv", CLIENTS / "programs" / "dbt", lambda url: ["."])
+
+
+def dbt_postgres(servers, work, only):
+    """The functional tests of dbt-postgres, from its source archive."""
+    return compare(servers, work, only, "dbt-venv", environments.sources("dbt-postgres"), lambda url: ["tests/functional", "-n", "2"])
+
+
+def compare(servers, work, only, environment, folder, command):
+    python = environments.python(environment)
+    assert python and folder.exists(), f"{environment} or {folder} is missing: run scripts/setup clients"
+    wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only) for i, url in enumerate(servers.each()))
+    passed = [name for name, (state, _) in wanted.items() if state == "passed"]
+    assert passed, f"nothing passes on PostgreSQL: {list(wanted.items())[:3]}"
+    checks = []
+    for name in passed:
+        state, text = got.get(name, ("not run", ""))
+        checks.append(Check(name, state == "passed", "passed", f"{state} {text}"))
+    return checks
+
+
+def outcomes(python, folder, results, arguments, url, only):
+    """{test: (passed, failed, skipped; why)}, also of a run that was stopped."""
+    at = pair.environment(url)
+    environment = {**at, "CLIENTS_RESULTS": str(results), "PYTHONPATH": str(CLIENTS / "runner" / "plugin"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+                   "POSTGRES_TEST_HOST": at["PGHOST"], "POSTGRES_TEST_PORT": at["PGPORT"], "POSTGRES_TEST_USER": at["PGUSER"],
+                   "POSTGRES_TEST_PASS": at["PGPASSWORD"], "POSTGRES_TEST_DATABASE": at["PGDATABASE"]}
+    command = [str(python), "-m", "pytest", *arguments, "-q", "-p", "outcomes", "-p", "no:cacheprovider"]
+    if only:
+        command += ["-k", only]
+    try:
+        out = subprocess.run(command, cwd=folder, env=environment, timeout=LIMIT, capture_output=True, text=True)
+        (results.parent / "output").write_text(out.stdout + out.stderr)
+    except subprocess.TimeoutExpired:
+        pass
+    found = {}
+    for line in results.read_text().splitlines() if results.exists() else ():
+        test = json.loads(line)
+        # The last word counts, but an error of setting up or tearing down stays.
+        if found.get(test["name"], ("passed",))[0] == "passed":
+            found[test["name"]] = (test["state"], " ".join(re.sub(r"\s+", " ", test["text"]).split())[-1500:])
+    return found
