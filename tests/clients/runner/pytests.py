@@ -1,6 +1,7 @@
 """Suites of pytest: what passes on PostgreSQL is a check, and shall pass on Staffa."""
 import json
-import re
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -24,14 +25,16 @@ def sqlalchemy(driver):
                 conn.execute("create schema test_schema_2")
 
         def command(url):
-            return ["test/dialect/test_suite.py", "--dburi", url.replace("postgresql", driver, 1), "-p", "no:logging"]
+            uri = url.replace("postgresql", driver, 1)
+            return ["test/dialect/test_suite.py", "--dburi", uri, "-p", "no:logging", "-p", "no_extensions", "--maxfail=9999"]
         return compare(servers, work, only, "clients-venv", environments.sources("sqlalchemy"), command)
     return run
 
 
 def dbt_adapter(servers, work, only):
     """The basic classes of dbt's kit for adapters."""
-    return compare(servers, work, only, "dbt-venv", CLIENTS / "programs" / "dbt", lambda url: ["."])
+    # dbt leaves its logs where it is.
+    return compare(servers, work, only, "dbt-venv", work, lambda url: [str(CLIENTS / "programs" / "dbt")])
 
 
 def dbt_postgres(servers, work, only):
@@ -61,15 +64,18 @@ def outcomes(python, folder, results, arguments, url, only):
     command = [str(python), "-m", "pytest", *arguments, "-q", "-p", "outcomes", "-p", "no:cacheprovider"]
     if only:
         command += ["-k", only]
-    try:
-        out = subprocess.run(command, cwd=folder, env=environment, timeout=LIMIT, capture_output=True, text=True)
-        (results.parent / "output").write_text(out.stdout + out.stderr)
-    except subprocess.TimeoutExpired:
-        pass
+    with open(results.with_suffix(".output"), "w") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            # With its workers.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     found = {}
     for line in results.read_text().splitlines() if results.exists() else ():
         test = json.loads(line)
         # The last word counts, but an error of setting up or tearing down stays.
         if found.get(test["name"], ("passed",))[0] == "passed":
-            found[test["name"]] = (test["state"], " ".join(re.sub(r"\s+", " ", test["text"]).split())[-1500:])
+            found[test["name"]] = (test["state"], " ".join(test["text"].split())[-2000:])
     return found

@@ -1,5 +1,6 @@
 """Superset without a browser, in an environment and a folder of its own."""
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,11 +13,13 @@ CLIENTS = Path(__file__).resolve().parent.parent
 def run(servers, work, only):
     python = environments.python("superset-venv")
     assert python, "the environment superset-venv is missing: run scripts/setup clients"
+    prepared = work / "prepared"
+    prepared.mkdir()
+    prepare(python.parent, prepared)
     found = []
     for name, url in zip(("postgres", "staffa"), servers.each()):
         home = work / name
-        home.mkdir()
-        prepare(python.parent, home)
+        shutil.copytree(prepared, home)
         found.append(programs.lines([str(python), str(CLIENTS / "programs" / "superset_calls.py")], url, (), work, settings(home)))
     return programs.side_by_side(*found, only)
 
