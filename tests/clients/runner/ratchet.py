@@ -9,7 +9,7 @@ class Ratchet:
     def __init__(self, suite):
         self.file = CLIENTS / "passed" / f"{suite}.txt"
         self.passed = set(self.file.read_text().splitlines()) if self.file.exists() else set()
-        self.by_design = differences_by_design().get(suite, [])
+        self.by_design = differences_by_design(suite)
 
     def judge(self, checks, only=None):
         """What must not be: checks that agreed once and differ or are gone, entries of the list that hold no longer."""
@@ -50,11 +50,12 @@ def indented(text):
     return text.strip().replace("\n", "\n    ")
 
 
-def differences_by_design():
-    """{suite: [pattern of a check's name]}; `*` stands for anything."""
-    known = {}
-    for line in (CLIENTS / "known_differences.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            suite, pattern = line.split(": ", 1)
-            known.setdefault(suite, []).append(re.compile(".*".join(map(re.escape, pattern.split("*"))), re.S))
-    return known
+def differences_by_design(suite):
+    """The patterns of this suite's checks; `*` stands for anything."""
+    lines = (CLIENTS / "known_differences.txt").read_text().splitlines()
+    entries = (line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+    return [pattern(name) for of, name in entries if pattern(of).fullmatch(suite)]
+
+
+def pattern(text):
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.S)
