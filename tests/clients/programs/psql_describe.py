@@ -115,7 +115,7 @@ COMMANDS = r"""
 def psql(command):
     out = subprocess.run(
         ["psql", "-X", "-P", "pager=off", "-P", "format=unaligned", "-d", target.URL, "-c", command],
-        capture_output=True, text=True, timeout=60)
+        capture_output=True, text=True, timeout=300)
     # A column's bytes are each server's own.
     return re.sub(r"\b\d+ (bytes|kB|MB)\b", "SIZE", out.stdout + out.stderr).strip()
 

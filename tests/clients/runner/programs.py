@@ -10,7 +10,7 @@ from checks import Check, distinct
 CLIENTS = Path(__file__).resolve().parent.parent
 JDBC = "/usr/share/java/postgresql.jar"
 # Seconds a program gets, on debug builds too.
-LIMIT = 900
+LIMIT = 1800
 
 
 def suite(program, *arguments, python=sys.executable):

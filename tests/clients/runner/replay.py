@@ -31,7 +31,7 @@ EMPTY_BINARY_COPY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
 # These leave tables behind: what one server lacks of them shall not be seen by the others' queries on the catalog.
 LAST = ("pgbench", "dbt")
 # Seconds before a statement is cancelled.
-PATIENCE = 30
+PATIENCE = 120
 
 
 def suite(pattern, binary=False):
