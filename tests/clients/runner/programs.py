@@ -44,7 +44,7 @@ def lines(command, url, arguments, work, more={}):
     except subprocess.TimeoutExpired as late:
         stdout, end = (late.stdout or b"").decode(), f"not done after {LIMIT} seconds"
     parts = [line.split("\t", 2) for line in stdout.splitlines() if re.match(r"(ok|FAIL)\t.*\t", line)]
-    found = dict(zip(distinct(name for _, name, _ in parts), (f"{state} {result}" for state, _, result in parts)))
+    found = dict(zip(distinct(name.strip() or "(empty)" for _, name, _ in parts), (f"{state} {result}" for state, _, result in parts)))
     return Answers(found, end)
 
 
