@@ -65,8 +65,8 @@ pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::subquery::{
-    ARRAY_OF_ROWS, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain, single_row,
-    typed, without_number,
+    ARRAY_OF_ROWS, AS_TEXT, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain,
+    single_row, typed, without_number,
 };
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::sum::checked_sum;
@@ -85,6 +85,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
         Arc::new(ScalarUDF::from(subquery::Same::plain())),
+        Arc::new(ScalarUDF::from(subquery::Typed::as_text())),
         Arc::new(ScalarUDF::from(subquery::Same::numbered())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),

@@ -5,8 +5,19 @@ use crate::support::python;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_staffa-under-test");
 
 #[test]
-fn quick_suites() {
-    println!("{}", python("clients/run", &["--program", PROGRAM, "--quick"]));
+fn quick_statements() {
+    println!(
+        "{}",
+        python("clients/run", &["--program", PROGRAM, "--quick", "statements"])
+    );
+}
+
+#[test]
+fn quick_drivers() {
+    println!(
+        "{}",
+        python("clients/run", &["--program", PROGRAM, "--quick", "drivers"])
+    );
 }
 
 #[test]

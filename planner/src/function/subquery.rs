@@ -152,10 +152,7 @@ pub(crate) const PLAIN: &str = "staffa_plain";
 /// The value as one of another type that holds its values in the same way.
 pub(crate) fn typed(value: Expr, ty: SqlType) -> Expr {
     Expr::ScalarFunction(ScalarFunction {
-        func: Arc::new(ScalarUDF::from(Typed {
-            ty,
-            signature: Signature::any(1, Volatility::Immutable),
-        })),
+        func: Arc::new(ScalarUDF::from(Typed::new("staffa_typed", ty))),
         args: vec![value],
     })
 }
@@ -164,15 +161,30 @@ pub(crate) fn is_typed(expression: &Expr) -> bool {
     matches!(expression, Expr::ScalarFunction(function) if function.func.inner().downcast_ref::<Typed>().is_some())
 }
 
+/// What a cast to `text` is called where it must not tell what was cast, between the syntax tree and the plan.
+pub(crate) const AS_TEXT: &str = "staffa_as_text";
+
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Typed {
+pub(super) struct Typed {
+    name: &'static str,
     ty: SqlType,
     signature: Signature,
 }
 
+impl Typed {
+    fn new(name: &'static str, ty: SqlType) -> Self {
+        let signature = Signature::any(1, Volatility::Immutable);
+        Self { name, ty, signature }
+    }
+
+    pub(super) fn as_text() -> Self {
+        Self::new(AS_TEXT, SqlType::Text)
+    }
+}
+
 impl ScalarUDFImpl for Typed {
     fn name(&self) -> &str {
-        "staffa_typed"
+        self.name
     }
 
     fn signature(&self) -> &Signature {

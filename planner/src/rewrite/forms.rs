@@ -20,7 +20,7 @@ use staffa_catalog::SqlType;
 
 use super::{call, taken};
 use crate::error::{Error, Result};
-use crate::function::{MATCHES, SERIES};
+use crate::function::{AS_TEXT, MATCHES, SERIES};
 use crate::type_planner::sql_type_of_ast;
 
 /// What PostgreSQL has by this name and Staffa has not: DataFusion's functions of some of these names do something else.
@@ -64,6 +64,22 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
             let today = call("current_date", Vec::new());
             call("age", vec![today, moment])
         }),
+        // An array of `name::text` is a `text[]`; the cast says still that its value is a `name`.
+        "array_agg" => {
+            if let FunctionArguments::List(list) = &mut function.args
+                && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
+                && matches!(
+                    first,
+                    Expr::Cast {
+                        data_type: DataType::Text,
+                        ..
+                    }
+                )
+            {
+                *first = call(AS_TEXT, vec![taken(first)]);
+            }
+            None
+        }
         "localtimestamp" | "localtime" if matches!(function.args, FunctionArguments::None) => local_time(&name),
         // Arrays count from 1 here.
         "array_upper" => binary(function, |array, dimension| {

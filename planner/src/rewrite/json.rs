@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::SqlType;
 
 use super::forms::cast;
-use super::whole_rows::factors;
+use super::whole_rows::{factors, hide_fields, show_fields};
 use super::{call, taken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::ORDINALS;
@@ -631,6 +631,12 @@ impl VisitorMut for ByAlias {
         {
             *expression = Expr::CompoundIdentifier(vec![ident.clone(), Ident::new("value")]);
         }
+        hide_fields(expression);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        show_fields(expression);
         ControlFlow::Continue(())
     }
 }

@@ -320,7 +320,10 @@ impl VisitorMut for WholeRows<'_, '_> {
                     *expression = row;
                 }
             }
-            Expr::CompoundFieldAccess { .. } => self.field(expression),
+            Expr::CompoundFieldAccess { .. } => {
+                self.field(expression);
+                hide_fields(expression);
+            }
             Expr::IsNull(operand) | Expr::IsNotNull(operand) => self.compared(operand),
             Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
                 self.compared(left);
@@ -349,6 +352,46 @@ impl VisitorMut for WholeRows<'_, '_> {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        show_fields(expression);
+        ControlFlow::Continue(())
+    }
+}
+
+/// `t.a[1]` and `(x).t` name no table's rows: takes the names of columns and fields out of the way of a visitor to whom names
+/// standing alone mean something. Until [`show_fields`].
+pub(super) fn hide_fields(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { root, access_chain } = expression else {
+        return;
+    };
+    if let (Expr::Identifier(table), [AccessExpr::Dot(Expr::Identifier(column)), _, ..]) =
+        (&**root, access_chain.as_slice())
+    {
+        **root = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+        access_chain.remove(0);
+    }
+    for access in access_chain {
+        if let AccessExpr::Dot(field) = access
+            && let Expr::Identifier(name) = field
+        {
+            *field = Expr::CompoundIdentifier(vec![name.clone()]);
+        }
+    }
+}
+
+pub(super) fn show_fields(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expression else {
+        return;
+    };
+    for access in access_chain {
+        if let AccessExpr::Dot(field) = access
+            && let Expr::CompoundIdentifier(parts) = field
+            && let [name] = parts.as_slice()
+        {
+            *field = Expr::Identifier(name.clone());
+        }
     }
 }
 

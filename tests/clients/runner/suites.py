@@ -15,32 +15,32 @@ import superset
 class Suite:
     name: str
     run: Callable  # (pair.Pair, folder to work in, pattern of names or None) -> [Check]
-    quick: bool = False
+    quick: str | None = None  # with which of every test run, if with any: they run side by side
     fixture: bool = True
 
 
 ODBC_FETCH = ("PostgreSQL Unicode", "UseDeclareFetch=1", "Fetch=100")
 
 ALL = [
-    Suite("fixture", lambda servers, *_: pair.load_fixture(servers), quick=True, fixture=False),
-    Suite("captures", replay.suite("*.jsonl"), quick=True),
+    Suite("fixture", lambda servers, *_: pair.load_fixture(servers), quick="statements", fixture=False),
+    Suite("captures", replay.suite("*.jsonl"), quick="statements"),
     Suite("captures_binary", replay.suite("*.jsonl", binary=True)),
-    Suite("semantics", replay.suite("semantics.sql"), quick=True),
+    Suite("semantics", replay.suite("semantics.sql"), quick="statements"),
     Suite("semantics_binary", replay.suite("semantics.sql", binary=True)),
-    Suite("psql", programs.suite("psql_describe.py"), quick=True),
-    Suite("psycopg_types", programs.suite("psycopg_types.py"), quick=True),
-    Suite("psycopg", programs.suite("psycopg_behaviour.py"), quick=True),
-    Suite("psycopg_fixture", programs.suite("psycopg_fixture.py"), quick=True),
-    Suite("session_messages", programs.suite("session_messages.py"), quick=True),
-    Suite("copy_messages", programs.suite("copy_messages.py"), quick=True),
-    Suite("jdbc_types", programs.suite("JdbcTypes.java"), quick=True),
-    Suite("jdbc", programs.suite("JdbcCalls.java"), quick=True),
-    Suite("odbc", programs.suite("odbc_calls.py"), quick=True),
-    Suite("odbc_fetch", programs.suite("odbc_calls.py", *ODBC_FETCH), quick=True),
-    Suite("adbc", programs.suite("adbc_calls.py"), quick=True),
-    Suite("connectorx", programs.suite("connectorx_reads.py"), quick=True),
-    Suite("pandas", programs.suite("pandas_frames.py"), quick=True),
-    Suite("asyncpg", programs.suite("asyncpg_calls.py"), quick=True),
+    Suite("psql", programs.suite("psql_describe.py"), quick="statements"),
+    Suite("psycopg_types", programs.suite("psycopg_types.py"), quick="drivers"),
+    Suite("psycopg", programs.suite("psycopg_behaviour.py"), quick="drivers"),
+    Suite("psycopg_fixture", programs.suite("psycopg_fixture.py"), quick="drivers"),
+    Suite("session_messages", programs.suite("session_messages.py"), quick="statements"),
+    Suite("copy_messages", programs.suite("copy_messages.py"), quick="statements"),
+    Suite("jdbc_types", programs.suite("JdbcTypes.java"), quick="drivers"),
+    Suite("jdbc", programs.suite("JdbcCalls.java"), quick="drivers"),
+    Suite("odbc", programs.suite("odbc_calls.py"), quick="drivers"),
+    Suite("odbc_fetch", programs.suite("odbc_calls.py", *ODBC_FETCH), quick="drivers"),
+    Suite("adbc", programs.suite("adbc_calls.py"), quick="drivers"),
+    Suite("connectorx", programs.suite("connectorx_reads.py"), quick="drivers"),
+    Suite("pandas", programs.suite("pandas_frames.py"), quick="drivers"),
+    Suite("asyncpg", programs.suite("asyncpg_calls.py"), quick="drivers"),
     Suite("node_postgres", programs.suite("node_calls.mjs")),
     Suite("fdw", fdw.run),
     Suite("pgbench", pgbench.run, fixture=False),
