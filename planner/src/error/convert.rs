@@ -329,6 +329,13 @@ fn by_wording(message: &str) -> Error {
     if has("negative count not allowed") || has("negative substring length not allowed") {
         return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
     }
+    if has("inconsistent metadata across values list") {
+        return Error::new(ErrorKind::DatatypeMismatch, "VALUES types cannot be matched")
+            .with_hint("Cast the values of each column to one type.");
+    }
+    if has("converted value exceeds the representable") {
+        return Error::new(ErrorKind::DatetimeOverflow, "date out of range for timestamp");
+    }
     if let Some((what, value)) = cannot_cast(line) {
         let message = format!("invalid input syntax for type {}: \"{value}\"", sql_name(&what));
         return Error::new(ErrorKind::InvalidTextRepresentation, message);

@@ -162,7 +162,7 @@ pub(crate) fn is_typed(expression: &Expr) -> bool {
 }
 
 /// What a cast to `text` is called where it must not tell what was cast, between the syntax tree and the plan.
-pub(crate) const AS_TEXT: &str = "staffa_as_text";
+pub(crate) const AS_TEXT: &str = "staffa_text_only";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Typed {

@@ -14,7 +14,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
+    FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, TimezoneInfo,
+    UnaryOperator, Value, ValueWithSpan,
 };
 use staffa_catalog::SqlType;
 
@@ -76,6 +77,13 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
                     }
                 )
             {
+                let keys = list.clauses.iter_mut().filter_map(|clause| match clause {
+                    FunctionArgumentClause::OrderBy(keys) => Some(keys),
+                    _ => None,
+                });
+                for key in keys.flatten().filter(|key| key.expr == *first) {
+                    key.expr = call(AS_TEXT, vec![taken(&mut key.expr)]);
+                }
                 *first = call(AS_TEXT, vec![taken(first)]);
             }
             None

@@ -548,6 +548,8 @@ impl Level {
 
 #[derive(Default)]
 struct ByAlias {
+    /// Of each query around, whether it is one SELECT: the names of UNION's belong to none of them.
+    single: Vec<bool>,
     /// One for each query around, one for each SELECT; that of a query is its SELECT's, after it.
     levels: Vec<Level>,
     /// Those that a subquery of FROM does not see.
@@ -580,11 +582,13 @@ impl VisitorMut for ByAlias {
             }
         }
         self.levels.push(Level::default());
+        self.single.push(matches!(query.body.as_ref(), SetExpr::Select(_)));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
         self.levels.pop();
+        self.single.pop();
         ControlFlow::Continue(())
     }
 
@@ -604,7 +608,8 @@ impl VisitorMut for ByAlias {
 
     fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<()> {
         // ORDER BY comes next.
-        if let (Some(level), Some(around)) = (self.levels.pop(), self.levels.last_mut()) {
+        if let (Some(level), Some(around), Some(true)) = (self.levels.pop(), self.levels.last_mut(), self.single.last())
+        {
             *around = level;
         }
         ControlFlow::Continue(())

@@ -9,22 +9,29 @@
 //!
 //! Names leave casts out, too: `sum(a)`, `sum(a::numeric)` become `sum(a)`, `sum(staffa_numbered(a::numeric, 1))`.
 //!
-//! Must not fire elsewhere in a first attempt: names that collide are rare, and they are an error there.
+//! Must not fire elsewhere in a first attempt: names that collide are rare, and they are an error there. One call of `unnest`
+//! alone collides with nothing.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, TableFactor, Value, VisitMut, VisitorMut,
+    CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::literals::is_wrapped as is_literal;
 use super::{call, taken};
 use crate::function::NUMBERED;
-use crate::resolve::shown;
+use crate::resolve::{fold, shown};
 
-/// Numbers the subqueries in arguments of `unnest`, or, with `everywhere`, all, and all casts in arguments.
+/// Numbers the subqueries and casts in arguments of `unnest`, or, with `everywhere`, all subqueries and all casts in arguments.
 pub(super) fn number(query: &mut Query, everywhere: bool) {
+    let mut unnests = Unnests(0);
+    let _ = Visit::visit(&*query, &mut unnests);
+    if !everywhere && unnests.0 < 2 {
+        return;
+    }
     let mut numbers = Numbers {
         everywhere,
         unnesting: 0,
@@ -32,6 +39,25 @@ pub(super) fn number(query: &mut Query, everywhere: bool) {
         texts: HashMap::new(),
     };
     let _ = query.visit(&mut numbers);
+}
+
+/// How many arrays are taken apart.
+struct Unnests(usize);
+
+impl Visitor for Unnests {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::UNNEST { array_exprs, .. } = factor {
+            self.0 += array_exprs.len();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        self.0 += usize::from(is_unnest(expression));
+        ControlFlow::Continue(())
+    }
 }
 
 struct Numbers {
@@ -46,7 +72,9 @@ struct Numbers {
 impl Numbers {
     fn number(&mut self, expression: &Expr) -> usize {
         let next = self.texts.len();
-        *self.texts.entry(expression.to_string()).or_insert(next)
+        let mut plain = expression.clone();
+        let _ = VisitMut::visit(&mut plain, &mut Plain);
+        *self.texts.entry(plain.to_string()).or_insert(next)
     }
 
     /// The first of all needs no number.
@@ -55,6 +83,24 @@ impl Numbers {
             0 => {}
             number => wrap(expression, number),
         }
+    }
+}
+
+/// Has `cast(A as int)` and `a::int` one text.
+struct Plain;
+
+impl VisitorMut for Plain {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let fold_part = |ident: &mut Ident| *ident = Ident::with_quote('"', fold(ident));
+        match expression {
+            Expr::Cast { kind, .. } => *kind = CastKind::Cast,
+            Expr::Identifier(ident) => fold_part(ident),
+            Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(fold_part),
+            _ => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -90,7 +136,7 @@ impl VisitorMut for Numbers {
         }
         match expression {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.wrap_subquery(expression),
-            Expr::Cast { .. } if self.everywhere && self.calls > 0 && !is_literal(expression) => {
+            Expr::Cast { .. } if self.calls + self.unnesting > 0 && !is_literal(expression) => {
                 let number = self.number(expression) + 1;
                 wrap(expression, number);
             }

@@ -127,6 +127,13 @@ fn in_json(expression: Expr, schema: &DFSchema, texts: &Arc<TextCasts>, inputs: 
         let Ok((_, field)) = arg.to_field(schema) else {
             continue;
         };
+        if let SqlType::System(ty) = sql_type(&field)
+            && ty.is_reg()
+        {
+            *arg = texts.print(std::mem::take(arg), SqlType::System(ty));
+            changed = true;
+            continue;
+        }
         if !field.data_type().is_decimal() {
             continue;
         }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Cast, ColumnarValue, Expr as LogicalExpr, LogicalPlanBuilder};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
@@ -19,16 +22,28 @@ use crate::rewrite;
 use crate::statement::Plan;
 use crate::statement::dml::{check_assignable, has_subquery};
 use crate::statement::query::Scope;
-use crate::type_planner::sql_type_of_ast;
+use crate::type_planner::{BARE_NUMERIC, sql_type_of_ast};
 use crate::types::{arrow_field, sql_type};
 
 pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatement) -> Result<Plan> {
-    let types = types.iter().map(sql_type_of_ast).collect::<Result<Vec<_>>>()?;
+    let types = types.iter().map(|ty| Ok(without_modifier(sql_type_of_ast(ty)?)));
+    let types = types.collect::<Result<Vec<_>>>()?;
     Ok(Plan::Prepare {
         name: fold(name),
         types,
         statement: Box::new(statement.clone()),
     })
+}
+
+/// Types of parameters have no modifiers, whatever is written.
+fn without_modifier(ty: SqlType) -> SqlType {
+    match ty {
+        SqlType::Numeric { .. } => BARE_NUMERIC,
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        // Without a length, `char` is `text` here.
+        SqlType::Char(_) => SqlType::Text,
+        other => other,
+    }
 }
 
 /// The arguments are evaluated here: they may not refer to any table.
@@ -82,6 +97,22 @@ fn evaluate(scope: &Scope<'_>, mut expression: Expr) -> Result<ScalarValue> {
     let expression = planner
         .sql_to_expr(expression, &DFSchema::empty(), &mut PlannerContext::new())
         .map_err(&located)?;
+    expression.apply(|inner| {
+        Err(DataFusionError::from(match inner {
+            LogicalExpr::AggregateFunction(_) => Error::new(
+                ErrorKind::GroupingError,
+                "aggregate functions are not allowed in EXECUTE parameters",
+            ),
+            LogicalExpr::WindowFunction(_) => Error::new(
+                ErrorKind::WindowingError,
+                "window functions are not allowed in EXECUTE parameters",
+            ),
+            LogicalExpr::Unnest(_) => {
+                Error::unsupported("set-returning functions are not allowed in EXECUTE parameters")
+            }
+            _ => return Ok(TreeNodeRecursion::Continue),
+        }))
+    })?;
     constant(context, expression, located)
 }
 
@@ -106,6 +137,11 @@ fn constant(
         .into_iter()
         .next()
         .ok_or_else(|| Error::internal("a projection of nothing"))?;
+    let simplify = SimplifyContext::builder()
+        .with_config_options(Arc::clone(context.session.config_options()))
+        .with_query_execution_start_time(Some(context.transaction_time))
+        .build();
+    let expression = ExprSimplifier::new(simplify).simplify(expression)?;
     let physical = context.session.create_physical_expr(expression, &DFSchema::empty())?;
     let batch = RecordBatch::try_new_with_options(
         Arc::new(Schema::empty()),

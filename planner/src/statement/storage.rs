@@ -45,7 +45,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("parallel_workers", Kind::Integer(0, 1024), false),
     parameter("toast_tuple_target", Kind::Integer(128, 8160), false),
     parameter("user_catalog_table", Kind::Boolean, false),
-    parameter("vacuum_index_cleanup", Kind::Choice(&["on", "off", "auto"]), true),
+    parameter("vacuum_index_cleanup", Kind::Choice(&["on", "off", "auto", "true", "false", "yes", "no", "1", "0"]), true),
     parameter("vacuum_truncate", Kind::Boolean, true),
 ];
 
