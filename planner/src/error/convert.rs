@@ -329,7 +329,7 @@ fn by_wording(message: &str) -> Error {
     if has("negative count not allowed") || has("negative substring length not allowed") {
         return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
     }
-    if has("inconsistent metadata across values list") {
+    if has("Inconsistent metadata across values list") {
         return Error::new(ErrorKind::DatatypeMismatch, "VALUES types cannot be matched")
             .with_hint("Cast the values of each column to one type.");
     }

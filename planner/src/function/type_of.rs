@@ -19,6 +19,9 @@ use crate::value::type_oid;
 /// Its name: what it yields is shown by name, which the catalogs know.
 pub(crate) const TYPE_OF: &str = "pg_typeof";
 
+/// The OID of the type of NULL.
+const UNKNOWN: u32 = 705;
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TypeOf {
     signature: Signature,
@@ -73,5 +76,9 @@ fn yielded() -> Field {
 }
 
 fn number_of(field: &Field) -> ScalarValue {
-    ScalarValue::UInt32(Some(type_oid(&sql_type(field))))
+    ScalarValue::UInt32(Some(match sql_type(field) {
+        // What clients are told is `text`.
+        SqlType::Unknown => UNKNOWN,
+        ty => type_oid(&ty),
+    }))
 }
