@@ -1,8 +1,8 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
 //! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
-//! are coerced like any other; JSON next, which coercion would take for text; sums of dates and intervals next, because their
-//! types decide what is coerced; operators DataFusion has no coercion for next; then numbers, with type coercion as they go;
+//! are coerced like any other; JSON next, which coercion would take for text; comparisons of dates with midnights next, because
+//! the types there decide what is coerced; operators DataFusion has no coercion for next; then numbers, with type coercion as they go;
 //! then DataFusion's analyzer, whose type coercion puts the other casts in; then ours, which makes all casts and all
 //! arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
 
