@@ -2,7 +2,7 @@
 PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/venv/bin/python
 BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/bench-venv/bin/python
 
-.PHONY: build check fmt lint layers test slt crash faults history clients judges bless fuzz-select tpch bench demo ci setup
+.PHONY: build check fmt lint layers test slt crash faults history clients judges bless fuzz-select fuzz-expressions tpch bench demo ci setup
 
 build: ## the program
 	cargo build --release --package staffa-server
@@ -54,6 +54,9 @@ bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch
 
 fuzz-select: build setup ## random SELECTs beside PostgreSQL; STAFFA_SEED, STAFFA_COUNT
 	$(PYTHON) scripts/fuzz_select.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count $${STAFFA_COUNT:-500}
+
+fuzz-expressions: build setup ## random expressions over all types beside PostgreSQL; STAFFA_SEED, STAFFA_COUNT
+	$(PYTHON) scripts/fuzz_expressions.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count $${STAFFA_COUNT:-5000}
 
 tpch: build setup ## TPC-H at scale 1 against DuckDB, by psql, psycopg and JDBC
 	$(PYTHON) scripts/tpch_check.py --program target/release/staffa --scale 1

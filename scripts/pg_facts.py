@@ -38,24 +38,27 @@ order by c.oid, a.attnum"""
 # Relation and the rows of it that are dumped.
 ROWS = {
     "pg_type": "true",
-    "pg_proc": f"""not (coalesce(proallargtypes, proargtypes::oid[]) || prorettype && {FOREIGN_OIDS})
-        and (oid in (select unnest(array[typinput, typoutput, typreceive, typsend, typmodin, typmodout, typanalyze, typsubscript])
-                     from pg_type)
-             or not proargtypes::oid[] || prorettype && array[2281, 269, 325, 3831, 4600, 3310, 3115]::oid[])""",
+    "pg_proc": f"""oid in (select unnest(array[typinput, typoutput, typreceive, typsend, typmodin, typmodout, typanalyze,
+                                             typsubscript]) from pg_type)
+        or not (coalesce(proallargtypes, proargtypes::oid[]) || prorettype && {FOREIGN_OIDS})
+        and (not proargtypes::oid[] || prorettype && array[2281, 269, 325, 3831, 4600, 3310, 3115]::oid[])""",
     "pg_operator": f"not array[oprleft, oprright, oprresult] && {FOREIGN_OIDS}",
     "pg_cast": f"not array[castsource, casttarget] && {FOREIGN_OIDS}",
     "pg_am": "true",
     "pg_collation": "collname in ('default', 'C', 'POSIX', 'ucs_basic')",
     "pg_language": "lanname in ('internal', 'sql')",
-    "pg_opclass": f"opcmethod = (select oid from pg_am where amname = 'btree') and not opcintype = any({FOREIGN_OIDS})",
-    "pg_opfamily": "opfmethod = (select oid from pg_am where amname = 'btree')",
+    "pg_opclass": "true",
+    "pg_opfamily": "true",
     "pg_aggregate": "aggfnoid in (select oid from pg_proc where not (proargtypes::oid[] || prorettype && " + FOREIGN_OIDS + "))",
     "pg_range": "true",
     "pg_namespace": "nspname <> 'public'",
     "pg_tablespace": "true",
     "pg_description": """classoid in ('pg_type'::regclass, 'pg_am'::regclass, 'pg_namespace'::regclass, 'pg_collation'::regclass,
-        'pg_language'::regclass)""",
+        'pg_language'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass)""",
 }
+
+# What is true of settings, whatever they are set to.
+SETTINGS = "name, unit, category, short_desc, extra_desc, context, vartype, min_val, max_val, enumvals, boot_val"
 
 
 def text(value):
@@ -73,6 +76,12 @@ def relations(cursor):
     return "\n".join(lines) + "\n"
 
 
+def settings(cursor):
+    with cursor.copy(f"copy (select {SETTINGS} from pg_settings order by lower(name)) to stdout") as copy:
+        lines = b"".join(bytes(chunk) for chunk in copy).decode()
+    return "\n" + SETTINGS.replace(", ", "\t") + "\n" + lines
+
+
 def rows(cursor, relation, condition):
     columns = cursor.execute(
         """select attname, format_type(atttypid, null) from pg_attribute
@@ -81,7 +90,7 @@ def rows(cursor, relation, condition):
     for name, ty in columns:
         if ty.startswith("reg"):
             named.append((name, f"{name}::oid"))
-        elif ty in ("pg_node_tree", "aclitem[]"):
+        elif ty in ("pg_node_tree", "aclitem[]") and name != "typdefaultbin":
             named.append((name, "null"))
         elif name in ("reltuples", "relpages"):
             named.append((name, "0"))
@@ -110,7 +119,7 @@ def main():
     stale = []
     with oracle.postgres() as server, psycopg.connect(server.url("template1"), autocommit=True) as connection:
         cursor = connection.cursor()
-        files = {"relations": relations(cursor), "keywords": keywords(cursor)}
+        files = {"relations": relations(cursor), "keywords": keywords(cursor), "pg_settings": settings(cursor)}
         files |= {relation: rows(cursor, relation, condition) for relation, condition in ROWS.items()}
     for name, content in files.items():
         path = PLACE / f"{name}.tsv"

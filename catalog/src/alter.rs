@@ -1,11 +1,12 @@
 //! Changes of a table's definition, and which of them old files can be read under.
 //!
 //! Columns are named by field id here: who asks has looked the name up in the version the transaction sees. Files are
-//! never rewritten; a change that would need it is refused.
+//! not rewritten here: who replaces a column, or adds one that old rows shall have a value of, writes the rows anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::SnapshotRef;
+use crate::index::Index;
 use crate::rule::{ColumnDefault, Constraint};
 use crate::schema::{ColumnDefinition, Transform};
 use crate::types::SqlType;
@@ -14,7 +15,7 @@ use crate::types::SqlType;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableChange {
     /// A new last column, or a new last field of the struct `parent`. Old rows have NULL there, so it must be nullable
-    /// unless there are none.
+    /// unless there are none, or they are written anew in the same transaction.
     AddColumn {
         /// The struct, or a list of structs; `None`: the table itself.
         parent: Option<i32>,
@@ -38,6 +39,14 @@ pub enum TableChange {
         /// The column, or a field of a struct.
         field_id: i32,
         /// The new type.
+        ty: SqlType,
+    },
+    /// Another type that values in files cannot be read as: a top-level column with another field id takes the old one's
+    /// place, name, default and comment. The rows must be written anew in the same transaction.
+    ReplaceColumn {
+        /// The column that goes.
+        field_id: i32,
+        /// The type of the new one.
         ty: SqlType,
     },
     /// `SET NOT NULL`, `DROP NOT NULL` of a top-level column. Who sets it has looked at the rows: see
@@ -64,6 +73,10 @@ pub enum TableChange {
     },
     /// All CHECK constraints and keys the table has from now on.
     SetConstraints(Vec<Constraint>),
+    /// All indexes the table has from now on.
+    SetIndexes(Vec<Index>),
+    /// Whether a materialized view has its query's rows.
+    SetPopulated(bool),
     /// Table properties set, and others removed. The catalog's own (`staffa.…`) are refused.
     SetProperties {
         /// New values.
@@ -99,12 +112,14 @@ impl TableChange {
             | TableChange::DropColumn { .. }
             | TableChange::RenameColumn { .. }
             | TableChange::SetType { .. }
+            | TableChange::ReplaceColumn { .. }
             | TableChange::SetNullable { .. }
             | TableChange::SetDefault { .. }
             | TableChange::SetConstraints(_)
+            | TableChange::SetIndexes(_)
             | TableChange::SetPartitioning(_)
             | TableChange::SetSortOrder(_) => true,
-            TableChange::SetComment { .. } | TableChange::SetProperties { .. } => false,
+            TableChange::SetComment { .. } | TableChange::SetPopulated(_) | TableChange::SetProperties { .. } => false,
             // What they need to be as it was is checked by `check_history`.
             TableChange::RollBack { .. }
             | TableChange::SetRef(_)

@@ -123,16 +123,6 @@ impl Catalog {
         self.shared.database.passing_numbers(objects).await
     }
 
-    /// The role that was the first to ask, for good: PostgreSQL's bootstrap superuser, if one must be named.
-    pub async fn first_role(&self, asking: &str) -> Result<String> {
-        if let Some(role) = self.shared.database.setting(FIRST_ROLE_SETTING).await? {
-            return Ok(role);
-        }
-        self.shared.database.first_setting(FIRST_ROLE_SETTING, asking).await?;
-        let role = self.shared.database.setting(FIRST_ROLE_SETTING).await?;
-        Ok(role.unwrap_or_else(|| asking.to_owned()))
-    }
-
     /// The schema for temporary tables of a session, which `number` tells from other sessions of this process.
     pub fn temporary_schema(&self, number: u64) -> String {
         temporary::schema_of(self.shared.database.server_id(), number)
@@ -148,25 +138,9 @@ impl Catalog {
         temporary::drop_schema(&self.shared, database, schema).await
     }
 
-    /// The SCRAM verifier of a role; `None` when there is no such role.
-    pub async fn secret(&self, role: &str) -> Result<Option<String>> {
-        self.shared.database.secret(role).await
-    }
-
-    /// Stores the SCRAM verifier of a role, making the role when new. Durable when this returns. Never give it a
-    /// password.
-    pub async fn set_secret(&self, role: &str, verifier: &str) -> Result<()> {
-        self.shared.database.set_secret(role, verifier).await
-    }
-
     /// The properties of a schema.
     pub async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>> {
         self.shared.database.schema_properties(database, schema).await
-    }
-
-    /// All roles, sorted.
-    pub async fn roles(&self) -> Result<Vec<String>> {
-        self.shared.database.roles().await
     }
 
     /// Whether a transaction of this process is open that has deleted rows of one of these data files of a table: compaction
@@ -212,8 +186,6 @@ fn check_warehouse(warehouse: &str) -> Result<()> {
     }
 }
 
-/// The setting that holds the role that was the first to look at the system catalogs.
-const FIRST_ROLE_SETTING: &str = "first_role";
 /// The setting that holds a catalog's one warehouse.
 const WAREHOUSE_SETTING: &str = "warehouse";
 

@@ -30,6 +30,7 @@ use rand::Rng;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::access::{AccessChange, AccessEntry, AccessKey};
 use crate::database::{NewGarbage, Pointer, PointerChange, Share, Swap, SwapOutcome, TxnOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::garbage::{DROPPED_TABLE_KEPT_MS, OLD_COUNTER_KEPT_MS, counter_garbage};
@@ -79,6 +80,7 @@ const FIRST_ATTEMPT_AFTER_GROUP: u32 = 1000;
 struct Attempt {
     objects: Vec<Encoded>,
     pointers: Vec<PointerChange>,
+    access: Vec<AccessChange>,
     garbage: Vec<NewGarbage>,
     versions: Vec<TableVersion>,
     shares: Vec<Share>,
@@ -192,7 +194,7 @@ impl Commit {
                 Some(RelationState::View(delta)) => {
                     locations.insert(self.view_location(name, delta).await?);
                 }
-                Some(RelationState::Sequence(_)) | None => {}
+                Some(RelationState::Sequence(_) | RelationState::Index(_)) | None => {}
             }
         }
         let again = !self.registered.is_empty();
@@ -215,14 +217,13 @@ impl Commit {
             Some(Pointer {
                 kind: RelationKind::View,
                 location,
-            }) => Ok(self
-                .shared
-                .loader
-                .view(name, location)
-                .await?
-                .metadata
-                .location()
-                .to_owned()),
+            }) => {
+                let stored = self.shared.loader.view(name, location).await?;
+                Ok(match stored.metadata.uuid() == delta.uuid {
+                    true => stored.metadata.location().to_owned(),
+                    false => delta.location.clone(),
+                })
+            }
             _ => Ok(delta.location.clone()),
         }
     }
@@ -269,6 +270,7 @@ impl Commit {
             match &delta.now {
                 Some(RelationState::View(state)) => self.next_view(&mut attempt, number, name, state, current).await?,
                 Some(RelationState::Sequence(state)) => self.next_sequence(&mut attempt, name, state, current)?,
+                Some(RelationState::Index(pointer)) => self.next_index(&mut attempt, name, pointer, current)?,
                 Some(RelationState::Table(state)) if state.origin.as_ref() == Some(name) => {
                     let current = current.ok_or_else(|| Error::internal(format!("table {name} is gone")))?;
                     self.next_table(&mut attempt, number, name, state, Some(current), work)
@@ -287,6 +289,7 @@ impl Commit {
             }
         }
         self.check_reads(&mut attempt, head).await?;
+        attempt.access = self.access_changes(head)?;
         // A name must be free before something else gets it; and all lock in one order.
         attempt
             .pointers
@@ -316,6 +319,26 @@ impl Commit {
             Some(RelationState::Table(state)) => state.origin.is_none() && state.foreign.is_some(),
             _ => false,
         })
+    }
+
+    /// The changes of roles and grants. What another transaction changed first is not overwritten.
+    fn access_changes(&self, head: &CatalogSnapshot) -> Result<Vec<AccessChange>> {
+        let mut changes = Vec::with_capacity(self.changes.access.len());
+        for (key, entry) in &self.changes.access {
+            let (base, now) = (self.base.access().csn_of(key), head.access().csn_of(key));
+            if base != now {
+                return Err(match (base, key, entry) {
+                    (None, AccessKey::Role(name), Some(_)) => Error::duplicate_role(name),
+                    _ => Error::conflict("Another transaction changed the same role or the same grants first."),
+                });
+            }
+            changes.push(AccessChange {
+                object: key.print()?,
+                from: now,
+                to: entry.as_ref().map(AccessEntry::print).transpose()?,
+            });
+        }
+        Ok(changes)
     }
 
     /// Whether what was read is as it was; and the swap sees that it still is.
@@ -489,6 +512,15 @@ impl Commit {
             ) if base == location => Ok(Some(Current::Sequence {
                 location: location.clone(),
             })),
+            (
+                Some(BaseRelation::Index(base)),
+                Some(Pointer {
+                    kind: RelationKind::Index,
+                    location,
+                }),
+            ) if base == location => Ok(Some(Current::Index {
+                location: location.clone(),
+            })),
             (Some(_), Some(_)) => Err(Error::conflict(format!(
                 "Relation \"{}\" was replaced by another transaction.",
                 name.name
@@ -510,10 +542,12 @@ impl Commit {
             }
             _ => None,
         };
-        if let Some(Current::Table { .. } | Current::Sequence { .. }) = current {
+        if let Some(Current::Table { .. } | Current::Sequence { .. } | Current::Index { .. }) = current {
             self.leave(attempt, name, current)?;
         }
         let old = previous.as_ref().map(|(_, stored)| &stored.metadata);
+        // A view may have got the name of another.
+        let old = old.filter(|metadata| metadata.uuid() == state.uuid);
         let now_ms = Utc::now().timestamp_millis();
         let (metadata, bytes) = write_view(&state.definition, old, state.uuid, &state.location, now_ms)?;
         let from = previous.map(|(location, _)| location);
@@ -567,6 +601,31 @@ impl Commit {
         Ok(())
     }
 
+    fn next_index(
+        &self,
+        attempt: &mut Attempt,
+        name: &TableName,
+        pointer: &str,
+        current: Option<Current>,
+    ) -> Result<()> {
+        let from = match current {
+            Some(Current::Index { location }) => Some(location),
+            other => {
+                self.leave(attempt, name, other)?;
+                None
+            }
+        };
+        if from.as_deref() != Some(pointer) {
+            attempt.pointers.push(PointerChange {
+                name: name.clone(),
+                kind: RelationKind::Index,
+                from,
+                to: Some(pointer.to_owned()),
+            });
+        }
+        Ok(())
+    }
+
     /// The counter of a sequence that goes, or has another now, becomes garbage, unless a sequence of another name has it.
     fn leave_counter(&self, attempt: &mut Attempt, pointer: &str, kept_ms: i64) -> Result<()> {
         let sequence = Sequence::parse(pointer)?;
@@ -617,6 +676,7 @@ impl Commit {
             renamed_schemas: self.changes.renamed_schemas.clone(),
             schema_properties: self.changes.schema_properties.clone(),
             pointers: attempt.pointers.clone(),
+            access: attempt.access.clone(),
             garbage: attempt.garbage.clone(),
             shares: attempt.shares.clone(),
             revived: attempt.revived.clone(),
@@ -688,6 +748,9 @@ enum Current {
     Sequence {
         location: String,
     },
+    Index {
+        location: String,
+    },
 }
 
 impl Attempt {
@@ -701,6 +764,7 @@ impl Attempt {
                 (RelationKind::View, location)
             }
             Some(Current::Sequence { location }) => (RelationKind::Sequence, location),
+            Some(Current::Index { location }) => (RelationKind::Index, location),
             Some(Current::Table { version, location }) => {
                 let metadata = version.metadata();
                 if shared.owns_location(metadata.location(), metadata.uuid()) {

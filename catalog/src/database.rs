@@ -21,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::access::{AccessChange, AccessRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::sequence::{CounterEnd, SequenceState};
@@ -50,6 +51,8 @@ pub(crate) struct PointerState {
     pub(crate) schemas: Vec<(String, String)>,
     /// `None`: gone.
     pub(crate) changes: Vec<(TableName, Option<Pointer>)>,
+    /// Roles and grants that changed, or all there are.
+    pub(crate) access: Vec<AccessRow>,
 }
 
 /// One pointer a commit moves.
@@ -84,6 +87,7 @@ pub(crate) struct Swap {
     /// By database and schema; `None`: it goes.
     pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,
     pub(crate) pointers: Vec<PointerChange>,
+    pub(crate) access: Vec<AccessChange>,
     pub(crate) garbage: Vec<NewGarbage>,
     pub(crate) shares: Vec<Share>,
     /// Paths that must be on the garbage list, and go off it.
@@ -254,15 +258,6 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// The servers that live, or whose death nobody has dealt with yet.
     async fn servers(&self) -> Result<Vec<Uuid>>;
-
-    /// A role's SCRAM verifier.
-    async fn secret(&self, role: &str) -> Result<Option<String>>;
-
-    /// Stores a role's SCRAM verifier, durably.
-    async fn set_secret(&self, role: &str, verifier: &str) -> Result<()>;
-
-    /// All roles, sorted.
-    async fn roles(&self) -> Result<Vec<String>>;
 
     /// The properties of a schema.
     async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>>;

@@ -26,6 +26,10 @@ pub enum ErrorKind {
     DuplicateSchema,
     /// A table or view of that name exists already.
     DuplicateTable,
+    /// The role does not exist.
+    UndefinedRole,
+    /// A role of that name exists already.
+    DuplicateRole,
     /// One column name was given twice.
     DuplicateColumn,
     /// Something cannot be dropped because other objects are in it.
@@ -163,6 +167,14 @@ impl Error {
 
     pub(crate) fn duplicate_schema(name: &str) -> Self {
         Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists"))
+    }
+
+    pub(crate) fn undefined_role(name: &str) -> Self {
+        Error::new(ErrorKind::UndefinedRole, format!("role \"{name}\" does not exist"))
+    }
+
+    pub(crate) fn duplicate_role(name: &str) -> Self {
+        Error::new(ErrorKind::DuplicateRole, format!("role \"{name}\" already exists"))
     }
 
     pub(crate) fn duplicate_relation(name: &str) -> Self {

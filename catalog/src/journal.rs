@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::database::{Pointer, PointerState};
+use crate::error::Result;
 use crate::name::TableName;
 use crate::sequence::Sequence;
 use crate::snapshot::RelationKind;
@@ -17,6 +19,7 @@ pub(crate) struct Pointers {
     databases: BTreeMap<String, BTreeMap<String, Relations>>,
     /// The names of sequences by their ids: every row that takes a number asks.
     sequences: Arc<BTreeMap<Uuid, TableName>>,
+    access: Access,
 }
 
 /// The tables and views of one schema by name.
@@ -62,10 +65,20 @@ impl Pointers {
         self.sequences.get(&id)
     }
 
+    /// Roles and grants.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(crate) fn set_access(&mut self, access: Access) {
+        self.access = access;
+    }
+
     /// The map after what a database says has changed since this one was made.
-    pub(crate) fn advanced(&self, state: PointerState) -> Pointers {
+    pub(crate) fn advanced(&self, state: PointerState) -> Result<Pointers> {
         let mut next = Pointers {
             csn: state.csn,
+            access: self.access.advanced(state.access, state.complete)?,
             databases: BTreeMap::new(),
             sequences: match state.complete {
                 true => Arc::default(),
@@ -91,7 +104,7 @@ impl Pointers {
             next.forget_sequence(&name, self.get(&name).and_then(sequence_id));
             next.set(&name, pointer);
         }
-        next
+        Ok(next)
     }
 
     pub(crate) fn insert_database(&mut self, database: &str) {
@@ -149,7 +162,7 @@ impl Pointers {
 fn sequence_id(pointer: &Pointer) -> Option<Uuid> {
     match pointer.kind {
         RelationKind::Sequence => Sequence::parse(&pointer.location).ok().map(|sequence| sequence.id),
-        RelationKind::Table | RelationKind::View => None,
+        RelationKind::Table | RelationKind::View | RelationKind::Index => None,
     }
 }
 
@@ -168,20 +181,26 @@ mod tests {
     fn a_map_advances_by_changes_and_keeps_the_rest() {
         let schemas = vec![("d".to_owned(), "s".to_owned()), ("d".to_owned(), "t".to_owned())];
         let [a, b] = ["a", "b"].map(|name| TableName::new("d", "s", name));
-        let first = Pointers::default().advanced(PointerState {
-            csn: 1,
-            complete: true,
-            databases: vec!["d".to_owned(), "empty".to_owned()],
-            schemas: schemas.clone(),
-            changes: vec![(a.clone(), pointer("a1")), (b.clone(), pointer("b1"))],
-        });
-        let second = first.advanced(PointerState {
-            csn: 2,
-            complete: false,
-            databases: vec!["d".to_owned()],
-            schemas: schemas[..1].to_vec(),
-            changes: vec![(a.clone(), None), (TableName::new("d", "t", "x"), None)],
-        });
+        let first = Pointers::default()
+            .advanced(PointerState {
+                csn: 1,
+                complete: true,
+                databases: vec!["d".to_owned(), "empty".to_owned()],
+                schemas: schemas.clone(),
+                access: Vec::new(),
+                changes: vec![(a.clone(), pointer("a1")), (b.clone(), pointer("b1"))],
+            })
+            .unwrap();
+        let second = first
+            .advanced(PointerState {
+                csn: 2,
+                complete: false,
+                databases: vec!["d".to_owned()],
+                schemas: schemas[..1].to_vec(),
+                access: Vec::new(),
+                changes: vec![(a.clone(), None), (TableName::new("d", "t", "x"), None)],
+            })
+            .unwrap();
         assert_eq!(first.get(&a), pointer("a1").as_ref());
         assert!(first.has_database("empty"));
         assert_eq!(second.csn(), 2);
@@ -202,6 +221,7 @@ mod tests {
             min: 1,
             max: 9,
             cycle: false,
+            cache: 1,
         };
         let sequence = Sequence::of_column(&identity, crate::sequence::SequenceType::BigInt, Uuid::nil(), 1);
         let pointer = || {
@@ -220,16 +240,23 @@ mod tests {
                 .map(|name| ("d".to_owned(), (*name).to_owned()))
                 .collect(),
             changes,
+            access: Vec::new(),
         };
-        let first = Pointers::default().advanced(state(1, &["s"], vec![(b.clone(), pointer())]));
+        let first = Pointers::default()
+            .advanced(state(1, &["s"], vec![(b.clone(), pointer())]))
+            .unwrap();
         assert_eq!(first.sequence(id), Some(&b));
         // Renamed: names come in any order.
-        let second = first.advanced(state(2, &["s"], vec![(a.clone(), pointer()), (b.clone(), None)]));
+        let second = first
+            .advanced(state(2, &["s"], vec![(a.clone(), pointer()), (b.clone(), None)]))
+            .unwrap();
         assert_eq!(second.sequence(id), Some(&a));
-        let third = second.advanced(state(3, &["s"], vec![(a.clone(), None), (b.clone(), pointer())]));
+        let third = second
+            .advanced(state(3, &["s"], vec![(a.clone(), None), (b.clone(), pointer())]))
+            .unwrap();
         assert_eq!(third.sequence(id), Some(&b));
         // Gone with its schema.
-        let fourth = third.advanced(state(4, &[], vec![(b, None)]));
+        let fourth = third.advanced(state(4, &[], vec![(b, None)])).unwrap();
         assert_eq!(fourth.sequence(id), None);
     }
 }

@@ -16,6 +16,7 @@
 //! An outcome that is not known is looked up, never guessed. `commit.rs` lists the rules and where each is tested.
 //! This crate knows no SQL text of users, no Parquet bytes and no DataFusion.
 
+mod access;
 mod alter;
 mod catalog;
 mod commit;
@@ -26,6 +27,7 @@ mod file;
 mod garbage;
 mod history;
 mod iceberg;
+mod index;
 mod invariants;
 mod journal;
 mod loader;
@@ -45,6 +47,9 @@ mod types;
 mod value;
 
 pub use crate::iceberg::{TableCommit, TableCreation};
+pub use access::{
+    Access, AccessKey, Acl, AclItem, Authority, FIRST_ROLE, Membership, ObjectKind, Privileges, Rights, Role,
+};
 pub use alter::{TableChange, is_widening};
 pub use catalog::{Catalog, CatalogDatabase};
 pub use commit::Reading;
@@ -53,12 +58,13 @@ pub use error::{Error, ErrorKind, Result};
 pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
 pub use garbage::{DeadObject, DeadObjects};
 pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
+pub use index::{Index, IndexExpression, IndexKey, IndexTerm};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
-pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind};
+pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind, MaterializedQuery};
 pub use schema::{
     Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,
-    Transform, View, ViewDefinition,
+    Transform, View, ViewDefinition, ViewRead,
 };
 pub use sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
 pub use snapshot::{CatalogSnapshot, RelationKind};

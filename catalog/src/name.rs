@@ -22,6 +22,11 @@ impl TableName {
             name: name.into(),
         }
     }
+
+    /// Another name in the same schema.
+    pub(crate) fn sibling(&self, name: &str) -> Self {
+        TableName::new(&self.database, &self.schema, name)
+    }
 }
 
 impl fmt::Display for TableName {

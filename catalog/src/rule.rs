@@ -10,11 +10,26 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::iceberg::corrupt;
+use crate::index::{INDEXES_KEY, Index};
 
 /// JSON, field id to [`ColumnDefault`].
 pub(crate) const DEFAULTS_KEY: &str = "staffa.column-defaults";
 /// JSON, a list of [`Constraint`].
 pub(crate) const CONSTRAINTS_KEY: &str = "staffa.constraints";
+/// JSON, a [`MaterializedQuery`].
+pub(crate) const MATERIALIZED_KEY: &str = "staffa.materialized-view";
+
+/// What makes a table a materialized view: the query its rows come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct MaterializedQuery {
+    /// The query, in Staffa's dialect.
+    pub sql: String,
+    /// The schemas unqualified names of `sql` are looked up in.
+    pub search_path: Vec<String>,
+    /// Whether the query's rows are in the table; else nobody may read it.
+    pub is_populated: bool,
+}
 
 /// The value a column gets when a statement gives none. SQL text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +61,13 @@ pub struct Identity {
     pub max: i64,
     /// Whether it starts again at the other end when it is at its end.
     pub cycle: bool,
+    /// `CACHE`
+    #[serde(default = "one")]
+    pub cache: i64,
+}
+
+fn one() -> i64 {
+    1
 }
 
 /// How a column came to its sequence.
@@ -88,6 +110,9 @@ impl Identity {
 pub struct Constraint {
     /// Unique in its table.
     pub name: String,
+    /// `COMMENT ON CONSTRAINT`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// What it says.
     pub kind: ConstraintKind,
 }
@@ -121,6 +146,12 @@ pub enum ConstraintKind {
         table: (String, String, String),
         /// The other table's columns.
         referenced: Vec<String>,
+        /// `ON UPDATE RESTRICT`; else `NO ACTION`.
+        #[serde(default)]
+        restricts_update: bool,
+        /// `ON DELETE RESTRICT`; else `NO ACTION`.
+        #[serde(default)]
+        restricts_delete: bool,
     },
 }
 
@@ -144,6 +175,10 @@ pub(crate) fn parse_constraints(location: &str, text: Option<&String>) -> Result
     text.map_or(Ok(Vec::new()), |text| parse(location, CONSTRAINTS_KEY, text))
 }
 
+pub(crate) fn parse_materialized(location: &str, text: Option<&String>) -> Result<Option<MaterializedQuery>> {
+    text.map(|text| parse(location, MATERIALIZED_KEY, text)).transpose()
+}
+
 fn parse<T: for<'a> Deserialize<'a>>(location: &str, key: &str, text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| corrupt(location, format!("property \"{key}\": {error}")))
 }
@@ -153,9 +188,22 @@ pub(crate) fn print_defaults(defaults: &BTreeMap<i32, ColumnDefault>) -> Result<
     print(defaults, defaults.is_empty())
 }
 
+pub(crate) fn parse_indexes(location: &str, text: Option<&String>) -> Result<Vec<Index>> {
+    text.map_or(Ok(Vec::new()), |text| parse(location, INDEXES_KEY, text))
+}
+
+/// `None` when there is nothing to say.
+pub(crate) fn print_indexes(indexes: &[Index]) -> Result<Option<String>> {
+    print(&indexes, indexes.is_empty())
+}
+
 /// `None` when there is nothing to say.
 pub(crate) fn print_constraints(constraints: &[Constraint]) -> Result<Option<String>> {
     print(&constraints, constraints.is_empty())
+}
+
+pub(crate) fn print_materialized(query: Option<&MaterializedQuery>) -> Result<Option<String>> {
+    print(&query, query.is_none())
 }
 
 fn print(value: &impl Serialize, is_empty: bool) -> Result<Option<String>> {
@@ -180,6 +228,7 @@ mod tests {
             min,
             max,
             cycle,
+            cache: 1,
         };
         (0..7).map(|step| identity.number(step)).collect()
     }

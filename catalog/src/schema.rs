@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::index::Index;
 use crate::name::TableName;
-use crate::rule::{ColumnDefault, Constraint};
+use crate::rule::{ColumnDefault, Constraint, MaterializedQuery};
 use crate::types::SqlType;
 
 /// One version of a table's columns.
@@ -144,10 +146,14 @@ pub struct TableDefinition {
     pub sorted_by: Vec<(String, bool, bool)>,
     /// CHECK constraints and keys.
     pub constraints: Vec<Constraint>,
+    /// Indexes.
+    pub indexes: Vec<Index>,
     /// `COMMENT ON TABLE`
     pub comment: Option<String>,
     /// Table properties; keys beginning with `staffa.` are the catalog's own.
     pub properties: BTreeMap<String, String>,
+    /// Of a materialized view: its query.
+    pub materialized: Option<MaterializedQuery>,
     /// Where the table lives; `None` puts it into the warehouse.
     pub location: Option<String>,
 }
@@ -180,6 +186,18 @@ pub struct ViewDefinition {
     pub search_path: Vec<String>,
     /// `COMMENT ON VIEW`
     pub comment: Option<String>,
+    /// What its query reads.
+    pub reads: Vec<ViewRead>,
+    /// `COMMENT ON COLUMN`, by the column's name.
+    pub column_comments: BTreeMap<String, String>,
+}
+
+/// A relation that a view reads. Renames change nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewRead {
+    pub relation: Uuid,
+    /// The numbers of the columns the query names.
+    pub columns: Vec<i16>,
 }
 
 /// A stored view.
@@ -197,4 +215,8 @@ pub struct View {
     pub search_path: Vec<String>,
     /// `COMMENT ON VIEW`
     pub comment: Option<String>,
+    /// What its query reads; nothing is known of a view that another engine or an older version made.
+    pub reads: Vec<ViewRead>,
+    /// `COMMENT ON COLUMN`, by the column's name.
+    pub column_comments: BTreeMap<String, String>,
 }

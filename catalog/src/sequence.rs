@@ -136,7 +136,7 @@ impl Sequence {
             increment: identity.increment,
             min: identity.min,
             max: identity.max,
-            cache: 1,
+            cache: identity.cache,
             cycle: identity.cycle,
             origin: identity.start,
             is_called: false,
@@ -169,6 +169,7 @@ impl Sequence {
             min: self.min,
             max: self.max,
             cycle: self.cycle,
+            cache: self.cache,
         };
         identity.number(step)
     }

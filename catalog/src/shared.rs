@@ -142,8 +142,8 @@ impl Shared {
         let last = head.as_ref().map(|head| head.snapshot.clone());
         let state = self.database.pointers(last.as_ref().map(|last| last.csn())).await?;
         let pointers = match &last {
-            Some(last) => last.pointers().advanced(state),
-            None => Pointers::default().advanced(state),
+            Some(last) => last.pointers().advanced(state)?,
+            None => Pointers::default().advanced(state)?,
         };
         let snapshot = match last {
             // A heartbeat or an intent changes the file but not the catalog.

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::error::Result;
+use crate::index::IndexOwner;
 use crate::journal::Pointers;
 use crate::loader::Loader;
 use crate::name::TableName;
@@ -27,6 +29,8 @@ pub enum RelationKind {
     View,
     /// A sequence.
     Sequence,
+    /// An index, which its table defines.
+    Index,
 }
 
 /// One state of the whole catalog. Holding it pins it: nothing it needs is deleted.
@@ -95,6 +99,11 @@ impl CatalogSnapshot {
     /// The commit sequence number of this state; of its base, if it is a transaction's.
     pub fn csn(&self) -> u64 {
         self.pointers.csn()
+    }
+
+    /// Roles and grants.
+    pub fn access(&self) -> &Access {
+        self.pointers.access()
     }
 
     /// All databases, sorted.
@@ -214,6 +223,16 @@ impl CatalogSnapshot {
         }
     }
 
+    /// The UUID of a relation, by which its rights are known; those on an index are its table's.
+    pub async fn relation_id(&self, name: &TableName) -> Result<Option<Uuid>> {
+        Ok(match self.relation(name) {
+            Some(RelationKind::Index) | None => None,
+            Some(RelationKind::Table) => self.table(name).await?.map(|table| table.uuid()),
+            Some(RelationKind::View) => self.view(name).await?.map(|view| view.uuid),
+            Some(RelationKind::Sequence) => self.sequence(name)?.map(|sequence| sequence.id),
+        })
+    }
+
     /// The sequence with this id, whatever its name.
     pub fn sequence_with_id(&self, id: Uuid) -> Result<Option<(TableName, Sequence)>> {
         let Some(name) = self.pointers.sequence(id) else {
@@ -221,6 +240,27 @@ impl CatalogSnapshot {
         };
         let sequence = self.sequence(name)?.filter(|sequence| sequence.id == id);
         Ok(sequence.map(|sequence| (name.clone(), sequence)))
+    }
+
+    /// The table that has the index of this name; `None` when there is no such index.
+    pub async fn table_of_index(&self, name: &TableName) -> Result<Option<Arc<Table>>> {
+        let Some(pointer) = self.location_of(name, RelationKind::Index) else {
+            return Ok(None);
+        };
+        let owner = IndexOwner::parse(pointer)?;
+        let is_owner = |table: &Arc<Table>| table.uuid() == owner.table;
+        if let Some(table) = self.table(&name.sibling(&owner.relation)).await?.filter(is_owner) {
+            return Ok(Some(table));
+        }
+        // It is called otherwise now.
+        for (other, kind) in self.relations(&name.database, &name.schema) {
+            if kind == RelationKind::Table
+                && let Some(table) = self.glimpsed_table(&name.sibling(&other)).await?.filter(is_owner)
+            {
+                return Ok(Some(table));
+            }
+        }
+        Ok(None)
     }
 
     /// The sequences of a schema, sorted by name.

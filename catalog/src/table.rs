@@ -1,5 +1,6 @@
 //! One version of one table: its columns, its layout, its files.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file::{LiveFile, ManifestInfo};
 use crate::history::{Expirable, HistoryEntry, SnapshotInfo, SnapshotRef, TableVersionSpec};
 use crate::iceberg::{ManifestFile, Metadata, read_list};
+use crate::index::Index;
 use crate::loader::Loader;
 use crate::name::TableName;
-use crate::rule::Constraint;
+use crate::rule::{Constraint, ConstraintKind, MaterializedQuery};
 use crate::schema::{PartitionSpec, SortField, TableSchema, Transform};
 use crate::txn::FileChanges;
 
@@ -106,6 +108,31 @@ impl Table {
     /// The CHECK constraints and keys.
     pub fn constraints(&self) -> &[Constraint] {
         &self.version.constraints
+    }
+
+    /// The columns of every key that is declared: PRIMARY KEY, UNIQUE, and unique indexes of whole columns and all rows.
+    pub fn declared_keys(&self) -> impl Iterator<Item = (&str, Cow<'_, [String]>)> {
+        let constraints = self
+            .constraints()
+            .iter()
+            .filter_map(|constraint| match &constraint.kind {
+                ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => {
+                    Some((constraint.name.as_str(), Cow::Borrowed(columns.as_slice())))
+                }
+                ConstraintKind::Check { .. } | ConstraintKind::ForeignKey { .. } => None,
+            });
+        let indexes = self.indexes().iter();
+        constraints.chain(indexes.filter_map(|index| Some((index.name.as_str(), index.unique_columns()?.into()))))
+    }
+
+    /// The indexes, in the order they were made.
+    pub fn indexes(&self) -> &[Index] {
+        &self.version.indexes
+    }
+
+    /// The query, if this is a materialized view.
+    pub fn materialized(&self) -> Option<&MaterializedQuery> {
+        self.version.materialized.as_ref()
     }
 
     /// `COMMENT ON TABLE`
@@ -247,6 +274,8 @@ pub(crate) struct TableVersion {
     sort_order: (i32, Vec<SortField>),
     properties: BTreeMap<String, String>,
     constraints: Vec<Constraint>,
+    indexes: Vec<Index>,
+    materialized: Option<MaterializedQuery>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     files: OnceCell<Arc<Vec<Arc<LiveFile>>>>,
 }
@@ -268,6 +297,8 @@ impl TableVersion {
             sort_order: metadata.sort_order(),
             properties: metadata.properties(),
             constraints: metadata.constraints(&metadata_location)?,
+            indexes: metadata.indexes(&metadata_location)?,
+            materialized: metadata.materialized(&metadata_location)?,
             metadata_location,
             metadata,
             json_bytes,

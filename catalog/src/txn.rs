@@ -3,8 +3,10 @@
 //! Nothing of Iceberg is written before the commit except data files. Before the first of those, the transaction is
 //! registered in the catalog database, so that whatever a crash leaves can be found.
 
+mod access;
 mod changes;
 mod foreign;
+mod indexes;
 mod namespaces;
 mod rows;
 mod sequences;
@@ -33,7 +35,7 @@ pub(crate) use changes::{
 };
 
 /// The schema every new database has.
-const FIRST_SCHEMA: &str = "public";
+const FIRST_SCHEMA: &str = crate::access::OPEN_SCHEMA;
 /// The columns for names in the catalog database, in characters.
 const NAME_LENGTH_MAX: usize = 255;
 
@@ -71,6 +73,8 @@ pub struct Transaction {
     row_changers: HashMap<Uuid, RowChanger>,
     /// What must be at the commit as it was when it was read.
     reads: Reads,
+    /// Whose the objects are that it makes.
+    owner: Uuid,
 }
 
 impl Transaction {
@@ -86,6 +90,7 @@ impl Transaction {
             is_finished: false,
             row_changers: HashMap::new(),
             reads: Reads::new(),
+            owner: Uuid::nil(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Transaction {
             && changes.schemas.is_empty()
             && changes.relations.is_empty()
             && changes.schema_properties.is_empty()
+            && changes.access.is_empty()
     }
 
     /// The tables and views changed so far, sorted.
@@ -235,9 +241,11 @@ impl Transaction {
                     Some(RelationKind::View)
                 }
                 Some(RelationState::Sequence(_)) => Some(RelationKind::Sequence),
+                Some(RelationState::Index(_)) => Some(RelationKind::Index),
             };
             let location = match &delta.now {
                 Some(RelationState::Sequence(delta)) => delta.pointer.clone(),
+                Some(RelationState::Index(pointer)) => pointer.clone(),
                 _ => String::new(),
             };
             pointers.set(name, kind.map(|kind| Pointer { kind, location }));
@@ -254,6 +262,7 @@ impl Transaction {
                 false => pointers.remove_database(database),
             }
         }
+        pointers.set_access(self.base.access().with(&self.changes.access));
         CatalogSnapshot::of_transaction(self.base.clone(), pointers, own)
     }
 
@@ -282,7 +291,7 @@ impl Transaction {
     fn delta_of(&self, name: &TableName) -> Option<&TableDelta> {
         match self.changes.relations.get(name)?.now.as_ref()? {
             RelationState::Table(delta) => Some(delta),
-            RelationState::View(_) | RelationState::Sequence(_) => None,
+            RelationState::View(_) | RelationState::Sequence(_) | RelationState::Index(_) => None,
         }
     }
 
@@ -325,6 +334,10 @@ impl Transaction {
                 let pointer = self.base.metadata_location(name).unwrap_or_default();
                 BaseRelation::Sequence(pointer.to_owned())
             }
+            Some(RelationKind::Index) => {
+                let pointer = self.base.metadata_location(name).unwrap_or_default();
+                BaseRelation::Index(pointer.to_owned())
+            }
             Some(RelationKind::Table) => BaseRelation::Table(self.table(name).await?.version().clone()),
         };
         self.change().relations.insert(
@@ -337,10 +350,18 @@ impl Transaction {
         Ok(())
     }
 
+    /// Drops a relation, and what was granted on it.
     async fn drop_relation(&mut self, name: &TableName) -> Result<()> {
+        self.disown_relation(name).await?;
+        self.take_off(name).await
+    }
+
+    /// Takes a relation off its name.
+    async fn take_off(&mut self, name: &TableName) -> Result<()> {
         if self.snapshot().relation(name) == Some(RelationKind::Table) {
-            let table = self.table(name).await?.uuid();
-            self.drop_owned_sequences(name, table, |_| true).await?;
+            let table = self.table(name).await?;
+            self.drop_owned_sequences(name, table.uuid(), |_| true).await?;
+            self.drop_index_names(name, table.uuid(), table.indexes()).await?;
         }
         self.note_base(name).await?;
         // Files written for the table by this transaction have no place any more.

@@ -27,6 +27,14 @@ pub enum Digits {
     Variance(u8),
     /// As [`Digits::Variance`] of the value's square: a standard deviation.
     Root(u8),
+    /// At least this many, and 16 significant ones as PostgreSQL counts them for `exp` and `power`.
+    Power(u8),
+    /// The same for `sqrt`, which counts in groups of four digits.
+    SquareRoot(u8),
+    /// The same for `ln`, which counts by the size of what it is the logarithm of.
+    Logarithm(u8),
+    /// The same for logarithms to base 10.
+    CommonLogarithm(u8),
 }
 
 /// A SQL type with its modifiers.
@@ -196,6 +204,8 @@ pub enum SystemType {
     OidVector,
     /// A path into `jsonb`
     JsonPath,
+    /// What a function gives that gives nothing
+    Void,
 }
 
 /// What holds the values of a [`SystemType`].
@@ -267,6 +277,7 @@ const SYSTEM_TYPES: &[(SystemType, &str, u32, u32, SystemStorage)] = &[
     (SystemType::Int2Vector, "int2vector", 22, 1006, SystemStorage::SmallInts),
     (SystemType::OidVector, "oidvector", 30, 1013, SystemStorage::Oids),
     (SystemType::JsonPath, "jsonpath", 4072, 4073, SystemStorage::Text),
+    (SystemType::Void, "void", 2278, 0, SystemStorage::Text),
 ];
 
 impl SystemType {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use staffa_planner::{AdvisoryKey, AdvisoryLock, Result, SessionActions};
+use staffa_catalog::Access;
+use staffa_planner::{AdvisoryKey, AdvisoryLock, Error, ErrorKind, Result, SessionActions};
 
 use crate::activity::Activity;
 use crate::advisory::LockOwner;
@@ -20,6 +21,8 @@ pub(crate) struct Actions {
     /// Settings as `set_config()` leaves them.
     asked: Mutex<Asked>,
     notices: Mutex<Vec<Notice>>,
+    /// Roles as the statement sees them, and whose rights it has.
+    access: Mutex<Option<(Access, String)>>,
     /// How many savepoints there are.
     level: AtomicUsize,
 }
@@ -40,8 +43,41 @@ impl Actions {
                 changed: false,
             }),
             notices: Mutex::default(),
+            access: Mutex::default(),
             level: AtomicUsize::new(0),
         }
+    }
+
+    /// Who may stop what a session runs: those who have its role's privileges, of a superuser's only superusers.
+    fn check_signal(&self, backend: i32, end: bool) -> Result<()> {
+        let access = self.access.lock();
+        let Some((access, user)) = &*access else {
+            return Err(Error::internal("a statement of nobody"));
+        };
+        let Some(target) = self.activity.user_of(backend) else {
+            return Ok(());
+        };
+        let authority = access.authority(user);
+        let target = access.role(&target);
+        if authority.is_superuser() || target.is_some_and(|it| !it.superuser && authority.has_privileges_of(it.id)) {
+            return Ok(());
+        }
+        let message = match (target.is_some_and(|target| !target.superuser), end) {
+            (true, true) => {
+                "must be a member of the role whose process is being terminated or member of pg_signal_backend"
+            }
+            (true, false) => {
+                "must be a member of the role whose query is being canceled or member of pg_signal_backend"
+            }
+            (false, true) => "must be a superuser to terminate superuser process",
+            (false, false) => "must be a superuser to cancel superuser query",
+        };
+        Err(Error::new(ErrorKind::InsufficientPrivilege, message))
+    }
+
+    /// A statement starts with these rights.
+    pub(crate) fn act_as(&self, access: &Access, user: &str) {
+        *self.access.lock() = Some((access.clone(), user.to_owned()));
     }
 
     /// A statement starts with these settings.
@@ -73,13 +109,14 @@ impl SessionActions for Actions {
         Ok(asked.settings.show(name)?.to_owned())
     }
 
-    fn signal(&self, backend: i32, end: bool) -> bool {
+    fn signal(&self, backend: i32, end: bool) -> Result<bool> {
+        self.check_signal(backend, end)?;
         let known = self.activity.signal(backend, end);
         if !known {
             let message = format!("PID {backend} is not a PostgreSQL backend process");
             self.notices.lock().push(Notice::warning("01000", message));
         }
-        known
+        Ok(known)
     }
 
     async fn lock(&self, lock: AdvisoryLock) -> Result<()> {

@@ -69,6 +69,20 @@ impl Activity {
         self.sessions.lock().values().map(|entry| entry.row.clone()).collect()
     }
 
+    /// How many sessions a role has logged in to.
+    pub(crate) fn count_of(&self, user: &str) -> usize {
+        self.sessions
+            .lock()
+            .values()
+            .filter(|entry| entry.row.user == user)
+            .count()
+    }
+
+    /// The role that a session logged in as.
+    pub(crate) fn user_of(&self, number: i32) -> Option<String> {
+        self.sessions.lock().get(&number).map(|entry| entry.row.user.clone())
+    }
+
     /// Stops what a session runs, or ends it; false when there is no session of that number.
     pub(crate) fn signal(&self, number: i32, end: bool) -> bool {
         let canceller = self.sessions.lock().get(&number).map(|entry| entry.canceller.clone());

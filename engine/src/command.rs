@@ -7,6 +7,7 @@ pub(crate) mod create;
 pub(crate) mod describe;
 pub(crate) mod drop;
 pub(crate) mod insert;
+pub(crate) mod refresh;
 pub(crate) mod returning;
 pub(crate) mod sequence;
 pub(crate) mod truncate;

@@ -24,6 +24,7 @@
 //!
 //! The server is a front of this crate: what it does beyond it is sockets, logins and the wire protocol.
 
+mod access;
 mod actions;
 mod activity;
 mod advisory;
@@ -63,6 +64,7 @@ pub use staffa_planner::value::{ColumnDecoder, ColumnEncoder, Format, FormatSett
 pub use staffa_planner::value::{sql_type_of_oid, type_length, type_modifier, type_oid};
 pub use staffa_planner::{
     ColumnOrigin, Error, ErrorKind, OutputColumn, ParsedStatement, Result, SqlType, StatementClass, TransactionClass,
+    scram_verifier,
 };
 pub use staffa_storage::{S3Options, Secret};
 pub use stream::RowStream;

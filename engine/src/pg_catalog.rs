@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use parking_lot::Mutex;
-use staffa_catalog::{Catalog, CatalogSnapshot};
+use staffa_catalog::{Access, Catalog, CatalogSnapshot};
 use staffa_planner::{
     CursorRow, Error, Image, ImageFacts, ObjectNumbers, Parts, Result, Roles, SessionRow, SessionRows, SettingRow,
     StatementRow, SystemTables,
@@ -72,7 +72,8 @@ impl Images {
     /// The image of a state: made once, however many ask at the same time.
     async fn image(&self, snapshot: &CatalogSnapshot, key: Key) -> Result<Arc<Image>> {
         let (database, temporary_schema) = (key.database.clone(), key.temporary_schema.clone());
-        let place = self.place(key);
+        // Most of a new image is in an old one: those that go stay until it is made.
+        let (place, _old) = self.place(key);
         let make = || async {
             let facts = ImageFacts {
                 snapshot,
@@ -91,23 +92,27 @@ impl Images {
         place.get_or_try_init(make).await.cloned()
     }
 
-    /// Where the image is, or will be.
-    fn place(&self, key: Key) -> Arc<OnceCell<Arc<Image>>> {
+    /// Where the image is, or will be, and those that make room for it.
+    fn place(&self, key: Key) -> (Arc<OnceCell<Arc<Image>>>, Vec<Kept>) {
         let mut all = self.kept.lock();
-        let found = match all.iter().position(|kept| kept.key.is_of(&key)) {
-            Some(at) => Kept { key, ..all.remove(at) },
-            None => Kept {
-                key,
-                image: Arc::default(),
-            },
-        };
-        all.retain(|kept| kept.key.snapshot.strong_count() > 0);
-        if all.len() >= IMAGES_MAX {
-            all.remove(0);
+        if let Some(at) = all.iter().position(|kept| kept.key.is_of(&key)) {
+            let found = Kept { key, ..all.remove(at) };
+            let image = Arc::clone(&found.image);
+            all.push(found);
+            return (image, Vec::new());
         }
-        let image = Arc::clone(&found.image);
-        all.push(found);
-        image
+        let (mut kept, mut old): (Vec<Kept>, Vec<Kept>) =
+            all.drain(..).partition(|kept| kept.key.snapshot.strong_count() > 0);
+        if kept.len() >= IMAGES_MAX {
+            old.push(kept.remove(0));
+        }
+        let image = Arc::default();
+        kept.push(Kept {
+            key,
+            image: Arc::clone(&image),
+        });
+        *all = kept;
+        (image, old)
     }
 }
 
@@ -128,13 +133,8 @@ impl CatalogTables {
         answer.map_err(|error| Error::internal(format!("reading the system catalogs was stopped: {error}")))?
     }
 
-    async fn roles(&self, user: &str) -> Result<Roles> {
-        let user = user.to_owned();
-        let asking = user.clone();
-        let (names, first) = self
-            .ask(|catalog| async move { Ok((catalog.roles().await?, catalog.first_role(&asking).await?)) })
-            .await?;
-        Roles::of(&user, &names, &first, self).await
+    async fn roles(&self, user: &str, access: &Access) -> Result<Roles> {
+        Roles::of(user, access, self).await
     }
 }
 
@@ -192,7 +192,8 @@ impl SystemTables for SystemCatalog {
     }
 
     async fn roles(&self) -> Result<Arc<Roles>> {
-        self.images.database.roles(&self.user).await.map(Arc::new)
+        let access = self.snapshot.access();
+        self.images.database.roles(&self.user, access).await.map(Arc::new)
     }
 
     /// Looking them up writes nothing: an object that has no number yet keeps the one it gets here.

@@ -12,8 +12,9 @@ use staffa_planner::{
     StatementClass, argument, bind, physical,
 };
 
+use crate::access;
 use crate::cancel::StatementGuard;
-use crate::command::{alter, change, copy, create, describe, drop, insert, sequence, truncate, with};
+use crate::command::{alter, change, copy, create, describe, drop, insert, refresh, sequence, truncate, with};
 use crate::outcome::{CommandTag, Notice, Outcome};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
@@ -42,6 +43,9 @@ impl Session {
             // Of Bind, and not run yet: here, where it is as deep as an EXECUTE.
             let outcome = Box::pin(self.run(&inner, values)).await;
             self.started(name, &inner, outcome)?;
+        }
+        if class == StatementClass::Ddl {
+            self.own_what_is_made().await?;
         }
         let repeatable = self.transactions.ran.start(prepared, &parameters);
         let outcome = self.dispatch(&plan, parameters, prepared.statement(), guard).await;
@@ -107,6 +111,21 @@ impl Session {
                 done(tag)
             }
             .boxed(),
+            Plan::Access(asked) => async move {
+                access::change(self, asked).await?;
+                done(tag)
+            }
+            .boxed(),
+            Plan::SetIdentity {
+                session,
+                role,
+                superuser,
+                local,
+            } => async move {
+                self.set_identity(*session, role.as_deref(), *superuser, *local);
+                done(tag)
+            }
+            .boxed(),
             Plan::CreateView { .. } => async move {
                 create::create_view(self, plan).await?;
                 done(tag)
@@ -126,21 +145,31 @@ impl Session {
                 done(tag)
             }
             .boxed(),
+            Plan::Refresh {
+                table,
+                source,
+                was_populated,
+            } => async move {
+                refresh::refresh(self, table, source.as_ref(), *was_populated, &guard).await?;
+                done(tag)
+            }
+            .boxed(),
             Plan::DropTables {
+                noun,
                 names,
                 missing,
-                cascade: _,
+                cascade,
             } => async move {
-                drop::drop_tables(self, names, missing).await?;
+                drop::drop_tables(self, noun, names, missing, *cascade).await?;
                 done(tag)
             }
             .boxed(),
             Plan::DropViews {
                 names,
                 missing,
-                cascade: _,
+                cascade,
             } => async move {
-                drop::drop_views(self, names, missing).await?;
+                drop::drop_views(self, names, missing, *cascade).await?;
                 done(tag)
             }
             .boxed(),
@@ -169,6 +198,18 @@ impl Session {
             .boxed(),
             Plan::AlterTable { table, actions } => async move {
                 alter::alter_table(self, table, actions, &guard).await?;
+                done(tag)
+            }
+            .boxed(),
+            Plan::AlterIndexes {
+                changes,
+                missing,
+                alone,
+            } => async move {
+                if let Some(statement) = alone {
+                    self.check_outside_block(statement)?;
+                }
+                alter::alter_indexes(self, changes, missing).await?;
                 done(tag)
             }
             .boxed(),
@@ -237,12 +278,12 @@ impl Session {
             }
             .boxed(),
             Plan::RenameRelation { from, to, defaults } => async move {
-                sequence::rename(self, from, to, defaults).await?;
+                alter::rename_relation(self, from, to, defaults).await?;
                 done(tag)
             }
             .boxed(),
             Plan::RenameSchema { database, from, to } => async move {
-                self.transaction().await?.rename_schema(database, from, to).await?;
+                alter::rename_schema(self, database, from, to).await?;
                 done(tag)
             }
             .boxed(),
@@ -512,6 +553,7 @@ impl Session {
         match target {
             DiscardTarget::All => {
                 self.check_outside_block("DISCARD ALL")?;
+                self.settings.reset_identity();
                 self.settings.reset_all();
                 self.settings_epoch += 1;
                 self.close_all_statements();

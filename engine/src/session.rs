@@ -8,13 +8,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
-use staffa_catalog::CatalogSnapshot;
+use staffa_catalog::{CatalogSnapshot, Uuid};
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{
     Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
     StatementClass, StatementRow,
 };
 
+use crate::access;
 use crate::actions::Actions;
 use crate::activity::Connected;
 use crate::advisory::LockOwner;
@@ -45,6 +46,9 @@ pub struct SessionOptions {
     pub allow_files: bool,
     /// Where the client is, for `pg_stat_activity`.
     pub client: Option<SocketAddr>,
+    /// Whether it is the login of a client: the role must be one that may log in, here and now. Not asked of a program that has
+    /// the warehouse in its own process.
+    pub login: bool,
 }
 
 impl Default for SessionOptions {
@@ -56,6 +60,7 @@ impl Default for SessionOptions {
             settings: Vec::new(),
             allow_files: true,
             client: None,
+            login: false,
         }
     }
 }
@@ -64,6 +69,7 @@ impl Default for SessionOptions {
 pub struct Session {
     pub(crate) warehouse: Warehouse,
     pub(crate) database: String,
+    /// The role that logged in.
     pub(crate) user: String,
     pub(crate) settings: Settings,
     /// Counts changes of settings: a plan made before one is made again.
@@ -126,7 +132,7 @@ impl Statements {
             name: name.clone(),
             statement: match &stored.by {
                 Some(text) => text.clone(),
-                None => stored.prepared.statement.text.clone(),
+                None => stored.prepared.statement.public_text().to_owned(),
             },
             since: stored.since,
             parameters: stored.prepared.parameters.clone(),
@@ -157,6 +163,8 @@ struct CachedPlan {
 struct PlanVersion {
     csn: u64,
     settings_epoch: u64,
+    /// Whose rights it was made with.
+    role: Option<Uuid>,
 }
 
 impl Prepared {
@@ -185,11 +193,20 @@ impl Prepared {
 impl Session {
     pub(crate) async fn start(warehouse: Warehouse, options: SessionOptions) -> Result<Self> {
         let snapshot = warehouse.catalog().snapshot().await?;
+        let role = access::role_of(&snapshot, &options.user)?;
+        if options.login {
+            access::check_login(&warehouse, role)?;
+        }
         if !snapshot.has_database(&options.database) {
             let message = format!("database \"{}\" does not exist", options.database);
             return Err(Error::new(ErrorKind::UndefinedDatabase, message));
         }
-        let mut settings = Settings::new(&options.user);
+        if options.login {
+            access::check_connect(&snapshot, role, &options.database)?;
+        }
+        let mut settings = Settings::new(&options.user, role.superuser);
+        let mut notices = Vec::new();
+        access::apply_settings(&mut settings, role, &options.database, &mut notices);
         for (name, value) in &options.settings {
             settings.set_default(name, value)?;
         }
@@ -216,7 +233,7 @@ impl Session {
             settings,
             settings_epoch: 0,
             transactions: Transactions::default(),
-            notices: Vec::new(),
+            notices,
             allow_files: options.allow_files,
             backend_pid,
             connected,
@@ -302,7 +319,8 @@ impl Session {
     pub async fn prepare(&mut self, statement: ParsedStatement, declared: &[Option<SqlType>]) -> Result<Arc<Prepared>> {
         self.transactions.check_allowed(statement.class())?;
         self.take_over_settings();
-        self.connected.runs(&statement.text, self.transactions.started());
+        self.connected
+            .runs(statement.public_text(), self.transactions.started());
         let guard = self.start_statement()?;
         let (version, plan) = guard.run(self.plan(&statement, declared, None)).await?;
         Ok(Arc::new(Prepared {
@@ -384,16 +402,20 @@ impl Session {
         (!self.transactions.has_changes()).then(|| PlanVersion {
             csn: snapshot.csn(),
             settings_epoch: self.settings_epoch,
+            role: snapshot.access().role(self.current_user()).map(|role| role.id),
         })
     }
 
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
+        let user = self.current_user().to_owned();
+        let authority = Arc::new(snapshot.access().authority(&user));
+        self.actions.act_as(snapshot.access(), &user);
         let system_tables = SystemCatalog {
             images: Arc::clone(self.warehouse.images()),
             snapshot: Arc::clone(&snapshot),
             database: self.database.clone(),
-            user: self.user.clone(),
+            user: user.clone(),
             temporary_schema: self.temporary_schema().to_owned(),
             records: self.warehouse.records(),
             settings: self.settings.clone(),
@@ -404,9 +426,11 @@ impl Session {
         PlanContext {
             snapshot,
             database: self.database.clone(),
-            search_path: self.settings.search_path(&self.user),
-            user: self.user.clone(),
-            session_user: self.user.clone(),
+            search_path: self.settings.search_path(&user),
+            session_user: self.session_user().to_owned(),
+            login_user: self.user.clone(),
+            authority,
+            user,
             time_zone: self.settings.time_zone().to_owned(),
             backend_pid: self.backend_pid,
             session: self.warehouse.base().clone(),
@@ -444,7 +468,8 @@ impl Session {
 
     /// Notes that a statement runs, for others to see.
     pub(crate) fn note_run(&self, statement: &ParsedStatement) {
-        self.connected.runs(&statement.text, self.transactions.started());
+        self.connected
+            .runs(statement.public_text(), self.transactions.started());
     }
 
     /// Notes that nothing runs any more, and the client may say what comes next.
@@ -527,7 +552,7 @@ impl Session {
         &self.database
     }
 
-    /// The role.
+    /// The role that logged in.
     pub fn user(&self) -> &str {
         &self.user
     }

@@ -85,7 +85,7 @@ const DEFINITIONS: &[Definition] = &[
     define("max_identifier_length", "63", Kind::ReadOnly, false, "The maximum identifier length."),
     define("max_index_keys", "32", Kind::ReadOnly, false, "The maximum number of index keys."),
     define("quote_all_identifiers", "off", Kind::Only(&["off"]), false, "When generating SQL fragments, quotes all identifiers."),
-    define("role", "none", Kind::Only(&["none"]), false, "The current role."),
+    define("role", "none", Kind::ReadOnly, false, "The current role."),
     define("search_path", "\"$user\", public", Kind::SearchPath, false, "The schema search order for names that are not schema-qualified."),
     define("server_encoding", "UTF8", Kind::ReadOnly, true, "The server (database) character set encoding."),
     define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
@@ -130,11 +130,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(user: &str) -> Self {
+    pub(crate) fn new(user: &str, is_superuser: bool) -> Self {
         let mut defaults: BTreeMap<String, String> = definitions()
             .map(|definition| (key(definition.name), definition.default.to_owned()))
             .collect();
         defaults.insert("session_authorization".to_owned(), user.to_owned());
+        let is_superuser = if is_superuser { "on" } else { "off" };
+        defaults.insert("is_superuser".to_owned(), is_superuser.to_owned());
         Self {
             defaults: Arc::new(defaults),
             session: BTreeMap::new(),
@@ -182,6 +184,25 @@ impl Settings {
         Ok(())
     }
 
+    /// Who the session is: `session_authorization`, `role` and `is_superuser`, which only statements of their own set.
+    pub(crate) fn set_identity(&mut self, name: &str, value: &str, local: bool) {
+        self.merged = OnceLock::new();
+        if local {
+            self.local.insert(name.to_owned(), value.to_owned());
+        } else {
+            self.local.remove(name);
+            self.session.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    /// The session is who logged in again.
+    pub(crate) fn reset_identity(&mut self) {
+        self.merged = OnceLock::new();
+        for values in [&mut self.local, &mut self.session] {
+            values.retain(|name, _| !is_identity(name));
+        }
+    }
+
     /// RESET name.
     pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
         let name = key(name);
@@ -200,11 +221,12 @@ impl Settings {
         Ok(())
     }
 
-    /// RESET ALL.
+    /// RESET ALL: but who the session is stays.
     pub(crate) fn reset_all(&mut self) {
         self.merged = OnceLock::new();
-        self.local.clear();
-        self.session.clear();
+        for values in [&mut self.local, &mut self.session] {
+            values.retain(|name, _| is_identity(name));
+        }
     }
 
     /// The end of a transaction: SET LOCAL is over. Tells whether a value that plans may depend on went with it.
@@ -339,8 +361,13 @@ impl Settings {
     }
 }
 
+/// Whether a setting says who the session is.
+fn is_identity(name: &str) -> bool {
+    matches!(name, "role" | "session_authorization" | "is_superuser")
+}
+
 /// Checks a value and puts it in the form SHOW prints. Dotted names nobody defined are free-form, as in PostgreSQL.
-fn checked(name: &str, value: &str) -> Result<String> {
+pub(crate) fn checked(name: &str, value: &str) -> Result<String> {
     match definition(&key(name)) {
         Some(definition) => {
             refuse_read_only(definition)?;
@@ -401,7 +428,7 @@ mod tests {
 
     #[test]
     fn set_local_ends_with_the_transaction_and_reset_goes_back_to_login() {
-        let mut settings = Settings::new("admin");
+        let mut settings = Settings::new("admin", true);
         settings.set_default("application_name", "psql").expect("known");
         settings.set("application_name", Some("a"), false).expect("known");
         settings.set("application_name", Some("b"), true).expect("known");
@@ -414,7 +441,7 @@ mod tests {
 
     #[test]
     fn unknown_and_fixed_settings_are_refused() {
-        let mut settings = Settings::new("admin");
+        let mut settings = Settings::new("admin", true);
         let kind = |result: Result<()>| result.map_err(|error| error.kind());
         assert_eq!(
             kind(settings.set("nope", Some("1"), false)),
@@ -442,7 +469,7 @@ mod tests {
 
     #[test]
     fn search_path_is_split_as_identifiers() {
-        let mut settings = Settings::new("admin");
+        let mut settings = Settings::new("admin", true);
         assert_eq!(settings.search_path("admin"), ["admin", "public"]);
         settings
             .set("search_path", Some("Sales, \"Odd, Name\", public"), false)

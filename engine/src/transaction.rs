@@ -391,7 +391,9 @@ impl Session {
         if self.transactions.open.is_none() {
             let catalog = self.warehouse.catalog();
             let snapshot = catalog.snapshot().await?;
-            let transaction = catalog.begin(snapshot).await?;
+            let role = snapshot.access().role(self.current_user()).map(|role| role.id);
+            let mut transaction = catalog.begin(snapshot).await?;
+            transaction.act_as(role.unwrap_or_default());
             self.transactions.open = Some(Open {
                 begun: transaction.savepoint(),
                 transaction,

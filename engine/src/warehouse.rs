@@ -13,6 +13,7 @@ use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
 use staffa_planner::{Error, ErrorKind, Result, base_session_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
+use crate::access;
 use crate::activity::Activity;
 use crate::advisory::AdvisoryLocks;
 use crate::config::{Config, Maintenance};
@@ -26,7 +27,7 @@ use crate::upkeep::{Records, Upkeep};
 /// The database and the role that exist from the first start.
 pub const DEFAULT_DATABASE: &str = "staffa";
 /// See [`DEFAULT_DATABASE`].
-pub const DEFAULT_ROLE: &str = "admin";
+pub const DEFAULT_ROLE: &str = staffa_catalog::FIRST_ROLE;
 
 /// Threads that plan. Planning takes milliseconds; two let a short statement pass a very long one.
 const PLANNING_THREADS: usize = 2;
@@ -144,19 +145,39 @@ impl Warehouse {
         Session::start(self.clone(), options).await
     }
 
-    /// The SCRAM-SHA-256 verifier of a role, in PostgreSQL's format; `None` when the role has none or does not exist.
+    /// The SCRAM-SHA-256 verifier of a role, in PostgreSQL's format; `None` when the role has none, does not exist, or its password
+    /// is good no more.
     pub async fn verifier(&self, role: &str) -> Result<Option<String>> {
-        Ok(self.inner.catalog.secret(role).await?)
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let role = snapshot.access().role(role).filter(|role| !access::is_expired(role));
+        Ok(role.and_then(|role| role.verifier.clone()))
     }
 
-    /// Stores a role's verifier, making the role when it is new.
+    /// Stores the verifier of a role's password.
+    ///
+    /// # Errors
+    /// There is no such role.
     pub async fn set_verifier(&self, role: &str, verifier: &str) -> Result<()> {
-        Ok(self.inner.catalog.set_secret(role, verifier).await?)
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let mut changed = access::role_of(&snapshot, role)?.clone();
+        changed.verifier = Some(verifier.to_owned());
+        let mut transaction = self.inner.catalog.begin(snapshot).await?;
+        transaction.alter_role(role, changed)?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// The names of all roles.
     pub async fn roles(&self) -> Result<Vec<String>> {
-        Ok(self.inner.catalog.roles().await?)
+        let snapshot = self.inner.catalog.snapshot().await?;
+        Ok(snapshot.access().roles().map(|role| role.name.clone()).collect())
+    }
+
+    /// Whether a role may do everything, and may log in.
+    pub async fn is_superuser(&self, role: &str) -> Result<bool> {
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let role = snapshot.access().role(role);
+        Ok(role.is_some_and(|role| role.superuser && role.login && !access::is_expired(role)))
     }
 
     /// Stops the background work. Open sessions may go on.

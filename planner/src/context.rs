@@ -13,7 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{CatalogSnapshot, is_temporary_schema};
+use staffa_catalog::{Authority, CatalogSnapshot, Privileges, is_temporary_schema};
 use staffa_storage::ParquetScan;
 
 use crate::error::Result;
@@ -38,8 +38,12 @@ pub struct PlanContext {
     /// `"$user"` stands for the user's name.
     pub search_path: Vec<String>,
     pub user: String,
-    /// The role the client logged in with.
+    /// What `SET SESSION AUTHORIZATION` says, at first the role that logged in.
     pub session_user: String,
+    /// The role that logged in, whatever it called itself since.
+    pub login_user: String,
+    /// What the statement may do: what the user may, inside a view what its owner may.
+    pub authority: Arc<Authority>,
     /// Name of the session's time zone, as `SHOW timezone` prints it.
     pub time_zone: String,
     /// What `pg_backend_pid()` answers.
@@ -181,7 +185,10 @@ impl PlanContext {
     /// The schema new objects go to: the first of the search path that exists.
     pub(crate) fn current_schema(&self) -> Option<String> {
         self.lookup_path().into_iter().find(|schema| {
-            schema != "pg_catalog" && !is_temporary_schema(schema) && self.snapshot.has_schema(&self.database, schema)
+            schema != "pg_catalog"
+                && !is_temporary_schema(schema)
+                && self.snapshot.has_schema(&self.database, schema)
+                && self.may_in_schema(&self.database, schema, Privileges::USAGE)
         })
     }
 }

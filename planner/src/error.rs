@@ -42,6 +42,7 @@ pub enum ErrorKind {
     DeadlockDetected,
     ObjectNotInPrerequisiteState,
     InvalidTableDefinition,
+    InvalidColumnDefinition,
     InvalidColumnReference,
     InvalidRowCountInLimit,
     InvalidRowCountInOffset,
@@ -78,6 +79,8 @@ pub enum ErrorKind {
     InvalidLogarithmArgument,
     InvalidPowerArgument,
     InvalidWidthBucketArgument,
+    InvalidArgumentForNtile,
+    InvalidFrameOffset,
     SubstringError,
     NullValueNotAllowed,
     ArraySubscriptError,
@@ -94,6 +97,7 @@ pub enum ErrorKind {
     ReadOnlyTransaction,
     SerializationFailure,
     InsufficientPrivilege,
+    InvalidGrantOperation,
     InvalidPassword,
     InvalidAuthorization,
     TooManyConnections,
@@ -170,9 +174,10 @@ impl Error {
         self
     }
 
-    /// Adds where in the data of a COPY it is.
+    /// Adds where in the data it is: in a value, then in the data of a COPY.
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
-        self.inner.context = Some(context.into());
+        let inner = self.inner.context.take().map(|inner| inner + "\n");
+        self.inner.context = Some(inner.unwrap_or_default() + &context.into());
         self
     }
 

@@ -8,10 +8,15 @@ mod actions;
 mod aggregate;
 mod arithmetic;
 mod array_agg;
+mod arrays;
+mod by_type;
+mod bytes;
 mod cast;
 mod catalog;
 pub(crate) mod coalesce;
 mod datetime;
+mod degrees;
+mod encode;
 mod format;
 pub(crate) mod json;
 mod keywords;
@@ -19,6 +24,7 @@ mod letters;
 mod math;
 mod native;
 mod ordered;
+mod powers;
 pub(crate) mod quantified;
 mod quotient;
 mod regex;
@@ -50,12 +56,14 @@ pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::aggregate::NumberAggregate;
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
 pub(crate) use self::array_agg::array_agg;
+pub(crate) use self::arrays::{concatenated, contained, overlapping};
+pub(crate) use self::bytes::joined as joined_bytes;
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
 pub(crate) use self::catalog::is_catalog_function;
 use self::datetime::extract::Extract;
 pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
-use self::datetime::{calendar, overlaps, span};
+use self::datetime::{calendar, overlaps, span, trunc};
 pub(crate) use self::format::TO_NUMBER;
 pub(crate) use self::quotient::{
     NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, numeric_average, numeric_quotient, numeric_variance,
@@ -97,9 +105,14 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(Extract::new(false))),
     ];
     let families = [
+        arrays::FUNCTIONS,
         calendar::FUNCTIONS,
         span::FUNCTIONS,
+        trunc::FUNCTIONS,
         math::FUNCTIONS,
+        degrees::FUNCTIONS,
+        bytes::FUNCTIONS,
+        encode::FUNCTIONS,
         format::FUNCTIONS,
         string::FUNCTIONS,
         letters::FUNCTIONS,
@@ -107,6 +120,7 @@ pub(crate) fn register(state: &mut SessionState) {
         regex::FUNCTIONS,
     ];
     functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
+    functions.extend(by_type::functions(state).into_iter().map(Arc::new));
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));
@@ -154,6 +168,16 @@ pub(crate) fn timestamp_difference(left: Expr, right: Expr) -> Expr {
 
 pub use self::sequence::Sequences;
 pub(crate) use self::sequence::next_number;
+
+/// `date + days`
+pub(crate) fn date_after(date: Expr, days: Expr) -> Expr {
+    calendar::DATE_AFTER.call(vec![date, days])
+}
+
+/// `date - days`
+pub(crate) fn date_before(date: Expr, days: Expr) -> Expr {
+    calendar::DATE_BEFORE.call(vec![date, days])
+}
 
 /// `date + time`
 pub(crate) fn date_at_time(date: Expr, time: Expr) -> Expr {

@@ -10,7 +10,9 @@
 //! This is the one place where a table's file list (catalog) meets a reader of files (storage): `table_provider.rs`. It
 //! opens no socket, commits nothing and keeps no session: the caller hands everything in as a `PlanContext`.
 
+mod authorize;
 mod bind;
+mod checks;
 mod context;
 mod copy_options;
 mod damage;
@@ -37,6 +39,7 @@ mod row_by_row;
 mod row_changes;
 mod rules;
 mod scan_report;
+mod scram;
 mod settings;
 mod shown;
 mod statement;
@@ -71,20 +74,24 @@ pub use plan::plan;
 pub use reads::ReadLog;
 pub use row_changes::RowChanges;
 pub use scan_report::{ScanReport, ScanReports};
+pub use scram::scram_verifier;
 pub use settings::session_config;
 pub use staffa_catalog::{SqlType, TableName};
-pub use statement::alter::{AlterAction, AlterStep, RowCheck};
+pub use statement::alter::{AlterAction, AlterStep, ColumnStep, Rewrite, RowCheck, rewritten_rows};
 pub use statement::constraint::sequence_name;
 pub use statement::ddl::{ON_COMMIT, ON_COMMIT_DELETE, ON_COMMIT_DROP};
+pub use statement::dependents::{Dependents, Dropped, Renamed, column_readers, dependents, described, following};
 pub use statement::dml::with_defaults;
+pub use statement::index::{IndexChange, IndexStep};
 pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
 pub use statement::upkeep::compaction_plan;
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
-    ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget, ExplainTarget, InsertPlan,
-    IsolationLevel, Movement, OutputColumn, Plan, QueryPlan, SavepointAction, TransactionModes,
+    AccessEdit, AccessPlan, ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget,
+    ExplainTarget, InsertPlan, IsolationLevel, Movement, OutputColumn, Plan, QueryPlan, SavepointAction,
+    TransactionModes,
 };
 pub use table_provider::live_row_count;
 pub use write::{

@@ -5,10 +5,14 @@
 //! | `u = '0000…'` with a `uuid`, `i > '1 day'` | the literal cast to the type of the other side |
 //! | `interval * number`, `interval / number` | `interval_multiply`, `interval_divide` |
 //! | `date - date` | an `integer` |
-//! | `date + integer` | a `date` |
+//! | `date + integer` | `date_after(date, integer)`: infinity stays, and what is no date is refused |
 //! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
 //! | `timestamptz > date` | the date is a midnight of the session's zone |
-//! | `a && b`, `s ^@ t` | `array_has_any`, `starts_with` |
+//! | `float = numeric` | the `numeric` cast to `double precision` |
+//! | `a || b`, `a @> b`, `a && b` of arrays | `array_cat`, `arraycontains`, `arrayoverlap` |
+//! | `a[-1]`, `a[0:2]` | `a[0]`, which is NULL, and `a[1:2]`: DataFusion counts negative ones from the end |
+//! | `s ^@ t` | `starts_with` |
+//! | `(array_agg(x))[n]` | `array_element(array_agg(x), n)` |
 //! | `j -> 'a'` and the like | `operators/json.rs` |
 
 pub(crate) mod json;
@@ -17,15 +21,19 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::functions::core::expr_fn::greatest;
 use datafusion::functions::string::expr_fn::starts_with;
-use datafusion::functions_nested::expr_fn::array_has_any;
+use datafusion::functions_nested::expr_fn::array_element;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, lit, when};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use staffa_catalog::SqlType;
 
-use crate::function::{date_at_time, extract, interval_over, interval_times, timestamp_difference};
+use crate::function::{
+    concatenated, contained, date_after, date_at_time, date_before, extract, interval_over, interval_times,
+    joined_bytes, overlapping, timestamp_difference,
+};
 use crate::rules::{date_as_timestamp, numbers};
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type, sql_type_of};
@@ -78,7 +86,10 @@ impl ExprPlanner for PostgresOperators {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
         let (left, right) = match kind {
-            Kind::Comparison => in_one_zone(left, &left_type, right, &right_type),
+            Kind::Comparison => {
+                let (left, right) = in_one_zone(left, &left_type, right, &right_type);
+                as_doubles(left, &left_type, right, &right_type)
+            }
             _ => (left, right),
         };
         // A product is typed here already, which 38 digits may be too few for.
@@ -115,6 +126,25 @@ impl ExprPlanner for PostgresOperators {
             GetFieldAccess::ListIndex { key } if is_vector => GetFieldAccess::ListIndex {
                 key: Box::new(*key + lit(1_i32)),
             },
+            // DataFusion makes `nth_value` of it, which wants its number to be a literal `bigint`.
+            GetFieldAccess::ListIndex { key } if matches!(expr, Expr::AggregateFunction(_)) => {
+                return Ok(PlannerResult::Planned(array_element(expr, *key)));
+            }
+            GetFieldAccess::ListIndex { key } => GetFieldAccess::ListIndex {
+                key: Box::new(match whole_literal(&key) {
+                    Some(1..) => *key,
+                    Some(_) => lit(0_i64),
+                    None => greatest(vec![*key, lit(0_i64)]),
+                }),
+            },
+            GetFieldAccess::ListRange { start, stop, stride } => {
+                let (start, stop) = within_bounds(*start, *stop)?;
+                GetFieldAccess::ListRange {
+                    start: Box::new(start),
+                    stop: Box::new(stop),
+                    stride,
+                }
+            }
             other => other,
         };
         Ok(PlannerResult::Original(RawFieldAccessExpr { expr, field_access }))
@@ -148,7 +178,11 @@ impl Kind {
             | BinaryOperator::Multiply
             | BinaryOperator::Divide
             | BinaryOperator::Modulo => Kind::Arithmetic,
-            BinaryOperator::PGOverlap | BinaryOperator::PGStartsWith => Kind::Named,
+            BinaryOperator::PGOverlap
+            | BinaryOperator::PGStartsWith
+            | BinaryOperator::StringConcat
+            | BinaryOperator::AtArrow
+            | BinaryOperator::ArrowAt => Kind::Named,
             _ => Kind::Other,
         }
     }
@@ -248,6 +282,21 @@ fn in_one_zone(left: Expr, left_type: &DataType, right: Expr, right_type: &DataT
     (left, right)
 }
 
+/// A `numeric` compared with a float is one: the other way round, digits of the float would count that nobody wrote.
+fn as_doubles(left: Expr, left_type: &DataType, right: Expr, right_type: &DataType) -> (Expr, Expr) {
+    let double = |expression: Expr| {
+        let field = Arc::new(Field::new("", DataType::Float64, true));
+        Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+    };
+    if left_type.is_floating() && right_type.is_decimal() {
+        return (left, double(right));
+    }
+    if right_type.is_floating() && left_type.is_decimal() {
+        return (double(left), right);
+    }
+    (left, right)
+}
+
 /// The operators that are functions here; others come back as they were. Operands are moved, not copied: chains are long.
 fn planned(
     op: BinaryOperator,
@@ -269,12 +318,12 @@ fn planned(
             let field = Arc::new(Field::new("", DataType::Int32, true));
             Expr::Cast(Cast::new_from_field(Box::new(days), field))
         }
-        BinaryOperator::Plus if date(left_type) && right_type.is_integer() => date_after(left, Operator::Plus, right),
-        BinaryOperator::Minus if date(left_type) && right_type.is_integer() => date_after(left, Operator::Minus, right),
+        BinaryOperator::Plus if date(left_type) && right_type.is_integer() => date_after(left, right),
+        BinaryOperator::Minus if date(left_type) && right_type.is_integer() => date_before(left, right),
         BinaryOperator::Plus if date(left_type) && interval(right_type) => date_as_timestamp(left) + right,
         BinaryOperator::Plus if interval(left_type) && date(right_type) => left + date_as_timestamp(right),
         BinaryOperator::Minus if date(left_type) && interval(right_type) => date_as_timestamp(left) - right,
-        BinaryOperator::Plus if left_type.is_integer() && date(right_type) => date_after(right, Operator::Plus, left),
+        BinaryOperator::Plus if left_type.is_integer() && date(right_type) => date_after(right, left),
         BinaryOperator::Minus
             if timestamp(left_type) && (timestamp(right_type) || date(right_type))
                 || date(left_type) && timestamp(right_type) =>
@@ -283,24 +332,84 @@ fn planned(
         }
         BinaryOperator::Plus if date(left_type) && time(right_type) => date_at_time(left, right),
         BinaryOperator::Plus if time(left_type) && date(right_type) => date_at_time(right, left),
-        BinaryOperator::PGOverlap if matches!((left_type, right_type), (DataType::List(_), DataType::List(_))) => {
-            array_has_any(left, right)
+        BinaryOperator::PGOverlap if are_arrays(left_type, right_type) => overlapping(left, right),
+        BinaryOperator::AtArrow if are_arrays(left_type, right_type) => contained(left, right),
+        BinaryOperator::ArrowAt if are_arrays(left_type, right_type) => contained(right, left),
+        BinaryOperator::StringConcat if are_bytes(left_type, right_type, &left, &right) => joined_bytes(left, right),
+        BinaryOperator::StringConcat if is_array(left_type) || is_array(right_type) => {
+            let (left, left_type) = beside_array(left, left_type, right_type);
+            let (right, right_type) = beside_array(right, right_type, &left_type);
+            match dimensions(&left_type).abs_diff(dimensions(&right_type)) {
+                0 | 1 => concatenated(left, &left_type, right, &right_type),
+                _ => return Err(RawBinaryExpr { op, left, right }),
+            }
         }
         BinaryOperator::PGStartsWith => starts_with(left, right),
         op => return Err(RawBinaryExpr { op, left, right }),
     })
 }
 
-/// A date and some days: days are counted as numbers.
-fn date_after(date: Expr, op: Operator, days: Expr) -> Expr {
-    let cast = |expression: Expr, ty: DataType| {
-        let field = Arc::new(Field::new("", ty, true));
-        Expr::Cast(Cast::new_from_field(Box::new(expression), field))
+/// Bytes, one of which may be a literal that has no type.
+fn are_bytes(left_type: &DataType, right_type: &DataType, left: &Expr, right: &Expr) -> bool {
+    let is_bytes = |ty: &DataType| matches!(ty, DataType::Binary | DataType::BinaryView);
+    let is_untyped = |value: &Expr| matches!(value, Expr::Literal(ScalarValue::Null, _)) || is_text_literal(value);
+    is_bytes(left_type) && (is_bytes(right_type) || is_untyped(right)) || is_bytes(right_type) && is_untyped(left)
+}
+
+fn is_array(ty: &DataType) -> bool {
+    matches!(ty, DataType::List(_))
+}
+
+fn dimensions(ty: &DataType) -> usize {
+    match ty {
+        DataType::List(element) => 1 + dimensions(element.data_type()),
+        _ => 0,
+    }
+}
+
+/// Arrays, one of which may be a literal that has no type.
+fn are_arrays(left: &DataType, right: &DataType) -> bool {
+    let may_be = |ty: &DataType| is_array(ty) || ty == &DataType::Null;
+    (is_array(left) || is_array(right)) && may_be(left) && may_be(right)
+}
+
+/// A literal without a type beside an array is an array.
+fn beside_array(expression: Expr, ty: &DataType, other: &DataType) -> (Expr, DataType) {
+    let is_untyped = matches!(expression, Expr::Literal(ScalarValue::Null, _)) || is_text_literal(&expression);
+    match is_array(other) && is_untyped {
+        true => {
+            let field = Arc::new(Field::new("", other.clone(), true));
+            (
+                Expr::Cast(Cast::new_from_field(Box::new(expression), field)),
+                other.clone(),
+            )
+        }
+        false => (expression, ty.clone()),
+    }
+}
+
+/// The value of a literal that is a whole number.
+fn whole_literal(expression: &Expr) -> Option<i64> {
+    match expression {
+        Expr::Literal(ScalarValue::Int64(value), _) => *value,
+        Expr::Literal(ScalarValue::Int32(value), _) => value.map(i64::from),
+        Expr::Cast(cast) => whole_literal(&cast.expr),
+        Expr::Negative(inner) => whole_literal(inner).map(|value| -value),
+        _ => None,
+    }
+}
+
+/// Bounds of a slice that DataFusion takes for what PostgreSQL does: none is negative.
+fn within_bounds(start: Expr, stop: Expr) -> DataFusionResult<(Expr, Expr)> {
+    let below = |bound: &Expr| match whole_literal(bound) {
+        Some(value) => lit(value < 1),
+        None => bound.clone().lt(lit(1_i64)),
     };
-    let number = Expr::BinaryExpr(BinaryExpr::new(
-        Box::new(cast(date, DataType::Int32)),
-        op,
-        Box::new(cast(days, DataType::Int32)),
-    ));
-    cast(number, DataType::Date32)
+    let start_below = below(&start);
+    // From the second to the first element there is none.
+    let stop_below = below(&stop);
+    let first = when(stop_below.clone(), lit(2_i64))
+        .when(start_below, lit(1_i64))
+        .otherwise(start)?;
+    Ok((first, when(stop_below, lit(1_i64)).otherwise(stop)?))
 }

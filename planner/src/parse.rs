@@ -4,13 +4,16 @@
 //! forms and exact ones, so it is read here from the tokens (`parse/utility.rs`, `parse/create.rs`): what is not
 //! known is an error, never skipped. What is known but not supported parses, and is refused when it is planned.
 
+mod access;
 mod alter;
 mod ast;
 mod create;
 mod cursor;
 mod declare;
 mod dialect;
+mod fetch;
 mod history;
+mod index;
 mod limits;
 mod merge;
 mod overriding;
@@ -21,16 +24,21 @@ mod upkeep;
 mod utility;
 mod version;
 
+pub(crate) use self::access::{
+    AccessAst, GrantAst, GrantObjects, Owned, Password, RoleName, RoleOption, SettingChange,
+};
 pub(crate) use self::ast::{
-    AlterAst, AlterSequenceAst, AlterTableAst, AnalyzedTable, Ast, CopyOptionAst, CopySource, CreateSequenceAst,
-    CreateTableAst, CreateViewAst, DeclareAst, DropKind, ExplainAst, HistoryAst, LikeAst, MergeAction, MergeAst,
-    MergeClause, MergeRows, NewName, OnCommit, PartitionTerm, RefAst, Renamed, SequenceOption, SortTerm, UpkeepAst,
+    AlterAst, AlterSequenceAst, AlterTableAst, Altered, AnalyzedTable, Ast, Commented, CopyOptionAst, CopySource,
+    CreateIndexAst, CreateSequenceAst, CreateTableAst, CreateViewAst, DeclareAst, DropKind, ExplainAst, HistoryAst,
+    LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName, OnCommit, PartitionTerm, RefAst, ReindexAst,
+    SequenceOption, SortTerm, UpkeepAst,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
+pub(crate) use self::fetch::WITH_TIES;
 pub(crate) use self::overriding::taken as overriding_of;
 use self::tokens::Lexed;
-pub(crate) use self::tokens::position_of;
+pub(crate) use self::tokens::{offset_of, position_of, positions_of_words};
 use crate::error::Result;
 use crate::statement::SavepointAction;
 use crate::statement::with::in_query;
@@ -119,6 +127,14 @@ impl ParsedStatement {
         tag_of(&self.ast)
     }
 
+    /// Its text for people other than its client: without a password.
+    pub fn public_text(&self) -> &str {
+        match &self.ast {
+            Ast::Access(asked) if asked.has_password() => self.tag(),
+            _ => &self.text,
+        }
+    }
+
     /// What errors call it: mostly its tag.
     pub fn command(&self) -> &'static str {
         command_of(&self.ast).unwrap_or_else(|| self.tag())
@@ -138,6 +154,9 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::CreateView(_) => "CREATE VIEW",
         Ast::CreateSequence(_) => "CREATE SEQUENCE",
         Ast::AlterSequence(_) => "ALTER SEQUENCE",
+        Ast::CreateIndex(_) => "CREATE INDEX",
+        Ast::DropIndexes { .. } => "DROP INDEX",
+        Ast::Reindex { .. } => "REINDEX",
         Ast::CreateSchema { .. } => "CREATE SCHEMA",
         Ast::CreateDatabase { .. } => "CREATE DATABASE",
         Ast::Drop {
@@ -146,6 +165,11 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::Drop {
             kind: DropKind::View, ..
         } => "DROP VIEW",
+        Ast::Drop {
+            kind: DropKind::MaterializedView,
+            ..
+        } => "DROP MATERIALIZED VIEW",
+        Ast::Refresh { .. } => "REFRESH MATERIALIZED VIEW",
         Ast::Drop {
             kind: DropKind::Sequence,
             ..
@@ -164,14 +188,11 @@ fn tag_of(ast: &Ast) -> &'static str {
             HistoryAst::Clone { .. } => "CREATE TABLE",
             HistoryAst::Undrop { .. } => "UNDROP TABLE",
         },
-        Ast::AlterTable(_) => "ALTER TABLE",
-        Ast::RenameRelation { what, .. } => match what {
-            Renamed::Table => "ALTER TABLE",
-            Renamed::View => "ALTER VIEW",
-            Renamed::Sequence => "ALTER SEQUENCE",
-        },
+        Ast::Access(asked) => asked.tag(),
+        Ast::AlterTable(alter) => tag_of_alter(alter.what),
+        Ast::RenameRelation { what, .. } => tag_of_alter(*what),
         Ast::RenameSchema { .. } => "ALTER SCHEMA",
-        Ast::Comment { .. } => "COMMENT",
+        Ast::Comment { .. } | Ast::CommentConstraint { .. } => "COMMENT",
         Ast::Copy { .. } => "COPY",
         Ast::Set { .. } | Ast::SetTransaction { .. } => "SET",
         Ast::Show { .. } => "SHOW",
@@ -204,11 +225,22 @@ fn tag_of(ast: &Ast) -> &'static str {
     }
 }
 
+fn tag_of_alter(what: Altered) -> &'static str {
+    match what {
+        Altered::Table => "ALTER TABLE",
+        Altered::View => "ALTER VIEW",
+        Altered::MaterializedView => "ALTER MATERIALIZED VIEW",
+        Altered::Sequence => "ALTER SEQUENCE",
+        Altered::Index => "ALTER INDEX",
+    }
+}
+
 /// `None`: as the tag.
 fn command_of(ast: &Ast) -> Option<&'static str> {
     match ast {
         Ast::Insert(_) | Ast::Overriding(..) => Some("INSERT"),
         Ast::With(_, statement) => command_of(statement),
+        Ast::CreateTable(create) if create.materialized.is_some() => Some("CREATE MATERIALIZED VIEW"),
         Ast::CreateTable(create) if create.query.is_some() => Some("CREATE TABLE AS"),
         Ast::Copy { from: true, .. } => Some("COPY FROM"),
         Ast::Explain(explain) if explain.analyze => command_of(&explain.statement),
@@ -226,13 +258,18 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::Update(_)
         | Ast::Delete(_)
         | Ast::Merge(_)
+        | Ast::Refresh { .. }
         | Ast::Truncate { .. } => StatementClass::Write,
         Ast::Copy { from: true, .. } => StatementClass::Write,
         Ast::Copy { .. } => StatementClass::Query,
-        Ast::CreateTable(_)
+        Ast::Access(asked) if asked.is_of_session() => StatementClass::Utility,
+        Ast::Access(_)
+        | Ast::CreateTable(_)
         | Ast::CreateView(_)
         | Ast::CreateSequence(_)
         | Ast::AlterSequence(_)
+        | Ast::CreateIndex(_)
+        | Ast::DropIndexes { .. }
         | Ast::CreateSchema { .. }
         | Ast::CreateDatabase { .. }
         | Ast::Drop { .. }
@@ -241,7 +278,8 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::History(_)
         | Ast::RenameRelation { .. }
         | Ast::RenameSchema { .. }
-        | Ast::Comment { .. } => StatementClass::Ddl,
+        | Ast::Comment { .. }
+        | Ast::CommentConstraint { .. } => StatementClass::Ddl,
         Ast::Explain(explain) if explain.analyze => class_of(&explain.statement),
         Ast::Explain(_) => StatementClass::Query,
         Ast::Begin { .. } => StatementClass::Transaction(TransactionClass::Begin),
@@ -263,6 +301,7 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::Fetch { .. }
         | Ast::CloseCursor { .. }
         | Ast::Upkeep(_)
+        | Ast::Reindex { .. }
         | Ast::Undone { .. }
         | Ast::Nothing { .. }
         | Ast::Unsupported { .. } => StatementClass::Utility,

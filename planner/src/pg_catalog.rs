@@ -2,33 +2,49 @@
 //!
 //! ```text
 //! facts.rs      what PostgreSQL 15 knows of itself, dumped into data/ by scripts/pg_facts.py
-//! part.rs       one relation in one version, with numbers that stay
+//! chapters.rs   the functions of its manual, by section
+//! part.rs       one relation in one version, with numbers that stay    index.rs   its indexes
 //! image.rs      the objects of a database in one state of the catalog: parts under the names they have now
 //! relations.rs  the image as rows of pg_catalog        information.rs   the same for information_schema
 //! provider.rs   the rows as tables of a query
 //! view.rs       the image as one session sees it: names by its search path, texts of definitions
 //! names.rs      what texts call objects and types
+//! access_method.rs  kinds of indexes and their classes of operators
 //! ```
 //!
 //! An image is made once for each state of the catalog and shared by all statements that ask; its parts are made once for each
 //! metadata file, so that a commit costs what it changed. The numbers of PostgreSQL's own objects are PostgreSQL's; others begin
 //! at 16385, are kept in the catalog database and stay with the object. Those of temporary and uncommitted objects pass with them.
 
+pub(crate) mod access_method;
+mod chapters;
+mod deparse;
 pub(crate) mod facts;
 mod image;
+mod index;
 mod information;
 mod names;
 mod part;
 pub(crate) mod provider;
 mod relations;
+pub(crate) mod roles;
 mod rows;
 mod view;
 
-pub(crate) use self::image::FIRST_ROLE;
-pub use self::image::{Image, ImageFacts, ObjectNumbers, Roles};
+#[cfg(test)]
+pub(crate) use self::chapters::chapters;
+pub(crate) use self::chapters::is_function_of_postgres;
+pub(crate) use self::image::{FIRST_ROLE, Relation};
+pub use self::image::{Image, ImageFacts, ObjectNumbers};
 pub(crate) use self::names::split_name;
-pub(crate) use self::part::Kind;
 pub use self::part::Parts;
+pub(crate) use self::part::{Kind, is_lasting};
 pub use self::provider::{CursorRow, SessionRow, SessionRows, SettingRow, StatementRow};
+pub use self::roles::Roles;
 pub use self::view::CatalogView;
-pub(crate) use self::view::function;
+pub(crate) use self::view::{argument_names, function};
+
+/// Whether only superusers may look at a system relation.
+pub(crate) fn is_hidden(relation: &str) -> bool {
+    relations::HIDDEN.contains(&relation)
+}

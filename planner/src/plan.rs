@@ -2,13 +2,14 @@
 
 use staffa_catalog::SqlType;
 
+use crate::authorize;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, alter, change, copy, cursor, ddl, dml, explain, history, merge, prepare, query, sequence, set, transaction,
-    truncate, upkeep, with,
+    Plan, access, alter, change, copy, cursor, ddl, dml, explain, history, index, materialized, merge, prepare, query,
+    sequence, set, transaction, truncate, upkeep, with,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -17,7 +18,9 @@ use crate::statement::{
 /// from the start of the statement's own text.
 pub async fn plan(context: &PlanContext, statement: &ParsedStatement, declared: &[Option<SqlType>]) -> Result<Plan> {
     let scope = Scope::new(context, &statement.text);
-    of_ast(&scope, &statement.ast, declared).await
+    let plan = of_ast(&scope, &statement.ast, declared).await?;
+    authorize::check(context, &plan).await?;
+    Ok(plan)
 }
 
 /// Boxed, because EXPLAIN holds a statement.
@@ -70,6 +73,14 @@ pub(crate) fn of_ast<'a>(
                 if_exists,
                 cascade,
             } => sequence::drop(scope, names, *if_exists, *cascade).await,
+            Ast::CreateIndex(asked) => index::create(scope, asked),
+            Ast::DropIndexes {
+                names,
+                concurrently,
+                if_exists,
+                cascade,
+            } => index::drop(scope, names, *concurrently, *if_exists, *cascade).await,
+            Ast::Reindex { what, concurrently } => index::reindex(scope, what, *concurrently).await,
             Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),
             Ast::CreateDatabase { name } => ddl::create_database(name),
             Ast::Drop {
@@ -77,7 +88,13 @@ pub(crate) fn of_ast<'a>(
                 names,
                 if_exists,
                 cascade,
-            } => ddl::drop(scope, *kind, names, *if_exists, *cascade),
+            } => ddl::drop(scope, *kind, names, *if_exists, *cascade).await,
+            Ast::CommentConstraint { name, table, text } => alter::comment_constraint(scope, name, table, text.clone()),
+            Ast::Refresh {
+                name,
+                concurrently,
+                with_data,
+            } => materialized::refresh(scope, name, *concurrently, *with_data).await,
             Ast::Truncate {
                 names,
                 restart,
@@ -85,7 +102,8 @@ pub(crate) fn of_ast<'a>(
             } => truncate::truncate(scope, names, *restart, *cascade).await,
             Ast::Upkeep(asked) => upkeep::plan(scope, asked).await,
             Ast::History(asked) => history::plan(scope, asked).await,
-            Ast::AlterTable(asked) => alter::alter_table(scope, asked),
+            Ast::Access(asked) => access::plan(scope, asked).await,
+            Ast::AlterTable(asked) => alter::alter_table(scope, asked).await,
             Ast::RenameRelation {
                 what,
                 name,
@@ -94,7 +112,7 @@ pub(crate) fn of_ast<'a>(
             } => alter::rename_relation(scope, *what, name, *if_exists, to).await,
             Ast::RenameSchema { name, to } => alter::rename_schema(context, name, to),
             Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
-            Ast::Comment { object, column, text } => ddl::comment(scope, object, *column, text.clone()).await,
+            Ast::Comment { object, on, text } => ddl::comment(scope, object, *on, text.clone()).await,
             Ast::Copy {
                 from,
                 source,

@@ -17,15 +17,17 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arrow::datatypes::Fields;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, Query, SetExpr, Values, Visit, VisitMut, Visitor, VisitorMut,
 };
-use staffa_catalog::{RelationKind, Table, TableName, View, is_temporary_schema};
+use staffa_catalog::{AccessKey, Privileges, RelationKind, Table, TableName, Uuid, View, is_temporary_schema};
 
 pub(crate) use self::provider::Provider;
+use crate::authorize::denied;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::provider::SystemTable;
@@ -107,7 +109,10 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
         let message = format!("schema \"{}\" does not exist", full.schema);
         return Err(Error::new(ErrorKind::UndefinedSchema, message));
     }
-    Ok(full)
+    match context.may_in_schema(&full.database, &full.schema, Privileges::CREATE) {
+        true => Ok(full),
+        false => Err(denied("schema", &full.schema)),
+    }
 }
 
 fn schema_of(context: &PlanContext, schema: &str) -> Result<String> {
@@ -126,6 +131,13 @@ pub(crate) fn creatable_temporary(context: &PlanContext, name: &ObjectName) -> R
     let Some(own) = &context.temporary_schema else {
         return Err(Error::unsupported("temporary tables are not supported here"));
     };
+    if !context.may_with_database(&context.database, Privileges::TEMPORARY) {
+        let message = format!(
+            "permission denied to create temporary tables in database \"{}\"",
+            context.database
+        );
+        return Err(Error::new(ErrorKind::InsufficientPrivilege, message));
+    }
     match parts(name)?.as_slice() {
         [table] => Ok(TableName::new(&context.database, own, table)),
         [schema, table] if context.schema_named(schema).as_ref() == Some(own) => {
@@ -149,11 +161,30 @@ pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) 
             .table(&full)
             .await?
             .ok_or_else(|| undefined_relation(name, text)),
+        Some((full, RelationKind::Index)) => Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("\"{}\" is an index", full.name),
+        )),
         Some((full, _)) => Err(Error::new(
             ErrorKind::WrongObjectType,
             format!("\"{}\" is not a table", full.name),
         )),
         None => Err(undefined_relation(name, text)),
+    }
+}
+
+/// The table whose rows a statement changes: what it does to them is `verb`.
+pub(crate) async fn changed_table(scope: &Scope<'_>, name: &ObjectName, verb: &str) -> Result<Arc<Table>> {
+    match existing(scope.context, name)? {
+        Some((_, RelationKind::View)) => {
+            let message = format!("cannot {verb} view \"{}\"", shown(name));
+            Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message).with_detail("Views are not updatable."))
+        }
+        Some((full, RelationKind::Sequence)) => {
+            let message = format!("cannot change sequence \"{}\"", full.name);
+            Err(Error::new(ErrorKind::WrongObjectType, message))
+        }
+        _ => table(scope.context, name, scope.text).await,
     }
 }
 
@@ -180,7 +211,22 @@ pub(crate) fn improper(name: &ObjectName) -> Error {
     Error::new(ErrorKind::SyntaxError, message)
 }
 
+/// Where a name may be found: nothing is in a schema that the role may not use.
 fn candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<TableName>> {
+    let found = named_candidates(context, parts)?;
+    let may_use = |name: &TableName| context.may_in_schema(&name.database, &name.schema, Privileges::USAGE);
+    if parts.len() == 1 {
+        return Ok(found.into_iter().filter(may_use).collect());
+    }
+    for name in &found {
+        if context.snapshot.has_schema(&name.database, &name.schema) && !may_use(name) {
+            return Err(denied("schema", &name.schema));
+        }
+    }
+    Ok(found)
+}
+
+fn named_candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<TableName>> {
     Ok(match parts {
         [table] => context
             .lookup_path()
@@ -213,9 +259,14 @@ pub(crate) struct Relations {
 impl Relations {
     /// Names of the columns of a relation, if it was found.
     pub(crate) fn columns(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let fields = self.fields(name)?;
+        Some(fields.iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// The columns of a relation, if it was found.
+    pub(crate) fn fields(&self, name: &ObjectName) -> Option<Fields> {
         let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true).ok()?;
-        let schema = self.sources.get(&reference)?.schema();
-        Some(schema.fields().iter().map(|field| field.name().clone()).collect())
+        Some(self.sources.get(&reference)?.schema().fields().clone())
     }
 }
 
@@ -277,7 +328,7 @@ async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn T
 async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
     let context = scope.context;
     if matches!(name.schema.as_str(), "pg_catalog" | "information_schema") {
-        return Ok(system_table(context, name));
+        return system_table(context, name);
     }
     match context.snapshot.relation(name) {
         None if name.schema == "staffa" => {
@@ -289,38 +340,67 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
             Some(table) => Ok(Some(Arc::new(StaffaTable::open(context, table).await?))),
             None => Ok(None),
         },
+        Some(RelationKind::Index) => {
+            let message = format!("\"{}\" is an index", name.name);
+            Err(Error::new(ErrorKind::WrongObjectType, message))
+        }
         Some(RelationKind::Sequence) => match context.snapshot.sequence(name)? {
-            Some(sequence) => Ok(Some(sequence::rows(context, &sequence)?)),
+            Some(sequence) => {
+                context.check_relation(sequence.id, RelationKind::Sequence, &name.name, Privileges::SELECT)?;
+                Ok(Some(sequence::rows(context, &sequence)?))
+            }
             None => Ok(None),
         },
         Some(RelationKind::View) => match context.snapshot.view(name).await? {
-            Some(view) => Ok(Some(expand(scope, &view).await?)),
+            Some(view) => {
+                context.check_relation(view.uuid, RelationKind::View, &name.name, Privileges::SELECT)?;
+                Ok(Some(expand(scope, &view).await?))
+            }
             None => Ok(None),
         },
     }
 }
 
 /// A relation of PostgreSQL's own schemas. Statements that name one have loaded the catalog.
-fn system_table(context: &PlanContext, name: &TableName) -> Option<Arc<dyn TableProvider>> {
+fn system_table(context: &PlanContext, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
     // Others are not looked at.
     if name.database != context.database {
-        return None;
+        return Ok(None);
     }
-    let system = context.system_tables.as_ref()?;
+    let Some(system) = &context.system_tables else {
+        return Ok(None);
+    };
     let (view, session) = (context.catalog_view(), system.session());
-    let table = SystemTable::named(&name.schema, &name.name, view, session.as_ref(), &context.session)?;
+    let Some(table) = SystemTable::named(&name.schema, &name.name, view, session.as_ref(), &context.session) else {
+        return Ok(None);
+    };
+    if table.is_hidden() && !context.authority.is_superuser() {
+        let what = if name.name == "pg_shadow" { "view" } else { "table" };
+        return Err(denied(what, &name.name));
+    }
     // What a session shows is another thing each time.
     context.momentary.set();
-    Some(Arc::new(table))
+    Ok(Some(Arc::new(table)))
 }
 
-/// Plans a view's query with the view's own search path, and gives its columns the view's names.
+/// Plans a view's query with its owner's rights, and gives its columns the view's names.
 async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>> {
-    if scope.views.contains(&view.name) {
-        let message = format!(
-            "infinite recursion detected in rules for relation \"{}\"",
-            view.name.name
-        );
+    let plan = stored_query(scope, &view.name, view.uuid, "view", &view.sql, &view.search_path).await?;
+    let plan = origin::of_view(renamed(plan, view)?, view.uuid)?;
+    Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+}
+
+/// Plans the query that a view, of either kind, keeps, with its own search path and its owner's rights.
+pub(crate) async fn stored_query(
+    scope: &Scope<'_>,
+    name: &TableName,
+    uuid: Uuid,
+    noun: &str,
+    sql: &str,
+    search_path: &[String],
+) -> Result<LogicalPlan> {
+    if scope.views.contains(name) {
+        let message = format!("infinite recursion detected in rules for relation \"{}\"", name.name);
         return Err(Error::new(ErrorKind::InvalidObjectDefinition, message));
     }
     if scope.views.len() >= VIEW_DEPTH_MAX {
@@ -330,16 +410,19 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
         );
     }
     let mut context = scope.context.clone();
-    context.search_path.clone_from(&view.search_path);
-    context.database.clone_from(&view.name.database);
-    if !is_temporary_schema(&view.name.schema) {
+    context.search_path = search_path.to_vec();
+    context.database.clone_from(&name.database);
+    let access = context.snapshot.access();
+    let owner = access.rights(&AccessKey::Relation(uuid)).owner;
+    context.authority = Arc::new(access.authority_with_id(owner));
+    if !is_temporary_schema(&name.schema) {
         context.temporary_schema = None;
     }
     let mut views = scope.views.clone();
-    views.push(view.name.clone());
+    views.push(name.clone());
     let inner = Scope {
         context: &context,
-        text: &view.sql,
+        text: sql,
         views,
         target: None,
         proposed: None,
@@ -350,40 +433,39 @@ async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.
         let mut told = Error::new(error.kind(), error.message());
-        told = told.with_detail(error.detail().map_or_else(
-            || format!("The error is in the definition of view \"{}\".", view.name.name),
-            |detail| {
-                format!(
-                    "{detail} The error is in the definition of view \"{}\".",
-                    view.name.name
-                )
-            },
-        ));
+        let place = format!("The error is in the definition of {noun} \"{}\".", name.name);
+        told = told.with_detail(match error.detail() {
+            Some(detail) => format!("{detail} {place}"),
+            None => place,
+        });
         match error.hint() {
             Some(hint) => told.with_hint(hint),
             None => told,
         }
     };
-    let statement = crate::parse::parse_one(&view.sql, 0).map_err(broken)?;
+    let statement = crate::parse::parse_one(sql, 0).map_err(broken)?;
     let crate::parse::Ast::Query(body) = statement.ast else {
         return Err(Error::new(
             ErrorKind::DataCorrupted,
-            format!("view \"{}\" is not a query", view.name.name),
+            format!("{noun} \"{}\" is not a query", name.name),
         ));
     };
-    let plan = query::logical(&inner, *body, &[]).await.map_err(broken)?;
-    let plan = origin::of_view(renamed(plan, view)?, view.uuid)?;
-    Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+    query::logical(&inner, *body, &[]).await.map_err(broken)
+}
+
+/// Whether a kept query still gives as many columns as when it was kept.
+pub(crate) fn check_columns(plan: &LogicalPlan, name: &TableName, noun: &str, count: usize) -> Result<()> {
+    if plan.schema().fields().len() >= count {
+        return Ok(());
+    }
+    let message = format!("{noun} \"{}\" does not fit its tables any more", name.name);
+    Err(Error::new(ErrorKind::InvalidObjectDefinition, message).with_hint(format!("Create the {noun} again.")))
 }
 
 /// The view's columns by the names and in the number it was created with: a `*` does not grow later.
 fn renamed(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
+    check_columns(&plan, &view.name, "view", view.columns.len())?;
     let columns = plan.schema().columns();
-    if columns.len() < view.columns.len() {
-        let message = format!("view \"{}\" does not fit its tables any more", view.name.name);
-        return Err(Error::new(ErrorKind::InvalidObjectDefinition, message)
-            .with_hint("Create the view again with CREATE OR REPLACE VIEW."));
-    }
     let named = columns
         .into_iter()
         .zip(&view.columns)

@@ -6,13 +6,15 @@ mod forms;
 pub(crate) mod joins;
 mod json;
 mod literals;
-mod names;
+mod named_arguments;
+pub(crate) mod names;
 mod order_all;
 mod patterns;
 mod refuse;
 mod rows;
 mod series;
 mod subqueries;
+mod ties;
 mod values;
 mod whole_rows;
 
@@ -20,14 +22,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
 pub(crate) use self::catalog::asks as asks_catalog;
-pub(crate) use self::forms::REFUSED as FUNCTIONS_REFUSED;
+pub(crate) use self::forms::called_type;
 pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
 pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::names::{MARKER, strip_marker};
@@ -46,11 +48,17 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
     "every",
     "generate_series",
     "generate_subscripts",
+    "grouping",
+    "localtime",
+    "localtimestamp",
+    "make_timestamptz",
+    "min_scale",
     "mod",
     "pg_get_keywords",
     "pg_partition_ancestors",
     "regexp_matches",
     "regexp_split_to_table",
+    "scale",
     "string_to_table",
     "timezone",
     "unnest",
@@ -161,6 +169,9 @@ impl Rewriter<'_> {
 
     fn function(&mut self, function: &mut Function) -> Result<()> {
         let parts = crate::resolve::parts(&function.name)?;
+        if let Some(name) = parts.last() {
+            named_arguments::in_place(name, function)?;
+        }
         if let (Some(name), FunctionArguments::List(list)) = (parts.last(), &function.args) {
             for (place, argument) in list.args.iter().enumerate() {
                 if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument
@@ -213,9 +224,11 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         values::of_one_type(&mut query.body);
-        if let Some(fetch) = query.fetch.take()
-            && let Err(error) = fetch_to_limit(query, fetch)
-        {
+        if query.fetch.is_some() {
+            // What PostgreSQL has of it is a LIMIT by now.
+            return ControlFlow::Break(Error::new(ErrorKind::SyntaxError, "syntax error at or near \"FETCH\""));
+        }
+        if let Err(error) = ties::query(query) {
             return ControlFlow::Break(error);
         }
         if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
@@ -363,6 +376,7 @@ impl VisitorMut for Rewriter<'_> {
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
         literals::wrap(expression);
         patterns::expression(expression);
+        forms::text_function(expression);
         match expression {
             Expr::Value(value) => {
                 if let Value::UnicodeStringLiteral(text) = &mut value.value {
@@ -373,6 +387,7 @@ impl VisitorMut for Rewriter<'_> {
                     value.value = Value::SingleQuotedString(std::mem::take(text));
                 }
             }
+            Expr::CompoundFieldAccess { access_chain, .. } => access_chain.iter_mut().for_each(forms::fill_bounds),
             // In an array DataFusion knows neither outer columns nor queries in WITH.
             Expr::Array(array) => *expression = call("make_array", std::mem::take(&mut array.elem)),
             Expr::AtTimeZone { timestamp, time_zone } => {
@@ -541,26 +556,4 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
-}
-
-/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
-fn fetch_to_limit(query: &mut Query, fetch: Fetch) -> Result<()> {
-    if fetch.with_ties || fetch.percent {
-        let what = if fetch.with_ties { "WITH TIES" } else { "PERCENT" };
-        return Err(Error::unsupported(format!("FETCH FIRST … {what} is not supported")));
-    }
-    let one = Expr::Value(Value::Number("1".to_string(), false).into());
-    let count = Some(fetch.quantity.unwrap_or(one));
-    match &mut query.limit_clause {
-        None => {
-            query.limit_clause = Some(LimitClause::LimitOffset {
-                limit: count,
-                offset: None,
-                limit_by: Vec::new(),
-            });
-        }
-        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = count,
-        Some(_) => return Err(Error::new(ErrorKind::SyntaxError, "multiple LIMIT clauses not allowed")),
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
 //! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
-//! are coerced like any other; JSON next, which coercion would take for text; comparisons of dates with midnights next, because
+//! are coerced like any other; what has to match next, before anything is coerced; JSON next, which coercion would take for text; comparisons of dates with midnights next, because
 //! the types there decide what is coerced; operators DataFusion has no coercion for next; then numbers, with type coercion as they go;
 //! then DataFusion's analyzer, whose type coercion puts the other casts in; then ours, which makes all casts and all
 //! arithmetic PostgreSQL's. They run again when parameters have been bound, and find nothing to do where nothing changed.
@@ -13,9 +13,12 @@ mod conditions;
 mod dates;
 mod elements;
 mod estimates;
+mod frames;
+mod groups;
 mod intervals;
 mod json;
 mod literals;
+mod matching;
 pub(crate) mod numbers;
 mod recursion;
 mod set_operations;
@@ -39,10 +42,12 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = elements::united(plan)?;
     let plan = values::compute_subqueries(plan)?;
     let plan = subqueries::join(plan)?;
+    let plan = matching::settle(plan)?;
     let plan = literals::fold(context, plan)?;
     let plan = json::resolve(plan)?;
     let plan = dates::compare_midnights(plan)?;
     let plan = intervals::by_length(context, plan)?;
+    let plan = frames::by_groups(plan)?;
     let coerced = |plan| {
         let options = state.config_options();
         state.analyzer().execute_and_check(plan, options, |_, _| {})

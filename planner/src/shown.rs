@@ -83,6 +83,10 @@ enum Rule {
     Quotient,
     Variance,
     Root,
+    Power,
+    SquareRoot,
+    Logarithm,
+    CommonLogarithm,
 }
 
 impl Shown {
@@ -207,6 +211,10 @@ fn with_digits(ty: SqlType, shown: Shown) -> SqlType {
                 Rule::Mixed => Digits::Mixed(shown.numbers, shown.whole),
                 Rule::Variance => Digits::Variance(shown.least().min(all)),
                 Rule::Root => Digits::Root(shown.least().min(all)),
+                Rule::Power => Digits::Power(shown.least().min(all)),
+                Rule::SquareRoot => Digits::SquareRoot(shown.least().min(all)),
+                Rule::Logarithm => Digits::Logarithm(shown.least().min(all)),
+                Rule::CommonLogarithm => Digits::CommonLogarithm(shown.least().min(all)),
                 Rule::Plain if shown == Shown::ANY || shown.least() >= all => Digits::All,
                 Rule::Plain => Digits::Among(shown.numbers, shown.whole),
             };
@@ -246,6 +254,10 @@ fn of_type(ty: &SqlType) -> Shown {
                 Digits::Quotient(least) => Shown::exactly(least).ruled(Rule::Quotient),
                 Digits::Variance(least) => Shown::exactly(least).ruled(Rule::Variance),
                 Digits::Root(least) => Shown::exactly(least).ruled(Rule::Root),
+                Digits::Power(least) => Shown::exactly(least).ruled(Rule::Power),
+                Digits::SquareRoot(least) => Shown::exactly(least).ruled(Rule::SquareRoot),
+                Digits::Logarithm(least) => Shown::exactly(least).ruled(Rule::Logarithm),
+                Digits::CommonLogarithm(least) => Shown::exactly(least).ruled(Rule::CommonLogarithm),
             }
         }
         SqlType::Array(element) => of_type(element),
@@ -397,11 +409,20 @@ impl Walk<'_> {
                 (NUMERIC_DIVIDE, [left, right, ..]) => of(left).with(of(right), false).ruled(Rule::Quotient),
                 (NUMERIC_VARIANCE, [_, _, squares]) => of(squares).ruled(Rule::Variance),
                 (NUMERIC_DEVIATION, [_, _, squares]) => of(squares).ruled(Rule::Root),
+                ("power" | "pow", [base, exponent]) if self.is_whole(exponent) => {
+                    of(base).with(Shown::exactly(16), false)
+                }
+                ("power" | "pow", [base, exponent]) => of(base).with(of(exponent), false).ruled(Rule::Power),
+                ("exp", [number]) => of(number).ruled(Rule::Power),
+                ("sqrt", [number]) => of(number).ruled(Rule::SquareRoot),
+                ("ln", [number]) => of(number).ruled(Rule::Logarithm),
+                ("log" | "log10", [number]) => of(number).ruled(Rule::CommonLogarithm),
+                ("log", [base, number]) => of(base).with(of(number), false).ruled(Rule::CommonLogarithm),
                 (TO_NUMBER, _) => Shown {
                     numbers: u64::MAX,
                     ..Shown::ANY
                 },
-                ("mod", [left, right]) => of(left).with(of(right), false),
+                ("mod" | "gcd" | "lcm", [left, right]) => of(left).with(of(right), false),
                 (PLAIN, [inner, ..]) => of(inner),
                 ("abs" | "negate" | "staffa_single_row" | "array_element", [inner, ..]) => of(inner).computed(),
                 ("nullif", [inner, _]) => of(inner),
@@ -425,6 +446,22 @@ impl Walk<'_> {
                     .map_or(value, |default| value.or(self.of(default, depth + 1).computed()))
             }
             _ => self.of_field(expression),
+        }
+    }
+
+    /// Whether all values of a number are whole.
+    fn is_whole(&self, number: &Expr) -> bool {
+        match number {
+            Expr::Literal(ScalarValue::Decimal128(Some(value), _, scale), _) => {
+                let one = u32::try_from(*scale).ok().and_then(|scale| 10_i128.checked_pow(scale));
+                one.is_none_or(|one| value % one == 0)
+            }
+            Expr::Cast(Cast { expr, .. }) => self.is_whole(expr),
+            other => match other.get_type(self.schema) {
+                Ok(DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => scale <= 0,
+                Ok(ty) => ty.is_integer(),
+                Err(_) => false,
+            },
         }
     }
 

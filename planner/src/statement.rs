@@ -7,29 +7,37 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec};
+use staffa_catalog::{
+    LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec, ViewRead,
+};
 
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
 use crate::parse::ParsedStatement;
 use crate::scan_report::ScanReports;
+pub use crate::statement::access::{AccessEdit, AccessPlan};
 use crate::statement::alter::AlterAction;
+use crate::statement::index::IndexChange;
 pub use crate::statement::origin::ColumnOrigin;
 use crate::statement::returning::Returning;
 use crate::statement::sequence::SequenceChange;
 use crate::statement::with::WithPlan;
 
+pub(crate) mod access;
 pub(crate) mod alter;
 pub(crate) mod change;
 pub(crate) mod constraint;
 pub(crate) mod copy;
 pub(crate) mod cursor;
 pub(crate) mod ddl;
+pub(crate) mod dependents;
 pub(crate) mod dml;
 pub(crate) mod explain;
 pub(crate) mod history;
 mod identity;
+pub(crate) mod index;
 mod like;
+pub(crate) mod materialized;
 pub(crate) mod merge;
 pub(crate) mod origin;
 pub(crate) mod prepare;
@@ -37,6 +45,7 @@ pub(crate) mod query;
 pub(crate) mod returning;
 pub(crate) mod sequence;
 pub(crate) mod set;
+mod stars;
 mod storage;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
@@ -70,6 +79,16 @@ pub enum Plan {
         with_data: bool,
         notice: Option<String>,
     },
+    /// Roles, owners and grants.
+    Access(AccessPlan),
+    /// `SET ROLE`, or with `session` `SET SESSION AUTHORIZATION`. The role is allowed.
+    SetIdentity {
+        session: bool,
+        role: Option<String>,
+        /// Whether the session can do everything then.
+        superuser: bool,
+        local: bool,
+    },
     /// `CREATE TABLE`: `notice` is about parameters that have no effect.
     CreateTable {
         definition: TableDefinition,
@@ -84,12 +103,22 @@ pub enum Plan {
         search_path: Vec<String>,
         replace: bool,
         comment: Option<String>,
+        reads: Vec<ViewRead>,
     },
-    /// `DROP TABLE a, b`. `missing` are names that were not found and `IF EXISTS` forgives: a notice each.
+    /// `DROP TABLE a, b`, `DROP MATERIALIZED VIEW a, b`. `missing` are names that were not found and `IF EXISTS` forgives: a
+    /// notice each.
     DropTables {
+        /// What messages call them.
+        noun: &'static str,
         names: Vec<TableName>,
         missing: Vec<String>,
         cascade: bool,
+    },
+    /// `REFRESH MATERIALIZED VIEW`: these rows, without parameters, in the place of those that are there; `None`: no rows.
+    Refresh {
+        table: TableName,
+        source: Option<QueryPlan>,
+        was_populated: bool,
     },
     /// `DROP VIEW a, b`
     DropViews {
@@ -138,6 +167,13 @@ pub enum Plan {
     AlterTable {
         table: TableName,
         actions: Vec<AlterAction>,
+    },
+    /// `CREATE INDEX`, `ALTER INDEX … RENAME TO`, `DROP INDEX`, `REINDEX`, `COMMENT ON INDEX`: the changes are resolved when they
+    /// run. `alone` names a statement that must be its own transaction.
+    AlterIndexes {
+        changes: Vec<(TableName, IndexChange)>,
+        missing: Vec<String>,
+        alone: Option<&'static str>,
     },
     /// `ROLLBACK TABLE`; `ALTER TABLE … CREATE | REPLACE | DROP BRANCH | TAG`
     ChangeHistory { table: TableName, change: TableChange },

@@ -1,4 +1,4 @@
-//! Expressions a table keeps as SQL text: defaults, generated columns, CHECK constraints.
+//! Expressions a table keeps as SQL text: defaults, generated columns, CHECK constraints, indexes.
 //!
 //! They are planned anew at every write, over the columns of the row, so they mean what their text means now.
 
@@ -42,14 +42,21 @@ pub(crate) enum Role {
     Default,
     Generated,
     Check,
+    IndexExpression,
+    IndexPredicate,
+    /// What `ALTER COLUMN … TYPE` makes of the values that are there.
+    Transform,
 }
 
 impl Role {
-    fn singular(self) -> &'static str {
+    pub(crate) fn singular(self) -> &'static str {
         match self {
             Role::Default => "DEFAULT expression",
             Role::Generated => "column generation expression",
             Role::Check => "check constraint",
+            Role::IndexExpression => "index expression",
+            Role::IndexPredicate => "index predicate",
+            Role::Transform => "transform expression",
         }
     }
 
@@ -58,6 +65,9 @@ impl Role {
             Role::Default => "DEFAULT expressions",
             Role::Generated => "column generation expressions",
             Role::Check => "check constraints",
+            Role::IndexExpression => "index expressions",
+            Role::IndexPredicate => "index predicates",
+            Role::Transform => "transform expressions",
         }
     }
 }
@@ -114,7 +124,13 @@ pub(crate) fn default_value(context: &PlanContext, column: &str, ty: &SqlType, t
 }
 
 /// A condition or a generated value over the columns of a row, which are found by their names alone.
-fn over_row(context: &PlanContext, role: Role, text: &str, relation: &str, columns: &[Column]) -> Result<Expr> {
+pub(crate) fn over_row(
+    context: &PlanContext,
+    role: Role,
+    text: &str,
+    relation: &str,
+    columns: &[Column],
+) -> Result<Expr> {
     let (names, columns): (Vec<_>, Vec<_>) = columns
         .iter()
         .map(|c| (c.name.clone(), (c.name.clone(), c.ty.clone())))

@@ -27,10 +27,12 @@ use staffa_storage::{
 };
 
 pub(crate) use self::covered::without_covered_files;
+use crate::authorize::Readable;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reads::ReadLog;
 use crate::scan_report::{ScanReport, ScanReports};
+use crate::statement::materialized::check_populated;
 use crate::types::table_arrow_schema;
 
 /// Names of the columns of a row's address. No statement can write them: no text has this character.
@@ -57,6 +59,8 @@ pub(crate) struct StaffaTable {
     is_current: bool,
     scan: Arc<ParquetScan>,
     reports: ScanReports,
+    /// `None`: all columns may be read.
+    readable: Option<Readable>,
 }
 
 impl StaffaTable {
@@ -91,6 +95,11 @@ impl StaffaTable {
             schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         }
         Ok(Self {
+            // What a statement reads of its target is checked by what it says.
+            readable: match addressed {
+                true => None,
+                false => Readable::of(context, &table),
+            },
             addressed,
             skipped: Arc::default(),
             is_current: true,
@@ -110,6 +119,7 @@ impl StaffaTable {
             stored: Arc::clone(&self.stored),
             schema: Arc::clone(&self.schema),
             files: Arc::clone(&self.files),
+            readable: self.readable.clone(),
             addressed: self.addressed,
             skipped: Arc::clone(skipped),
             is_current: self.is_current,
@@ -118,7 +128,7 @@ impl StaffaTable {
         }
     }
 
-    /// Some files of a table, with the rows that they have after deletes of the caller's.
+    /// Some files of a table, with the rows that they have after deletes of the caller's, who writes them again.
     pub(crate) fn of_files(context: &PlanContext, table: Arc<Table>, files: Vec<Arc<LiveFile>>) -> Self {
         let stored = table_arrow_schema(table.schema(), &context.time_zone);
         Self {
@@ -126,6 +136,7 @@ impl StaffaTable {
             stored,
             table,
             files: Arc::new(files),
+            readable: None,
             addressed: false,
             skipped: Arc::default(),
             is_current: false,
@@ -196,6 +207,11 @@ impl TableProvider for StaffaTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        check_populated(&self.table)?;
+        if let Some(readable) = &self.readable {
+            let index_of = |name: &str| self.schema.index_of(name).ok();
+            readable.check(projection, filters, self.schema.fields().len(), index_of)?;
+        }
         let predicate = match conjunction(filters.to_vec()) {
             Some(filter) => {
                 let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
@@ -335,7 +351,7 @@ struct UserFile {
 ///
 /// Errors: `InsufficientPrivilege` unless the session may open files and the location is in the allow-list.
 pub(crate) async fn open_file(context: &PlanContext, location: &str) -> Result<Arc<dyn TableProvider>> {
-    if !context.allow_files {
+    if !context.allow_files || !context.authority.is_superuser() {
         return Err(
             Error::new(ErrorKind::InsufficientPrivilege, "permission denied to read files")
                 .with_detail("Only a session inside the process of the warehouse may read files.")

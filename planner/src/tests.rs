@@ -2,6 +2,7 @@
 
 mod catalogs;
 mod fixture;
+mod functions_page;
 mod keys;
 mod plans;
 mod pruning;

@@ -260,6 +260,10 @@ fn metadata(ty: &SqlType) -> Option<(&'static str, String)> {
             Digits::Variance(least) => format!("{VARIANCE}{least}"),
             Digits::Quotient(least) => format!("{QUOTIENT}{least}"),
             Digits::Root(least) => format!("{ROOT}{least}"),
+            Digits::Power(least) => format!("{POWER}{least}"),
+            Digits::SquareRoot(least) => format!("{SQUARE_ROOT}{least}"),
+            Digits::Logarithm(least) => format!("{LOGARITHM}{least}"),
+            Digits::CommonLogarithm(least) => format!("{COMMON_LOGARITHM}{least}"),
         },
         SqlType::Uuid => return Some((EXTENSION_KEY, EXTENSION_UUID.to_string())),
         _ => return None,
@@ -272,6 +276,10 @@ const MIXED: &str = "numeric mixed ";
 const VARIANCE: &str = "numeric variance from ";
 const QUOTIENT: &str = "numeric quotient from ";
 const ROOT: &str = "numeric root from ";
+const POWER: &str = "numeric power from ";
+const SQUARE_ROOT: &str = "numeric square root from ";
+const LOGARITHM: &str = "numeric logarithm from ";
+const COMMON_LOGARITHM: &str = "numeric common logarithm from ";
 
 /// Reads what [`metadata`] wrote of a numeric. Casts keep the metadata of what they cast, so the modifiers may be another
 /// type's.
@@ -290,6 +298,10 @@ fn digits_of(text: &str, precision: u8, scale: i8) -> Option<Digits> {
         .or(after(QUOTIENT).map(Digits::Quotient))
         .or(after(VARIANCE).map(Digits::Variance))
         .or(after(ROOT).map(Digits::Root))
+        .or(after(POWER).map(Digits::Power))
+        .or(after(SQUARE_ROOT).map(Digits::SquareRoot))
+        .or(after(LOGARITHM).map(Digits::Logarithm))
+        .or(after(COMMON_LOGARITHM).map(Digits::CommonLogarithm))
 }
 
 /// Reads what [`metadata`] wrote of a text; `None` for anything else, which then is plain text.

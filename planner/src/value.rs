@@ -21,6 +21,7 @@ pub(crate) mod array;
 pub(crate) mod datetime;
 mod decode;
 mod encode;
+mod encoding;
 pub(crate) mod interval;
 pub(crate) mod json;
 mod number;
@@ -34,7 +35,9 @@ pub use datetime::Zone;
 pub(crate) use decode::numeric_of_text;
 pub use decode::{ColumnDecoder, decode_scalar};
 pub use encode::{ColumnEncoder, EncodedColumn};
+pub(crate) use encoding::{ENCODINGS, Encoding, encoding_number};
 pub use oid::{array_oid, sql_type_of_oid, type_length, type_modifier, type_oid};
+pub(crate) use string::{escaped_bytes, hex_bytes};
 
 /// Which of PostgreSQL's two representations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

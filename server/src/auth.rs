@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use staffa::{DEFAULT_ROLE, ErrorKind, Warehouse};
+use staffa::{ErrorKind, Warehouse};
 
 use crate::pgwire::link::Link;
 use crate::pgwire::report::{Failure, Report, Step};
@@ -18,10 +18,9 @@ pub enum AuthMode {
     Trust,
 }
 
-/// Whether there is such a role. The first one exists from the first start, but the catalog knows it only once it has a
-/// password.
+/// Whether there is such a role.
 pub(crate) async fn is_role(warehouse: &Warehouse, user: &str) -> staffa::Result<bool> {
-    Ok(user == DEFAULT_ROLE || warehouse.roles().await?.iter().any(|role| role == user))
+    Ok(warehouse.roles().await?.iter().any(|role| role == user))
 }
 
 /// Lets a client prove that it is `user`; any error is FATAL.

@@ -138,6 +138,7 @@ fn session_options(message: StartupMessage, client: SocketAddr) -> SessionOption
         // Files of the server are not a client's to read.
         allow_files: false,
         client: Some(client),
+        login: true,
     }
 }
 

@@ -28,9 +28,9 @@ mod tls;
 use std::process::ExitCode;
 
 pub use auth::AuthMode;
-pub use auth::scram::scram_verifier;
 pub use config::{Config, LogFormat, RawConfig};
 pub use listen::{Server, ServerOptions, bind};
+pub use staffa::scram_verifier;
 pub use tls::tls_config;
 
 /// Runs the command line of this process. 0 is good; 1 is a refusal or a failed statement, with one clear line on stderr.

@@ -9,6 +9,7 @@
 //! durability.rs   the order of fsyncs, and kill -9
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
+//! roles.rs        logins, and each statement with and without each privilege
 //! rest.rs         pyiceberg and DuckDB read and write through the REST catalog; its protocol
 //! maintenance.rs  background upkeep, and a kill in the middle of it
 //! memory.rs       rows that statements keep, and the limit
@@ -37,6 +38,7 @@ mod memory;
 mod postgres;
 mod protocol;
 mod rest;
+mod roles;
 mod s3;
 mod sequences;
 mod shared_catalog;

@@ -120,8 +120,10 @@ async fn pyiceberg_agrees() {
         partition_by: vec![("at".into(), Transform::Day)],
         sorted_by: vec![("id".into(), false, false)],
         constraints: Vec::new(),
+        indexes: Vec::new(),
         comment: Some("what happened".into()),
         properties: Default::default(),
+        materialized: None,
         location: None,
     };
     let mut txn = catalog.begin(catalog.snapshot().await.unwrap()).await.unwrap();

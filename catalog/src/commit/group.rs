@@ -101,6 +101,7 @@ fn appended(commit: &Commit) -> Option<(&TableName, &TableDelta)> {
         || !changes.databases.is_empty()
         || !changes.schemas.is_empty()
         || !changes.schema_properties.is_empty()
+        || !changes.access.is_empty()
     {
         return None;
     }
@@ -278,7 +279,7 @@ async fn fitting(
 fn base_of(delta: Option<&RelationDelta>) -> Option<&TableVersion> {
     match delta?.base.as_ref()? {
         BaseRelation::Table(base) => Some(base),
-        BaseRelation::View | BaseRelation::Sequence(_) => None,
+        BaseRelation::View | BaseRelation::Sequence(_) | BaseRelation::Index(_) => None,
     }
 }
 

@@ -25,12 +25,16 @@ const READS_MAX: usize = 16;
 pub(crate) fn check_free(pointers: &Pointers, location: &str, skips: impl Fn(&TableName) -> bool) -> Result<()> {
     for (name, pointer) in pointers.all().filter(|(name, _)| !skips(name)) {
         let place = directory_of(&pointer.location);
-        let has_files = pointer.kind != RelationKind::Sequence;
+        let has_files = has_files(pointer.kind);
         if has_files && (is_same_or_below(place, location) || is_same_or_below(location, place)) {
             return Err(taken(&name, location, place));
         }
     }
     Ok(())
+}
+
+fn has_files(kind: RelationKind) -> bool {
+    matches!(kind, RelationKind::Table | RelationKind::View)
 }
 
 fn taken(name: &TableName, location: &str, place: &str) -> Error {
@@ -74,7 +78,7 @@ impl Commit {
             attempt.claimed.push(format!("{location}/"));
         }
         let places = head.pointers().all();
-        let places = places.filter(|(_, pointer)| pointer.kind != RelationKind::Sequence);
+        let places = places.filter(|(_, pointer)| has_files(pointer.kind));
         attempt.known_places = Some(
             places
                 .map(|(_, pointer)| directory_of(&pointer.location).to_owned())

@@ -384,15 +384,6 @@ impl Database for LostAnswer {
     async fn schema_properties(&self, database: &str, schema: &str) -> Result<BTreeMap<String, String>> {
         self.inner.schema_properties(database, schema).await
     }
-    async fn secret(&self, role: &str) -> Result<Option<String>> {
-        self.inner.secret(role).await
-    }
-    async fn set_secret(&self, role: &str, verifier: &str) -> Result<()> {
-        self.inner.set_secret(role, verifier).await
-    }
-    async fn roles(&self) -> Result<Vec<String>> {
-        self.inner.roles().await
-    }
     async fn setting(&self, name: &str) -> Result<Option<String>> {
         self.inner.setting(name).await
     }
@@ -641,6 +632,8 @@ async fn views_are_made_replaced_and_dropped() {
         columns: vec![("a".to_owned(), crate::types::SqlType::Integer)],
         search_path: vec!["public".to_owned()],
         comment: None,
+        reads: Vec::new(),
+        column_comments: Default::default(),
     };
     let mut txn = world.begin().await;
     txn.create_view(view("select 1"), false).await.unwrap();

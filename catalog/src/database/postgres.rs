@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
     // Where a sequence begins, when `setval` said so.
@@ -45,6 +45,9 @@ const MIGRATIONS: [&str; 5] = [
     // The numbers of commits that brought much garbage: where staffa_gc has a negative one, it is that of the batch.
     "create table staffa_gc_commit(batch bigint primary key, csn bigint not null);
      create index staffa_gc_after on staffa_gc(after_csn)",
+    // Roles and grants; a null definition is one that is gone.
+    "create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
+     create index staffa_access_csn on staffa_access(csn)",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 

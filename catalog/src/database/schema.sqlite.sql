@@ -13,7 +13,10 @@ create table if not exists iceberg_namespace_properties(
 -- What all servers of the catalog have in common.
 create table staffa_setting(name varchar(255) primary key, value varchar(2000) not null);
 create table staffa_database(name varchar(255) primary key);
-create table staffa_role(name varchar(255) primary key, verifier text not null);
+create table staffa_role(name varchar(255) primary key, verifier text not null);  -- before there were grants
+-- Roles and grants; a null definition is one that is gone. See access.rs.
+create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
+create index staffa_access_csn on staffa_access(csn);
 
 -- Append-only journal of pointers; a null location is one that was dropped or renamed away.
 create table staffa_version(

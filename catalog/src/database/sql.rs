@@ -3,6 +3,7 @@
 //! What differs is behind [`Backend`] and [`Connection`]: how connections are made and kept, how a commit takes its
 //! sequence number, how one sees that a server is gone.
 
+mod access;
 mod counters;
 mod garbage;
 mod objects;
@@ -124,6 +125,7 @@ impl SqlDatabase {
             silent: Mutex::default(),
             numbers: objects::Numbers::default(),
         };
+        access::prepare(&database).await?;
         // From here on nothing that is there now is deleted under this server's readers.
         let csn = head_csn(&mut *database.backend.connection(Need::Read).await?).await?;
         database.heartbeat(csn).await?;
@@ -230,6 +232,7 @@ impl Database for SqlDatabase {
             }
         };
         let changes = rows.iter().map(pointer_of).collect::<Result<_>>()?;
+        let access = access::rows(&mut *txn, since).await?;
         txn.commit().await?;
         Ok(PointerState {
             csn,
@@ -237,6 +240,7 @@ impl Database for SqlDatabase {
             databases: databases.into_iter().collect(),
             schemas: schemas.into_iter().collect(),
             changes,
+            access,
         })
     }
 
@@ -690,34 +694,6 @@ impl Database for SqlDatabase {
         rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
     }
 
-    async fn secret(&self, role: &str) -> Result<Option<String>> {
-        let mut connection = self.backend.connection(Need::Read).await?;
-        let rows = connection
-            .rows("select verifier from staffa_role where name=$1", &[role.into()])
-            .await?;
-        rows.first().map(|row| row.text(0)).transpose()
-    }
-
-    async fn set_secret(&self, role: &str, verifier: &str) -> Result<()> {
-        let mut connection = self.backend.connection(Need::Durable).await?;
-        connection
-            .execute(
-                "insert into staffa_role(name, verifier) values ($1, $2)
-                 on conflict(name) do update set verifier=excluded.verifier",
-                &[role.into(), verifier.into()],
-            )
-            .await?;
-        Ok(())
-    }
-
-    async fn roles(&self) -> Result<Vec<String>> {
-        let mut connection = self.backend.connection(Need::Read).await?;
-        let rows = connection.rows("select name from staffa_role", &[]).await?;
-        // Sorted here: databases have their own ideas of the order of texts.
-        let names: BTreeSet<String> = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
-        Ok(names.into_iter().collect())
-    }
-
     async fn setting(&self, name: &str) -> Result<Option<String>> {
         let mut connection = self.backend.connection(Need::Read).await?;
         let rows = connection
@@ -777,6 +753,7 @@ fn pointer_of(row: &Row) -> Result<(TableName, Option<Pointer>)> {
     let kind = match row.optional_text(4)?.as_deref() {
         Some("VIEW") => RelationKind::View,
         Some("SEQ") => RelationKind::Sequence,
+        Some("INDEX") => RelationKind::Index,
         _ => RelationKind::Table,
     };
     let location = row.optional_text(3)?;

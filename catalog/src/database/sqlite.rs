@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -49,6 +49,10 @@ const MIGRATIONS: [&str; 7] = [
     "create table staffa_gc_commit(batch bigint primary key, csn bigint not null);
      create index staffa_gc_after on staffa_gc(after_csn);
      PRAGMA user_version=8",
+    // Roles and grants.
+    "create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
+     create index staffa_access_csn on staffa_access(csn);
+     PRAGMA user_version=9",
 ];
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -198,7 +202,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=8").await?;
+        writer.run_script("PRAGMA user_version=9").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

@@ -183,7 +183,7 @@ fn is_promotion(before: &PrimitiveType, after: &PrimitiveType) -> bool {
     }
 }
 
-/// Constraints and generated columns name columns in SQL text: those must stay what they are called.
+/// Constraints, indexes and generated columns name columns in SQL text: those must stay what they are called.
 fn check_rules(current: &Metadata, old: &Schema, new: &Schema) -> Result<()> {
     let names = |schema: &Schema| -> HashSet<(i32, String)> {
         let fields = schema.as_struct().fields().iter();
@@ -203,6 +203,11 @@ fn check_rules(current: &Metadata, old: &Schema, new: &Schema) -> Result<()> {
     for constraint in current.constraints(current.location())? {
         if let Some(column) = constraint.columns().iter().find(|column| gone.contains(column)) {
             return in_the_way(column, format!("Constraint \"{}\"", constraint.name));
+        }
+    }
+    for index in current.indexes(current.location())? {
+        if let Some(column) = index.columns().find(|column| gone.contains(column)) {
+            return in_the_way(column, format!("Index \"{}\"", index.name));
         }
     }
     let schema = current.schema(current.location())?;

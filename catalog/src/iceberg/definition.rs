@@ -13,7 +13,11 @@ use uuid::Uuid;
 use super::metadata::{COMMENT_KEY, Metadata};
 use super::types::{COLUMN_TYPES, FieldIdCounter, Overrides, collect_overrides, print_overrides, to_iceberg};
 use crate::error::{Error, ErrorKind, Result};
-use crate::rule::{CONSTRAINTS_KEY, DEFAULTS_KEY, print_constraints, print_defaults};
+use crate::index::INDEXES_KEY;
+use crate::rule::{
+    CONSTRAINTS_KEY, DEFAULTS_KEY, MATERIALIZED_KEY, print_constraints, print_defaults, print_indexes,
+    print_materialized,
+};
 use crate::schema::{TableDefinition, Transform};
 
 /// How many superseded metadata files a table of ours remembers; older ones become garbage.
@@ -76,6 +80,8 @@ pub(crate) fn create_metadata(definition: &TableDefinition, uuid: Uuid, location
         (COLUMN_TYPES, print_overrides(&overrides)?),
         (DEFAULTS_KEY, print_defaults(&defaults)?),
         (CONSTRAINTS_KEY, print_constraints(&definition.constraints)?),
+        (INDEXES_KEY, print_indexes(&definition.indexes)?),
+        (MATERIALIZED_KEY, print_materialized(definition.materialized.as_ref())?),
     ];
     let rules = rules
         .into_iter()

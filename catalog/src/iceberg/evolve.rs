@@ -20,7 +20,11 @@ use super::types::{
 };
 use crate::alter::{TableChange, is_widening};
 use crate::error::{Error, ErrorKind, Result};
-use crate::rule::{CONSTRAINTS_KEY, ColumnDefault, DEFAULTS_KEY, parse_defaults, print_constraints, print_defaults};
+use crate::index::INDEXES_KEY;
+use crate::rule::{
+    CONSTRAINTS_KEY, ColumnDefault, DEFAULTS_KEY, MATERIALIZED_KEY, MaterializedQuery, parse_defaults,
+    parse_materialized, print_constraints, print_defaults, print_indexes, print_materialized,
+};
 use crate::schema::ColumnDefinition;
 use crate::types::SqlType;
 
@@ -134,6 +138,7 @@ impl<'a> Draft<'a> {
             TableChange::DropColumn { field_id } => self.drop(*field_id),
             TableChange::RenameColumn { field_id, name } => self.rename(*field_id, name),
             TableChange::SetType { field_id, ty } => self.set_type(*field_id, ty),
+            TableChange::ReplaceColumn { field_id, ty } => self.replace(*field_id, ty),
             TableChange::SetNullable { field_id, nullable } => self.edit(*field_id, |fields, index| {
                 Arc::make_mut(&mut fields[index]).required = !nullable;
                 Ok(())
@@ -161,6 +166,22 @@ impl<'a> Draft<'a> {
             }
             TableChange::SetConstraints(constraints) => {
                 self.put_property(CONSTRAINTS_KEY, print_constraints(constraints)?);
+                Ok(())
+            }
+            TableChange::SetIndexes(indexes) => {
+                self.put_property(INDEXES_KEY, print_indexes(indexes)?);
+                Ok(())
+            }
+            TableChange::SetPopulated(is_populated) => {
+                let text = self.base.inner.properties().get(MATERIALIZED_KEY);
+                let Some(query) = parse_materialized(self.base.location(), text)? else {
+                    return Err(Error::internal("a table that is no materialized view is populated"));
+                };
+                let query = MaterializedQuery {
+                    is_populated: *is_populated,
+                    ..query
+                };
+                self.put_property(MATERIALIZED_KEY, print_materialized(Some(&query))?);
                 Ok(())
             }
             TableChange::SetProperties { set, removed } => {
@@ -235,7 +256,7 @@ impl<'a> Draft<'a> {
     }
 
     fn drop(&mut self, field_id: i32) -> Result<()> {
-        self.check_free(field_id, "drop")?;
+        self.check_free(field_id, "drop", true)?;
         self.defaults.remove(&field_id);
         self.edit(field_id, |fields, index| {
             if fields.len() == 1 {
@@ -279,14 +300,11 @@ impl<'a> Draft<'a> {
                 ErrorKind::Unsupported,
                 format!("changing column \"{name}\" from type {now} to {ty} is not supported"),
             )
-            .with_detail("Files are not rewritten, so a type can only become a wider one of its family.")
-            .with_hint(
-                "Add a column of the new type, fill it, drop the old one and rename; or use CREATE TABLE … AS.",
-            ));
+            .with_detail("The type of a field of a struct can only become a wider one of its family."));
         }
         let wider = to_iceberg(&name, ty, &mut FieldIdCounter::default())?;
         if wider != stored {
-            self.check_free(field_id, "change the type of")?;
+            self.check_free(field_id, "change the type of", false)?;
         }
         self.overrides.remove(&field_id);
         collect_overrides(field_id, &wider, ty, &mut self.overrides);
@@ -296,8 +314,28 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Refuses what would leave files whose partition values nobody can read, or an order nobody can follow.
-    fn check_free(&self, field_id: i32, verb: &str) -> Result<()> {
+    /// As Iceberg wants it: a field id has one type in all versions of the table.
+    fn replace(&mut self, field_id: i32, ty: &SqlType) -> Result<()> {
+        self.check_free(field_id, "change the type of", true)?;
+        let (id, ids, overrides) = (self.ids.next(), &mut self.ids, &mut self.overrides);
+        let Some(field) = self.fields.iter_mut().find(|field| field.id == field_id) else {
+            return Err(Error::conflict("A column was dropped by another transaction."));
+        };
+        let stored = to_iceberg(&field.name, ty, ids)?;
+        overrides.remove(&field_id);
+        collect_overrides(id, &stored, ty, overrides);
+        let mut replacing = NestedField::new(id, &field.name, stored, field.required);
+        replacing.doc.clone_from(&field.doc);
+        *field = Arc::new(replacing);
+        if let Some(default) = self.defaults.remove(&field_id) {
+            self.defaults.insert(id, default);
+        }
+        Ok(())
+    }
+
+    /// Refuses what would leave files whose partition values nobody can read, or, when the field id `goes`, an order nobody
+    /// can follow.
+    fn check_free(&self, field_id: i32, verb: &str, goes: bool) -> Result<()> {
         let metadata = &self.base.inner;
         let name = metadata
             .current_schema()
@@ -317,7 +355,7 @@ impl<'a> Draft<'a> {
             );
         }
         let order = self.sorting.as_ref().unwrap_or(metadata.default_sort_order());
-        if verb == "drop" && order.fields.iter().any(|field| below.contains(&field.source_id)) {
+        if goes && order.fields.iter().any(|field| below.contains(&field.source_id)) {
             return in_the_way(
                 "is sorted by",
                 "Change the order first: ALTER TABLE … SET SORTED BY (…).",

@@ -87,6 +87,7 @@ pub(super) fn history_change(
 ) -> Result<TableMetadataBuilder> {
     match change {
         TableChange::RollBack { snapshot_id } => {
+            base.check_has_values(*snapshot_id)?;
             let main = base.refs()?.into_iter().find(|given| given.name == MAIN_BRANCH);
             let kept = main.map(|given| retention(given.retention));
             let retention = kept.unwrap_or(SnapshotRetention::branch(None, None, None));

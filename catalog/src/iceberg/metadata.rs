@@ -16,8 +16,12 @@ use super::types::{COLUMN_TYPES, parse_overrides, to_columns};
 use super::{corrupt, decode, encode_failed};
 use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::{INDEXES_KEY, Index};
 use crate::objects::is_inside;
-use crate::rule::{CONSTRAINTS_KEY, Constraint, DEFAULTS_KEY, parse_constraints, parse_defaults};
+use crate::rule::{
+    CONSTRAINTS_KEY, Constraint, DEFAULTS_KEY, MATERIALIZED_KEY, MaterializedQuery, parse_constraints, parse_defaults,
+    parse_indexes, parse_materialized,
+};
 use crate::schema::{PartitionField, PartitionSpec, SortField, TableSchema, Transform};
 
 pub(super) const COMMENT_KEY: &str = "comment";
@@ -97,6 +101,21 @@ impl Metadata {
         })
     }
 
+    /// Whether a snapshot's rows can be rows of today's columns: those that must not be null were there.
+    pub(super) fn check_has_values(&self, snapshot_id: i64) -> Result<()> {
+        let then = self.at(snapshot_id, true)?;
+        let missing = self.required_columns().into_iter().find(|(id, _)| !then.has_field(*id));
+        match missing {
+            None => Ok(()),
+            Some((_, column)) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the older state has no values of column \"{column}\", which must not be null"),
+            )
+            .with_detail("The column was added since, or got a type that its values had to be written anew for.")
+            .with_hint("ALTER TABLE … ALTER COLUMN … DROP NOT NULL first.")),
+        }
+    }
+
     /// The same table under another uuid and location, with one snapshot or none. Its files stay where they are.
     /// The definition is today's: defaults and constraints may name columns the snapshot did not have.
     pub(crate) fn clone_as(&self, snapshot_id: Option<i64>, uuid: Uuid, location: &str) -> Result<Metadata> {
@@ -117,6 +136,7 @@ impl Metadata {
             snapshots.retain(|snapshot| snapshot["snapshot-id"].as_i64() == snapshot_id && snapshot_id.is_some());
         }
         if let Some(id) = snapshot_id {
+            self.check_has_values(id)?;
             let snapshot = self.inner.snapshot_by_id(id);
             let snapshot = snapshot.ok_or_else(|| Error::internal(format!("the table has no snapshot {id}")))?;
             let entry = json!({"snapshot-id": id, "timestamp-ms": snapshot.timestamp_ms()});
@@ -222,7 +242,7 @@ impl Metadata {
             && a.default_partition_spec_id() == b.default_partition_spec_id()
             && a.last_partition_id() == b.last_partition_id()
             && a.default_sort_order_id() == b.default_sort_order_id()
-            && [COLUMN_TYPES, DEFAULTS_KEY, CONSTRAINTS_KEY]
+            && [COLUMN_TYPES, DEFAULTS_KEY, CONSTRAINTS_KEY, INDEXES_KEY]
                 .iter()
                 .all(|key| a.properties().get(*key) == b.properties().get(*key))
     }
@@ -278,9 +298,19 @@ impl Metadata {
             .collect()
     }
 
+    /// The table's indexes.
+    pub(crate) fn indexes(&self, location: &str) -> Result<Vec<Index>> {
+        parse_indexes(location, self.inner.properties().get(INDEXES_KEY))
+    }
+
     /// The table's CHECK constraints and keys.
     pub(crate) fn constraints(&self, location: &str) -> Result<Vec<Constraint>> {
         parse_constraints(location, self.inner.properties().get(CONSTRAINTS_KEY))
+    }
+
+    /// The query of a materialized view.
+    pub(crate) fn materialized(&self, location: &str) -> Result<Option<MaterializedQuery>> {
+        parse_materialized(location, self.inner.properties().get(MATERIALIZED_KEY))
     }
 
     /// All partition specs by id.

@@ -21,6 +21,7 @@ use crate::types::SqlType;
 const DIALECT: &str = "staffa";
 const SEARCH_PATH: &str = "staffa.search-path";
 const COMMENT: &str = "comment";
+const READS: &str = "staffa.view-reads";
 
 /// How many superseded versions a view keeps: Iceberg's default for `version.history.num-entries`.
 const VERSIONS_MAX: usize = 10;
@@ -108,6 +109,9 @@ pub(crate) fn write_view(
     set(&mut properties, SEARCH_PATH, Some(search_path));
     set(&mut properties, COLUMN_TYPES, print_overrides(&overrides)?);
     set(&mut properties, COMMENT, definition.comment.clone());
+    let reads = serde_json::to_string(&definition.reads)
+        .map_err(|error| Error::internal("cannot encode what a view reads").with_source(error))?;
+    set(&mut properties, READS, Some(reads));
 
     let version = Version {
         version_id,
@@ -188,6 +192,9 @@ pub(crate) fn read_view(name: &TableName, location: &str, bytes: &[u8]) -> Resul
         };
         let overrides = parse_overrides(location, metadata.properties.get(COLUMN_TYPES))?;
         let columns = to_columns(schema, &overrides, &Default::default())?.columns;
+        let comments = columns.iter();
+        let comments = comments.filter_map(|column| Some((column.name.clone(), column.comment.clone()?)));
+        let column_comments = comments.collect();
         let search_path = match metadata.properties.get(SEARCH_PATH) {
             Some(text) => serde_json::from_str(text).map_err(|error| corrupt(location, error))?,
             None => version.default_namespace.clone(),
@@ -199,6 +206,11 @@ pub(crate) fn read_view(name: &TableName, location: &str, bytes: &[u8]) -> Resul
             columns: columns.into_iter().map(|column| (column.name, column.ty)).collect(),
             search_path,
             comment: metadata.properties.get(COMMENT).cloned(),
+            reads: match metadata.properties.get(READS) {
+                Some(text) => serde_json::from_str(text).map_err(|error| corrupt(location, error))?,
+                None => Vec::new(),
+            },
+            column_comments,
         };
         Ok((view, metadata))
     })
@@ -224,7 +236,9 @@ fn schema(definition: &ViewDefinition, schema_id: i32) -> Result<(Schema, Overri
         let id = ids.next();
         let stored = to_iceberg(name, ty, &mut ids)?;
         collect_overrides(id, &stored, ty, &mut overrides);
-        fields.push(Arc::new(NestedField::optional(id, name, stored)));
+        let mut field = NestedField::optional(id, name, stored);
+        field.doc = definition.column_comments.get(name).cloned();
+        fields.push(Arc::new(field));
     }
     let schema = Schema::builder()
         .with_schema_id(schema_id)
@@ -237,6 +251,7 @@ fn schema(definition: &ViewDefinition, schema_id: i32) -> Result<(Schema, Overri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::ViewRead;
 
     fn definition(sql: &str) -> ViewDefinition {
         ViewDefinition {
@@ -249,6 +264,11 @@ mod tests {
             ],
             search_path: vec!["s".to_owned(), "public".to_owned()],
             comment: Some("why".to_owned()),
+            reads: vec![ViewRead {
+                relation: Uuid::max(),
+                columns: vec![1, 3],
+            }],
+            column_comments: BTreeMap::from([("b".to_owned(), "some".to_owned())]),
         }
     }
 
@@ -265,6 +285,8 @@ mod tests {
         assert_eq!(view.columns[2], ("c".to_owned(), SqlType::Text));
         assert_eq!(view.search_path, ["s", "public"]);
         assert_eq!(view.comment.as_deref(), Some("why"));
+        assert_eq!(view.reads, definition("").reads);
+        assert_eq!(view.column_comments, definition("select 1").column_comments);
         assert_eq!(parsed.location(), first.location());
 
         // The crate's own reader of the format accepts both versions.

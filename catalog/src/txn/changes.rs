@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
+use crate::access::{AccessEntry, AccessKey};
 use crate::alter::TableChange;
 use crate::file::{DataFile, LiveFile};
 use crate::iceberg::TableCommit;
@@ -25,6 +26,8 @@ pub(crate) struct Changes {
     pub(crate) relations: BTreeMap<TableName, RelationDelta>,
     /// Properties of schemas, by database and schema; `None`: it goes.
     pub(crate) schema_properties: BTreeMap<(String, String), BTreeMap<String, Option<String>>>,
+    /// Roles and grants as they are to be; `None`: gone.
+    pub(crate) access: BTreeMap<AccessKey, Option<AccessEntry>>,
     /// Dropped tables whose files stay for good.
     pub(crate) kept_files: BTreeSet<TableName>,
 }
@@ -45,6 +48,8 @@ pub(crate) enum BaseRelation {
     View,
     /// As it was.
     Sequence(String),
+    /// As it was.
+    Index(String),
 }
 
 /// A relation a transaction has made or changed.
@@ -53,6 +58,8 @@ pub(crate) enum RelationState {
     Table(TableDelta),
     View(ViewDelta),
     Sequence(SequenceDelta),
+    /// The name of an index: what its pointer is to be.
+    Index(String),
 }
 
 /// A sequence a transaction has made or changed.
@@ -163,6 +170,15 @@ impl FileChanges {
         *Arc::make_mut(&mut deleted.rows) |= rows;
     }
 
+    /// Takes what is known of columns that are not there any more out of the added files.
+    pub(crate) fn forget_columns(&mut self, is_there: impl Fn(i32) -> bool) {
+        for file in &mut self.added {
+            if !file.columns.iter().all(|column| is_there(column.field_id)) {
+                Arc::make_mut(file).columns.retain(|column| is_there(column.field_id));
+            }
+        }
+    }
+
     /// Deletes all rows that are left of a file. Gives whether it was the transaction's own, which nothing needs then.
     pub(crate) fn remove(&mut self, file: &Arc<LiveFile>) -> bool {
         self.deleted.remove(&file.location);
@@ -241,8 +257,8 @@ impl TableDelta {
 #[derive(Clone, Debug)]
 pub(crate) struct ViewDelta {
     pub(crate) definition: ViewDefinition,
-    /// Used when the base has no view of the name; else the view keeps its own.
     pub(crate) uuid: Uuid,
+    /// Used when the base has another view of the name or none; else the view stays where it is.
     pub(crate) location: String,
 }
 

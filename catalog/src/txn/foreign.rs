@@ -7,6 +7,7 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::{RelationState, TableDelta, Transaction};
+use crate::access::ObjectKind;
 use crate::commit::foreign::{Looked, check_all_files, check_files};
 use crate::commit::places::check_free;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,8 +41,10 @@ impl Transaction {
     pub async fn create_table_as(&mut self, name: &TableName, creation: &TableCreation) -> Result<()> {
         let metadata = self.new_metadata(name, creation)?;
         self.check_allowed(&metadata).await?;
+        let uuid = metadata.uuid();
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         self.set_state(name, Some(RelationState::Table(TableDelta::new(version))));
+        self.own_relation(name, uuid, ObjectKind::Table);
         Ok(())
     }
 
@@ -94,6 +97,7 @@ impl Transaction {
             ..TableDelta::new(Arc::new(TableVersion::new(String::new(), metadata, 0)?))
         };
         self.set_state(name, Some(RelationState::Table(delta)));
+        self.own_relation(name, uuid, ObjectKind::Table);
         Ok(())
     }
 
@@ -121,6 +125,7 @@ impl Transaction {
             ..TableDelta::new(version.clone())
         };
         self.set_state(name, Some(RelationState::Table(delta)));
+        self.own_relation(name, version.metadata().uuid(), ObjectKind::Table);
         // Of a table that was dropped before, and its files kept.
         self.restore_sequences(name, version.metadata()).await
     }
@@ -168,7 +173,7 @@ impl Transaction {
 
     fn new_metadata(&self, name: &TableName, creation: &TableCreation) -> Result<Metadata> {
         self.check_new_table(name)?;
-        let uuid = Uuid::new_v4();
+        let uuid = Uuid::now_v7();
         let location = match &creation.location {
             Some(location) => location.trim_end_matches('/').to_owned(),
             None => self.shared.new_location(name, uuid),

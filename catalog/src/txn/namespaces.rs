@@ -2,8 +2,10 @@
 
 use super::changes::set_existence;
 use super::{FIRST_SCHEMA, Transaction, check_name};
+use crate::access::AccessKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
+use crate::snapshot::RelationKind;
 
 impl Transaction {
     /// CREATE DATABASE, with an empty schema `public`.
@@ -19,6 +21,7 @@ impl Transaction {
             (database.to_owned(), FIRST_SCHEMA.to_owned()),
             true,
         );
+        self.own_database(database);
         Ok(())
     }
 
@@ -42,6 +45,7 @@ impl Transaction {
             self.drop_schema(database, &schema, true).await?;
         }
         set_existence(&mut self.change().databases, database.to_owned(), false);
+        self.disown(AccessKey::Database(database.to_owned()));
         Ok(())
     }
 
@@ -60,6 +64,7 @@ impl Transaction {
             (database.to_owned(), schema.to_owned()),
             true,
         );
+        self.own_schema(database, schema);
         Ok(())
     }
 
@@ -75,7 +80,7 @@ impl Transaction {
         }
         for (name, _) in relations {
             let name = TableName::new(database, schema, name);
-            // A sequence goes with its table.
+            // A sequence goes with its table, and so does the name of an index.
             if self.snapshot().relation(&name).is_some() {
                 self.drop_relation(&name).await?;
             }
@@ -85,6 +90,7 @@ impl Transaction {
             (database.to_owned(), schema.to_owned()),
             false,
         );
+        self.disown(AccessKey::Schema(database.to_owned(), schema.to_owned()));
         Ok(())
     }
 
@@ -95,6 +101,7 @@ impl Transaction {
             return Err(Error::undefined_schema(from));
         }
         self.create_schema(database, to).await?;
+        self.move_schema_rights(database, from, to);
         let properties = self.shared.database.schema_properties(database, from).await?;
         let properties = properties.into_iter().map(|(key, value)| (key, Some(value)));
         self.set_schema_properties(database, to, properties.collect())?;
@@ -103,8 +110,9 @@ impl Transaction {
                 TableName::new(database, from, &name),
                 TableName::new(database, to, &name),
             );
-            // A sequence goes with its table.
-            if self.snapshot().relation(&old).is_some() {
+            // A sequence goes with its table, and so does the name of an index.
+            let kind = self.snapshot().relation(&old);
+            if kind.is_some_and(|kind| kind != RelationKind::Index) {
                 self.rename(&old, &new).await?;
             }
         }

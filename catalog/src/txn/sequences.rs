@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::changes::{RelationState, SequenceDelta};
 use super::{Transaction, wrong_type};
+use crate::access::ObjectKind;
 use crate::error::{Error, Result};
 use crate::iceberg::Metadata;
 use crate::name::TableName;
@@ -18,6 +19,7 @@ impl Transaction {
             return Err(Error::duplicate_relation(&name.name));
         }
         self.set_sequence(name, sequence.print()?, None);
+        self.own_relation(name, sequence.id, ObjectKind::Sequence);
         Ok(())
     }
 
@@ -73,6 +75,10 @@ impl Transaction {
             .database
             .dropped_sequences(table.location(), table.uuid())
             .await?;
+        // Its indexes name the table, too.
+        let dropped = dropped
+            .into_iter()
+            .filter(|(_, pointer)| Sequence::counter_in(pointer).is_some());
         for (name, pointer) in dropped {
             let sequence = Sequence::parse(&pointer)?;
             let snapshot = self.snapshot();
@@ -81,16 +87,10 @@ impl Transaction {
                 continue;
             }
             // Its own name, unless something else has it by now.
-            let numbered = (1_u64..).map(|number| format!("{}{number}", name.name));
-            let mut names = std::iter::once(name.name.clone()).chain(numbered);
-            let free = names.find_map(|free| {
-                let free = TableName::new(&of.database, &of.schema, free);
-                snapshot.relation(&free).is_none().then_some(free)
-            });
-            if let Some(name) = free {
-                self.note_base(&name).await?;
-                self.set_sequence(&name, pointer, None);
-            }
+            let name = self.free_name(&of.sibling(&name.name));
+            self.note_base(&name).await?;
+            self.set_sequence(&name, pointer, None);
+            self.own_relation(&name, sequence.id, ObjectKind::Sequence);
         }
         Ok(())
     }
@@ -105,6 +105,7 @@ impl Transaction {
         for (name, sequence) in self.snapshot().sequences_of(&of.database, &of.schema, table)? {
             if sequence.owner.is_some_and(|owner| columns(owner.column)) {
                 let name = TableName::new(&of.database, &of.schema, name);
+                self.disown_relation(&name).await?;
                 self.note_base(&name).await?;
                 self.set_state(&name, None);
             }

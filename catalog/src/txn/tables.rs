@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::changes::{RelationState, Revived, TableDelta};
 use super::views::definition_of;
 use super::{Transaction, wrong_type};
+use crate::access::ObjectKind;
 use crate::alter::TableChange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::garbage::UNDROP_MARGIN_MS;
@@ -27,7 +28,7 @@ impl Transaction {
         if self.snapshot().relation(&name).is_some() {
             return Err(Error::duplicate_relation(&name.name));
         }
-        let uuid = Uuid::new_v4();
+        let uuid = Uuid::now_v7();
         let location = match &definition.location {
             Some(location) => location.trim_end_matches('/').to_owned(),
             None => self.shared.new_location(&name, uuid),
@@ -42,6 +43,8 @@ impl Transaction {
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = TableDelta::new(version);
         self.set_state(&name, Some(RelationState::Table(delta)));
+        self.set_index_names(&name, uuid, &[], &definition.indexes).await?;
+        self.own_relation(&name, uuid, ObjectKind::Table);
         self.table(&name).await
     }
 
@@ -71,7 +74,7 @@ impl Transaction {
             Some(version) => Some(table.snapshot_of(version)?),
             None => table.snapshot_id(),
         };
-        let uuid = Uuid::new_v4();
+        let uuid = Uuid::now_v7();
         let location = self.shared.new_location(name, uuid);
         let cloned = metadata.clone_as(snapshot_id, uuid, &location)?;
         // What the other has from others is the new one's, too.
@@ -86,7 +89,8 @@ impl Transaction {
             ..TableDelta::new(Arc::new(TableVersion::new(String::new(), cloned, 0)?))
         };
         self.set_state(name, Some(RelationState::Table(delta)));
-        Ok(())
+        self.own_relation(name, uuid, ObjectKind::Table);
+        self.name_indexes_anew(name, uuid, table.indexes()).await
     }
 
     /// UNDROP TABLE: the table of this name that was dropped last, as it was, with the sequences of its columns. Fails with `UndefinedTable` when it is not
@@ -116,7 +120,11 @@ impl Transaction {
             ..TableDelta::new(version.clone())
         };
         self.set_state(name, Some(RelationState::Table(delta)));
-        self.restore_sequences(name, version.metadata()).await
+        self.own_relation(name, version.metadata().uuid(), ObjectKind::Table);
+        self.restore_sequences(name, version.metadata()).await?;
+        let metadata = version.metadata();
+        let indexes = metadata.indexes(metadata.location())?;
+        self.name_indexes_anew(name, metadata.uuid(), &indexes).await
     }
 
     /// DROP TABLE. The files stay for a week.
@@ -125,21 +133,26 @@ impl Transaction {
             None => Err(Error::undefined_relation(&name.name)),
             Some(RelationKind::View) => Err(wrong_type(name, "table", "Use DROP VIEW to remove a view.")),
             Some(RelationKind::Sequence) => Err(wrong_type(name, "table", "Use DROP SEQUENCE to remove a sequence.")),
+            Some(RelationKind::Index) => Err(wrong_type(name, "table", "Use DROP INDEX to remove an index.")),
             Some(RelationKind::Table) => self.drop_relation(name).await,
         }
     }
 
-    /// COMMENT ON TABLE or VIEW (no column) or COLUMN of a table; `None` removes the comment.
+    /// COMMENT ON TABLE or VIEW (no column) or COLUMN; `None` removes the comment.
     pub async fn set_comment(&mut self, name: &TableName, column: Option<&str>, comment: Option<String>) -> Result<()> {
         if let Some(view) = self.snapshot().view(name).await? {
-            if column.is_some() {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "comments on columns of views are not supported",
-                ));
+            let mut definition = definition_of(&view, name.clone());
+            let Some(column) = column else {
+                return self.put_view(ViewDefinition { comment, ..definition }, view.uuid).await;
+            };
+            if !view.columns.iter().any(|(name, _)| name == column) {
+                return Err(Error::undefined_column(column, &name.name));
             }
-            let definition = definition_of(&view, name.clone());
-            return self.put_view(ViewDefinition { comment, ..definition }).await;
+            match comment {
+                Some(comment) => definition.column_comments.insert(column.to_owned(), comment),
+                None => definition.column_comments.remove(column),
+            };
+            return self.put_view(definition, view.uuid).await;
         }
         let table = self.table(name).await?;
         let field_id = match column {
@@ -163,6 +176,24 @@ impl Transaction {
     /// NULL, for example): the commit then fails with `Conflict` when another transaction changed rows meanwhile. Changes
     /// of columns and layout fail so, too, when another transaction made such changes first.
     pub async fn alter_table(&mut self, name: &TableName, changes: &[TableChange], rows_checked: bool) -> Result<()> {
+        let mut before = None;
+        for change in changes {
+            if let TableChange::SetIndexes(after) = change {
+                let table = self.table(name).await?;
+                let before = before.replace(after).map_or(table.indexes(), Vec::as_slice);
+                self.set_index_names(name, table.uuid(), before, after).await?;
+            }
+        }
+        self.change_definition(name, changes, rows_checked).await
+    }
+
+    /// The changes alone, without a look at the names of indexes.
+    pub(super) async fn change_definition(
+        &mut self,
+        name: &TableName,
+        changes: &[TableChange],
+        rows_checked: bool,
+    ) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -188,6 +219,9 @@ impl Transaction {
         }
         let version = Arc::new(TableVersion::new(String::new(), metadata, 0)?);
         let delta = self.table_delta(name, table.version().clone())?;
+        delta
+            .files
+            .forget_columns(|field_id| version.metadata().has_field(field_id));
         delta.version = version;
         if delta.origin.is_some() || delta.revived.is_some() {
             delta.changes.extend_from_slice(changes);
@@ -205,18 +239,20 @@ impl Transaction {
         }
         if let Some(view) = snapshot.view(from).await? {
             let definition = definition_of(&view, to.clone());
-            self.drop_relation(from).await?;
-            return self.put_view(definition).await;
+            self.take_off(from).await?;
+            return self.put_view(definition, view.uuid).await;
         }
         if let Some(sequence) = snapshot.sequence(from)? {
             let ends = self.counter_end(from);
-            self.drop_relation(from).await?;
+            self.take_off(from).await?;
             self.note_base(to).await?;
             self.set_sequence(to, sequence.print()?, ends);
             return Ok(());
         }
-        let version = self.table(from).await?.version().clone();
+        let table = self.table(from).await?;
+        let version = table.version().clone();
         if from.schema != to.schema || from.database != to.database {
+            self.move_index_names(from, to, table.uuid(), table.indexes()).await?;
             let owned = snapshot.sequences_of(&from.database, &from.schema, version.metadata().uuid())?;
             for (name, _) in owned {
                 let named = |table: &TableName| TableName::new(&table.database, &table.schema, &name);

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::changes::{RelationState, ViewDelta};
 use super::{Transaction, wrong_type};
+use crate::access::ObjectKind;
 use crate::error::{Error, Result};
 use crate::iceberg::write_view;
 use crate::name::TableName;
@@ -12,20 +13,36 @@ use crate::schema::{View, ViewDefinition};
 use crate::snapshot::RelationKind;
 
 impl Transaction {
-    /// CREATE VIEW; with `replace`, an existing view of the name becomes this one.
-    pub async fn create_view(&mut self, definition: ViewDefinition, replace: bool) -> Result<()> {
+    /// CREATE VIEW; with `replace`, an existing view of the name becomes this one and keeps its comments.
+    pub async fn create_view(&mut self, mut definition: ViewDefinition, replace: bool) -> Result<()> {
         let name = definition.name.clone();
         self.check_new_relation(&name)?;
-        match self.snapshot().relation(&name) {
+        let snapshot = self.snapshot();
+        match snapshot.relation(&name) {
             Some(RelationKind::Table) if replace => return Err(wrong_type(&name, "view", "A table has that name.")),
             Some(RelationKind::Sequence) if replace => {
                 return Err(wrong_type(&name, "view", "A sequence has that name."));
             }
-            Some(RelationKind::View) if replace => {}
+            Some(RelationKind::Index) if replace => return Err(wrong_type(&name, "view", "An index has that name.")),
+            Some(RelationKind::View) if replace => {
+                if let Some(old) = self.snapshot().view(&name).await? {
+                    definition.comment = definition.comment.or_else(|| old.comment.clone());
+                    definition.column_comments.clone_from(&old.column_comments);
+                }
+            }
             Some(_) => return Err(Error::duplicate_relation(&name.name)),
             None => {}
         }
-        self.put_view(definition).await
+        match snapshot.view(&name).await? {
+            Some(view) => self.put_view(definition, view.uuid).await,
+            None => {
+                // They are in the order in which they were made: so are the numbers of objects.
+                let uuid = Uuid::now_v7();
+                self.put_view(definition, uuid).await?;
+                self.own_relation(&name, uuid, ObjectKind::Table);
+                Ok(())
+            }
+        }
     }
 
     /// DROP VIEW
@@ -34,14 +51,15 @@ impl Transaction {
             None => Err(Error::undefined_relation(&name.name)),
             Some(RelationKind::Table) => Err(wrong_type(name, "view", "Use DROP TABLE to remove a table.")),
             Some(RelationKind::Sequence) => Err(wrong_type(name, "view", "Use DROP SEQUENCE to remove a sequence.")),
+            Some(RelationKind::Index) => Err(wrong_type(name, "view", "Use DROP INDEX to remove an index.")),
             Some(RelationKind::View) => self.drop_relation(name).await,
         }
     }
 
-    pub(super) async fn put_view(&mut self, definition: ViewDefinition) -> Result<()> {
+    /// `uuid` is the view's own: it keeps it when it is replaced and renamed.
+    pub(super) async fn put_view(&mut self, definition: ViewDefinition, uuid: Uuid) -> Result<()> {
         let name = definition.name.clone();
         self.note_base(&name).await?;
-        let uuid = Uuid::new_v4();
         let location = self.shared.new_location(&name, uuid);
         // The same encoding as at the commit: what is wrong with the definition is said now.
         write_view(&definition, None, uuid, &location, Utc::now().timestamp_millis())?;
@@ -64,6 +82,8 @@ pub(super) fn definition_of(view: &View, name: TableName) -> ViewDefinition {
         columns,
         search_path,
         comment,
+        reads,
+        column_comments,
         ..
     } = view.clone();
     ViewDefinition {
@@ -72,6 +92,8 @@ pub(super) fn definition_of(view: &View, name: TableName) -> ViewDefinition {
         columns,
         search_path,
         comment,
+        reads,
+        column_comments,
     }
 }
 
@@ -82,6 +104,8 @@ pub(super) fn view(definition: &ViewDefinition, uuid: Uuid) -> View {
         columns,
         search_path,
         comment,
+        reads,
+        column_comments,
     } = definition.clone();
     View {
         uuid,
@@ -90,5 +114,7 @@ pub(super) fn view(definition: &ViewDefinition, uuid: Uuid) -> View {
         columns,
         search_path,
         comment,
+        reads,
+        column_comments,
     }
 }

@@ -1,15 +1,21 @@
-//! ALTER TABLE, VIEW and SCHEMA.
+//! ALTER TABLE, and CREATE, ALTER and DROP INDEX.
 //!
 //! Every action sees the table as the action before left it. When one fails, the whole statement is undone with its
 //! transaction or savepoint, as after any error.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use staffa_catalog::{ColumnDefault, TableChange, TableName, quote_identifier};
-use staffa_planner::{AlterAction, Error, ErrorKind, Plan, Result, RowCheck};
+use datafusion::logical_expr::LogicalPlan;
+use staffa_catalog::{CatalogSnapshot, ColumnDefault, Table, TableChange, TableName, ViewDefinition, quote_identifier};
+use staffa_planner::{
+    AlterAction, ColumnStep, Dropped, Error, ErrorKind, IndexChange, Plan, PlanContext, Renamed, Result, RowCheck,
+    column_readers, following, rewritten_rows,
+};
 
 use crate::cancel::StatementGuard;
-use crate::command::sequence;
+use crate::command::drop::{drop_dependents, tell_missing};
+use crate::command::{insert, sequence};
 use crate::outcome::Notice;
 use crate::session::Session;
 
@@ -21,16 +27,48 @@ pub(crate) async fn alter_table(
 ) -> Result<()> {
     for action in actions {
         let snapshot = session.transactions_snapshot().await?;
-        let table = snapshot.table(name).await?.ok_or_else(|| {
-            let message = format!("relation \"{}\" does not exist", name.name);
-            Error::new(ErrorKind::UndefinedTable, message)
-        })?;
+        let table = existing_table(&snapshot, name).await?;
         let context = session.context(Arc::clone(&snapshot));
         let step = action.step(&context, &table)?;
         if let Some(notice) = step.notice {
             session.notices.push(Notice::remark("00000", notice));
         }
-        let checked = !step.checks.is_empty();
+        let following = match &step.column {
+            Some(ColumnStep::Dropped {
+                number,
+                name: column,
+                cascade,
+            }) => {
+                let dropped = Dropped::Column {
+                    table: name.clone(),
+                    number: *number,
+                    name: column.clone(),
+                };
+                drop_dependents(session, &[dropped], *cascade).await?;
+                Vec::new()
+            }
+            Some(ColumnStep::Retyped { number, name }) => {
+                check_unread(&context, &table, *number, name).await?;
+                Vec::new()
+            }
+            Some(ColumnStep::Renamed { from, to }) => {
+                let renamed = Renamed::Column {
+                    table: &table,
+                    from: from.clone(),
+                    to: to.clone(),
+                };
+                following(&context, &renamed).await?
+            }
+            None => Vec::new(),
+        };
+        let rows = match step.rewrite {
+            Some(rewrite) => {
+                let work = async move { rewrite.rows(&context, &table).await };
+                Some(guard.run(session.warehouse.planning().run(work)).await?)
+            }
+            None => None,
+        };
+        let checked = !step.checks.is_empty() || rows.is_some();
         for check in step.checks {
             check_rows(session, name, check, guard).await?;
         }
@@ -39,11 +77,135 @@ pub(crate) async fn alter_table(
             .await?
             .alter_table(name, &step.changes, checked)
             .await?;
+        put_views(session, following).await?;
         if step.changes.iter().any(adds_sequence) {
             sequence::of_columns(session, name).await?;
         }
+        if let Some(rows) = rows {
+            rewrite(session, name, rows, guard).await?;
+        }
     }
     Ok(())
+}
+
+/// Views keep the types of what they read.
+async fn check_unread(context: &PlanContext, table: &Table, number: i16, column: &str) -> Result<()> {
+    let readers = column_readers(context, table, number).await?;
+    let Some(reader) = readers.first() else {
+        return Ok(());
+    };
+    let error = Error::unsupported("cannot alter type of a column used by a view or rule");
+    Err(error.with_detail(format!("{reader} depends on column \"{column}\"")))
+}
+
+/// Renames a relation. `defaults` are texts that name it, as they are to be; views that read it go on reading it.
+pub(crate) async fn rename_relation(
+    session: &mut Session,
+    from: &TableName,
+    to: &TableName,
+    defaults: &[(TableName, i32, String)],
+) -> Result<()> {
+    follow(session, BTreeMap::from([(from.clone(), to.clone())])).await?;
+    let transaction = session.transaction().await?;
+    transaction.rename(from, to).await?;
+    for (table, field_id, text) in defaults {
+        let change = TableChange::SetDefault {
+            field_id: *field_id,
+            default: Some(ColumnDefault::Expression(text.clone())),
+        };
+        transaction.alter_table(table, &[change], false).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn rename_schema(session: &mut Session, database: &str, from: &str, to: &str) -> Result<()> {
+    let snapshot = session.transactions_snapshot().await?;
+    let inside = snapshot.relations(database, from).into_iter();
+    let moved = inside.map(|(name, _)| {
+        let within = |schema: &str| TableName::new(database, schema, &name);
+        (within(from), within(to))
+    });
+    follow(session, moved.collect()).await?;
+    Ok(session.transaction().await?.rename_schema(database, from, to).await?)
+}
+
+/// Lets views read relations under the names that they are about to get.
+async fn follow(session: &mut Session, renamed: BTreeMap<TableName, TableName>) -> Result<()> {
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let views = following(&context, &Renamed::Relations(renamed)).await?;
+    put_views(session, views).await
+}
+
+async fn put_views(session: &mut Session, views: Vec<ViewDefinition>) -> Result<()> {
+    for view in views {
+        session.transaction().await?.create_view(view, true).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn alter_indexes(
+    session: &mut Session,
+    changes: &[(TableName, IndexChange)],
+    missing: &[String],
+) -> Result<()> {
+    tell_missing(session, "index", missing);
+    for (name, change) in changes {
+        let snapshot = session.transactions_snapshot().await?;
+        let table = existing_table(&snapshot, name).await?;
+        let step = change.step(&session.context(snapshot), &table)?;
+        if let Some(existing) = step.existing {
+            session.notices.push(Notice::remark("42P07", existing));
+        }
+        if let Some(indexes) = step.indexes {
+            let change = TableChange::SetIndexes(indexes);
+            session.transaction().await?.alter_table(name, &[change], false).await?;
+        }
+        if let Some(warning) = step.warning {
+            session.notices.push(Notice::warning("01000", warning));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the rows anew, as the changed table has them.
+async fn rewrite(session: &mut Session, name: &TableName, rows: LogicalPlan, guard: &StatementGuard) -> Result<()> {
+    let snapshot = session.transactions_snapshot().await?;
+    let table = existing_table(&snapshot, name).await?;
+    let context = session.context(snapshot);
+    let rows = rewritten_rows(&context, &table, rows)?;
+    insert::replace(session, name, rows, guard).await.map_err(of_old_row)?;
+    Ok(())
+}
+
+/// What is wrong with a row, in PostgreSQL's words for one that was there before.
+fn of_old_row(error: Error) -> Error {
+    let message = match error.kind() {
+        ErrorKind::NotNullViolation => {
+            let column = error.message().strip_prefix("null value in column ");
+            let column = column.and_then(|rest| rest.strip_suffix(" violates not-null constraint"));
+            column.map(|column| format!("column {column} contains null values"))
+        }
+        ErrorKind::CheckViolation => {
+            let names = error.message().strip_prefix("new row for relation ");
+            let names = names.and_then(|rest| rest.split_once(" violates check constraint "));
+            names.map(|(relation, check)| {
+                format!("check constraint {check} of relation {relation} is violated by some row")
+            })
+        }
+        _ => None,
+    };
+    match message {
+        Some(message) => Error::new(error.kind(), message),
+        None => error,
+    }
+}
+
+async fn existing_table(snapshot: &CatalogSnapshot, name: &TableName) -> Result<Arc<Table>> {
+    snapshot.table(name).await?.ok_or_else(|| {
+        let message = format!("relation \"{}\" does not exist", name.name);
+        Error::new(ErrorKind::UndefinedTable, message)
+    })
 }
 
 fn adds_sequence(change: &TableChange) -> bool {

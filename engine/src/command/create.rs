@@ -1,5 +1,7 @@
 //! CREATE TABLE, TABLE AS, VIEW, SCHEMA, DATABASE.
 
+use std::collections::BTreeMap;
+
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, TableName, TableVersionSpec, ViewDefinition};
 use staffa_planner::{Error, Plan, QueryPlan, Result};
@@ -57,7 +59,10 @@ pub(crate) async fn create_table_as(
     guard: &StatementGuard,
 ) -> Result<CommandTag> {
     if !create_table(session, definition, if_not_exists).await? || !with_data {
-        return Ok(CommandTag::plain("CREATE TABLE AS"));
+        return Ok(CommandTag::plain(match definition.materialized {
+            Some(_) => "CREATE MATERIALIZED VIEW",
+            None => "CREATE TABLE AS",
+        }));
     }
     let rows = insert::fill(session, &definition.name, source, parameters, guard).await?;
     Ok(CommandTag::counted("SELECT", rows))
@@ -71,6 +76,7 @@ pub(crate) async fn create_view(session: &mut Session, plan: &Plan) -> Result<()
         search_path,
         replace,
         comment,
+        reads,
     } = plan
     else {
         return Err(Error::internal("not a CREATE VIEW"));
@@ -81,6 +87,8 @@ pub(crate) async fn create_view(session: &mut Session, plan: &Plan) -> Result<()
         columns: columns.clone(),
         search_path: search_path.clone(),
         comment: comment.clone(),
+        reads: reads.clone(),
+        column_comments: BTreeMap::new(),
     };
     session.prepare_temporary(name).await?;
     Ok(session.transaction().await?.create_view(view, *replace).await?)

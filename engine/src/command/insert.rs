@@ -51,7 +51,9 @@ pub(crate) async fn insert_rows(
     let gathered = insert.returning.as_ref().map(|_| Arc::<GatheredRows>::default());
     let rows = bind(&insert.source, parameters)?;
     let mut writing = Writing::begin(session, insert.table.name(), rows, guard, gathered.as_ref()).await?;
-    writing.overwrites = insert.overwrite;
+    if insert.overwrite {
+        writing.takes_out = TakesOut::Partitions;
+    }
     Ok((writing.finish(session, guard).await?, gathered))
 }
 
@@ -68,12 +70,32 @@ pub(crate) async fn fill(
     writing.finish(session, guard).await
 }
 
+/// Writes rows, which are in the table's column order, in the place of all that the table has.
+pub(crate) async fn replace(
+    session: &mut Session,
+    name: &TableName,
+    rows: LogicalPlan,
+    guard: &StatementGuard,
+) -> Result<u64> {
+    let mut writing = Writing::start(session, name, rows, guard).await?;
+    writing.takes_out = TakesOut::Everything;
+    writing.finish(session, guard).await
+}
+
+/// Which rows of the table go when the new ones come.
+#[derive(Clone, Copy, Debug)]
+enum TakesOut {
+    Nothing,
+    /// Those of the partitions that get rows.
+    Partitions,
+    Everything,
+}
+
 /// A write that is under way on the CPU runtime.
 #[derive(Debug)]
 pub(crate) struct Writing {
     table: Arc<Table>,
-    /// Whether the partitions that get rows lose those they have.
-    overwrites: bool,
+    takes_out: TakesOut,
     task: crate::cpu::Task<Vec<WrittenFile>>,
 }
 
@@ -117,7 +139,7 @@ impl Writing {
         let task = cpu.spawn(async move { write_all(&spawner, plan, task_context, stores, spec, counter).await });
         Ok(Self {
             table,
-            overwrites: false,
+            takes_out: TakesOut::Nothing,
             task,
         })
     }
@@ -127,8 +149,12 @@ impl Writing {
         let written = guard.run(&mut self.task).await?;
         let rows = written.iter().map(|file| file.row_count).sum();
         let files = as_data_files(&self.table, written)?;
-        if self.overwrites {
-            let gone = overwritten(&self.table, &files).await?;
+        let gone = match self.takes_out {
+            TakesOut::Nothing => None,
+            TakesOut::Partitions => Some(overwritten(&self.table, &files).await?),
+            TakesOut::Everything => Some(self.table.files().await?.to_vec()),
+        };
+        if let Some(gone) = gone {
             session.note_all_read(&self.table);
             let transaction = session.transaction().await?;
             transaction.remove_files(self.table.name(), &gone).await?;

@@ -61,25 +61,6 @@ pub(crate) async fn drop(
     Ok(())
 }
 
-/// Renames a relation. `defaults` are texts that name it, as they are to be.
-pub(crate) async fn rename(
-    session: &mut Session,
-    from: &TableName,
-    to: &TableName,
-    defaults: &[(TableName, i32, String)],
-) -> Result<()> {
-    let transaction = session.transaction().await?;
-    transaction.rename(from, to).await?;
-    for (table, field_id, text) in defaults {
-        let change = TableChange::SetDefault {
-            field_id: *field_id,
-            default: Some(ColumnDefault::Expression(text.clone())),
-        };
-        transaction.alter_table(table, &[change], false).await?;
-    }
-    Ok(())
-}
-
 /// Makes the sequences of columns that have none under a name yet.
 pub(crate) async fn of_columns(session: &mut Session, table: &TableName) -> Result<()> {
     let snapshot = session.transactions_snapshot().await?;

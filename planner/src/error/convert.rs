@@ -9,6 +9,7 @@ use datafusion::common::{DataFusionError, SchemaError};
 
 use super::{Error, ErrorKind};
 use crate::parse::position_of;
+use crate::pg_catalog::is_function_of_postgres;
 
 impl From<staffa_catalog::Error> for Error {
     fn from(error: staffa_catalog::Error) -> Self {
@@ -68,6 +69,8 @@ fn from_catalog(error: &staffa_catalog::Error) -> Error {
         Catalog::DuplicateSchema => ErrorKind::DuplicateSchema,
         Catalog::DuplicateTable => ErrorKind::DuplicateTable,
         Catalog::DuplicateColumn => ErrorKind::DuplicateColumn,
+        Catalog::UndefinedRole => ErrorKind::UndefinedObject,
+        Catalog::DuplicateRole => ErrorKind::DuplicateObject,
         Catalog::DependentObjects => ErrorKind::DependentObjects,
         Catalog::WrongObjectType => ErrorKind::WrongObjectType,
         Catalog::InvalidDefinition => ErrorKind::InvalidTableDefinition,
@@ -267,7 +270,10 @@ fn not_implemented(message: &str) -> Error {
     if first.contains("OuterReferenceColumn") || first.contains("logical expression") {
         return by_wording(message);
     }
-    let lower = lower_first(first.trim_start_matches("Unsupported "));
+    if let Some(cast) = impossible_cast(first) {
+        return cast;
+    }
+    let lower = in_sql(first.trim_start_matches("Unsupported "));
     if first.starts_with("Unsupported ") {
         return Error::unsupported(format!("{lower} is not supported"));
     }
@@ -292,7 +298,10 @@ fn by_wording(message: &str) -> Error {
     {
         return undefined_function(name);
     }
-    if let Some(error) = of_select(line) {
+    if let Some(error) = of_select(line)
+        .or_else(|| of_calls(line))
+        .or_else(|| impossible_cast(line))
+    {
         return error;
     }
     if let Some(name) = between(line, "Invalid function '", "'") {
@@ -300,22 +309,22 @@ fn by_wording(message: &str) -> Error {
             let message = format!("window function {name} requires an OVER clause");
             return Error::new(ErrorKind::WrongObjectType, message);
         }
-        return undefined_function(&name);
+        return missing_function(&name);
     }
     if let Some(name) = between(line, "table function '", "' not found") {
-        return undefined_function(&name);
+        return missing_function(&name);
     }
     if let Some(name) = between(line, "Failed to coerce arguments to satisfy a call to '", "'") {
-        return undefined_function_call(&name, line);
+        return undefined_function(&name);
     }
     if let Some(name) =
         between(line, "Function '", "'").filter(|_| has("expects") || has("requires") || has("does not support"))
     {
-        return undefined_function_call(&name, line);
+        return undefined_function(&name);
     }
     if has("No function matches the given name and argument types") {
         let name = between(line, "argument types '", "(").unwrap_or_default();
-        return undefined_function_call(&name, line);
+        return undefined_function(&name);
     }
     if has("must appear in the GROUP BY clause")
         || has("must be part of GROUP BY")
@@ -351,6 +360,20 @@ fn by_wording(message: &str) -> Error {
         || has("is too small to store")
     {
         return Error::new(ErrorKind::NumericOutOfRange, out_of_range(line));
+    }
+    if let Some((_, operation)) = line.split_once("for logical boolean operation ") {
+        let name = if operation.contains(" OR ") { "OR" } else { "AND" };
+        let between = format!(" {name} ");
+        let wrong = operation
+            .split(&between)
+            .map(str::trim)
+            .find(|operand| !operand.starts_with("Boolean"))
+            .unwrap_or("unknown");
+        let message = format!("argument of {name} must be type boolean, not type {}", sql_name(wrong));
+        return Error::new(ErrorKind::DatatypeMismatch, message);
+    }
+    if has("overlay start position must be at least 1") {
+        return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
     }
     if has("Regex") || lower.contains("regular expression") || lower.contains("regex parse") {
         return Error::new(
@@ -393,7 +416,7 @@ fn by_wording(message: &str) -> Error {
         return Error::new(ErrorKind::GroupingError, lower_first(line));
     }
     if has("Window function") || has("window function") {
-        return Error::new(ErrorKind::WindowingError, lower_first(line));
+        return Error::new(ErrorKind::WindowingError, in_sql(line));
     }
     if has("table name") && has("specified more than once") || has("duplicate") && has("alias") {
         return Error::new(ErrorKind::DuplicateAlias, lower_first(line));
@@ -403,9 +426,150 @@ fn by_wording(message: &str) -> Error {
             .with_hint("Write it as a join, or aggregate in the subquery.");
     }
     if has("Physical plan does not support logical expression") || has("not supported") || has("not implemented") {
-        return Error::unsupported(lower_first(line));
+        return Error::unsupported(in_sql(line));
     }
-    Error::new(ErrorKind::SyntaxError, lower_first(line))
+    Error::new(ErrorKind::SyntaxError, in_sql(line))
+}
+
+/// Mistakes in window frames and in arguments of functions, as the libraries say them.
+fn of_calls(line: &str) -> Option<Error> {
+    const SAID: &[(&str, ErrorKind, &str)] = &[
+        (
+            "start bound cannot be UNBOUNDED FOLLOWING",
+            ErrorKind::WindowingError,
+            "frame start cannot be UNBOUNDED FOLLOWING",
+        ),
+        (
+            "end bound cannot be UNBOUNDED PRECEDING",
+            ErrorKind::WindowingError,
+            "frame end cannot be UNBOUNDED PRECEDING",
+        ),
+        (
+            "frame offsets for ROWS / GROUPS must be non negative",
+            ErrorKind::InvalidFrameOffset,
+            "frame starting offset must not be negative",
+        ),
+        (
+            "RANGE requires exactly one ORDER BY column",
+            ErrorKind::WindowingError,
+            "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+        ),
+        (
+            "Window function calls cannot be nested",
+            ErrorKind::WindowingError,
+            "window functions are not allowed in window definitions",
+        ),
+        (
+            "NTILE requires a positive integer",
+            ErrorKind::InvalidArgumentForNtile,
+            "argument of ntile must be greater than zero",
+        ),
+        (
+            "to grouping function is not in grouping columns",
+            ErrorKind::GroupingError,
+            "arguments to GROUPING must be grouping expressions of the associated query level",
+        ),
+        (
+            "invalid Unicode scalar value: -",
+            ErrorKind::InvalidParameterValue,
+            "character number must be positive",
+        ),
+        (
+            "overlay start position must be at least 1",
+            ErrorKind::SubstringError,
+            "negative substring length not allowed",
+        ),
+        (
+            "Failed to decode value using base64",
+            ErrorKind::InvalidParameterValue,
+            "invalid base64 end sequence",
+        ),
+        (
+            "Failed to decode value using hex: Odd number",
+            ErrorKind::InvalidParameterValue,
+            "invalid hexadecimal data: odd number of digits",
+        ),
+    ];
+    if let Some((_, kind, message)) = SAID
+        .iter()
+        .find(|(said, ..)| line.to_lowercase().contains(&said.to_lowercase()))
+    {
+        return Some(Error::new(*kind, *message));
+    }
+    let made = |kind, message: String| Some(Error::new(kind, message));
+    if let Some(name) = between(line, "The window ", " is not defined") {
+        return made(ErrorKind::UndefinedObject, format!("window \"{name}\" does not exist"));
+    }
+    if let Some(name) = between(line, "The window ", " is defined multiple times") {
+        return made(
+            ErrorKind::WindowingError,
+            format!("window \"{name}\" is already defined"),
+        );
+    }
+    if let Some(name) = between(line, "There is no built-in encoding named '", "'") {
+        return made(
+            ErrorKind::InvalidParameterValue,
+            format!("unrecognized encoding: \"{name}\""),
+        );
+    }
+    if let Some(digit) = between(line, "Failed to decode value using hex: Invalid character '", "'") {
+        return made(
+            ErrorKind::InvalidParameterValue,
+            format!("invalid hexadecimal digit: \"{digit}\""),
+        );
+    }
+    if let Some(value) = between(
+        line,
+        "ercentile value must be between 0.0 and 1.0 inclusive, ",
+        " is invalid",
+    ) {
+        return made(
+            ErrorKind::NumericOutOfRange,
+            format!("percentile value {value} is not between 0 and 1"),
+        );
+    }
+    if let Some(parts) = line.split_once("Unable to parse date from ").map(|(_, parts)| parts)
+        && let [year, month, day] = parts.split(", ").collect::<Vec<_>>().as_slice()
+    {
+        let message = format!("date field value out of range: {year}-{month:0>2}-{day:0>2}");
+        return made(ErrorKind::DatetimeOverflow, message);
+    }
+    if line.contains("Month value '") || line.contains("Day value '") {
+        return made(ErrorKind::DatetimeOverflow, "date field value out of range".to_string());
+    }
+    if let Some(ty) = line
+        .split_once("Expected LIMIT to be an integer or null, but got ")
+        .map(|(_, ty)| ty)
+    {
+        let message = format!("argument of LIMIT must be type bigint, not type {}", sql_name(ty));
+        return made(ErrorKind::DatatypeMismatch, message);
+    }
+    if let Some(ty) = line
+        .split_once("Expected OFFSET to be an integer or null, but got ")
+        .map(|(_, ty)| ty)
+    {
+        let message = format!("argument of OFFSET must be type bigint, not type {}", sql_name(ty));
+        return made(ErrorKind::DatatypeMismatch, message);
+    }
+    if line.contains("Inconsistent data type across values list") {
+        let found = line.split_once("Was ")?.1.split_once(" but found ")?;
+        let message = format!(
+            "VALUES types {} and {} cannot be matched",
+            sql_name(found.0),
+            sql_name(found.1)
+        );
+        return made(ErrorKind::DatatypeMismatch, message);
+    }
+    None
+}
+
+/// `CAST from Int32 to Date32 is not supported`, `Unsupported CAST from Int32 to Date32`
+fn impossible_cast(line: &str) -> Option<Error> {
+    let types = line.trim_start_matches("Unsupported ").strip_prefix("CAST from ")?;
+    let types = types.strip_suffix(" is not supported").unwrap_or(types);
+    let (from, to) = types.split_once(" to ")?;
+    let message = format!("cannot cast type {} to {}", sql_name(from), sql_name(to));
+    Some(Error::new(ErrorKind::CannotCoerce, message))
 }
 
 /// Functions that are nothing without OVER.
@@ -526,8 +690,12 @@ pub(crate) fn undefined_function(name: &str) -> Error {
         .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
 
-fn undefined_function_call(name: &str, line: &str) -> Error {
-    undefined_function(name).with_detail(capitalised(line))
+/// No function of this name is here: PostgreSQL may have one.
+fn missing_function(name: &str) -> Error {
+    match is_function_of_postgres(name) {
+        true => Error::unsupported(format!("function {name}() is not supported")),
+        false => undefined_function(name),
+    }
 }
 
 fn grouping(line: &str) -> Error {
@@ -666,6 +834,85 @@ fn first_line(message: &str) -> &str {
     line.split("\n\nbacktrace").next().unwrap_or(line)
 }
 
+/// Types as their library prints them, without what stands in parentheses.
+const ARROW_TYPES: &[&str] = &[
+    "Boolean",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Float16",
+    "Float32",
+    "Float64",
+    "Decimal128",
+    "Decimal256",
+    "Utf8",
+    "Utf8View",
+    "LargeUtf8",
+    "Binary",
+    "BinaryView",
+    "LargeBinary",
+    "FixedSizeBinary",
+    "Date32",
+    "Date64",
+    "Time32",
+    "Time64",
+    "Timestamp",
+    "Interval",
+    "Duration",
+    "List",
+    "LargeList",
+    "FixedSizeList",
+    "Struct",
+];
+
+/// A line of a library, its names of types said in SQL.
+fn in_sql(line: &str) -> String {
+    let mut said = String::with_capacity(line.len());
+    let mut rest = line;
+    while !rest.is_empty() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        if length == 0 {
+            let next = rest.chars().next().map_or(1, char::len_utf8);
+            said.push_str(&rest[..next]);
+            rest = &rest[next..];
+            continue;
+        }
+        let (word, after) = rest.split_at(length);
+        let is_type = ARROW_TYPES.contains(&word);
+        let end = if is_type && after.starts_with('(') {
+            closing(after)
+        } else {
+            0
+        };
+        match is_type {
+            true => said.push_str(&sql_name(&rest[..length + end])),
+            false => said.push_str(word),
+        }
+        rest = &after[end..];
+    }
+    lower_first(&said)
+}
+
+/// Bytes up to the end of the parentheses the text begins with.
+fn closing(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth <= 1 => return at + 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
     match (characters.next(), characters.clone().next()) {
@@ -675,13 +922,4 @@ fn lower_first(text: &str) -> String {
         }
         _ => text.to_string(),
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    let text: String = match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => return String::new(),
-    };
-    if text.ends_with('.') { text } else { format!("{text}.") }
 }

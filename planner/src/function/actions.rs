@@ -7,16 +7,18 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type};
 use async_trait::async_trait;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
+use staffa_catalog::{SqlType, SystemType};
 
 use super::session::SessionFacts;
 use crate::error::{Error, ErrorKind, Result};
+use crate::types::arrow_field;
 
 /// What functions can do to the session that calls them, and to others of its server.
 #[async_trait]
@@ -25,7 +27,7 @@ pub trait SessionActions: Send + Sync + fmt::Debug {
     fn set(&self, name: &str, value: Option<&str>, local: bool) -> Result<String>;
 
     /// Stops what a session runs, or ends it; false when there is no session of that number.
-    fn signal(&self, backend: i32, end: bool) -> bool;
+    fn signal(&self, backend: i32, end: bool) -> Result<bool>;
 
     /// Waits for an advisory lock.
     async fn lock(&self, lock: AdvisoryLock) -> Result<()>;
@@ -125,13 +127,19 @@ pub(super) fn signal(actions: &Actions, args: &ScalarFunctionArgs, end: bool) ->
             let numbers = numbers.as_primitive::<Int32Type>();
             numbers
                 .iter()
-                .map(|number| Some(actions.signal(number?, end)))
-                .collect()
+                .map(|number| number.map(|number| actions.signal(number, end)).transpose())
+                .collect::<Result<_>>()?
         }
         _ => {
             let numbers = numbers.as_primitive::<Int64Type>();
-            let known = |number: i64| i32::try_from(number).is_ok_and(|number| actions.signal(number, end));
-            numbers.iter().map(|number| Some(known(number?))).collect()
+            let known = |number: i64| match i32::try_from(number) {
+                Ok(number) => actions.signal(number, end),
+                Err(_) => Ok(false),
+            };
+            numbers
+                .iter()
+                .map(|number| number.map(known).transpose())
+                .collect::<Result<_>>()?
         }
     };
     Ok(ColumnarValue::Array(Arc::new(told)))
@@ -221,6 +229,11 @@ const WAITING: &[(&str, bool, bool)] = &[
     ("pg_advisory_xact_lock_shared", true, true),
 ];
 
+/// The field of a function that gives PostgreSQL's `void`, which prints as nothing.
+pub(super) fn void(function: &str) -> FieldRef {
+    Arc::new(arrow_field(function, &SqlType::System(SystemType::Void), true, "UTC"))
+}
+
 pub(super) fn waiting_names() -> impl Iterator<Item = &'static str> {
     WAITING.iter().map(|(name, ..)| *name)
 }
@@ -258,6 +271,10 @@ impl ScalarUDFImpl for Lock {
 
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(void(self.name()))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -22,6 +22,8 @@ use crate::pg_catalog::CatalogView;
 use crate::types::{arrow_field, data_type, sql_type_of};
 
 mod answers;
+mod privileges;
+mod sizes;
 
 use answers::FUNCTIONS;
 

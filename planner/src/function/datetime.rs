@@ -83,7 +83,7 @@ impl<'a> Moments<'a> {
             DataType::Date32 => match self.array.as_primitive::<Date32Type>().value(row) {
                 DATE_INFINITY => TIMESTAMP_INFINITY,
                 DATE_NEG_INFINITY => TIMESTAMP_NEG_INFINITY,
-                days => i64::from(days).saturating_mul(MICROS_PER_DAY),
+                days => i64::from(days).checked_mul(MICROS_PER_DAY).unwrap_or(TOO_LATE),
             },
             _ => self.array.as_primitive::<TimestampMicrosecondType>().value(row),
         }
@@ -125,13 +125,20 @@ pub(super) fn zone_named(name: &str) -> Result<Zone> {
     })
 }
 
+/// Stands for a day that no timestamp can hold, as infinity stands for itself.
+const TOO_LATE: i64 = TIMESTAMP_INFINITY - 1;
+
 /// A moment if PostgreSQL has it.
 pub(super) fn in_range(micros: i64) -> Result<i64> {
     let days = micros.div_euclid(MICROS_PER_DAY);
-    if is_infinite(micros) || (DAYS_MIN..=DAYS_MAX).contains(&days) {
+    if is_infinite(micros) || micros != TOO_LATE && (DAYS_MIN..=DAYS_MAX).contains(&days) {
         return Ok(micros);
     }
-    Err(Error::new(ErrorKind::DatetimeOverflow, "timestamp out of range"))
+    let message = match micros {
+        TOO_LATE => "date out of range for timestamp",
+        _ => "timestamp out of range",
+    };
+    Err(Error::new(ErrorKind::DatetimeOverflow, message))
 }
 
 pub(super) fn interval_at(array: &ArrayRef, row: usize) -> Result<IntervalMonthDayNano> {

@@ -1,9 +1,10 @@
-//! `upper` and `lower` letter by letter, as PostgreSQL's C library does, and texts written with code points.
+//! `upper` and `lower` letter by letter, as PostgreSQL's C library does, normal forms, and texts written with code points.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewBuilder};
+use arrow::array::{ArrayRef, BooleanArray, StringViewBuilder};
 use arrow::datatypes::DataType;
+use unicode_normalization::UnicodeNormalization;
 
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
@@ -20,6 +21,25 @@ pub(super) const FUNCTIONS: &[Shape] = &[
             one(letter.to_lowercase()).unwrap_or(letter)
         })
     }),
+    Shape::new("chr", one_code, letter_of_code),
+    Shape::new("normalize", text_and_form, |columns| {
+        let normalized = |form: NormalForm, text: &str| form.normalized(text);
+        let mut builder = StringViewBuilder::with_capacity(columns.rows);
+        for text in in_form(columns, normalized) {
+            builder.append_option(text?);
+        }
+        Ok(Arc::new(builder.finish()))
+    }),
+    Shape::new(
+        "is_normalized",
+        |types| text_and_form(types).map(|(types, _)| (types, DataType::Boolean)),
+        |columns| {
+            let is_normalized = |form: NormalForm, text: &str| form.normalized(text) == text;
+            Ok(Arc::new(
+                in_form(columns, is_normalized).collect::<Result<BooleanArray>>()?,
+            ))
+        },
+    ),
     Shape::new("unistr", one_text, |columns| {
         each(columns, |text, out| {
             out.append_value(unescaped(text)?);
@@ -28,11 +48,100 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     }),
 ];
 
+fn one_code(types: &[DataType]) -> Resolved {
+    match types {
+        [ty] if ty.is_integer() || is_text(ty) => Some((vec![DataType::Int32], TEXT)),
+        _ => None,
+    }
+}
+
+fn letter_of_code(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut builder = StringViewBuilder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let code = columns.int(0, row)?;
+        let refused = |kind, message: &str| Err(Error::new(kind, message));
+        match u32::try_from(code) {
+            Err(_) => return refused(ErrorKind::InvalidParameterValue, "character number must be positive"),
+            Ok(0) => return refused(ErrorKind::ProgramLimitExceeded, "null character not permitted"),
+            Ok(code) => match char::from_u32(code) {
+                Some(letter) => builder.append_value(letter.to_string()),
+                None => {
+                    let message = format!("requested character too large for encoding: {code}");
+                    return refused(ErrorKind::ProgramLimitExceeded, &message);
+                }
+            },
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
 fn one_text(types: &[DataType]) -> Resolved {
     match types {
         [ty] if is_text(ty) => Some((vec![TEXT], TEXT)),
         _ => None,
     }
+}
+
+fn text_and_form(types: &[DataType]) -> Resolved {
+    match types {
+        [text] if is_text(text) => Some((vec![TEXT], TEXT)),
+        [text, form] if is_text(text) && is_text(form) => Some((vec![TEXT, TEXT], TEXT)),
+        _ => None,
+    }
+}
+
+/// The normal forms of Unicode (Standard Annex 15).
+#[derive(Clone, Copy)]
+enum NormalForm {
+    Nfc,
+    Nfd,
+    Nfkc,
+    Nfkd,
+}
+
+impl NormalForm {
+    fn named(name: &str) -> Result<Self> {
+        Ok(match name.to_ascii_uppercase().as_str() {
+            "NFC" => Self::Nfc,
+            "NFD" => Self::Nfd,
+            "NFKC" => Self::Nfkc,
+            "NFKD" => Self::Nfkd,
+            _ => {
+                let message = format!("invalid normalization form: {name}");
+                return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+            }
+        })
+    }
+
+    fn normalized(self, text: &str) -> String {
+        match self {
+            Self::Nfc => text.nfc().collect(),
+            Self::Nfd => text.nfd().collect(),
+            Self::Nfkc => text.nfkc().collect(),
+            Self::Nfkd => text.nfkd().collect(),
+        }
+    }
+}
+
+/// Each text of the first argument with the form the second says: NFC where there is none.
+fn in_form<T>(
+    columns: &Columns<'_>,
+    compute: impl Fn(NormalForm, &str) -> T,
+) -> impl Iterator<Item = Result<Option<T>>> {
+    (0..columns.rows).map(move |row| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let form = match columns.len() {
+            1 => NormalForm::Nfc,
+            _ => NormalForm::named(columns.text(1, row)?)?,
+        };
+        Ok(Some(compute(form, columns.text(0, row)?)))
+    })
 }
 
 fn each(columns: &Columns<'_>, compute: impl Fn(&str, &mut StringViewBuilder) -> Result<()>) -> Result<ArrayRef> {

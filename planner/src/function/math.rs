@@ -1,62 +1,264 @@
 //! Functions of numbers that fail where PostgreSQL fails (`ln(0)`, `sqrt(-1)`), and round as it rounds.
 //!
-//! Results of `ln`, `exp`, `sqrt`, `power` are double precision for every argument; PostgreSQL has numeric variants.
+//! Of numerics `ln`, `exp`, `sqrt`, `power` are numerics (`powers.rs`), of all else double precision.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Builder, Float64Array, Int32Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Builder, Float64Array, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
 
 use super::native::{Columns, Resolved, Shape};
+use super::powers;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const FUNCTIONS: &[Shape] = &[
-    Shape::new("ln", one_number, |columns| unary(columns, |x| logarithm(x, f64::ln))),
-    Shape::new("log10", one_number, |columns| {
-        unary(columns, |x| logarithm(x, f64::log10))
+    Shape::new("ln", logarithm_types, |columns| match is_numeric(columns) {
+        true => powers::natural(columns),
+        false => unary(columns, |x| logarithm(x, f64::ln)),
     }),
+    Shape::new("log10", logarithm_types, log),
     Shape::new("log", one_or_two, log),
-    Shape::new("exp", one_number, |columns| unary(columns, exp)),
-    Shape::new("sqrt", one_number, |columns| unary(columns, sqrt)),
+    Shape::new("exp", exp_types, |columns| match is_numeric(columns) {
+        true => powers::exponential(columns),
+        false => unary(columns, exp),
+    }),
+    Shape::new("sqrt", root_types, |columns| match is_numeric(columns) {
+        true => powers::sqrt(columns),
+        false => unary(columns, sqrt),
+    }),
     Shape::new("asin", one_number, |columns| {
         unary(columns, |x| within_one(x, f64::asin))
     }),
     Shape::new("acos", one_number, |columns| {
         unary(columns, |x| within_one(x, f64::acos))
     }),
+    Shape::new("acosh", one_number, |columns| {
+        unary(columns, |x| match x < 1.0 {
+            true => Err(Error::new(ErrorKind::NumericOutOfRange, "input is out of range")),
+            false => Ok(x.acosh()),
+        })
+    }),
+    // As PostgreSQL writes it, to the last bit.
+    Shape::new("degrees", one_number, |columns| {
+        unary(columns, |x| finite(x / RADIANS_PER_DEGREE, x.is_finite()))
+    }),
+    Shape::new("radians", one_number, |columns| {
+        unary(columns, |x| Ok(x * RADIANS_PER_DEGREE))
+    }),
+    Shape::new("factorial", one_integer, factorial),
+    Shape::new("gcd", divisor_types, |columns| common_divisor(columns, false)),
+    Shape::new("lcm", divisor_types, |columns| common_divisor(columns, true)),
     Shape::new("atanh", one_number, |columns| {
         unary(columns, |x| within_one(x, f64::atanh))
     }),
-    Shape::new("power", two_numbers, |columns| binary(columns, power)),
-    Shape::new("pow", two_numbers, |columns| binary(columns, power)),
+    Shape::new("power", power_types, any_power),
+    Shape::new("pow", power_types, any_power),
     Shape::new("sign", sign_types, sign),
     Shape::new("div", div_types, div),
     Shape::new("width_bucket", bucket_types, width_bucket),
 ];
 
+const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
+
+fn one_integer(types: &[DataType]) -> Resolved {
+    match types {
+        [ty] if ty.is_integer() || super::datetime::is_text(ty) => {
+            Some((vec![DataType::Int64], DataType::Decimal128(38, 0)))
+        }
+        _ => None,
+    }
+}
+
+fn divisor_types(types: &[DataType]) -> Resolved {
+    let [left, right] = types else { return None };
+    let ty = match (left, right) {
+        (DataType::Int16 | DataType::Int32 | DataType::Null, DataType::Int16 | DataType::Int32 | DataType::Null) => {
+            DataType::Int32
+        }
+        (left, right) if left.is_decimal() || right.is_decimal() => {
+            let ((left, left_scale), (right, right_scale)) = (parts(&as_decimal(left)?), parts(&as_decimal(right)?));
+            let scale = left_scale.max(right_scale);
+            let whole = (left - left_scale.unsigned_abs()).max(right - right_scale.unsigned_abs());
+            // A multiple has the digits of both.
+            DataType::Decimal128((2 * whole + scale.unsigned_abs()).min(38), scale)
+        }
+        (left, right)
+            if [left, right]
+                .into_iter()
+                .all(|ty| ty.is_integer() || super::datetime::is_text(ty)) =>
+        {
+            DataType::Int64
+        }
+        _ => return None,
+    };
+    Some((vec![ty.clone(), ty.clone()], ty))
+}
+
+fn parts(ty: &DataType) -> (u8, i8) {
+    match ty {
+        DataType::Decimal128(precision, scale) => (*precision, *scale),
+        _ => (38, 0),
+    }
+}
+
+/// The greatest common divisor, or the least common multiple.
+fn common_divisor(columns: &Columns<'_>, multiple: bool) -> Result<ArrayRef> {
+    let is_decimal = columns.result.is_decimal();
+    let value = |index: usize, row: usize| -> Result<i128> {
+        match is_decimal {
+            true => Ok(columns.arrays[index]
+                .as_primitive::<Decimal128Type>()
+                .value(columns.at(index, row))),
+            false => columns.int(index, row).map(i128::from),
+        }
+    };
+    let mut results = Vec::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            results.push(None);
+            continue;
+        }
+        let (left, right) = (value(0, row)?.unsigned_abs(), value(1, row)?.unsigned_abs());
+        let (mut divisor, mut rest) = (left, right);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        let result = match multiple {
+            true if left == 0 || right == 0 => Some(0),
+            true => (left / divisor).checked_mul(right),
+            false => Some(divisor),
+        };
+        results.push(Some(
+            result
+                .and_then(|result| i128::try_from(result).ok())
+                .unwrap_or(i128::MAX),
+        ));
+    }
+    let too_large = || super::arithmetic::out_of_range(columns.result);
+    Ok(match columns.result {
+        DataType::Decimal128(precision, _) => {
+            let limit = 10_i128.checked_pow(u32::from(*precision)).unwrap_or(i128::MAX);
+            let mut builder = Decimal128Builder::with_capacity(columns.rows).with_data_type(columns.result.clone());
+            for result in results {
+                if result.is_some_and(|result| result >= limit) {
+                    return Err(numeric_overflow());
+                }
+                builder.append_option(result);
+            }
+            Arc::new(builder.finish())
+        }
+        DataType::Int32 => {
+            let results = results.into_iter();
+            let narrow = |value: i128| i32::try_from(value).map_err(|_| too_large());
+            let results = results.map(|result| result.map(narrow).transpose());
+            Arc::new(results.collect::<Result<Int32Array>>()?)
+        }
+        _ => {
+            let results = results.into_iter();
+            let narrow = |value: i128| i64::try_from(value).map_err(|_| too_large());
+            let results = results.map(|result| result.map(narrow).transpose());
+            Arc::new(results.collect::<Result<Int64Array>>()?)
+        }
+    })
+}
+
+fn factorial(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut builder = Decimal128Builder::with_capacity(columns.rows).with_data_type(columns.result.clone());
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let number = columns.int(0, row)?;
+        if number < 0 {
+            let message = "factorial of a negative number is undefined";
+            return Err(Error::new(ErrorKind::NumericOutOfRange, message));
+        }
+        // 33! is the largest of 38 digits.
+        let product = (number <= 33).then(|| (1..=i128::from(number)).product::<i128>());
+        builder.append_value(product.ok_or_else(numeric_overflow)?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
 fn is_number(ty: &DataType) -> bool {
     ty.is_numeric() || super::datetime::is_text(ty)
 }
 
-fn one_number(types: &[DataType]) -> Resolved {
+pub(super) fn one_number(types: &[DataType]) -> Resolved {
     match types {
         [ty] if is_number(ty) => Some((vec![DataType::Float64], DataType::Float64)),
         _ => None,
     }
 }
 
-fn two_numbers(types: &[DataType]) -> Resolved {
+/// Whether a function that has both variants is called for numerics.
+fn is_numeric(columns: &Columns<'_>) -> bool {
+    columns.result.is_decimal()
+}
+
+fn exp_types(types: &[DataType]) -> Resolved {
+    numeric_or_float(types, |_| powers::POWER)
+}
+
+fn root_types(types: &[DataType]) -> Resolved {
+    numeric_or_float(types, powers::root_type)
+}
+
+fn logarithm_types(types: &[DataType]) -> Resolved {
+    numeric_or_float(types, |_| powers::LOGARITHM)
+}
+
+fn numeric_or_float(types: &[DataType], numeric: fn(&DataType) -> DataType) -> Resolved {
+    match types {
+        [ty] if is_exact(ty) => {
+            let ty = as_numeric(ty)?;
+            Some((vec![ty.clone()], numeric(&ty)))
+        }
+        other => one_number(other),
+    }
+}
+
+/// A numeric, or a literal that is one because no integer type has its digits.
+fn is_exact(ty: &DataType) -> bool {
+    ty.is_decimal() || ty == &DataType::UInt64
+}
+
+/// Both are numerics where one is, unless the other one is a float.
+fn power_types(types: &[DataType]) -> Resolved {
+    match types {
+        [left, right] if is_exact(left) || is_exact(right) => match (as_numeric(left), as_numeric(right)) {
+            (Some(left), Some(right)) => Some((vec![left, right], powers::POWER)),
+            _ => two_floats(types),
+        },
+        _ => two_floats(types),
+    }
+}
+
+pub(super) fn two_floats(types: &[DataType]) -> Resolved {
     match types {
         [left, right] if is_number(left) && is_number(right) => Some((vec![DataType::Float64; 2], DataType::Float64)),
         _ => None,
     }
 }
 
+/// To another base there are logarithms of numerics only.
 fn one_or_two(types: &[DataType]) -> Resolved {
-    one_number(types).or_else(|| two_numbers(types))
+    match types {
+        [base, number] => Some((vec![as_numeric(base)?, as_numeric(number)?], powers::LOGARITHM)),
+        _ => logarithm_types(types),
+    }
 }
 
-fn unary(columns: &Columns<'_>, compute: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
+/// The numeric of all its digits that a number is.
+fn as_numeric(ty: &DataType) -> Option<DataType> {
+    match ty {
+        DataType::Decimal256(..) => Some(ty.clone()),
+        _ => as_decimal(ty),
+    }
+}
+
+pub(super) fn unary(columns: &Columns<'_>, compute: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
     let values = columns.arrays[0].as_primitive::<Float64Type>();
     let result = values
         .iter()
@@ -65,7 +267,7 @@ fn unary(columns: &Columns<'_>, compute: impl Fn(f64) -> Result<f64>) -> Result<
     Ok(Arc::new(result))
 }
 
-fn binary(columns: &Columns<'_>, compute: impl Fn(f64, f64) -> Result<f64>) -> Result<ArrayRef> {
+pub(super) fn binary(columns: &Columns<'_>, compute: impl Fn(f64, f64) -> Result<f64>) -> Result<ArrayRef> {
     let (left, right) = (
         columns.arrays[0].as_primitive::<Float64Type>(),
         columns.arrays[1].as_primitive::<Float64Type>(),
@@ -82,40 +284,51 @@ fn binary(columns: &Columns<'_>, compute: impl Fn(f64, f64) -> Result<f64>) -> R
 }
 
 fn logarithm(x: f64, compute: fn(f64) -> f64) -> Result<f64> {
-    let refused = |message| Err(Error::new(ErrorKind::InvalidLogarithmArgument, message));
     if x == 0.0 {
-        return refused("cannot take logarithm of zero");
+        return Err(invalid_logarithm("cannot take logarithm of zero"));
     }
     if x < 0.0 {
-        return refused("cannot take logarithm of a negative number");
+        return Err(invalid_logarithm("cannot take logarithm of a negative number"));
     }
     Ok(compute(x))
 }
 
-/// `log(x)` is to base 10, `log(b, x)` to base b.
+pub(super) fn invalid_logarithm(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidLogarithmArgument, message)
+}
+
+pub(super) fn invalid_power(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidPowerArgument, message)
+}
+
 fn log(columns: &Columns<'_>) -> Result<ArrayRef> {
-    if columns.len() == 1 {
-        return unary(columns, |x| logarithm(x, f64::log10));
+    match is_numeric(columns) {
+        true => powers::logarithm(columns),
+        false => unary(columns, |x| logarithm(x, f64::log10)),
     }
-    binary(columns, |base, x| {
-        let base = logarithm(base, f64::ln)?;
-        let x = logarithm(x, f64::ln)?;
-        if base == 0.0 {
-            return Err(Error::new(ErrorKind::DivisionByZero, "division by zero"));
-        }
-        let quotient = x / base;
-        // ln(8) / ln(2) is a hair off 3.
-        let whole = quotient.round();
-        Ok(if (quotient - whole).abs() < 1e-14 * whole.abs() {
-            whole
-        } else {
-            quotient
-        })
-    })
+}
+
+fn any_power(columns: &Columns<'_>) -> Result<ArrayRef> {
+    match is_numeric(columns) {
+        true => powers::power(columns),
+        false => binary(columns, power),
+    }
 }
 
 fn exp(x: f64) -> Result<f64> {
-    finite(x.exp(), x.is_finite())
+    let result = finite(x.exp(), x.is_finite())?;
+    not_lost(result, x.is_finite())
+}
+
+/// A result that is 0 only because it is too small.
+fn not_lost(result: f64, from_finite: bool) -> Result<f64> {
+    if result == 0.0 && from_finite {
+        return Err(Error::new(
+            ErrorKind::NumericOutOfRange,
+            "value out of range: underflow",
+        ));
+    }
+    Ok(result)
 }
 
 fn finite(result: f64, from_finite: bool) -> Result<f64> {
@@ -127,8 +340,7 @@ fn finite(result: f64, from_finite: bool) -> Result<f64> {
 
 fn sqrt(x: f64) -> Result<f64> {
     if x < 0.0 {
-        let message = "cannot take square root of a negative number";
-        return Err(Error::new(ErrorKind::InvalidPowerArgument, message));
+        return Err(invalid_power("cannot take square root of a negative number"));
     }
     Ok(x.sqrt())
 }
@@ -141,14 +353,25 @@ fn within_one(x: f64, compute: fn(f64) -> f64) -> Result<f64> {
 }
 
 fn power(base: f64, exponent: f64) -> Result<f64> {
-    let refused = |message| Err(Error::new(ErrorKind::InvalidPowerArgument, message));
-    if base == 0.0 && exponent < 0.0 {
-        return refused("zero raised to a negative power is undefined");
+    let is_negative = base < 0.0 && base.is_finite();
+    let is_whole = !exponent.is_finite() || exponent.fract() == 0.0;
+    power_is_defined(base == 0.0, is_negative, exponent < 0.0, is_whole)?;
+    let are_finite = base.is_finite() && exponent.is_finite();
+    let result = finite(base.powf(exponent), are_finite)?;
+    not_lost(result, are_finite && base != 0.0)
+}
+
+/// Whether a base that is zero or negative has a power by an exponent that is negative or whole.
+pub(super) fn power_is_defined(is_zero: bool, is_negative: bool, by_negative: bool, by_whole: bool) -> Result<()> {
+    if is_zero && by_negative {
+        return Err(invalid_power("zero raised to a negative power is undefined"));
     }
-    if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
-        return refused("a negative number raised to a non-integer power yields a complex result");
+    if is_negative && !by_whole {
+        return Err(invalid_power(
+            "a negative number raised to a non-integer power yields a complex result",
+        ));
     }
-    finite(base.powf(exponent), base.is_finite() && exponent.is_finite())
+    Ok(())
 }
 
 fn sign_types(types: &[DataType]) -> Resolved {

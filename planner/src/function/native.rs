@@ -76,7 +76,11 @@ impl Columns<'_> {
             return Self::of_every_row(args, compute);
         }
         let result = Self::computed(args, 1, compute)?;
-        Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+        Ok(ColumnarValue::Scalar(match result.as_list_opt::<i32>() {
+            // Taken apart and put together again, its element field would not say any more what it said.
+            Some(list) => ScalarValue::List(std::sync::Arc::new(list.clone())),
+            None => ScalarValue::try_from_array(&result, 0)?,
+        }))
     }
 
     fn of_every_row(

@@ -10,8 +10,12 @@ use arrow::datatypes::Int64Type;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{CatalogSnapshot, Identity, Sequence, SequenceState, SequenceType, SqlType, TableName, Uuid};
+use staffa_catalog::{
+    AccessKey, CatalogSnapshot, Identity, ObjectKind, Privileges, Sequence, SequenceState, SequenceType, SqlType,
+    TableName, Uuid,
+};
 
+use crate::authorize::denied;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::sequence::named;
@@ -50,6 +54,7 @@ pub(super) struct SequenceSource {
     snapshot: Weak<CatalogSnapshot>,
     database: String,
     path: Vec<String>,
+    user: String,
     is_read_only: bool,
 }
 
@@ -85,6 +90,7 @@ impl SequenceSource {
             snapshot: Arc::downgrade(&context.snapshot),
             database: context.database.clone(),
             path: context.lookup_path(),
+            user: context.user.clone(),
             is_read_only: context
                 .settings
                 .get("transaction_read_only")
@@ -99,11 +105,19 @@ impl SequenceSource {
         }
     }
 
-    fn find(&self, text: &str) -> Result<Known> {
+    /// The sequence of this name, for one of these privileges.
+    fn find(&self, text: &str, privileges: &[Privileges]) -> Result<Known> {
         let gone = || Error::internal("the state of the catalog a statement sees is gone");
         let snapshot = self.snapshot.upgrade().ok_or_else(gone)?;
         let name = named(&snapshot, &self.database, &self.path, text)?;
         let sequence = snapshot.sequence(&name)?.ok_or_else(gone)?;
+        let access = snapshot.access();
+        let authority = access.authority(&self.user);
+        let rights = access.rights(&AccessKey::Relation(sequence.id));
+        let may = |privilege| authority.may(&rights, ObjectKind::Sequence, privilege);
+        if !privileges.iter().copied().any(may) {
+            return Err(denied("sequence", &name.name));
+        }
         Ok(Known {
             name: name.name,
             sequence,
@@ -130,7 +144,7 @@ impl SequenceSource {
         }
         let mut given = HashMap::new();
         for (text, count) in counts {
-            let numbers = self.numbers(&self.find(text)?, count)?;
+            let numbers = self.numbers(&self.find(text, &[Privileges::USAGE, Privileges::UPDATE])?, count)?;
             given.insert(text, numbers.into_iter());
         }
         let next = |text: &Option<String>| given.get_mut(text.as_deref()?)?.next();
@@ -175,7 +189,7 @@ impl SequenceSource {
     pub(super) fn current_values(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let current = |text: &Option<String>| {
             let Some(text) = text else { return Ok(None) };
-            let known = self.find(text)?;
+            let known = self.find(text, &[Privileges::USAGE, Privileges::SELECT])?;
             match self.sequences()?.current(known.sequence.id) {
                 Some(number) => Ok(Some(number)),
                 None => {
@@ -225,7 +239,7 @@ impl SequenceSource {
     }
 
     fn set(&self, text: &str, number: i64, is_called: bool) -> Result<i64> {
-        let Known { name, sequence } = self.find(text)?;
+        let Known { name, sequence } = self.find(text, &[Privileges::UPDATE])?;
         if !(sequence.min..=sequence.max).contains(&number) {
             let message = format!(
                 "setval: value {number} is out of bounds for sequence \"{name}\" ({}..{})",

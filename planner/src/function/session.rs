@@ -299,7 +299,8 @@ impl SessionFunction {
             Kind::IsInRecovery | Kind::Signal { .. } | Kind::TryLock { .. } | Kind::Unlock { .. } => SqlType::Boolean,
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
             Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::System(SystemType::Name))),
-            Kind::Version | Kind::CurrentSetting | Kind::SetConfig | Kind::UnlockAll => SqlType::Text,
+            Kind::Version | Kind::CurrentSetting | Kind::SetConfig => SqlType::Text,
+            Kind::UnlockAll => SqlType::System(SystemType::Void),
             _ => SqlType::System(SystemType::Name),
         }
     }

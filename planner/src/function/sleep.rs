@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use async_trait::async_trait;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::async_udf::AsyncScalarUDFImpl;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::Error;
+use crate::function::actions::void;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sleep {
@@ -34,9 +37,12 @@ impl ScalarUDFImpl for Sleep {
         &self.signature
     }
 
-    /// PostgreSQL's `void`, which prints as nothing.
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(void(self.name()))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

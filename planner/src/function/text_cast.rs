@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use bytes::BytesMut;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -15,8 +15,8 @@ use staffa_catalog::SqlType;
 
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
-use crate::types::{arrow_field, data_type};
-use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings};
+use crate::types::{arrow_field, data_type, with_element_type};
+use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings, decode_scalar};
 
 pub(crate) const FROM_TEXT: &str = "staffa_from_text";
 pub(crate) const TO_TEXT: &str = "staffa_to_text";
@@ -67,6 +67,11 @@ impl TextCasts {
         })
     }
 
+    /// Whether the text is a value of this type.
+    pub(crate) fn check(&self, text: &str, ty: &SqlType) -> Result<()> {
+        decode_scalar(Some(text.as_bytes()), ty, Format::Text, &self.settings).map(|_| ())
+    }
+
     /// The text read as a value of this type.
     pub(crate) fn read(&self, expression: Expr, ty: SqlType) -> Expr {
         self.call(expression, Direction::From(ty))
@@ -80,6 +85,18 @@ impl TextCasts {
     /// The same value as another type: another kind of object number, a numeric shown with other digits.
     pub(crate) fn renamed(&self, expression: Expr, ty: SqlType) -> Expr {
         self.call(expression, Direction::As(ty))
+    }
+
+    /// A printed truth value as `concat` prints it: by its letter, as the wire does. Others as they are.
+    pub(crate) fn letter(printed: Expr) -> Expr {
+        if let Expr::ScalarFunction(call) = &printed
+            && let Some(cast) = call.func.inner().downcast_ref::<TextCast>()
+            && cast.direction == Direction::To(SqlType::Boolean)
+            && let [value] = call.args.as_slice()
+        {
+            return cast.casts.call(value.clone(), Direction::Letter);
+        }
+        printed
     }
 
     fn call(&self, expression: Expr, direction: Direction) -> Expr {
@@ -102,6 +119,8 @@ enum Direction {
     /// Values stay as they are.
     As(SqlType),
     To(SqlType),
+    /// `t` or `f`
+    Letter,
 }
 
 #[derive(Debug)]
@@ -155,9 +174,13 @@ impl TextCast {
     fn printed(&self, values: &ArrayRef, ty: &SqlType, field: &FieldRef) -> Result<ArrayRef> {
         // The wire says `t`, a cast says `true`.
         if let Some(values) = values.as_boolean_opt() {
+            let (yes, no) = match self.direction {
+                Direction::Letter => ("t", "f"),
+                _ => ("true", "false"),
+            };
             let words = values
                 .iter()
-                .map(|value| value.map(|value| if value { "true" } else { "false" }));
+                .map(|value| value.map(|value| if value { yes } else { no }));
             return Ok(Arc::new(words.collect::<StringViewArray>()));
         }
         let encoder = ColumnEncoder::new(field, ty, Format::Text, &self.casts.settings)?;
@@ -192,6 +215,7 @@ impl ScalarUDFImpl for TextCast {
             Direction::From(_) => FROM_TEXT,
             Direction::As(_) => "staffa_as",
             Direction::To(_) => TO_TEXT,
+            Direction::Letter => "staffa_letter",
         }
     }
 
@@ -202,15 +226,21 @@ impl ScalarUDFImpl for TextCast {
     fn return_type(&self, _types: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match &self.direction {
             Direction::From(ty) | Direction::As(ty) => data_type(ty, &self.casts.time_zone),
-            Direction::To(_) => DataType::Utf8View,
+            Direction::To(_) | Direction::Letter => DataType::Utf8View,
         })
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
         let nullable = args.arg_fields.first().is_none_or(|field| field.is_nullable());
+        // The values of an array stay as they are, and so does the field of its elements.
+        if let (Direction::As(SqlType::Array(element)), Some(given)) = (&self.direction, args.arg_fields.first()) {
+            let list = Field::new(self.name(), given.data_type().clone(), nullable);
+            let element = arrow_field("", element, true, &self.casts.time_zone);
+            return Ok(Arc::new(with_element_type(list, &element)));
+        }
         let ty = match &self.direction {
             Direction::From(ty) | Direction::As(ty) => ty,
-            Direction::To(_) => &SqlType::Text,
+            Direction::To(_) | Direction::Letter => &SqlType::Text,
         };
         Ok(Arc::new(arrow_field(self.name(), ty, nullable, &self.casts.time_zone)))
     }
@@ -227,6 +257,7 @@ impl ScalarUDFImpl for TextCast {
         let result = match &self.direction {
             Direction::From(ty) => self.parsed(&array, ty)?,
             Direction::As(ty) | Direction::To(ty) => self.printed(&array, ty, field)?,
+            Direction::Letter => self.printed(&array, &SqlType::Boolean, field)?,
         };
         if scalar {
             return Ok(ColumnarValue::Scalar(match result.as_list_opt::<i32>() {

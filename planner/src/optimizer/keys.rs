@@ -4,7 +4,7 @@
 //!   of a wide view that a query does not ask for;
 //! * a DISTINCT, or a GROUP BY without aggregates, over columns that have a key among them.
 //!
-//! PRIMARY KEY and UNIQUE are not enforced: that they hold is the promise of whoever declared them.
+//! PRIMARY KEY, UNIQUE and unique indexes are not enforced: that they hold is the promise of whoever declared them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, Join, LogicalPlan, Operator, Projection, SubqueryAlias, TableScan,
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use staffa_catalog::ConstraintKind;
 
 use crate::table_provider::StaffaTable;
 
@@ -233,10 +232,6 @@ fn has_key(scan: &TableScan, places: &HashSet<usize>, nulls: Nulls) -> bool {
     };
     table
         .table()
-        .constraints()
-        .iter()
-        .any(|constraint| match &constraint.kind {
-            ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => columns.iter().all(is_among),
-            ConstraintKind::Check { .. } | ConstraintKind::ForeignKey { .. } => false,
-        })
+        .declared_keys()
+        .any(|(_, columns)| columns.iter().all(is_among))
 }

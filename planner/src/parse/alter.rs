@@ -7,17 +7,21 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{AlterAst, AlterTableAst, Ast, NewName, Renamed};
+use super::access::Owned;
+use super::ast::{AlterAst, AlterTableAst, Altered, Ast, NewName};
 use super::create::{list, list_or_empty, partition_term, property, property_name, sort_term};
 use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
-use super::{history, sequence};
+use super::{access, history, index, sequence};
 use crate::error::Result;
 
 /// After the word ALTER.
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.take_word("table") {
-        return table(cursor);
+        return table(cursor, Altered::Table);
+    }
+    if cursor.take_words(&["materialized", "view"]) {
+        return table(cursor, Altered::MaterializedView);
     }
     if cursor.take_word("view") {
         return view(cursor);
@@ -25,30 +29,45 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.take_word("sequence") {
         return sequence::alter(cursor);
     }
+    if cursor.take_word("index") {
+        return index::alter(cursor);
+    }
     if cursor.take_word("schema") {
         let name = cursor.object_name()?;
         if cursor.take_words(&["rename", "to"]) {
             let to = cursor.identifier()?;
             return Ok(Ast::RenameSchema { name, to });
         }
+        if cursor.take_words(&["owner", "to"]) {
+            return access::owner(cursor, Owned::Schema(name), false);
+        }
         return Ok(unsupported(cursor, "this ALTER SCHEMA", "ALTER SCHEMA"));
     }
+    if cursor.take_words(&["default", "privileges"]) {
+        return access::defaults(cursor);
+    }
+    for word in ["role", "user", "group"] {
+        if cursor.take_word(word) {
+            return access::alter_role(cursor, word == "group");
+        }
+    }
+    if cursor.is_word("database") && cursor.has_words(&["owner", "to"]) {
+        cursor.next();
+        let name = cursor.identifier()?;
+        cursor.expect_word("owner")?;
+        cursor.expect_word("to")?;
+        return access::owner(cursor, Owned::Database(name), false);
+    }
     for (words, tag) in [
-        (&["materialized", "view"][..], "ALTER MATERIALIZED VIEW"),
-        (&["foreign", "table"], "ALTER FOREIGN TABLE"),
-        (&["default", "privileges"], "ALTER DEFAULT PRIVILEGES"),
+        (&["foreign", "table"][..], "ALTER FOREIGN TABLE"),
         (&["event", "trigger"], "ALTER EVENT TRIGGER"),
         (&["database"], "ALTER DATABASE"),
-        (&["index"], "ALTER INDEX"),
         (&["function"], "ALTER FUNCTION"),
         (&["procedure"], "ALTER PROCEDURE"),
         (&["routine"], "ALTER ROUTINE"),
         (&["aggregate"], "ALTER AGGREGATE"),
         (&["type"], "ALTER TYPE"),
         (&["domain"], "ALTER DOMAIN"),
-        (&["role"], "ALTER ROLE"),
-        (&["user"], "ALTER ROLE"),
-        (&["group"], "ALTER ROLE"),
         (&["policy"], "ALTER POLICY"),
         (&["trigger"], "ALTER TRIGGER"),
         (&["rule"], "ALTER RULE"),
@@ -74,9 +93,12 @@ fn view(cursor: &mut Cursor<'_>) -> Result<Ast> {
     const TAG: &str = "ALTER VIEW";
     let if_exists = cursor.take_words(&["if", "exists"]);
     let name = cursor.object_name()?;
+    if cursor.take_words(&["owner", "to"]) {
+        return access::owner(cursor, Owned::Relation(name, Altered::View), if_exists);
+    }
     match new_name(cursor)? {
         Some(to) => Ok(Ast::RenameRelation {
-            what: Renamed::View,
+            what: Altered::View,
             name,
             if_exists,
             to,
@@ -90,18 +112,25 @@ fn view(cursor: &mut Cursor<'_>) -> Result<Ast> {
     }
 }
 
-fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
-    const TAG: &str = "ALTER TABLE";
+/// `ALTER TABLE`, and `ALTER MATERIALIZED VIEW` with those of its forms that say something about one.
+fn table(cursor: &mut Cursor<'_>, what: Altered) -> Result<Ast> {
+    let tag = match what {
+        Altered::MaterializedView => "ALTER MATERIALIZED VIEW",
+        _ => "ALTER TABLE",
+    };
     if cursor.is_words(&["all", "in", "tablespace"]) {
-        return Ok(unsupported(cursor, "ALTER TABLE ALL IN TABLESPACE", TAG));
+        return Ok(unsupported(cursor, format!("{tag} ALL IN TABLESPACE"), tag));
     }
     let if_exists = cursor.take_words(&["if", "exists"]);
     let _ = cursor.take_word("only");
     let name = cursor.object_name()?;
     let _ = cursor.take_token(&Token::Mul);
+    if cursor.take_words(&["owner", "to"]) {
+        return access::owner(cursor, Owned::Relation(name, what), if_exists);
+    }
     if let Some(to) = new_name(cursor)? {
         return Ok(Ast::RenameRelation {
-            what: Renamed::Table,
+            what,
             name,
             if_exists,
             to,
@@ -114,13 +143,14 @@ fn table(cursor: &mut Cursor<'_>) -> Result<Ast> {
     loop {
         match action(cursor)? {
             Some(action) => actions.push(action),
-            None => return Ok(unsupported(cursor, refused(cursor), TAG)),
+            None => return Ok(unsupported(cursor, refused(cursor, tag), tag)),
         }
         if !cursor.take_token(&Token::Comma) {
             break;
         }
     }
     Ok(Ast::AlterTable(Box::new(AlterTableAst {
+        what,
         name,
         if_exists,
         actions,
@@ -139,12 +169,12 @@ pub(super) fn new_name(cursor: &mut Cursor<'_>) -> Result<Option<NewName>> {
 }
 
 /// The words of an action that is not supported, for its message.
-fn refused(cursor: &Cursor<'_>) -> String {
+fn refused(cursor: &Cursor<'_>, tag: &str) -> String {
     let words = (0..2).map_while(|ahead| match cursor.peek_at(ahead) {
         Some(Token::Word(word)) if word.keyword != Keyword::NoKeyword => Some(word.value.to_uppercase()),
         _ => None,
     });
-    format!("ALTER TABLE … {}", words.collect::<Vec<_>>().join(" "))
+    format!("{tag} … {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// `None`: PostgreSQL has it and Staffa has not; the cursor is at its first word.
@@ -177,6 +207,12 @@ fn action(cursor: &mut Cursor<'_>) -> Result<Option<AlterAst>> {
     }
     if cursor.take_words(&["set", "sorted", "by"]) {
         return Ok(Some(AlterAst::SetSorting(list_or_empty(cursor, sort_term)?)));
+    }
+    if cursor.take_words(&["set", "logged"]) {
+        return Ok(Some(AlterAst::SetLogged(true)));
+    }
+    if cursor.take_words(&["set", "unlogged"]) {
+        return Ok(Some(AlterAst::SetLogged(false)));
     }
     if cursor.is_word("set") && cursor.peek_at(1) == Some(&Token::LParen) {
         cursor.take_word("set");
@@ -232,36 +268,43 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Option<AlterAst>> {
         let _ = cursor.take_word("column");
     }
     let if_exists = cursor.take_words(&["if", "exists"]);
-    let action = match constraint {
-        true => AlterAst::DropConstraint {
-            name: cursor.identifier()?,
-            if_exists,
-        },
-        false => AlterAst::DropColumn {
-            path: path(cursor)?,
-            if_exists,
-        },
+    let path = match constraint {
+        true => vec![cursor.identifier()?],
+        false => path(cursor)?,
     };
-    // Nothing in the catalog depends on a column or constraint: both words mean the same.
-    let _ = cursor.take_word("cascade") || cursor.take_word("restrict");
-    Ok(Some(action))
+    let cascade = cursor.take_word("cascade");
+    let _ = !cascade && cursor.take_word("restrict");
+    // Nothing depends on a constraint: both words mean the same.
+    Ok(Some(match (constraint, path.as_slice()) {
+        (true, [name]) => AlterAst::DropConstraint {
+            name: name.clone(),
+            if_exists,
+        },
+        _ => AlterAst::DropColumn {
+            path,
+            if_exists,
+            cascade,
+        },
+    }))
 }
 
 fn alter_column(cursor: &mut Cursor<'_>) -> Result<Option<AlterAst>> {
     let path = path(cursor)?;
     if cursor.take_words(&["set", "data", "type"]) || cursor.take_word("type") {
-        let (ty, extra) = cursor.until_comma(|parser| {
+        let (ty, collates, using) = cursor.until_comma(|parser| {
             let ty = parser.parse_data_type()?;
-            let extra = parser.parse_one_of_keywords(&[Keyword::COLLATE, Keyword::USING]);
-            if extra.is_some() {
-                parser.parse_expr()?;
+            let collates = parser.parse_keyword(Keyword::COLLATE);
+            if collates {
+                parser.parse_object_name(false)?;
             }
-            Ok((ty, extra))
+            let using = parser.parse_keyword(Keyword::USING).then(|| parser.parse_expr());
+            Ok((ty, collates, using.transpose()?))
         })?;
         return Ok(Some(AlterAst::SetType {
             path,
             ty,
-            rewrites: extra.is_some(),
+            collates,
+            using,
         }));
     }
     if cursor.take_words(&["set", "default"]) {

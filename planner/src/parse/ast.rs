@@ -1,11 +1,12 @@
 //! The syntax trees of statements. Names are as written; folding to lower case happens when they are resolved.
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, ColumnDef, DataType, Delete, Expr, Ident, Insert, ObjectName, Query, SelectItem, TableConstraint,
-    TableFactor, TableVersion, Update, With,
+    Assignment, ColumnDef, DataType, Delete, Expr, Ident, IndexColumn, Insert, ObjectName, Query, SelectItem,
+    TableConstraint, TableFactor, TableVersion, Update, With,
 };
 
 use super::ParsedStatement;
+use super::access::AccessAst;
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
 use crate::statement::{CursorOptions, DiscardTarget, Movement, SavepointAction, TransactionModes};
@@ -25,12 +26,29 @@ pub(crate) enum Ast {
     CreateView(Box<CreateViewAst>),
     CreateSequence(Box<CreateSequenceAst>),
     AlterSequence(Box<AlterSequenceAst>),
+    CreateIndex(Box<CreateIndexAst>),
+    DropIndexes {
+        names: Vec<ObjectName>,
+        concurrently: bool,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Reindex {
+        what: ReindexAst,
+        concurrently: bool,
+    },
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
     },
     CreateDatabase {
         name: Ident,
+    },
+    /// `REFRESH MATERIALIZED VIEW`
+    Refresh {
+        name: ObjectName,
+        concurrently: bool,
+        with_data: bool,
     },
     Drop {
         kind: DropKind,
@@ -44,12 +62,14 @@ pub(crate) enum Ast {
         restart: bool,
         cascade: bool,
     },
+    /// Roles, owners and grants.
+    Access(Box<AccessAst>),
     AlterTable(Box<AlterTableAst>),
     History(Box<HistoryAst>),
     Upkeep(UpkeepAst),
-    /// `ALTER TABLE | VIEW | SEQUENCE … RENAME TO | SET SCHEMA`
+    /// `ALTER TABLE | VIEW | SEQUENCE | INDEX … RENAME TO | SET SCHEMA`
     RenameRelation {
-        what: Renamed,
+        what: Altered,
         name: ObjectName,
         if_exists: bool,
         to: NewName,
@@ -58,13 +78,18 @@ pub(crate) enum Ast {
         name: ObjectName,
         to: Ident,
     },
+    CommentConstraint {
+        name: Ident,
+        table: ObjectName,
+        text: Option<String>,
+    },
     DropDatabase {
         name: Ident,
         if_exists: bool,
     },
     Comment {
         object: ObjectName,
-        column: bool,
+        on: Commented,
         text: Option<String>,
     },
     Copy {
@@ -149,16 +174,53 @@ pub(crate) enum Ast {
 pub(crate) enum DropKind {
     Table,
     View,
+    MaterializedView,
     Sequence,
     Schema,
 }
 
-/// What the statement calls the relation it renames.
+/// What ALTER calls the relation it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renamed {
+pub(crate) enum Altered {
     Table,
     View,
+    MaterializedView,
     Sequence,
+    Index,
+}
+
+/// What COMMENT is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commented {
+    /// A table or view.
+    Relation,
+    Column,
+    Index,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateIndexAst {
+    pub name: Option<Ident>,
+    pub table: ObjectName,
+    pub unique: bool,
+    pub concurrently: bool,
+    pub if_not_exists: bool,
+    pub method: Option<String>,
+    pub keys: Vec<IndexColumn>,
+    pub included: Vec<Ident>,
+    /// `NULLS NOT DISTINCT`
+    pub nulls_are_equal: bool,
+    pub parameters: Vec<(String, String)>,
+    pub predicate: Option<Expr>,
+}
+
+/// Whose indexes REINDEX is about.
+#[derive(Clone, Debug)]
+pub(crate) enum ReindexAst {
+    Index(ObjectName),
+    Table(ObjectName),
+    Schema(Ident),
+    Database(Ident),
 }
 
 #[derive(Clone, Debug)]
@@ -238,6 +300,7 @@ pub(crate) enum MergeAction {
 pub(crate) struct CreateTableAst {
     pub name: ObjectName,
     pub temporary: bool,
+    pub unlogged: bool,
     pub on_commit: Option<OnCommit>,
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDef>,
@@ -251,6 +314,8 @@ pub(crate) struct CreateTableAst {
     pub properties: Vec<(String, String)>,
     pub query: Option<Box<Query>>,
     pub with_data: bool,
+    /// `CREATE MATERIALIZED VIEW`: the query as written.
+    pub materialized: Option<String>,
 }
 
 /// What becomes of a temporary table when a transaction commits.
@@ -287,6 +352,7 @@ pub(crate) struct SortTerm {
 
 #[derive(Clone, Debug)]
 pub(crate) struct AlterTableAst {
+    pub what: Altered,
     pub name: ObjectName,
     pub if_exists: bool,
     pub actions: Vec<AlterAst>,
@@ -304,6 +370,7 @@ pub(crate) enum AlterAst {
     DropColumn {
         path: Vec<Ident>,
         if_exists: bool,
+        cascade: bool,
     },
     RenameColumn {
         path: Vec<Ident>,
@@ -312,8 +379,8 @@ pub(crate) enum AlterAst {
     SetType {
         path: Vec<Ident>,
         ty: DataType,
-        /// `USING` or `COLLATE`
-        rewrites: bool,
+        collates: bool,
+        using: Option<Expr>,
     },
     SetDefault {
         path: Vec<Ident>,
@@ -324,10 +391,15 @@ pub(crate) enum AlterAst {
         not_null: bool,
     },
     AddConstraint(Box<TableConstraint>),
+    CommentConstraint {
+        name: Ident,
+        text: Option<String>,
+    },
     DropConstraint {
         name: Ident,
         if_exists: bool,
     },
+    SetLogged(bool),
     SetProperties(Vec<(String, String)>),
     ResetProperties(Vec<String>),
     SetPartitioning(Vec<PartitionTerm>),

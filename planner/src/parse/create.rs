@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, OnCommit, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
-use super::{history, sequence};
+use super::{access, history, index, sequence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
 
@@ -18,11 +18,17 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return view(cursor, replace, temporary);
     }
     if !replace {
+        if !temporary && cursor.take_words(&["unlogged", "table"]) {
+            return table(cursor, false, true);
+        }
         if cursor.take_word("table") {
-            return table(cursor, temporary);
+            return table(cursor, temporary, false);
         }
         if cursor.take_word("sequence") {
             return sequence::create(cursor, temporary);
+        }
+        if !temporary && cursor.take_words(&["materialized", "view"]) {
+            return materialized_view(cursor);
         }
     }
     if temporary {
@@ -32,21 +38,27 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         };
     }
     if !replace {
+        let unique = cursor.take_words(&["unique", "index"]);
+        if unique || cursor.take_word("index") {
+            return index::create(cursor, unique);
+        }
         if cursor.take_word("schema") {
             return schema(cursor);
         }
         if cursor.take_word("database") {
             return database(cursor);
         }
+        for word in ["role", "user", "group"] {
+            if cursor.take_word(word) {
+                return access::create_role(cursor, word == "user");
+            }
+        }
     }
     let known: &[(&[&str], &'static str)] = &[
-        (&["unlogged"], "CREATE TABLE"),
+        (&["unlogged"], "CREATE SEQUENCE"),
         (&["external", "table"], "CREATE TABLE"),
         (&["foreign"], "CREATE FOREIGN TABLE"),
-        (&["materialized", "view"], "CREATE MATERIALIZED VIEW"),
         (&["recursive", "view"], "CREATE VIEW"),
-        (&["unique", "index"], "CREATE INDEX"),
-        (&["index"], "CREATE INDEX"),
         (&["function"], "CREATE FUNCTION"),
         (&["procedure"], "CREATE PROCEDURE"),
         (&["aggregate"], "CREATE AGGREGATE"),
@@ -56,9 +68,6 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["rule"], "CREATE RULE"),
         (&["type"], "CREATE TYPE"),
         (&["domain"], "CREATE DOMAIN"),
-        (&["role"], "CREATE ROLE"),
-        (&["user"], "CREATE ROLE"),
-        (&["group"], "CREATE ROLE"),
         (&["policy"], "CREATE POLICY"),
         (&["extension"], "CREATE EXTENSION"),
         (&["operator"], "CREATE OPERATOR"),
@@ -75,15 +84,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
     for (words, tag) in known {
         if cursor.is_words(words) {
             let what = format!("CREATE {}", words.join(" ").to_uppercase());
-            return Ok(match *tag {
-                "CREATE INDEX" => unsupported_with_hint(
-                    cursor,
-                    what,
-                    tag,
-                    "Files are pruned by partition and by column bounds: use PARTITION BY and SORTED BY in CREATE TABLE.",
-                ),
-                _ => unsupported(cursor, what, tag),
-            });
+            return Ok(unsupported(cursor, what, tag));
         }
     }
     Err(cursor.unexpected())
@@ -170,15 +171,27 @@ fn view(cursor: &mut Cursor<'_>, replace: bool, temporary: bool) -> Result<Ast> 
     })))
 }
 
-fn table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
-    const TAG: &str = "CREATE TABLE";
-    let if_not_exists = if_not_exists(cursor);
-    let name = cursor.object_name()?;
-    let mut create = CreateTableAst {
-        name,
+/// A table that keeps its query.
+fn materialized_view(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let mut create = named(cursor, false)?;
+    create.materialized = Some(String::new());
+    if cursor.peek() == Some(&Token::LParen) {
+        create.column_names = cursor.identifiers_in_parentheses()?;
+    }
+    match table_clauses(cursor, create)? {
+        Ast::CreateTable(create) if create.query.is_none() || create.on_commit.is_some() => Err(cursor.unexpected()),
+        created => Ok(created),
+    }
+}
+
+/// `[IF NOT EXISTS] name`
+fn named(cursor: &mut Cursor<'_>, temporary: bool) -> Result<CreateTableAst> {
+    Ok(CreateTableAst {
+        if_not_exists: if_not_exists(cursor),
+        name: cursor.object_name()?,
         temporary,
+        unlogged: false,
         on_commit: None,
-        if_not_exists,
         columns: Vec::new(),
         column_names: Vec::new(),
         constraints: Vec::new(),
@@ -189,12 +202,19 @@ fn table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Ast> {
         properties: Vec::new(),
         query: None,
         with_data: true,
-    };
+        materialized: None,
+    })
+}
+
+fn table(cursor: &mut Cursor<'_>, temporary: bool, unlogged: bool) -> Result<Ast> {
+    const TAG: &str = "CREATE TABLE";
+    let mut create = named(cursor, temporary)?;
+    create.unlogged = unlogged;
     if cursor.take_word("clone") {
         if temporary {
             return Ok(unsupported(cursor, "CLONE of a temporary table", TAG));
         }
-        return history::clone(cursor, create.name, if_not_exists);
+        return history::clone(cursor, create.name, create.if_not_exists);
     }
     if cursor.is_words(&["partition", "of"]) || cursor.is_word("of") {
         return Ok(unsupported(cursor, "CREATE TABLE … OF", TAG));
@@ -301,15 +321,14 @@ fn table_clauses(cursor: &mut Cursor<'_>, mut create: CreateTableAst) -> Result<
         if cursor.ends_with_words(&["with", "no", "data"]) {
             create.with_data = false;
             cursor.shorten(3);
-            create.query = Some(cursor.query()?.0);
-            return finish_shortened(cursor, create);
-        }
-        if cursor.ends_with_words(&["with", "data"]) {
+        } else if cursor.ends_with_words(&["with", "data"]) {
             cursor.shorten(2);
-            create.query = Some(cursor.query()?.0);
-            return finish_shortened(cursor, create);
         }
-        create.query = Some(cursor.query()?.0);
+        let (query, text) = cursor.query()?;
+        create.query = Some(query);
+        create.materialized = create.materialized.map(|_| text);
+        // Behind what was taken off.
+        cursor.skip_to_end();
     } else if !create.column_names.is_empty() {
         // Names without types are only for CREATE TABLE AS.
         return Err(cursor.unexpected());
@@ -328,11 +347,6 @@ fn on_commit(cursor: &mut Cursor<'_>) -> Result<OnCommit> {
         true => Ok(OnCommit::Drop),
         false => Err(cursor.unexpected()),
     }
-}
-
-fn finish_shortened(cursor: &mut Cursor<'_>, create: CreateTableAst) -> Result<Ast> {
-    cursor.skip_to_end();
-    Ok(Ast::CreateTable(Box::new(create)))
 }
 
 fn once(cursor: &Cursor<'_>, first: bool, clause: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use super::DIALECT;
 use super::limits::PARSER_DEPTH_MAX;
 use super::tokens::{Lexed, position_of, syntax_error_near};
-use super::{overriding, sequence_options, version};
+use super::{fetch, overriding, sequence_options, version};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) struct Cursor<'a> {
@@ -457,8 +457,8 @@ impl<'a> Cursor<'a> {
     ) -> Result<T> {
         let mut parser = Parser::new(&DIALECT)
             .with_recursion_limit(PARSER_DEPTH_MAX)
-            .with_tokens_with_locations(overriding::noted(sequence_options::in_order(version::made_plain(
-                tokens,
+            .with_tokens_with_locations(overriding::noted(sequence_options::in_order(fetch::as_limit(
+                version::made_plain(tokens),
             ))));
         let value = read(&mut parser).map_err(|error| self.parser_error(&error, end, &parser))?;
         if parser.peek_token_ref().token != Token::EOF {

@@ -1,14 +1,18 @@
-//! sqlparser's PostgreSQL dialect, but for four things.
+//! sqlparser's PostgreSQL dialect, but for seven things.
 //!
 //! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
 //! Tables have versions: `FROM t AT (…)`.
+//!
+//! `TRIM (LEADING FROM x)` needs no characters, and COLLATE may follow a cast.
 //!
 //! What follows `IS [NOT] DISTINCT FROM` ends at the next AND or OR; sqlparser takes these into it.
 //!
 //! A function's argument is never read as an expression first to see whether a name operator follows it (`f(a.b => 1)`,
 //! which PostgreSQL does not have either): sqlparser reads such an argument twice, so `f(f(f(…)))` costs 2^depth. Names
 //! that are identifiers (`f(a => 1)`) go on working.
+//!
+//! `f(a := 1)` names an argument, as `f(a => 1)` does.
 //!
 //! Everything else is handed to `PostgreSqlDialect`.
 
@@ -18,6 +22,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// The dialect of every query text.
 #[derive(Debug)]
@@ -44,6 +49,10 @@ impl Dialect for Postgres {
         false
     }
 
+    fn supports_named_fn_args_with_assignment_operator(&self) -> bool {
+        true
+    }
+
     /// `FROM t AT (…)`; see `parse/version.rs` for what is told apart before the parser looks.
     fn supports_table_versioning(&self) -> bool {
         true
@@ -61,6 +70,19 @@ impl Dialect for Postgres {
         true
     }
 
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let keyword = |at: usize| match &parser.peek_nth_token_ref(at).token {
+            Token::Word(word) => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let is_trim = keyword(0) == Keyword::TRIM && parser.peek_nth_token_ref(1).token == Token::LParen;
+        let is_side = matches!(keyword(2), Keyword::BOTH | Keyword::LEADING | Keyword::TRAILING);
+        if is_trim && keyword(2 + usize::from(is_side)) == Keyword::FROM {
+            return Some(trim_of_blanks(parser, is_side));
+        }
+        BASE.parse_prefix(parser)
+    }
+
     fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         let (distinct, not_distinct) = (
             [Keyword::IS, Keyword::DISTINCT, Keyword::FROM].as_slice(),
@@ -70,6 +92,12 @@ impl Dialect for Postgres {
             Expr::IsDistinctFrom
         } else if parser.parse_keywords(not_distinct) {
             Expr::IsNotDistinctFrom
+        } else if parser.parse_keyword(Keyword::COLLATE) {
+            let collation = parser.parse_object_name(false);
+            return Some(collation.map(|collation| Expr::Collate {
+                expr: Box::new(expr.clone()),
+                collation,
+            }));
         } else {
             return BASE.parse_infix(parser, expr, precedence);
         };
@@ -140,4 +168,27 @@ impl Dialect for Postgres {
         supports_xml_expressions,
         supports_comment_optimizer_hint,
     );
+}
+
+/// `TRIM ([side] FROM x)`; the parser stands before it.
+fn trim_of_blanks(parser: &mut Parser<'_>, is_side: bool) -> Result<Expr, ParserError> {
+    parser.expect_keyword(Keyword::TRIM)?;
+    parser.expect_token(&Token::LParen)?;
+    let side = match is_side {
+        true => Some(parser.parse_trim_where()?),
+        false => None,
+    };
+    parser.expect_keyword(Keyword::FROM)?;
+    let expr = Box::new(parser.parse_expr()?);
+    let characters = match parser.consume_token(&Token::Comma) {
+        true => Some(Box::new(parser.parse_expr()?)),
+        false => None,
+    };
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Trim {
+        expr,
+        trim_where: side,
+        trim_what: characters,
+        trim_characters: None,
+    })
 }

@@ -3,8 +3,9 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::access::{self, Owned};
 use super::alter::new_name;
-use super::ast::{AlterSequenceAst, Ast, CreateSequenceAst, Renamed, SequenceOption};
+use super::ast::{AlterSequenceAst, Altered, Ast, CreateSequenceAst, SequenceOption};
 use super::cursor::Cursor;
 use super::utility::unsupported;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,13 +27,16 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let name = cursor.object_name()?;
     if let Some(to) = new_name(cursor)? {
         return Ok(Ast::RenameRelation {
-            what: Renamed::Sequence,
+            what: Altered::Sequence,
             name,
             if_exists,
             to,
         });
     }
-    for words in [&["owner", "to"][..], &["set", "logged"], &["set", "unlogged"]] {
+    if cursor.take_words(&["owner", "to"]) {
+        return access::owner(cursor, Owned::Relation(name, Altered::Sequence), if_exists);
+    }
+    for words in [&["set", "logged"][..], &["set", "unlogged"]] {
         if cursor.is_words(words) {
             return Ok(unsupported(cursor, "this ALTER SEQUENCE", "ALTER SEQUENCE"));
         }

@@ -55,7 +55,33 @@ impl<'a> Lexed<'a> {
                 });
             }
         }
-        Ok(Self { text, tokens, places })
+        let lexed = Self { text, tokens, places };
+        lexed.check_numbers()?;
+        Ok(lexed)
+    }
+
+    /// A number ends where something else begins: `123abc` is no number with an alias.
+    fn check_numbers(&self) -> Result<()> {
+        for (at, token) in self.tokens.iter().enumerate() {
+            let (Token::Number(..) | Token::HexStringLiteral(_)) = token.token else {
+                continue;
+            };
+            let Some(place) = self.places.get(at) else { continue };
+            let digits = self.text.get(place.bytes.clone()).unwrap_or_default();
+            if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+                continue;
+            }
+            let rest = self.text.get(place.bytes.end..).unwrap_or_default();
+            let junk = rest
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(rest.len());
+            if junk > 0 && !rest.starts_with(|c: char| c.is_ascii_digit()) || digits.contains(['_', 'x', 'X']) {
+                let near = &self.text[place.bytes.start..place.bytes.end + junk];
+                let message = format!("trailing junk after numeric literal at or near \"{near}\"");
+                return Err(Error::new(ErrorKind::SyntaxError, message).with_position(place.characters_before + 1));
+            }
+        }
+        Ok(())
     }
 
     /// The stretches between semicolons that hold at least one token.
@@ -98,6 +124,21 @@ pub(crate) fn position_of(text: &str, location: Location) -> Option<usize> {
     }
     let (_, characters) = Walk::new(text).advance(location);
     Some(characters + 1)
+}
+
+/// Bytes from the start of the text to a place sqlparser names; `None` when it names none.
+pub(crate) fn offset_of(text: &str, location: Location) -> Option<usize> {
+    (location.line > 0).then(|| Walk::new(text).advance(location).0)
+}
+
+/// Where these words or operators (in lower case) stand in the text, in characters counted from 1.
+pub(crate) fn positions_of_words(text: &str, words: &[&str]) -> Vec<usize> {
+    let Ok(lexed) = Lexed::new(text) else { return Vec::new() };
+    let places = lexed.places.iter().filter(|place| {
+        let word = text.get(place.bytes.clone()).unwrap_or_default();
+        words.iter().any(|wanted| word.eq_ignore_ascii_case(wanted))
+    });
+    places.map(|place| place.characters_before + 1).collect()
 }
 
 /// `syntax error at or near "x"`

@@ -3,10 +3,11 @@
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ast::{Ast, CopyOptionAst, CopySource, DropKind, ExplainAst};
+use super::access::AccessAst;
+use super::ast::{Ast, Commented, CopyOptionAst, CopySource, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{alter, create, declare, history, parse_one, upkeep};
+use super::{access, alter, create, declare, history, index, parse_one, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
@@ -48,13 +49,18 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "alter" => alter::alter(cursor),
         "drop" => drop(cursor),
         "truncate" => truncate(cursor),
+        "grant" => access::grant(cursor),
+        "revoke" => access::revoke(cursor),
+        "reassign" => {
+            cursor.expect_word("owned")?;
+            access::reassign(cursor)
+        }
         "comment" => comment(cursor),
+        "refresh" => refresh(cursor),
         "copy" => copy(cursor),
         "set" => set(cursor),
         "show" => show(cursor),
-        "reset" => Ok(Ast::Reset {
-            name: setting_or_all(cursor)?,
-        }),
+        "reset" => reset(cursor),
         "discard" => discard(cursor),
         "begin" => {
             let _ = cursor.take_word("work") || cursor.take_word("transaction");
@@ -106,6 +112,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "vacuum" => upkeep::vacuum(cursor),
         "analyze" | "analyse" => upkeep::analyze(cursor),
         "optimize" => upkeep::optimize(cursor),
+        "reindex" => index::reindex(cursor),
         "undrop" => {
             cursor.expect_word("table")?;
             history::undrop(cursor)
@@ -142,7 +149,11 @@ const KNOWN: &[&str] = &[
     "alter",
     "create",
     "drop",
+    "grant",
+    "revoke",
+    "reassign",
     "comment",
+    "refresh",
     "copy",
     "set",
     "show",
@@ -168,6 +179,7 @@ const KNOWN: &[&str] = &[
     "analyze",
     "analyse",
     "optimize",
+    "reindex",
     "undrop",
     "listen",
     "notify",
@@ -177,17 +189,12 @@ const KNOWN: &[&str] = &[
 /// Statements PostgreSQL has and Staffa has not: tag and name.
 fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
     Some(match word {
-        "grant" => ("GRANT", "GRANT"),
-        "revoke" => ("REVOKE", "REVOKE"),
         "lock" => ("LOCK TABLE", "LOCK TABLE"),
         "call" => ("CALL", "CALL"),
         "do" => ("DO", "DO"),
         "cluster" => ("CLUSTER", "CLUSTER"),
-        "reindex" => ("REINDEX", "REINDEX"),
-        "refresh" => ("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW"),
         "checkpoint" => ("CHECKPOINT", "CHECKPOINT"),
         "load" => ("LOAD", "LOAD"),
-        "reassign" => ("REASSIGN OWNED", "REASSIGN OWNED"),
         "security" => ("SECURITY LABEL", "SECURITY LABEL"),
         "import" => ("IMPORT FOREIGN SCHEMA", "IMPORT FOREIGN SCHEMA"),
         "prepare" if cursor.is_word_at(1, "transaction") => ("PREPARE TRANSACTION", "PREPARE TRANSACTION"),
@@ -288,10 +295,14 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         DropKind::Table
     } else if cursor.take_word("view") {
         DropKind::View
+    } else if cursor.take_words(&["materialized", "view"]) {
+        DropKind::MaterializedView
     } else if cursor.take_word("sequence") {
         DropKind::Sequence
     } else if cursor.take_word("schema") {
         DropKind::Schema
+    } else if cursor.take_word("index") {
+        return index::drop(cursor);
     } else if cursor.take_word("database") {
         let if_exists = cursor.take_words(&["if", "exists"]);
         let name = cursor.identifier()?;
@@ -299,22 +310,20 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return Ok(unsupported(cursor, "options of DROP DATABASE", "DROP DATABASE"));
         }
         return Ok(Ast::DropDatabase { name, if_exists });
+    } else if cursor.take_word("role") || cursor.take_word("user") || cursor.take_word("group") {
+        return access::drop_roles(cursor);
+    } else if cursor.take_word("owned") {
+        return access::drop_owned(cursor);
     } else {
         for (word, tag) in [
-            ("index", "DROP INDEX"),
-            ("materialized", "DROP MATERIALIZED VIEW"),
             ("function", "DROP FUNCTION"),
             ("procedure", "DROP PROCEDURE"),
             ("type", "DROP TYPE"),
             ("domain", "DROP DOMAIN"),
-            ("role", "DROP ROLE"),
-            ("user", "DROP ROLE"),
-            ("group", "DROP ROLE"),
             ("policy", "DROP POLICY"),
             ("trigger", "DROP TRIGGER"),
             ("rule", "DROP RULE"),
             ("extension", "DROP EXTENSION"),
-            ("owned", "DROP OWNED"),
             ("aggregate", "DROP AGGREGATE"),
             ("operator", "DROP OPERATOR"),
             ("cast", "DROP CAST"),
@@ -373,11 +382,34 @@ fn truncate(cursor: &mut Cursor<'_>) -> Result<Ast> {
     })
 }
 
+fn refresh(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    cursor.expect_word("materialized")?;
+    cursor.expect_word("view")?;
+    let concurrently = cursor.take_word("concurrently");
+    let name = cursor.object_name()?;
+    let with_data = !cursor.take_words(&["with", "no", "data"]);
+    if with_data {
+        let _ = cursor.take_words(&["with", "data"]);
+    }
+    Ok(Ast::Refresh {
+        name,
+        concurrently,
+        with_data,
+    })
+}
+
 fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
     cursor.expect_word("on")?;
-    let column = match cursor.word()?.as_str() {
-        "table" | "view" => false,
-        "column" => true,
+    let on = match cursor.word()?.as_str() {
+        "table" | "view" => Commented::Relation,
+        "materialized" => {
+            cursor.expect_word("view")?;
+            Commented::Relation
+        }
+        "column" => Commented::Column,
+        "index" => Commented::Index,
+        "constraint" => return comment_constraint(cursor),
+        "role" => return access::comment(cursor),
         other => {
             let what = format!("COMMENT ON {}", other.to_uppercase());
             return Ok(unsupported(cursor, what, "COMMENT"));
@@ -390,7 +422,23 @@ fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
     } else {
         Some(cursor.string()?)
     };
-    Ok(Ast::Comment { object, column, text })
+    Ok(Ast::Comment { object, on, text })
+}
+
+fn comment_constraint(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let name = cursor.identifier()?;
+    cursor.expect_word("on")?;
+    if cursor.is_word("domain") {
+        return Ok(unsupported(cursor, "COMMENT ON CONSTRAINT … ON DOMAIN", "COMMENT"));
+    }
+    let table = cursor.object_name()?;
+    cursor.expect_word("is")?;
+    let text = if cursor.take_word("null") {
+        None
+    } else {
+        Some(cursor.string()?)
+    };
+    Ok(Ast::CommentConstraint { name, table, text })
 }
 
 fn copy(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -562,13 +610,10 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return Ok(unsupported(cursor, "SET CONSTRAINTS", "SET CONSTRAINTS"));
     }
     let local = cursor.take_word("local");
-    if !local && cursor.is_word("session") && !matches!(cursor.peek_at(1), Some(Token::Eq)) {
+    if cursor.is_word("session") && !matches!(cursor.peek_at(1), Some(Token::Eq)) {
         cursor.take_word("session");
         if cursor.take_word("authorization") {
-            if cursor.take_word("default") {
-                return Ok(Ast::Nothing { tag: "SET" });
-            }
-            return Ok(unsupported(cursor, "SET SESSION AUTHORIZATION", "SET"));
+            return access::set_authorization(cursor, local);
         }
     }
     let set = |name: &str, value: Option<String>| {
@@ -597,25 +642,46 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return set("client_encoding", value);
     }
     if cursor.take_word("role") {
-        if cursor.take_word("none") {
-            return Ok(Ast::Nothing { tag: "SET" });
-        }
-        return Ok(unsupported(cursor, "SET ROLE", "SET"));
+        let _ = cursor.take_word("to") || cursor.take_token(&Token::Eq);
+        return access::set_role(cursor, local);
     }
     if cursor.take_word("schema") {
         let value = cursor.string()?;
         return set("search_path", Some(staffa_catalog::quote_identifier(&value)));
     }
+    if cursor.is_word("session_authorization") {
+        cursor.next();
+        let _ = cursor.take_word("to") || cursor.take_token(&Token::Eq);
+        return access::set_authorization(cursor, local);
+    }
+    let (name, value) = setting(cursor)?;
+    Ok(Ast::Set { name, value, local })
+}
+
+fn reset(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    if cursor.take_word("role") {
+        return Ok(Ast::Access(Box::new(AccessAst::SetRole {
+            role: None,
+            local: false,
+        })));
+    }
+    match setting_or_all(cursor)? {
+        Some(name) if name == "session_authorization" => Ok(Ast::Access(Box::new(AccessAst::SetAuthorization {
+            role: None,
+            local: false,
+        }))),
+        name => Ok(Ast::Reset { name }),
+    }
+}
+
+/// `name = value`, `name TO value`; `None` is DEFAULT.
+pub(super) fn setting(cursor: &mut Cursor<'_>) -> Result<(String, Option<String>)> {
     let name = setting_name(cursor)?;
     if !cursor.take_word("to") {
         cursor.expect_token(&Token::Eq)?;
     }
     if cursor.take_word("default") {
-        return Ok(Ast::Set {
-            name,
-            value: None,
-            local,
-        });
+        return Ok((name, None));
     }
     let list = matches!(name.as_str(), "search_path" | "datestyle");
     let mut values = Vec::new();
@@ -640,15 +706,11 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return Err(Error::new(ErrorKind::InvalidParameterValue, message));
         }
     }
-    Ok(Ast::Set {
-        name,
-        value: Some(values.join(", ")),
-        local,
-    })
+    Ok((name, Some(values.join(", "))))
 }
 
 /// A setting's name in lower case; dotted names are custom settings.
-fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+pub(super) fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
     let mut name = cursor.identifier()?.value.to_lowercase();
     while cursor.take_token(&Token::Period) {
         name = format!("{name}.{}", cursor.identifier()?.value.to_lowercase());

@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use staffa_catalog::{CatalogSnapshot, Sequence, TableName, Uuid, quote_identifier};
+use staffa_catalog::{CatalogSnapshot, RelationKind, Sequence, TableName, Uuid, quote_identifier};
 
 use super::facts;
+use super::index::ShownIndex;
 use super::part::{Column, DefaultValue, Key, KeyKind, Kind, Part, Parts};
 use crate::error::Result;
 
@@ -71,50 +72,6 @@ pub(crate) struct Named {
     pub(crate) name: String,
 }
 
-/// All roles, and the one that asks: it owns all there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Roles {
-    pub(crate) all: Vec<Named>,
-    pub(crate) owner: Named,
-}
-
-impl Roles {
-    /// `first` is the role PostgreSQL would have made first.
-    pub async fn of(user: &str, names: &[String], first: &str, numbers: &dyn ObjectNumbers) -> Result<Roles> {
-        let mut names: Vec<&str> = names.iter().map(String::as_str).chain([user, first]).collect();
-        names.sort_unstable();
-        names.dedup();
-        let keys: Vec<String> = names.iter().map(|name| format!("role/{name}")).collect();
-        let numbers = numbers.numbers(&keys, true).await?;
-        let named = names.iter().zip(numbers).map(|(name, number)| Named {
-            oid: if *name == first { FIRST_ROLE } else { number },
-            name: (*name).to_owned(),
-        });
-        let all: Vec<Named> = named.collect();
-        let owner = all.iter().find(|role| role.name == user).cloned();
-        Ok(Roles {
-            owner: owner.unwrap_or_else(|| Named {
-                oid: FIRST_ROLE,
-                name: user.to_owned(),
-            }),
-            all,
-        })
-    }
-
-    pub(crate) fn with_oid(&self, oid: u32) -> Option<&Named> {
-        self.all.iter().find(|role| role.oid == oid)
-    }
-
-    pub(crate) fn named(&self, name: &str) -> Option<&Named> {
-        self.all.iter().find(|role| role.name == name)
-    }
-
-    /// Who owns PostgreSQL's own objects.
-    pub(crate) fn first(&self) -> &Named {
-        self.with_oid(FIRST_ROLE).unwrap_or(&self.owner)
-    }
-}
-
 /// A relation under the name it has now.
 #[derive(Debug)]
 pub(crate) struct Relation {
@@ -171,7 +128,8 @@ impl Image {
 
         let mut names = Vec::new();
         for schema in &schemas {
-            for (name, kind) in snapshot.relations(facts.database, &schema.name) {
+            let relations = snapshot.relations(facts.database, &schema.name).into_iter();
+            for (name, kind) in relations.filter(|(_, kind)| *kind != RelationKind::Index) {
                 names.push((TableName::new(facts.database, &schema.name, name), kind));
             }
         }
@@ -216,10 +174,10 @@ impl Image {
             image.by_uuid.extend(relation.uuid.map(|uuid| (uuid, at)));
             for (place, key) in relation.constraints.iter().enumerate() {
                 image.constraints.insert(key.oid, (at, place));
-                if key.kind.has_index() {
-                    image.indexes.insert(key.index, (at, place));
-                    image.index_names.insert(named(&key.name), key.index);
-                }
+            }
+            for (place, index) in relation.indexes.iter().enumerate() {
+                image.indexes.insert(index.oid, (at, place));
+                image.index_names.insert(named(&index.name), index.oid);
             }
             if let Kind::Sequence(sequence) = &relation.kind {
                 image.sequences.insert(sequence.id, at);
@@ -260,10 +218,16 @@ impl Image {
 
     /// The table a foreign key refers to and its columns there; `None` when it is gone.
     pub(crate) fn referred(&self, key: &Key) -> Option<(&Relation, Vec<i16>)> {
-        let KeyKind::Foreign { table, columns } = &key.kind else {
+        let KeyKind::Foreign { table, columns, .. } = &key.kind else {
             return None;
         };
         let relation = self.relations.get(*self.by_name.get(table)?)?;
+        if columns.is_empty() {
+            // The primary key is meant.
+            let mut keys = relation.constraints.iter();
+            let primary = keys.find(|key| matches!(key.kind, KeyKind::Primary));
+            return Some((relation, primary.map(|key| key.columns.clone()).unwrap_or_default()));
+        }
         let found = columns
             .iter()
             .filter_map(|name| relation.columns.iter().find(|column| column.name == *name));
@@ -275,6 +239,11 @@ impl Image {
         let owner = sequence.owner?;
         let table = self.relations.get(*self.by_uuid.get(&owner.table)?)?;
         Some((table.oid, *table.column_numbers.get(&owner.column)?))
+    }
+
+    /// The table or view with this id.
+    pub(crate) fn with_uuid(&self, uuid: Uuid) -> Option<&Relation> {
+        self.relations.get(*self.by_uuid.get(&uuid)?)
     }
 
     /// The sequence that goes with a column.
@@ -310,26 +279,26 @@ impl Image {
     }
 
     pub(crate) fn constraint(&self, oid: u32) -> Option<(&Relation, &Key)> {
-        self.key_at(self.constraints.get(&oid)?)
-    }
-
-    /// The relation and the key whose index this would be.
-    pub(crate) fn index(&self, oid: u32) -> Option<(&Relation, &Key)> {
-        self.key_at(self.indexes.get(&oid)?)
-    }
-
-    fn key_at(&self, (at, place): &(usize, usize)) -> Option<(&Relation, &Key)> {
+        let (at, place) = self.constraints.get(&oid)?;
         let relation = self.relations.get(*at)?;
         Some((relation, relation.constraints.get(*place)?))
+    }
+
+    /// An index, with what it is of.
+    pub(crate) fn index(&self, oid: u32) -> Option<(&Relation, &ShownIndex)> {
+        let (at, place) = self.indexes.get(&oid)?;
+        let relation = self.relations.get(*at)?;
+        Some((relation, relation.indexes.get(*place)?))
     }
 
     pub(crate) fn index_named(&self, schema: &str, name: &str) -> Option<u32> {
         self.index_names.get(&(schema.to_owned(), name.to_owned())).copied()
     }
 
-    /// All keys that PostgreSQL would have an index for.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = (&Relation, &Key)> {
-        self.keys().filter(|(_, key)| key.kind.has_index())
+    /// Every index, with what it is of.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = (&Relation, &ShownIndex)> {
+        let relations = self.relations.iter();
+        relations.flat_map(|relation| relation.indexes.iter().map(move |index| (relation, index)))
     }
 
     /// The relation whose rows, or arrays of them, have this type.

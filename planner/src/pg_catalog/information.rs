@@ -1,7 +1,9 @@
 //! `information_schema`, as PostgreSQL 15's views of these names show it (section 37 of its manual).
 
+use std::collections::HashSet;
+
 use arrow::array::RecordBatch;
-use staffa_catalog::{SequenceType, SqlType};
+use staffa_catalog::{Acl, ObjectKind, Privileges, Rights, SequenceType, SqlType, Uuid};
 
 use super::facts::{self, SystemRelation};
 use super::image::{Image, Relation};
@@ -13,16 +15,6 @@ use crate::value::type_modifier;
 
 /// `character_octet_length` of texts without a limit.
 const OCTETS_MAX: i32 = 1 << 30;
-/// What a table allows.
-const PRIVILEGES: [&str; 7] = [
-    "INSERT",
-    "SELECT",
-    "UPDATE",
-    "DELETE",
-    "TRUNCATE",
-    "REFERENCES",
-    "TRIGGER",
-];
 
 /// The rows of a relation; `None` when it has none here.
 pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
@@ -34,8 +26,8 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
             rows.finish()?
         }
         "schemata" => schemata(view, relation)?,
-        "tables" => tables(image, relation)?,
-        "columns" => columns(image, relation)?,
+        "tables" => tables(view, relation)?,
+        "columns" => columns(view, relation)?,
         "views" => views(view, relation)?,
         "sequences" => sequences(image, relation)?,
         "table_constraints" => table_constraints(image, relation)?,
@@ -43,14 +35,21 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "constraint_column_usage" => constraint_column_usage(image, relation)?,
         "constraint_table_usage" => constraint_table_usage(image, relation)?,
         "referential_constraints" => referential_constraints(image, relation)?,
-        "check_constraints" => check_constraints(image, relation)?,
+        "check_constraints" => check_constraints(view, relation)?,
         "character_sets" => character_sets(image, relation)?,
         "enabled_roles" => {
             let mut rows = Rows::of(relation, ["role_name"])?;
-            view.roles.all.iter().for_each(|role| rows.push([(&role.name).into()]));
+            for (named, role) in view.roles.known() {
+                if view.roles.authority.has_privileges_of(role.id) {
+                    rows.push([(&named.name).into()]);
+                }
+            }
             rows.finish()?
         }
+        "applicable_roles" | "administrable_role_authorizations" => memberships(view, relation)?,
         "table_privileges" | "role_table_grants" => table_privileges(view, relation)?,
+        "column_privileges" | "role_column_grants" => column_privileges(view, relation)?,
+        "usage_privileges" | "role_usage_grants" => usage_privileges(view, relation)?,
         _ => return Ok(None),
     }))
 }
@@ -61,22 +60,48 @@ fn table_like(image: &Image) -> impl Iterator<Item = &Relation> {
     all.filter(|relation| matches!(relation.kind, Kind::Table | Kind::View { .. }))
 }
 
+/// Those of them that the role that asks owns, or may do something with.
+fn own_tables(view: &CatalogView) -> impl Iterator<Item = &Relation> {
+    let roles = &view.roles;
+    table_like(&view.image).filter(move |relation| {
+        let rights = roles.of_relation(relation);
+        let authority = &roles.authority;
+        let any = ObjectKind::Table.privileges();
+        let mut columns = rights.columns.keys();
+        authority.owns(&rights)
+            || !authority.held(&rights, ObjectKind::Table, any).is_empty()
+            || columns.any(|id| {
+                let privileges = Privileges::ALL.iter().map(|(privilege, ..)| *privilege);
+                let mut privileges =
+                    privileges.filter(|privilege| ObjectKind::Column.privileges().contains(*privilege));
+                privileges.any(|privilege| authority.may_with_column(&rights, *id, privilege))
+            })
+    })
+}
+
 fn yes_or_no(flag: bool) -> Cell<'static> {
     Cell::Text(if flag { "YES" } else { "NO" })
 }
 
 fn schemata(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let image = &*view.image;
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(relation, ["catalog_name", "schema_name", "schema_owner"])?;
     for (oid, name) in all_schemas(image) {
-        let own = image.schemas.iter().any(|schema| schema.oid == oid);
-        let owner = if own { view.owner() } else { view.roles.first() };
-        rows.push([(&image.database.name).into(), name.into(), (&owner.name).into()]);
+        let rights = match image.schemas.iter().any(|schema| schema.oid == oid) {
+            true => roles.of_schema(&image.database.name, &name),
+            false => Rights::default(),
+        };
+        // Those whose owner one may be.
+        if roles.authority.owns(&rights) {
+            let owner = &roles.owner(&rights).name;
+            rows.push([(&image.database.name).into(), name.into(), owner.into()]);
+        }
     }
     rows.finish()
 }
 
-fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
     let columns = [
         "table_catalog",
         "table_schema",
@@ -86,7 +111,7 @@ fn tables(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatc
         "is_typed",
     ];
     let mut rows = Rows::of(relation, columns)?;
-    for relation in table_like(image) {
+    for relation in own_tables(view) {
         let is_table = matches!(relation.kind, Kind::Table);
         let ty = match (is_table, relation.is_temporary) {
             (true, true) => "LOCAL TEMPORARY",
@@ -190,7 +215,8 @@ fn described(oid: u32, modifier: i32) -> Described {
     }
 }
 
-fn columns(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn columns(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
     let mut rows = Rows::of(
         relation,
         [
@@ -229,7 +255,7 @@ fn columns(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
         ],
     )?;
     let database = || Cell::from(&image.database.name);
-    for relation in table_like(image) {
+    for relation in own_tables(view) {
         for column in &relation.columns {
             let ty = described(column.type_oid, type_modifier(&column.ty));
             let default = column.default.as_ref();
@@ -370,13 +396,13 @@ fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
         ],
     )?;
     let no = || yes_or_no(false);
-    for relation in table_like(image) {
-        if let Kind::View { sql, .. } = &relation.kind {
+    for relation in own_tables(view) {
+        if let Kind::View { .. } = &relation.kind {
             rows.push([
                 (&image.database.name).into(),
                 (&relation.schema.name).into(),
                 (&relation.name).into(),
-                sql.into(),
+                view.view_definition(relation.oid, false).into(),
                 "NONE".into(),
                 no(),
                 no(),
@@ -669,6 +695,8 @@ fn referential_constraints(image: &Image, relation: &'static SystemRelation) -> 
         if !matches!(key.kind, KeyKind::Foreign { .. }) {
             continue;
         }
+        let (restricts_update, restricts_delete) = key.kind.restricts();
+        let rule = |restricts: bool| Cell::Text(if restricts { "RESTRICT" } else { "NO ACTION" });
         let referred = image.referred(key);
         let unique = referred
             .as_ref()
@@ -682,14 +710,15 @@ fn referential_constraints(image: &Image, relation: &'static SystemRelation) -> 
             table.map(|table| &table.schema.name).into(),
             unique.map(|unique| &unique.name).into(),
             "NONE".into(),
-            "NO ACTION".into(),
-            "NO ACTION".into(),
+            rule(restricts_update),
+            rule(restricts_delete),
         ]);
     }
     rows.finish()
 }
 
-fn check_constraints(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn check_constraints(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
     let mut rows = Rows::of(
         relation,
         [
@@ -700,12 +729,13 @@ fn check_constraints(image: &Image, relation: &'static SystemRelation) -> Result
         ],
     )?;
     for (relation, key) in image.keys() {
-        if let KeyKind::Check(expression) = &key.kind {
+        if let KeyKind::Check(_) = &key.kind {
+            let definition = view.constraint_definition(key.oid, false).unwrap_or_default();
             rows.push([
                 (&image.database.name).into(),
                 (&relation.schema.name).into(),
                 (&key.name).into(),
-                format!("({expression})").into(),
+                definition.trim_start_matches("CHECK ").to_owned().into(),
             ]);
         }
     }
@@ -749,8 +779,70 @@ fn character_sets(image: &Image, relation: &'static SystemRelation) -> Result<Re
     rows.finish()
 }
 
+/// The memberships of the role that asks, also those that come with another.
+fn memberships(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let roles = &view.roles;
+    let mut rows = Rows::of(relation, ["grantee", "role_name", "is_grantable"])?;
+    let own = roles.access.role(&roles.user.name);
+    let with_own = own
+        .map(|role| roles.access.roles_of(role.id, false))
+        .unwrap_or_default();
+    for (named, role) in roles.known().filter(|(_, role)| with_own.contains(&role.id)) {
+        for (group, membership) in &role.member_of {
+            let only_admin = relation.name == "administrable_role_authorizations";
+            if let (Some(group), true) = (roles.with_id(*group), membership.admin || !only_admin) {
+                let (grantee, group) = ((&named.name).into(), (&group.name).into());
+                rows.push([grantee, group, yes_or_no(membership.admin)]);
+            }
+        }
+    }
+    rows.finish()
+}
+
+/// One privilege that somebody has.
+struct Granted<'a> {
+    grantor: &'a str,
+    grantee: &'a str,
+    privilege: &'static str,
+    is_grantable: bool,
+}
+
+/// Each privilege of a list that the role that asks may see: one that it, or a role it has the privileges of, gave or has. `all`: also
+/// those that everybody has.
+fn granted<'a>(view: &'a CatalogView, rights: &Rights, acl: &Acl, all: bool) -> Vec<Granted<'a>> {
+    let roles = &*view.roles;
+    let is_own = |id: Uuid| roles.authority.has_privileges_of(id);
+    let mut found = Vec::new();
+    for item in acl.items() {
+        let Some(grantor) = roles.with_id(item.grantor) else {
+            continue;
+        };
+        let (grantee, shown) = match item.grantee {
+            None => ("PUBLIC", all || is_own(item.grantor)),
+            Some(id) => match roles.with_id(id) {
+                Some(grantee) => (grantee.name.as_str(), is_own(id) || is_own(item.grantor)),
+                None => continue,
+            },
+        };
+        if !shown {
+            continue;
+        }
+        for (privilege, _, name) in Privileges::ALL {
+            if item.privileges.contains(privilege) {
+                found.push(Granted {
+                    grantor: &grantor.name,
+                    grantee,
+                    privilege: name,
+                    is_grantable: item.grantable.contains(privilege) || item.grantee == Some(rights.owner),
+                });
+            }
+        }
+    }
+    found
+}
+
 fn table_privileges(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let image = &*view.image;
     let mut rows = Rows::of(
         relation,
         [
@@ -764,17 +856,105 @@ fn table_privileges(view: &CatalogView, relation: &'static SystemRelation) -> Re
             "with_hierarchy",
         ],
     )?;
+    let all = relation.name == "table_privileges";
     for relation in table_like(image) {
-        for privilege in PRIVILEGES {
+        let rights = view.roles.of_relation(relation);
+        for granted in granted(view, &rights, &rights.acl_of(ObjectKind::Table), all) {
             rows.push([
-                (&owner.name).into(),
-                (&owner.name).into(),
+                granted.grantor.into(),
+                granted.grantee.into(),
                 (&image.database.name).into(),
                 (&relation.schema.name).into(),
                 (&relation.name).into(),
-                privilege.into(),
-                yes_or_no(true),
-                yes_or_no(privilege == "SELECT"),
+                granted.privilege.into(),
+                yes_or_no(granted.is_grantable),
+                yes_or_no(granted.privilege == "SELECT"),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+/// A privilege on a table is one on each of its columns.
+fn column_privileges(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
+    let mut rows = Rows::of(
+        relation,
+        [
+            "grantor",
+            "grantee",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "privilege_type",
+            "is_grantable",
+        ],
+    )?;
+    let all = relation.name == "column_privileges";
+    let of_columns = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
+    for relation in table_like(image) {
+        let rights = view.roles.of_relation(relation);
+        let on_table = granted(view, &rights, &rights.acl_of(ObjectKind::Table), all);
+        for column in &relation.columns {
+            let mut ids = relation.column_numbers.iter();
+            let id = ids.find(|(_, number)| **number == column.number).map(|(id, _)| *id);
+            let on_column = id.and_then(|id| rights.columns.get(&id));
+            let on_column = on_column
+                .map(|acl| granted(view, &rights, acl, all))
+                .unwrap_or_default();
+            let mut seen = HashSet::new();
+            for granted in on_table.iter().chain(&on_column) {
+                let is_new = seen.insert((granted.grantor, granted.grantee, granted.privilege));
+                if !is_new || !of_columns.contains(&granted.privilege) {
+                    continue;
+                }
+                rows.push([
+                    granted.grantor.into(),
+                    granted.grantee.into(),
+                    (&image.database.name).into(),
+                    (&relation.schema.name).into(),
+                    (&relation.name).into(),
+                    (&column.name).into(),
+                    granted.privilege.into(),
+                    yes_or_no(granted.is_grantable),
+                ]);
+            }
+        }
+    }
+    rows.finish()
+}
+
+/// The USAGE of sequences.
+fn usage_privileges(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let image = &*view.image;
+    let mut rows = Rows::of(
+        relation,
+        [
+            "grantor",
+            "grantee",
+            "object_catalog",
+            "object_schema",
+            "object_name",
+            "object_type",
+            "privilege_type",
+            "is_grantable",
+        ],
+    )?;
+    let all = relation.name == "usage_privileges";
+    for relation in image.relations.iter().filter(|it| matches!(it.kind, Kind::Sequence(_))) {
+        let rights = view.roles.of_relation(relation);
+        let usages = granted(view, &rights, &rights.acl_of(ObjectKind::Sequence), all);
+        for granted in usages.iter().filter(|granted| granted.privilege == "USAGE") {
+            rows.push([
+                granted.grantor.into(),
+                granted.grantee.into(),
+                (&image.database.name).into(),
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                "SEQUENCE".into(),
+                "USAGE".into(),
+                yes_or_no(granted.is_grantable),
             ]);
         }
     }

@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use staffa_catalog::{
-    CatalogSnapshot, ColumnDefault, Constraint, ConstraintKind, ErrorKind as CatalogErrorKind, IdentityKind,
-    RelationKind, Sequence, SqlType, Table, TableName, Uuid, View,
+    CatalogSnapshot, ColumnDefault, Constraint, ConstraintKind, ErrorKind as CatalogErrorKind, IdentityKind, Index,
+    RelationKind, Sequence, SqlType, Table, TableName, Uuid, View, ViewRead,
 };
 
 use super::image::ObjectNumbers;
+use super::index::ShownIndex;
 use crate::error::{Error, Result};
+use crate::statement::ddl::{PERSISTENCE, UNLOGGED};
 use crate::value::type_oid;
 
 /// Tables whose metadata is read at once.
@@ -27,7 +29,10 @@ pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) columns: Vec<Column>,
     pub(crate) constraints: Vec<Key>,
+    /// Those of keys, and those that were declared.
+    pub(crate) indexes: Vec<ShownIndex>,
     pub(crate) comment: Option<String>,
+    pub(crate) is_unlogged: bool,
     pub(crate) row_count: Option<u64>,
     pub(crate) bytes: u64,
     /// What sequences and columns call a table, and its columns by their ids.
@@ -40,10 +45,17 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Table,
-    /// Its query, and the number of the rule that holds it.
+    /// Its query, the number of the rule that holds it, and what it reads.
     View {
         sql: String,
         rule: u32,
+        reads: Vec<ViewRead>,
+    },
+    /// A table with its query, the number of the rule that holds it, and whether its rows are there.
+    MaterializedView {
+        sql: String,
+        rule: u32,
+        is_populated: bool,
     },
     Sequence(Box<Sequence>),
 }
@@ -81,6 +93,7 @@ pub(crate) enum DefaultValue {
 pub(crate) struct Key {
     pub(crate) oid: u32,
     pub(crate) name: String,
+    pub(crate) comment: Option<String>,
     /// The number of the index that a key has in PostgreSQL.
     pub(crate) index: u32,
     pub(crate) kind: KeyKind,
@@ -96,6 +109,8 @@ pub(crate) enum KeyKind {
         /// Schema and name of the table it refers to, which may be gone.
         table: (String, String),
         columns: Vec<String>,
+        restricts_update: bool,
+        restricts_delete: bool,
     },
 }
 
@@ -110,6 +125,18 @@ impl KeyKind {
         }
     }
 
+    /// Whether a foreign key has RESTRICT for an update and for a delete.
+    pub(crate) fn restricts(&self) -> (bool, bool) {
+        match self {
+            KeyKind::Foreign {
+                restricts_update,
+                restricts_delete,
+                ..
+            } => (*restricts_update, *restricts_delete),
+            _ => (false, false),
+        }
+    }
+
     pub(crate) fn has_index(&self) -> bool {
         matches!(self, KeyKind::Primary | KeyKind::Unique)
     }
@@ -121,6 +148,7 @@ impl Part {
         match self.kind {
             Kind::Table => "r",
             Kind::View { .. } => "v",
+            Kind::MaterializedView { .. } => "m",
             Kind::Sequence(_) => "S",
         }
     }
@@ -267,6 +295,8 @@ async fn read(snapshot: &CatalogSnapshot, name: &TableName, kind: RelationKind) 
             let sequence = snapshot.sequence(name);
             sequence.map(|sequence| sequence.map(|sequence| Source::Sequence(Box::new(sequence))))
         }
+        // Its table shows it.
+        RelationKind::Index => return Ok(None),
     };
     match source {
         Err(error) if is_lasting(&error) => Ok(Some(Source::Broken(kind, error.to_string()))),
@@ -275,7 +305,7 @@ async fn read(snapshot: &CatalogSnapshot, name: &TableName, kind: RelationKind) 
 }
 
 /// Whether reading it again would fail in the same way: the catalogs show the others then.
-fn is_lasting(error: &staffa_catalog::Error) -> bool {
+pub(crate) fn is_lasting(error: &staffa_catalog::Error) -> bool {
     matches!(
         error.kind(),
         CatalogErrorKind::Corrupt
@@ -309,8 +339,14 @@ impl Source {
                     keys.push(format!("{id}/constraint/{}", constraint.name));
                     keys.push(format!("{id}/index/{}", constraint.name));
                 }
+                for index in table.indexes() {
+                    keys.push(declared_key(&id, index));
+                }
                 for column in table.schema().columns.iter().filter(|column| column.default.is_some()) {
                     keys.push(format!("{id}/default/{}", column.field_id));
+                }
+                if table.materialized().is_some() {
+                    keys.push(format!("{id}/rule"));
                 }
             }
             Source::View(_) => keys.push(format!("{id}/rule")),
@@ -329,7 +365,9 @@ impl Source {
             kind: Kind::Table,
             columns: Vec::new(),
             constraints: Vec::new(),
+            indexes: Vec::new(),
             comment: None,
+            is_unlogged: false,
             row_count: None,
             bytes: 0,
             uuid: None,
@@ -344,19 +382,39 @@ impl Source {
                 let keys = table.constraints().iter();
                 let keys = keys.map(|constraint| key(constraint, &part.columns, number));
                 part.constraints = keys.collect();
+                let of_keys = part.constraints.iter().filter(|key| key.kind.has_index());
+                let of_keys = of_keys.map(|key| ShownIndex::of_key(key, &part.columns));
+                let declared = table.indexes().iter().map(|index| {
+                    let oid = numbers.get(&declared_key(&id, index)).copied().unwrap_or_default();
+                    ShownIndex::declared(index, oid, &part.columns)
+                });
+                part.indexes = of_keys.chain(declared).collect();
                 part.comment = table.comment().map(str::to_owned);
+                part.is_unlogged = table.properties().get(PERSISTENCE).is_some_and(|text| text == UNLOGGED);
+                if let Some(query) = table.materialized() {
+                    part.kind = Kind::MaterializedView {
+                        sql: query.sql.clone(),
+                        rule: number("/rule"),
+                        is_populated: query.is_populated,
+                    };
+                }
                 part.row_count = table.row_count();
                 part.bytes = table.stored_bytes().unwrap_or_default();
             }
             Source::View(view) => {
+                part.uuid = Some(view.uuid);
                 part.columns = (1..)
                     .zip(&view.columns)
-                    .map(|(number, (name, ty))| view_column(number, name, ty))
+                    .map(|(number, (name, ty))| Column {
+                        comment: view.column_comments.get(name).cloned(),
+                        ..view_column(number, name, ty)
+                    })
                     .collect();
                 part.comment.clone_from(&view.comment);
                 part.kind = Kind::View {
                     sql: view.sql.clone(),
                     rule: number("/rule"),
+                    reads: view.reads.clone(),
                 };
             }
             Source::Sequence(sequence) => {
@@ -378,12 +436,18 @@ impl Source {
                     part.kind = Kind::View {
                         sql: String::new(),
                         rule: 0,
+                        reads: Vec::new(),
                     };
                 }
             }
         }
         part
     }
+}
+
+/// What the number of a declared index goes by, whatever it is called.
+fn declared_key(table: &str, index: &Index) -> String {
+    format!("{table}/declared/{}", index.id)
 }
 
 fn view_column(number: i16, name: &str, ty: &SqlType) -> Column {
@@ -434,14 +498,23 @@ fn key(constraint: &Constraint, columns: &[Column], number: impl Fn(&str) -> u32
         ConstraintKind::Check { expression, .. } => KeyKind::Check(expression.clone()),
         ConstraintKind::PrimaryKey { .. } => KeyKind::Primary,
         ConstraintKind::Unique { .. } => KeyKind::Unique,
-        ConstraintKind::ForeignKey { table, referenced, .. } => KeyKind::Foreign {
+        ConstraintKind::ForeignKey {
+            table,
+            referenced,
+            restricts_update,
+            restricts_delete,
+            ..
+        } => KeyKind::Foreign {
             table: (table.1.clone(), table.2.clone()),
             columns: referenced.clone(),
+            restricts_update: *restricts_update,
+            restricts_delete: *restricts_delete,
         },
     };
     Key {
         oid: number(&format!("/constraint/{}", constraint.name)),
         name: constraint.name.clone(),
+        comment: constraint.comment.clone(),
         index: number(&format!("/index/{}", constraint.name)),
         kind,
         columns: numbered.map(|column| column.number).collect(),

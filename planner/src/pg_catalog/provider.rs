@@ -1,8 +1,8 @@
 //! System relations as tables of a query.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,7 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 use staffa_catalog::SqlType;
 
-use super::facts::{self, SystemRelation};
+use super::facts::{self, DumpedRows, SystemRelation};
 use super::rows::{Cell, Rows};
 use super::view::CatalogView;
 use super::{information, relations};
@@ -117,6 +117,11 @@ impl SystemTable {
         })
     }
 
+    /// Whether only superusers may look.
+    pub(crate) fn is_hidden(&self) -> bool {
+        super::is_hidden(self.relation.name)
+    }
+
     /// All rows. What depends on the catalog alone is made once.
     fn batches(&self) -> Result<Vec<RecordBatch>> {
         if let Some(rows) = self.session_rows()? {
@@ -128,9 +133,9 @@ impl SystemTable {
         }
         let view = self.view()?;
         // Texts that are written by the search path are the view's.
-        let by_path = matches!(self.relation.name, "pg_indexes" | "pg_views");
-        let (relation, owner) = (self.relation.oid, view.owner().oid);
-        let kept = (!by_path).then(|| view.image.kept(relation, owner));
+        let by_path = matches!(self.relation.name, "pg_indexes" | "pg_matviews" | "pg_views" | "views");
+        let (relation, user) = (self.relation.oid, view.user().oid);
+        let kept = (!by_path).then(|| view.image.kept(relation, user));
         if let Some(kept) = kept.flatten() {
             return Ok(kept);
         }
@@ -146,7 +151,7 @@ impl SystemTable {
         }
         // Roles come and go without a new state of the catalog.
         if !by_path && !relations::OF_ROLES.contains(&self.relation.name) {
-            view.image.keep(relation, owner, &batches);
+            view.image.keep(relation, user, &batches);
         }
         Ok(batches)
     }
@@ -197,7 +202,7 @@ fn dumped(relation: &'static SystemRelation, known: &HashSet<String>) -> Result<
 }
 
 /// The names of all functions a statement can call.
-fn known_functions(state: &SessionState) -> Arc<HashSet<String>> {
+pub(crate) fn known_functions(state: &SessionState) -> Arc<HashSet<String>> {
     static KNOWN: OnceLock<Arc<HashSet<String>>> = OnceLock::new();
     let known = KNOWN.get_or_init(|| {
         let mut known: HashSet<String> = state.scalar_functions().keys().cloned().collect();
@@ -209,9 +214,6 @@ fn known_functions(state: &SessionState) -> Arc<HashSet<String>> {
             crate::rewrite::JSON_FUNCTIONS_BY_FORM,
         ];
         known.extend(by_form.into_iter().flatten().map(|name| (*name).to_owned()));
-        for refused in crate::rewrite::FUNCTIONS_REFUSED {
-            known.remove(*refused);
-        }
         Arc::new(known)
     });
     Arc::clone(known)
@@ -226,35 +228,70 @@ fn settings(relation: &'static SystemRelation, settings: Vec<SettingRow>) -> Res
             "unit",
             "category",
             "short_desc",
+            "extra_desc",
             "context",
             "vartype",
             "source",
+            "min_val",
+            "max_val",
+            "enumvals",
             "boot_val",
             "reset_val",
             "pending_restart",
         ],
     )?;
+    let known = setting_facts();
     for setting in settings {
+        let row = known.and_then(|(rows, places)| Some((rows, *places.get(&*setting.name)?)));
+        // What PostgreSQL says of a setting of its own.
+        let fact = |column: &str| {
+            let (rows, row) = row?;
+            Some(rows.text(row, column)).filter(|text| *text != "\\N")
+        };
+        let said = |column: &str| fact(column).map(facts::unescaped);
+        let words = fact("enumvals").map(|words| words.trim_matches(['{', '}']).split(','));
         let source = if setting.value == setting.default {
             "default"
         } else {
             "session"
         };
         rows.push([
-            setting.name.into(),
+            (&setting.name).into(),
             setting.value.into(),
-            Cell::text(setting.unit),
-            "Client Connection Defaults".into(),
-            setting.description.into(),
-            if setting.can_change { "user" } else { "internal" }.into(),
-            setting.kind.into(),
+            if row.is_some() { fact("unit") } else { setting.unit }.into(),
+            fact("category").unwrap_or("Customized Options").into(),
+            said("short_desc").unwrap_or(setting.description).into(),
+            said("extra_desc").into(),
+            fact("context")
+                .unwrap_or(if setting.can_change { "user" } else { "internal" })
+                .into(),
+            fact("vartype").unwrap_or(setting.kind).into(),
             source.into(),
-            (&setting.default).into(),
+            fact("min_val").into(),
+            fact("max_val").into(),
+            words
+                .map(|words| Cell::Texts(words.map(str::to_owned).collect()))
+                .unwrap_or(Cell::Null),
+            if row.is_some() {
+                fact("boot_val").into()
+            } else {
+                (&setting.default).into()
+            },
             (&setting.default).into(),
             false.into(),
         ]);
     }
     rows.finish()
+}
+
+/// What PostgreSQL says of its settings, and the row of each.
+fn setting_facts() -> Option<&'static (DumpedRows, HashMap<&'static str, usize>)> {
+    static FACTS: LazyLock<Option<(DumpedRows, HashMap<&'static str, usize>)>> = LazyLock::new(|| {
+        let rows = DumpedRows::of("pg_settings")?;
+        let places = (0..rows.len()).map(|row| (rows.text(row, "name"), row)).collect();
+        Some((rows, places))
+    });
+    FACTS.as_ref()
 }
 
 fn statements(relation: &'static SystemRelation, statements: Vec<StatementRow>) -> Result<RecordBatch> {
@@ -325,6 +362,9 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             .map(|known| known.oid);
         let role = view.roles.named(&session.user).map(|known| known.oid);
         let waits = session.state != "active";
+        // What others do is for those who have their privileges.
+        let known = view.roles.access.role(&session.user);
+        let shown = known.is_some_and(|role| view.roles.authority.has_privileges_of(role.id));
         rows.push([
             datid.into(),
             session.database.into(),
@@ -332,16 +372,29 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             role.into(),
             session.user.into(),
             session.application_name.into(),
-            session.client_address.into(),
-            session.client_port.into(),
-            Cell::Time(session.backend_start),
-            session.xact_start.map_or(Cell::Null, Cell::Time),
-            session.query_start.map_or(Cell::Null, Cell::Time),
-            Cell::Time(session.state_change),
-            waits.then_some("Client").into(),
-            waits.then_some("ClientRead").into(),
-            session.state.into(),
-            session.query.into(),
+            session.client_address.filter(|_| shown).into(),
+            session.client_port.filter(|_| shown).into(),
+            if shown {
+                Cell::Time(session.backend_start)
+            } else {
+                Cell::Null
+            },
+            session.xact_start.filter(|_| shown).map_or(Cell::Null, Cell::Time),
+            session.query_start.filter(|_| shown).map_or(Cell::Null, Cell::Time),
+            if shown {
+                Cell::Time(session.state_change)
+            } else {
+                Cell::Null
+            },
+            shown.then_some(waits.then_some("Client")).flatten().into(),
+            shown.then_some(waits.then_some("ClientRead")).flatten().into(),
+            shown.then_some(session.state).into(),
+            if shown {
+                session.query
+            } else {
+                "<insufficient privilege>".to_owned()
+            }
+            .into(),
             "client backend".into(),
         ]);
     }

@@ -1,15 +1,16 @@
 //! The relations of `pg_catalog` that show the objects of a database, and those that show PostgreSQL's own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
-use staffa_catalog::SqlType;
+use staffa_catalog::{AccessKey, ObjectKind, Role, SqlType};
 
 use super::facts::{self, DumpedRows, SystemRelation};
 use super::image::{CATALOG_SCHEMA, Image, Relation};
-use super::part::{Column, KeyKind, Kind};
+use super::index::{DEFAULT_COLLATION, IndexColumn, Text};
+use super::part::{KeyKind, Kind};
 use super::rows::{Cell, Rows};
-use super::view::{CatalogView, all_schemas, key_columns, operator_class};
+use super::view::{CatalogView, all_schemas};
 use crate::error::Result;
 use crate::value::{type_modifier, type_oid};
 
@@ -20,13 +21,10 @@ const PG_ATTRDEF: u32 = 2604;
 const PG_CONSTRAINT: u32 = 2606;
 const PG_NAMESPACE: u32 = 2615;
 const PG_REWRITE: u32 = 2618;
-/// The collation `default`.
-const DEFAULT_COLLATION: u32 = 100;
 /// `pg_default`
 const DEFAULT_TABLESPACE: u32 = 1663;
-/// `heap`, `btree`
+/// `heap`
 const TABLE_METHOD: u32 = 2;
-const INDEX_METHOD: u32 = 403;
 /// UTF8
 const ENCODING: i32 = 6;
 
@@ -41,6 +39,7 @@ pub(super) const OF_OBJECTS: &[&str] = &[
     "pg_description",
     "pg_index",
     "pg_indexes",
+    "pg_matviews",
     "pg_namespace",
     "pg_rewrite",
     "pg_sequence",
@@ -52,19 +51,39 @@ pub(super) const OF_OBJECTS: &[&str] = &[
     "pg_views",
 ];
 /// Those that show roles.
-pub(super) const OF_ROLES: &[&str] = &["enabled_roles", "pg_authid", "pg_roles", "pg_shadow", "pg_user"];
+pub(super) const OF_ROLES: &[&str] = &[
+    "administrable_role_authorizations",
+    "applicable_roles",
+    "column_privileges",
+    "enabled_roles",
+    "pg_auth_members",
+    "pg_authid",
+    "pg_default_acl",
+    "pg_group",
+    "pg_roles",
+    "pg_shadow",
+    "pg_user",
+    "role_column_grants",
+    "role_usage_grants",
+    "usage_privileges",
+];
+/// Those that only superusers see.
+pub(super) const HIDDEN: &[&str] = &["pg_authid", "pg_shadow"];
 
 /// The rows of a relation about what is in this database; `None` when it is of another kind or has none.
 pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
     let image = &*view.image;
     Ok(Some(match relation.name {
         "pg_class" => classes(view, relation)?,
-        "pg_attribute" => attributes(image, relation)?,
+        "pg_attribute" => attributes(view, relation)?,
         "pg_type" => row_types(view, relation)?,
         "pg_namespace" => namespaces(view, relation)?,
         "pg_database" => databases(view, relation)?,
         "pg_authid" | "pg_roles" => roles(view, relation)?,
         "pg_user" | "pg_shadow" => users(view, relation)?,
+        "pg_group" => groups(view, relation)?,
+        "pg_auth_members" => memberships(view, relation)?,
+        "pg_default_acl" => default_grants(view, relation)?,
         "pg_attrdef" => defaults(image, relation)?,
         "pg_constraint" => constraints(image, relation)?,
         "pg_index" => indexes(image, relation)?,
@@ -74,6 +93,7 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "pg_depend" => dependencies(image, relation)?,
         "pg_tables" => tables(view, relation)?,
         "pg_views" => views(view, relation)?,
+        "pg_matviews" => materialized_views(view, relation)?,
         "pg_indexes" => index_names(view, relation)?,
         "pg_sequences" => sequence_names(view, relation)?,
         "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(image, relation)?,
@@ -82,7 +102,7 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
 }
 
 fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(
         relation,
         [
@@ -104,6 +124,8 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             "relhastriggers",
             "relispopulated",
             "relreplident",
+            "reloptions",
+            "relacl",
         ],
     )?;
     for system in facts::relations() {
@@ -127,6 +149,12 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             false.into(),
             true.into(),
             "n".into(),
+            Cell::Null,
+            // Everybody may look, at the roles' passwords only superusers.
+            match super::is_hidden(system.name) {
+                true => Cell::Null,
+                false => vec![format!("=r/{}", roles.first().name)].into(),
+            },
         ]);
     }
     // PostgreSQL keeps foreign keys by triggers on both sides, and psql looks for keys where there are some.
@@ -136,9 +164,23 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
         .flatten()
         .collect();
     for relation in &image.relations {
-        let persistence = if relation.is_temporary { "t" } else { "p" };
-        let is_table = matches!(relation.kind, Kind::Table);
+        let rights = roles.of_relation(relation);
+        let owner = roles.owner(&rights);
+        let persistence = match (relation.is_temporary, relation.is_unlogged) {
+            (true, _) => "t",
+            (false, true) => "u",
+            (false, false) => "p",
+        };
+        let is_table = matches!(relation.kind, Kind::Table | Kind::MaterializedView { .. });
         let is_view = matches!(relation.kind, Kind::View { .. });
+        let has_rules = matches!(relation.kind, Kind::View { .. } | Kind::MaterializedView { .. });
+        let is_empty_view = matches!(
+            relation.kind,
+            Kind::MaterializedView {
+                is_populated: false,
+                ..
+            }
+        );
         let checks = relation
             .constraints
             .iter()
@@ -152,37 +194,46 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             if is_table { TABLE_METHOD } else { 0 }.into(),
             if is_view { 0 } else { relation.oid }.into(),
             Cell::Real(estimate(relation)),
-            relation.constraints.iter().any(|key| key.kind.has_index()).into(),
+            (!relation.indexes.is_empty()).into(),
             false.into(),
             persistence.into(),
             relation.letter().into(),
             width(relation.columns.len()).into(),
             width(checks.count()).into(),
-            is_view.into(),
+            has_rules.into(),
             linked.contains(&relation.oid).into(),
-            true.into(),
+            (!is_empty_view).into(),
             if is_table { "d" } else { "n" }.into(),
+            Cell::Null,
+            rights.acl.as_ref().map(|acl| roles.texts(acl)).into(),
         ]);
-        for key in relation.constraints.iter().filter(|key| key.kind.has_index()) {
+        for index in &relation.indexes {
+            let parameters = index.parameters.iter();
+            let parameters: Vec<String> = parameters.map(|(name, value)| format!("{name}={value}")).collect();
             rows.push([
-                key.index.into(),
-                (&key.name).into(),
+                index.oid.into(),
+                (&index.name).into(),
                 relation.schema.oid.into(),
                 Cell::Oid(0),
                 owner.oid.into(),
-                INDEX_METHOD.into(),
-                key.index.into(),
+                index.method.oid.into(),
+                index.oid.into(),
                 Cell::Real(estimate(relation)),
                 false.into(),
                 false.into(),
                 persistence.into(),
                 "i".into(),
-                width(key.columns.len()).into(),
+                width(index.columns.len()).into(),
                 Cell::Small(0),
                 false.into(),
                 false.into(),
                 true.into(),
                 "n".into(),
+                match parameters.is_empty() {
+                    true => Cell::Null,
+                    false => Cell::Texts(parameters),
+                },
+                Cell::Null,
             ]);
         }
     }
@@ -230,14 +281,15 @@ fn physical(oid: u32) -> Physical {
     }
 }
 
-fn dimensions(ty: &SqlType) -> i32 {
+pub(super) fn dimensions(ty: &SqlType) -> i32 {
     match ty {
         SqlType::Array(element) => 1 + dimensions(element),
         _ => 0,
     }
 }
 
-fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
+fn attributes(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(
         relation,
         [
@@ -260,6 +312,7 @@ fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<Record
             "attgenerated",
             "attislocal",
             "attcollation",
+            "attacl",
         ],
     )?;
     for system in facts::relations() {
@@ -291,47 +344,69 @@ fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<Record
                 "".into(),
                 true.into(),
                 column.collation.into(),
+                Cell::Null,
             ]);
         }
     }
-    let mut push = |relation: u32, column: &Column, number: i16, not_null: bool, is_index: bool| {
-        let physical = physical(column.type_oid);
-        let default = column.default.as_ref().filter(|_| !is_index);
-        let collation = if physical.collation == 0 { 0 } else { DEFAULT_COLLATION };
-        rows.push([
-            relation.into(),
-            (&column.name).into(),
-            column.type_oid.into(),
-            Cell::Int(-1),
-            physical.length.into(),
-            number.into(),
-            dimensions(&column.ty).into(),
-            Cell::Int(-1),
-            type_modifier(&column.ty).into(),
-            physical.by_value.into(),
-            physical.align.into(),
-            physical.storage.into(),
-            "".into(),
-            not_null.into(),
-            default.is_some().into(),
-            if is_index { "" } else { column.identity }.into(),
-            if default.is_some_and(|default| default.is_generated) {
-                "s"
-            } else {
-                ""
-            }
-            .into(),
-            true.into(),
-            collation.into(),
-        ]);
-    };
     for relation in &image.relations {
+        let rights = roles.of_relation(relation);
+        let by_number: HashMap<i16, Vec<String>> = rights
+            .columns
+            .iter()
+            .filter_map(|(id, acl)| Some((*relation.column_numbers.get(id)?, roles.texts(acl))))
+            .collect();
         for column in &relation.columns {
-            push(relation.oid, column, column.number, column.not_null, false);
+            let physical = physical(column.type_oid);
+            let is_generated = column.default.as_ref().is_some_and(|default| default.is_generated);
+            rows.push([
+                relation.oid.into(),
+                (&column.name).into(),
+                column.type_oid.into(),
+                Cell::Int(-1),
+                physical.length.into(),
+                column.number.into(),
+                dimensions(&column.ty).into(),
+                Cell::Int(-1),
+                type_modifier(&column.ty).into(),
+                physical.by_value.into(),
+                physical.align.into(),
+                physical.storage.into(),
+                "".into(),
+                column.not_null.into(),
+                column.default.is_some().into(),
+                column.identity.into(),
+                if is_generated { "s" } else { "" }.into(),
+                true.into(),
+                if physical.collation == 0 { 0 } else { DEFAULT_COLLATION }.into(),
+                by_number.get(&column.number).cloned().into(),
+            ]);
         }
-        for key in relation.constraints.iter().filter(|key| key.kind.has_index()) {
-            for (number, column) in (1_i16..).zip(key_columns(relation, key)) {
-                push(key.index, column, number, false, true);
+        for index in &relation.indexes {
+            for (number, column) in (1_i16..).zip(&index.columns) {
+                let (ty, modifier, dimensions) = column.kept(index.method);
+                let physical = physical(ty);
+                rows.push([
+                    index.oid.into(),
+                    (&column.name).into(),
+                    ty.into(),
+                    Cell::Int(-1),
+                    physical.length.into(),
+                    number.into(),
+                    dimensions.into(),
+                    Cell::Int(-1),
+                    modifier.into(),
+                    physical.by_value.into(),
+                    physical.align.into(),
+                    physical.storage.into(),
+                    "".into(),
+                    false.into(),
+                    false.into(),
+                    "".into(),
+                    "".into(),
+                    true.into(),
+                    column.collation.into(),
+                    Cell::Null,
+                ]);
             }
         }
     }
@@ -340,7 +415,7 @@ fn attributes(image: &Image, relation: &'static SystemRelation) -> Result<Record
 
 /// The types of rows of tables and views, and those of their arrays.
 fn row_types(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(
         relation,
         [
@@ -384,6 +459,8 @@ fn row_types(view: &CatalogView, relation: &'static SystemRelation) -> Result<Re
     let record = functions.map(|column| of("record", column).unwrap_or_default());
     let array = functions.map(|column| of("_record", column).unwrap_or_default());
     for relation in image.relations.iter().filter(|relation| relation.row_type != 0) {
+        let rights = roles.of_relation(relation);
+        let owner = roles.owner(&rights);
         let mut push = |oid: u32, name: String, is_array: bool| {
             let functions = if is_array { array } else { record };
             let flag = |array: &'static str, row: &'static str| Cell::Text(if is_array { array } else { row });
@@ -418,18 +495,25 @@ fn row_types(view: &CatalogView, relation: &'static SystemRelation) -> Result<Re
 }
 
 fn namespaces(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
-    let mut rows = Rows::of(relation, ["oid", "nspname", "nspowner"])?;
+    let (image, roles) = (&*view.image, &view.roles);
+    let mut rows = Rows::of(relation, ["oid", "nspname", "nspowner", "nspacl"])?;
     for (oid, name) in all_schemas(image) {
         let is_own = image.schemas.iter().any(|schema| schema.oid == oid);
-        let owner = if is_own { owner.oid } else { super::FIRST_ROLE };
-        rows.push([oid.into(), name.into(), owner.into()]);
+        if is_own {
+            let rights = roles.of_schema(&image.database.name, &name);
+            let acl = rights.acl.as_ref().map(|acl| roles.texts(acl));
+            rows.push([oid.into(), name.into(), roles.owner(&rights).oid.into(), acl.into()]);
+            continue;
+        }
+        let first = &roles.first().name;
+        let acl = (name != "pg_toast").then(|| vec![format!("{first}=UC/{first}"), format!("=U/{first}")]);
+        rows.push([oid.into(), name.into(), super::FIRST_ROLE.into(), acl.into()]);
     }
     rows.finish()
 }
 
 fn databases(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(
         relation,
         [
@@ -441,25 +525,31 @@ fn databases(view: &CatalogView, relation: &'static SystemRelation) -> Result<Re
             "datistemplate",
             "datallowconn",
             "datconnlimit",
+            "datminmxid",
             "dattablespace",
             "datcollate",
             "datctype",
+            "datacl",
         ],
     )?;
     for database in &image.databases {
+        let rights = roles.of_database(&database.name);
         rows.push([
             database.oid.into(),
             (&database.name).into(),
-            owner.oid.into(),
+            roles.owner(&rights).oid.into(),
             ENCODING.into(),
             "c".into(),
             false.into(),
             true.into(),
             Cell::Int(-1),
+            // The first there is.
+            Cell::Oid(1),
             DEFAULT_TABLESPACE.into(),
             // Texts are ordered by code point.
             "C.UTF-8".into(),
             "C.UTF-8".into(),
+            rights.acl.as_ref().map(|acl| roles.texts(acl)).into(),
         ]);
     }
     rows.finish()
@@ -480,26 +570,40 @@ fn roles(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
             "rolconnlimit",
             "rolbypassrls",
             "rolpassword",
+            "rolvaliduntil",
         ],
     )?;
-    let hidden = (relation.name == "pg_roles").then_some("********");
-    for role in &view.roles.all {
-        // There is one kind of role: it may do everything.
+    let hides = relation.name == "pg_roles";
+    for (named, role) in view.roles.known() {
         rows.push([
-            role.oid.into(),
-            (&role.name).into(),
-            true.into(),
-            true.into(),
-            true.into(),
-            true.into(),
-            true.into(),
-            true.into(),
-            Cell::Int(-1),
-            true.into(),
-            Cell::text(hidden),
+            named.oid.into(),
+            (&named.name).into(),
+            role.superuser.into(),
+            role.inherit.into(),
+            role.createrole.into(),
+            role.createdb.into(),
+            role.login.into(),
+            role.replication.into(),
+            role.connection_limit.into(),
+            role.bypassrls.into(),
+            password(role, hides),
+            role.valid_until.map_or(Cell::Null, Cell::Time),
         ]);
     }
     rows.finish()
+}
+
+fn password(role: &Role, hides: bool) -> Cell<'_> {
+    match hides {
+        true => "********".into(),
+        false => Cell::text(role.verifier.as_deref()),
+    }
+}
+
+/// The settings of a role for all databases, as `rolconfig` shows them.
+pub(super) fn settings_of(role: &Role) -> Option<Vec<String>> {
+    let settings = role.settings.get("")?;
+    Some(settings.iter().map(|(name, value)| format!("{name}={value}")).collect())
 }
 
 fn users(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
@@ -511,19 +615,84 @@ fn users(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
         "userepl",
         "usebypassrls",
         "passwd",
+        "valuntil",
+        "useconfig",
     ];
     let mut rows = Rows::of(relation, columns)?;
-    let hidden = (relation.name == "pg_user").then_some("********");
-    for role in &view.roles.all {
-        let flags = || Cell::Bool(true);
+    let hides = relation.name == "pg_user";
+    for (named, role) in view.roles.known().filter(|(_, role)| role.login) {
         rows.push([
-            (&role.name).into(),
+            (&named.name).into(),
+            named.oid.into(),
+            role.createdb.into(),
+            role.superuser.into(),
+            role.replication.into(),
+            role.bypassrls.into(),
+            password(role, hides),
+            role.valid_until.map_or(Cell::Null, Cell::Time),
+            settings_of(role).into(),
+        ]);
+    }
+    rows.finish()
+}
+
+fn groups(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["groname", "grosysid", "grolist"])?;
+    for (named, role) in view.roles.known().filter(|(_, role)| !role.login) {
+        let members = view.roles.known();
+        let members = members.filter(|(_, member)| member.member_of.contains_key(&role.id));
+        let members: Vec<u32> = members.map(|(named, _)| named.oid).collect();
+        rows.push([(&named.name).into(), named.oid.into(), Cell::Oids(members)]);
+    }
+    rows.finish()
+}
+
+fn memberships(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let roles = &view.roles;
+    let mut rows = Rows::of(relation, ["roleid", "member", "grantor", "admin_option"])?;
+    for (named, role) in roles.known() {
+        for (group, membership) in &role.member_of {
+            let Some(group) = roles.with_id(*group) else { continue };
+            let grantor = roles.with_id(membership.grantor).unwrap_or_else(|| roles.first());
+            rows.push([
+                group.oid.into(),
+                named.oid.into(),
+                grantor.oid.into(),
+                membership.admin.into(),
+            ]);
+        }
+    }
+    rows.finish()
+}
+
+fn default_grants(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let (image, roles) = (&*view.image, &view.roles);
+    let mut rows = Rows::of(
+        relation,
+        ["oid", "defaclrole", "defaclnamespace", "defaclobjtype", "defaclacl"],
+    )?;
+    for (number, (key, acl)) in (1_u32..).zip(roles.access.defaults()) {
+        let AccessKey::Default(role, database, schema, kind) = key else {
+            continue;
+        };
+        let (Some(role), true) = (roles.with_id(*role), *database == image.database.name) else {
+            continue;
+        };
+        let schema = match schema {
+            Some(schema) => image.schema_oid(schema).unwrap_or_default(),
+            None => 0,
+        };
+        let letter = match kind {
+            ObjectKind::Sequence => "S",
+            ObjectKind::Schema => "n",
+            _ => "r",
+        };
+        rows.push([
+            number.into(),
             role.oid.into(),
-            flags(),
-            flags(),
-            flags(),
-            flags(),
-            Cell::text(hidden),
+            schema.into(),
+            letter.into(),
+            roles.texts(acl).into(),
         ]);
     }
     rows.finish()
@@ -571,6 +740,7 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
     for (relation, key) in image.keys() {
         let referred = image.referred(key);
         let is_foreign = matches!(key.kind, KeyKind::Foreign { .. });
+        let (restricts_update, restricts_delete) = key.kind.restricts();
         let action = |letter: &'static str| Cell::Text(if is_foreign { letter } else { " " });
         // A foreign key goes by the index of the key it names.
         let index = match &referred {
@@ -594,8 +764,8 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
             relation.oid.into(),
             index.map_or(0, |key| key.index).into(),
             other.into(),
-            action("a"),
-            action("a"),
+            action(if restricts_update { "r" } else { "a" }),
+            action(if restricts_delete { "r" } else { "a" }),
             action("s"),
             true.into(),
             (!matches!(key.kind, KeyKind::Check(_))).into(),
@@ -610,7 +780,6 @@ fn constraints(image: &Image, relation: &'static SystemRelation) -> Result<Recor
     rows.finish()
 }
 
-/// The index that PostgreSQL makes for a key. Here the key is declared, and there is none.
 fn indexes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let mut rows = Rows::of(
         relation,
@@ -620,6 +789,7 @@ fn indexes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
             "indnatts",
             "indnkeyatts",
             "indisunique",
+            "indnullsnotdistinct",
             "indisprimary",
             "indimmediate",
             "indisvalid",
@@ -629,32 +799,30 @@ fn indexes(image: &Image, relation: &'static SystemRelation) -> Result<RecordBat
             "indcollation",
             "indclass",
             "indoption",
+            "indexprs",
+            "indpred",
         ],
     )?;
-    for (relation, key) in image.indexes() {
-        let columns: Vec<&Column> = key_columns(relation, key).collect();
-        let collation = |column: &&Column| {
-            if physical(column.type_oid).collation == 0 {
-                0
-            } else {
-                DEFAULT_COLLATION
-            }
-        };
+    for (relation, index) in image.indexes() {
+        let of_keys = |part: fn(&IndexColumn) -> u32| Cell::Oids(index.keys().iter().map(part).collect());
         rows.push([
-            key.index.into(),
+            index.oid.into(),
             relation.oid.into(),
-            width(columns.len()).into(),
-            width(columns.len()).into(),
+            width(index.columns.len()).into(),
+            width(index.key_count).into(),
+            index.is_unique.into(),
+            index.nulls_are_equal.into(),
+            index.is_primary.into(),
             true.into(),
-            matches!(key.kind, KeyKind::Primary).into(),
             true.into(),
             true.into(),
             true.into(),
-            true.into(),
-            Cell::Smalls(key.columns.clone()),
-            Cell::Oids(columns.iter().map(collation).collect()),
-            Cell::Oids(columns.iter().map(|column| operator_class(column.type_oid)).collect()),
-            Cell::Smalls(vec![0; columns.len()]),
+            Cell::Smalls(index.columns.iter().map(|column| column.number).collect()),
+            of_keys(|key| key.collation),
+            of_keys(|key| key.class),
+            Cell::Smalls(index.keys().iter().map(|key| key.option).collect()),
+            index.expressions().into(),
+            index.predicate.as_ref().map(Text::in_parentheses).into(),
         ]);
     }
     rows.finish()
@@ -670,6 +838,16 @@ fn comments(image: &Image, relation: &'static SystemRelation) -> Result<RecordBa
             if let Some(comment) = &column.comment {
                 let number = Cell::Int(column.number.into());
                 rows.push([relation.oid.into(), PG_CLASS.into(), number, comment.into()]);
+            }
+        }
+        for key in &relation.constraints {
+            if let Some(comment) = &key.comment {
+                rows.push([key.oid.into(), PG_CONSTRAINT.into(), Cell::Int(0), comment.into()]);
+            }
+        }
+        for index in &relation.indexes {
+            if let Some(comment) = &index.comment {
+                rows.push([index.oid.into(), PG_CLASS.into(), Cell::Int(0), comment.into()]);
             }
         }
     }
@@ -720,7 +898,7 @@ fn rules(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch
         ],
     )?;
     for relation in &image.relations {
-        if let Kind::View { sql, rule } = &relation.kind {
+        if let Kind::View { sql, rule, .. } | Kind::MaterializedView { sql, rule, .. } = &relation.kind {
             rows.push([
                 (*rule).into(),
                 "_RETURN".into(),
@@ -736,7 +914,8 @@ fn rules(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch
     rows.finish()
 }
 
-/// What goes when something else goes: columns with tables, sequences with columns, and all with its schema.
+/// What goes when something else goes: columns with tables, sequences with columns, views with what they read, and all with its
+/// schema.
 fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let columns = [
         "classid",
@@ -782,17 +961,42 @@ fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<Reco
                     "a",
                 );
             }
-            if key.kind.has_index() {
-                depend((PG_CLASS, key.index), (PG_CONSTRAINT, key.oid, 0), "i");
-            }
             if let Some((other, columns)) = image.referred(key) {
                 for number in columns {
                     depend((PG_CONSTRAINT, key.oid), (PG_CLASS, other.oid, i32::from(number)), "n");
                 }
             }
         }
+        for index in &relation.indexes {
+            let named = index.columns_named();
+            match index.constraint {
+                Some(key) => depend((PG_CLASS, index.oid), (PG_CONSTRAINT, key, 0), "i"),
+                None if named.is_empty() => depend((PG_CLASS, index.oid), own, "a"),
+                None => {
+                    for number in named {
+                        depend((PG_CLASS, index.oid), (PG_CLASS, relation.oid, i32::from(number)), "a");
+                    }
+                }
+            }
+        }
         match &relation.kind {
-            Kind::View { rule, .. } => depend((PG_REWRITE, *rule), own, "i"),
+            Kind::View { rule, reads, .. } => {
+                // The rule of a view names the view, too.
+                depend((PG_REWRITE, *rule), own, "n");
+                depend((PG_REWRITE, *rule), own, "i");
+                for read in reads {
+                    let Some(other) = image.with_uuid(read.relation) else {
+                        continue;
+                    };
+                    if read.columns.is_empty() {
+                        depend((PG_REWRITE, *rule), (PG_CLASS, other.oid, 0), "n");
+                    }
+                    for number in &read.columns {
+                        depend((PG_REWRITE, *rule), (PG_CLASS, other.oid, i32::from(*number)), "n");
+                    }
+                }
+            }
+            Kind::MaterializedView { rule, .. } => depend((PG_REWRITE, *rule), own, "i"),
             Kind::Sequence(sequence) => {
                 if let Some((table, column)) = image.owner_of(sequence) {
                     let is_identity = sequence.owner.is_some_and(|owner| owner.is_identity);
@@ -807,7 +1011,7 @@ fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<Reco
 }
 
 fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(relation, ["schemaname", "tablename", "tableowner", "hasindexes"])?;
     let first = view.roles.first();
     for system in facts::relations().iter().filter(|system| system.kind == "r") {
@@ -823,11 +1027,11 @@ fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<Recor
         .iter()
         .filter(|relation| matches!(relation.kind, Kind::Table))
     {
-        let indexed = relation.constraints.iter().any(|key| key.kind.has_index());
+        let indexed = !relation.indexes.is_empty();
         rows.push([
             (&relation.schema.name).into(),
             (&relation.name).into(),
-            (&owner.name).into(),
+            (&roles.owner(&roles.of_relation(relation)).name).into(),
             indexed.into(),
         ]);
     }
@@ -835,7 +1039,7 @@ fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<Recor
 }
 
 fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(relation, ["schemaname", "viewname", "viewowner", "definition"])?;
     let first = view.roles.first();
     for system in facts::relations().iter().filter(|system| system.kind == "v") {
@@ -854,28 +1058,54 @@ fn views(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
         rows.push([
             (&relation.schema.name).into(),
             (&relation.name).into(),
-            (&owner.name).into(),
-            view.view_definition(relation.oid).into(),
+            (&roles.owner(&roles.of_relation(relation)).name).into(),
+            view.view_definition(relation.oid, false).into(),
         ]);
+    }
+    rows.finish()
+}
+
+fn materialized_views(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let columns = [
+        "schemaname",
+        "matviewname",
+        "matviewowner",
+        "hasindexes",
+        "ispopulated",
+        "definition",
+    ];
+    let mut rows = Rows::of(relation, columns)?;
+    let roles = &view.roles;
+    for relation in &view.image.relations {
+        if let Kind::MaterializedView { is_populated, .. } = relation.kind {
+            rows.push([
+                (&relation.schema.name).into(),
+                (&relation.name).into(),
+                (&roles.owner(&roles.of_relation(relation)).name).into(),
+                (!relation.indexes.is_empty()).into(),
+                is_populated.into(),
+                view.view_definition(relation.oid, false).into(),
+            ]);
+        }
     }
     rows.finish()
 }
 
 fn index_names(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let mut rows = Rows::of(relation, ["schemaname", "tablename", "indexname", "indexdef"])?;
-    for (relation, key) in view.image.indexes() {
+    for (relation, index) in view.image.indexes() {
         rows.push([
             (&relation.schema.name).into(),
             (&relation.name).into(),
-            (&key.name).into(),
-            view.index_definition(key.index, 0, false).into(),
+            (&index.name).into(),
+            view.index_definition(index.oid, 0, false).into(),
         ]);
     }
     rows.finish()
 }
 
 fn sequence_names(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
-    let (image, owner) = (&*view.image, view.owner());
+    let (image, roles) = (&*view.image, &view.roles);
     let mut rows = Rows::of(
         relation,
         [
@@ -896,7 +1126,7 @@ fn sequence_names(view: &CatalogView, relation: &'static SystemRelation) -> Resu
             rows.push([
                 (&relation.schema.name).into(),
                 (&relation.name).into(),
-                (&owner.name).into(),
+                (&roles.owner(&roles.of_relation(relation)).name).into(),
                 type_oid(&sequence.ty.sql_type()).into(),
                 sequence.start.into(),
                 sequence.min.into(),
@@ -915,7 +1145,7 @@ fn table_statistics(image: &Image, relation: &'static SystemRelation) -> Result<
     for relation in image
         .relations
         .iter()
-        .filter(|relation| matches!(relation.kind, Kind::Table))
+        .filter(|relation| matches!(relation.kind, Kind::Table | Kind::MaterializedView { .. }))
     {
         let live = relation.row_count.and_then(|rows| i64::try_from(rows).ok());
         rows.push([
@@ -947,7 +1177,7 @@ pub(super) fn dumped(relation: &'static SystemRelation, known: &HashSet<String>)
         "pg_aggregate" => {
             let functions = DumpedRows::of("pg_proc");
             let functions = functions.as_ref();
-            let names: std::collections::HashMap<u32, &str> = functions
+            let names: HashMap<u32, &str> = functions
                 .map(|rows| {
                     (0..rows.len())
                         .map(|row| (rows.number(row, "oid"), rows.text(row, "proname")))
@@ -1001,7 +1231,7 @@ fn referred_functions() -> HashSet<u32> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::image::Roles;
+    use super::super::roles::Roles;
     use super::*;
 
     /// Others are read without loading the catalog.

@@ -27,6 +27,7 @@ pub(crate) enum Cell<'a> {
     Owned(String),
     Smalls(Vec<i16>),
     Oids(Vec<u32>),
+    Texts(Vec<String>),
 }
 
 impl<'a> Cell<'a> {
@@ -80,6 +81,12 @@ impl From<i32> for Cell<'_> {
 impl From<i64> for Cell<'_> {
     fn from(number: i64) -> Self {
         Cell::Big(number)
+    }
+}
+
+impl From<Vec<String>> for Cell<'_> {
+    fn from(texts: Vec<String>) -> Self {
+        Cell::Texts(texts)
     }
 }
 
@@ -216,6 +223,7 @@ impl Column {
             (Column::Text(column), Cell::Text(text)) => column.append_value(text),
             (Column::Text(column), Cell::Owned(text)) => column.append_value(text),
             (Column::Smalls(column), Cell::Smalls(numbers)) => column.append_value(numbers.into_iter().map(Some)),
+            (Column::Texts(column), Cell::Texts(texts)) => column.append_value(texts.into_iter().map(Some)),
             (Column::Oids(column), Cell::Oids(oids)) => column.append_value(oids.into_iter().map(Some)),
             (column, cell) => {
                 debug_assert!(

@@ -6,10 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use staffa_catalog::{SystemType, quote_identifier};
 
+use super::deparse;
 use super::facts::{self, DumpedRows};
-use super::image::{CATALOG_SCHEMA, Image, Named, Relation, Roles, system_schemas};
+use super::image::{CATALOG_SCHEMA, Image, Named, Relation, system_schemas};
+use super::index::{IndexColumn, ShownIndex};
 use super::names::{TypeName, invalid_name, qualified, split_name};
-use super::part::{Column, Key, KeyKind, Kind};
+use super::part::{KeyKind, Kind};
+use super::roles::Roles;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An image, and the path its names are looked up in.
@@ -102,6 +105,16 @@ pub(crate) fn function(oid: u32) -> Option<&'static Function> {
     FUNCTIONS.get(*FUNCTIONS_BY_OID.get(&oid)?)
 }
 
+/// What the functions of a name call their arguments, of those that take in all they name.
+pub(crate) fn argument_names(name: &str) -> impl Iterator<Item = Vec<&'static str>> + use<'_> {
+    let of_name = FUNCTIONS.iter().filter(move |function| function.name == name);
+    let plain = of_name.filter(|function| function.all_arguments.is_empty() && function.variadic == 0);
+    plain.filter_map(|function| {
+        let names = function.names.strip_prefix('{')?.strip_suffix('}')?;
+        Some(names.split(',').collect())
+    })
+}
+
 /// The name as SQL must write it.
 fn quoted(name: &str) -> String {
     quote_identifier(name).to_string()
@@ -112,9 +125,9 @@ impl CatalogView {
         Self { image, roles, path }
     }
 
-    /// The role that asks, who owns all there is.
-    pub(crate) fn owner(&self) -> &Named {
-        &self.roles.owner
+    /// The role that asks.
+    pub(crate) fn user(&self) -> &Named {
+        &self.roles.user
     }
 
     /// The number of the role that is called just this.
@@ -295,8 +308,8 @@ impl CatalogView {
         if let Some(relation) = self.image.relation(oid) {
             return Some((relation.schema.name.clone(), relation.name.clone()));
         }
-        if let Some((relation, key)) = self.image.index(oid) {
-            return Some((relation.schema.name.clone(), key.name.clone()));
+        if let Some((relation, index)) = self.image.index(oid) {
+            return Some((relation.schema.name.clone(), index.name.clone()));
         }
         let system = system_relation(oid)?;
         Some((system.schema.to_owned(), system.name.to_owned()))
@@ -330,6 +343,14 @@ impl CatalogView {
                 0 => relation.comment.clone(),
                 _ => relation.column(i16::try_from(number).ok()?)?.comment.clone(),
             };
+        }
+        if let Some((_, key)) = self.image.constraint(oid) {
+            let is_asked = number == 0 && catalog.is_none_or(|catalog| catalog == "pg_constraint");
+            return key.comment.clone().filter(|_| is_asked);
+        }
+        if let Some((_, index)) = self.image.index(oid) {
+            let is_asked = number == 0 && catalog.is_none_or(|catalog| catalog == "pg_class");
+            return index.comment.clone().filter(|_| is_asked);
         }
         let class = catalog.map(|name| facts::relation("pg_catalog", name).map(|relation| relation.oid));
         let rows = DESCRIPTIONS.get(&(oid, number))?;
@@ -418,42 +439,98 @@ impl CatalogView {
     }
 
     /// `pg_get_constraintdef`
-    pub(crate) fn constraint_definition(&self, oid: u32) -> Option<String> {
+    pub(crate) fn constraint_definition(&self, oid: u32, pretty: bool) -> Option<String> {
         let (relation, key) = self.image.constraint(oid)?;
         let own = column_list(relation, &key.columns);
         Some(match &key.kind {
-            KeyKind::Check(expression) => format!("CHECK ({expression})"),
+            KeyKind::Check(expression) => {
+                let printed = deparse::check(self, relation, expression, pretty);
+                format!("CHECK {}", printed.unwrap_or_else(|| format!("({expression})")))
+            }
             KeyKind::Primary => format!("PRIMARY KEY ({own})"),
             KeyKind::Unique => format!("UNIQUE ({own})"),
-            KeyKind::Foreign { table, columns } => {
-                let other = self.image.referred(key);
-                let other = other.and_then(|(other, _)| self.relation_name(other.oid));
-                let other = other.unwrap_or_else(|| format!("{}.{}", quoted(&table.0), quoted(&table.1)));
-                let columns: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
-                format!("FOREIGN KEY ({own}) REFERENCES {other}({})", columns.join(", "))
+            KeyKind::Foreign { table, columns, .. } => {
+                let named = self
+                    .image
+                    .referred(key)
+                    .and_then(|(other, numbers)| Some((self.relation_name(other.oid)?, column_list(other, &numbers))));
+                let (other, columns) = named.unwrap_or_else(|| {
+                    let columns: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+                    (format!("{}.{}", quoted(&table.0), quoted(&table.1)), columns.join(", "))
+                });
+                let (restricts_update, restricts_delete) = key.kind.restricts();
+                let mut text = format!("FOREIGN KEY ({own}) REFERENCES {other}({columns})");
+                if restricts_update {
+                    text += " ON UPDATE RESTRICT";
+                }
+                if restricts_delete {
+                    text += " ON DELETE RESTRICT";
+                }
+                text
             }
         })
     }
 
-    /// `pg_get_indexdef` of the index a key has in PostgreSQL; of one of its columns, if that is asked.
+    /// The constraint that has an index of this name, and its table.
+    pub(crate) fn key_of_index(&self, schema: &str, name: &str) -> Option<(String, String)> {
+        let (relation, index) = self.image.index(self.image.index_named(schema, name)?)?;
+        index.constraint?;
+        Some((index.name.clone(), relation.name.clone()))
+    }
+
+    /// `pg_get_indexdef`; of one of its columns, if that is asked.
     pub(crate) fn index_definition(&self, oid: u32, column: i32, short: bool) -> Option<String> {
-        let (relation, key) = self.image.index(oid)?;
+        let (relation, index) = self.image.index(oid)?;
         if column > 0 {
-            let number = usize::try_from(column - 1).ok().and_then(|at| key.columns.get(at))?;
-            return relation.column(*number).map(|column| quoted(&column.name));
+            let column = usize::try_from(column - 1).ok().and_then(|at| index.columns.get(at));
+            return Some(column.map(|column| index_term(column, short)).unwrap_or_default());
         }
         let table = match short {
             true => self.relation_name(relation.oid)?,
             false => format!("{}.{}", quoted(&relation.schema.name), quoted(&relation.name)),
         };
-        let (name, columns) = (quoted(&key.name), column_list(relation, &key.columns));
-        Some(format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({columns})"))
+        let unique = if index.is_unique { "UNIQUE " } else { "" };
+        let (name, method) = (quoted(&index.name), index.method.name);
+        let keys: Vec<String> = index.keys().iter().map(|key| index_key(index, key, short)).collect();
+        let mut text = format!(
+            "CREATE {unique}INDEX {name} ON {table} USING {method} ({})",
+            keys.join(", ")
+        );
+        let included = index.columns.get(index.key_count..).unwrap_or_default().iter();
+        let included: Vec<String> = included.map(|column| index_term(column, short)).collect();
+        if !included.is_empty() {
+            text += &format!(" INCLUDE ({})", included.join(", "));
+        }
+        if index.nulls_are_equal {
+            text += " NULLS NOT DISTINCT";
+        }
+        let parameters = index.parameters.iter();
+        let parameters: Vec<String> = parameters
+            .map(|(name, value)| match quoted(value) == *value {
+                true => format!("{}={value}", quoted(name)),
+                false => format!("{}='{}'", quoted(name), value.replace('\'', "''")),
+            })
+            .collect();
+        if !parameters.is_empty() {
+            text += &format!(" WITH ({})", parameters.join(", "));
+        }
+        if let Some(predicate) = &index.predicate {
+            let predicate = match short {
+                true => predicate.text.clone(),
+                false => predicate.in_parentheses(),
+            };
+            text += &format!(" WHERE {predicate}");
+        }
+        Some(text)
     }
 
     /// `pg_get_viewdef`
-    pub(crate) fn view_definition(&self, oid: u32) -> Option<String> {
-        match &self.image.relation(oid)?.kind {
-            Kind::View { sql, .. } => Some(format!("{};", sql.trim_end().trim_end_matches(';'))),
+    pub(crate) fn view_definition(&self, oid: u32, pretty: bool) -> Option<String> {
+        let relation = self.image.relation(oid)?;
+        match &relation.kind {
+            Kind::View { sql, .. } => deparse::view(self, relation, pretty)
+                .or_else(|| Some(format!("{};", sql.trim_end().trim_end_matches(';')))),
+            Kind::MaterializedView { sql, .. } => Some(format!("{};", sql.trim_end().trim_end_matches(';'))),
             _ => None,
         }
     }
@@ -575,26 +652,34 @@ pub(crate) fn all_schemas(image: &Image) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The default class of B-tree operators for a type.
-pub(crate) fn operator_class(ty: u32) -> u32 {
-    static CLASSES: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
-        let Some(rows) = DumpedRows::of("pg_opclass") else {
-            return HashMap::new();
-        };
-        let defaults = (0..rows.len()).filter(|row| rows.text(*row, "opcdefault") == "t");
-        defaults
-            .map(|row| (rows.number(row, "opcintype"), rows.number(row, "oid")))
-            .collect()
-    });
-    let (text, varchar, any_array) = (25, 1043, 2277);
-    let ty = match facts::type_with_oid(ty) {
-        Some(facts) if facts.is_array => any_array,
-        _ if ty == varchar => text,
-        _ => ty,
+/// What a column of an index is of. An operator is in parentheses, and where these are not spared, in two pairs.
+fn index_term(column: &IndexColumn, short: bool) -> String {
+    let Some(expression) = &column.expression else {
+        return quoted(&column.name);
     };
-    CLASSES.get(&ty).copied().unwrap_or_default()
+    let text = expression.in_parentheses();
+    match short || text == expression.text {
+        true => text,
+        false => format!("({text})"),
+    }
 }
 
-pub(crate) fn key_columns<'a>(relation: &'a Relation, key: &'a Key) -> impl Iterator<Item = &'a Column> {
-    key.columns.iter().filter_map(|number| relation.column(*number))
+/// A key with what it says beyond its column.
+fn index_key(index: &ShownIndex, key: &IndexColumn, short: bool) -> String {
+    let mut text = index_term(key, short);
+    if let Some(collation) = &key.collation_name {
+        text += &format!(" COLLATE {}", quoted(collation));
+    }
+    if let Some(class) = &key.class_name {
+        text += &format!(" {}", quoted(class));
+    }
+    if index.method.is_ordered {
+        text += match (key.is_descending(), key.has_nulls_first()) {
+            (false, false) => "",
+            (false, true) => " NULLS FIRST",
+            (true, true) => " DESC",
+            (true, false) => " DESC NULLS LAST",
+        };
+    }
+    text
 }

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, VisitMut,
     VisitorMut,
 };
-use staffa_catalog::Table;
+use staffa_catalog::{Privileges, Table};
 
 use super::{Relations, parts, version};
 use crate::error::{Error, ErrorKind, Result, undefined_function};
@@ -202,5 +202,8 @@ async fn table(scope: &Scope<'_>, name: Expr) -> Result<Arc<Table>> {
     let (Some(name), true) = (names.pop(), names.is_empty()) else {
         return Err(wrong());
     };
-    super::table(scope.context, &name, "").await
+    let table = super::table(scope.context, &name, "").await?;
+    // What it consists of tells values of all its columns.
+    scope.context.check_table(&table, Privileges::SELECT)?;
+    Ok(table)
 }

@@ -247,6 +247,10 @@ async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<(Ar
                 .with_hint("Put the clause behind the tables in a query of your own."));
         }
         Some((full, RelationKind::Table)) => scope.context.snapshot.table(&full).await?,
+        Some((full, RelationKind::Index)) => {
+            let message = format!("\"{}\" is not a table", full.name);
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        }
         Some((full, RelationKind::Sequence)) => {
             let message = format!("sequence \"{}\" has no older states", full.name);
             return Err(Error::new(ErrorKind::WrongObjectType, message));

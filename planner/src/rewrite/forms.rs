@@ -3,6 +3,8 @@
 //! | before | after |
 //! |---|---|
 //! | `mod(a, b)` | `a % b` |
+//! | `date(x)`, `int4(x)` … | `x::date`, `x::int4` |
+//! | `substring(x from a for b)`, `overlay(…)`, `position(x in y)` | `substr(x, a, b)`, `overlay(…)`, `strpos(y, x)` |
 //! | `age(x)` | `age(current_date, x)` |
 //! | `every(x)` | `bool_and(x)` |
 //! | `variance(x)` | `var_samp(x)` |
@@ -13,36 +15,60 @@
 //! | `~ x`, `@ x`, `|/ x`, `||/ x` | `bit_not(x)`, `abs(x)`, `sqrt(x)`, `cbrt(x)` |
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, TimezoneInfo,
-    UnaryOperator, Value, ValueWithSpan,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
+    OrderByExpr, OrderByOptions, Subscript, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
 use staffa_catalog::SqlType;
 
 use super::{call, taken};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::function::{AS_TEXT, MATCHES, SERIES};
 use crate::type_planner::sql_type_of_ast;
 
-/// What PostgreSQL has by this name and Staffa has not: DataFusion's functions of some of these names do something else.
-pub(crate) const REFUSED: &[&str] = &[
-    "array_dims",
-    "array_fill",
-    "jsonb_path_exists_tz",
-    "jsonb_path_match_tz",
-    "jsonb_path_query_array_tz",
-    "jsonb_path_query_first_tz",
-    "jsonb_path_query_tz",
+/// Types whose names PostgreSQL has functions of, or takes for one: `date(x)` is `x::date`.
+const CASTS: &[&str] = &[
+    "bool",
+    "bpchar",
+    "bytea",
+    "date",
+    "float4",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "json",
+    "jsonb",
+    "name",
+    "oid",
+    "regclass",
+    "regtype",
+    "text",
+    "timestamptz",
+    "uuid",
 ];
+
+/// The same of types that have a syntax of their own, so that the function's name needs quotes: `"timestamp"(x)`.
+const QUOTED_CASTS: &[&str] = &["char", "interval", "numeric", "time", "timestamp", "varchar"];
+
+/// The type a call of this name with one argument casts to.
+pub(crate) fn called_type(name: &Ident) -> Option<DataType> {
+    let folded = crate::resolve::fold(name);
+    let known = |names: &[&str]| names.contains(&folded.as_str());
+    (known(CASTS) || name.quote_style.is_some() && known(QUOTED_CASTS)).then(|| {
+        let named = Ident::with_quote('"', folded.as_str());
+        DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(named)]), Vec::new())
+    })
+}
 
 /// The expression this function call is another spelling of.
 pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
-    let name = match function.name.0.as_slice() {
-        [ObjectNamePart::Identifier(ident)] => crate::resolve::fold(ident),
-        _ => return Ok(None),
+    let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else {
+        return Ok(None);
     };
-    if REFUSED.contains(&name.as_str()) {
-        return Err(Error::unsupported(format!("{name}() is not supported")));
+    let name = crate::resolve::fold(ident);
+    if let Some(ty) = called_type(ident) {
+        return Ok(unary_call(function, |value| cast(value, ty.clone())));
     }
     if let Some(json) = super::json::function(&name, function)? {
         return Ok(Some(json));
@@ -67,6 +93,7 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
         }),
         // An array of `name::text` is a `text[]`; the cast says still that its value is a `name`.
         "array_agg" => {
+            sort_distinct(function);
             if let FunctionArguments::List(list) = &mut function.args
                 && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
                 && matches!(
@@ -98,12 +125,52 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
             let ones = operation(length, BinaryOperator::Multiply, number("0"));
             cast(operation(ones, BinaryOperator::Plus, number("1")), DataType::Int4(None))
         }),
+        // The form is a word of its own: `normalize(x, NFD)`.
+        "scale" => unary_call(function, |number| digits_behind(number, false)),
+        "min_scale" => unary_call(function, |number| digits_behind(number, true)),
+        "percentile_cont" | "percentile_disc" => of_each_share(function),
+        "normalize" => binary(function, |text, form| call("normalize", vec![text, word(form)])),
         "string_to_table" => Some(call("unnest", vec![renamed(function, "string_to_array")])),
         "generate_series" => Some(call("unnest", vec![renamed(function, SERIES)])),
         "regexp_matches" => Some(call("unnest", vec![renamed(function, MATCHES)])),
         "regexp_split_to_table" => Some(call("unnest", vec![renamed(function, "regexp_split_to_array")])),
         _ => None,
     })
+}
+
+/// PostgreSQL sorts to find equal values.
+fn sort_distinct(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let is_sorted = |clause: &FunctionArgumentClause| matches!(clause, FunctionArgumentClause::OrderBy(_));
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && !list.clauses.iter().any(is_sorted)
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_slice()
+    {
+        let key = OrderByExpr {
+            expr: value.clone(),
+            options: OrderByOptions {
+                asc: None,
+                nulls_first: None,
+            },
+            with_fill: None,
+        };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![key]));
+    }
+}
+
+/// `a[:2]`, `a[2:]`: DataFusion wants both bounds.
+pub(super) fn fill_bounds(access: &mut AccessExpr) {
+    if let AccessExpr::Subscript(Subscript::Slice {
+        lower_bound,
+        upper_bound,
+        ..
+    }) = access
+    {
+        lower_bound.get_or_insert_with(|| number("1"));
+        upper_bound.get_or_insert_with(|| number("2147483647"));
+    }
 }
 
 /// A length as an `integer`; an empty array has none.
@@ -120,6 +187,94 @@ fn counted_type(name: &str) -> Option<DataType> {
         "array_positions" => DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Int4(None)), None)),
         _ => return None,
     })
+}
+
+/// How many digits a number shows behind its point; zeros at the end may not count.
+fn digits_behind(number: Expr, significant: bool) -> Expr {
+    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_string()).into());
+    let mut digits = call(
+        "split_part",
+        vec![cast(number, DataType::Text), text("."), self::number("2")],
+    );
+    if significant {
+        digits = call("rtrim", vec![digits, text("0")]);
+    }
+    cast(call("length", vec![digits]), DataType::Int4(None))
+}
+
+/// `percentile_cont(array[a, b]) within group (…)` as an array of the percentiles. The array has become a call already.
+fn of_each_share(function: &mut Function) -> Option<Expr> {
+    let plain = arguments(function)?;
+    let [Expr::Function(array)] = plain.as_slice() else {
+        return None;
+    };
+    if crate::resolve::shown(&array.name) != "make_array" {
+        return None;
+    }
+    let mut array = array.clone();
+    let shares = arguments(&mut array)?;
+    let of = |share: &mut Expr| {
+        let mut function = function.clone();
+        if let FunctionArguments::List(list) = &mut function.args {
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(taken(share)))];
+        }
+        Expr::Function(function)
+    };
+    Some(call("make_array", shares.into_iter().map(of).collect()))
+}
+
+/// A bare name as a text.
+fn word(expression: Expr) -> Expr {
+    match expression {
+        Expr::Identifier(ident) => Expr::Value(Value::SingleQuotedString(ident.value).into()),
+        other => other,
+    }
+}
+
+/// Functions of texts with a syntax of their own, as calls: those of bytes are told apart by the types of arguments.
+pub(super) fn text_function(expression: &mut Expr) {
+    let optional = |argument: &mut Option<Box<Expr>>| argument.take().map(|argument| *argument);
+    let (name, arguments) = match expression {
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let from = optional(substring_from).unwrap_or_else(|| number("1"));
+            ("substr", [Some(taken(expr)), Some(from), optional(substring_for), None])
+        }
+        Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let (what, from) = (taken(overlay_what), taken(overlay_from));
+            (
+                "overlay",
+                [Some(taken(expr)), Some(what), Some(from), optional(overlay_for)],
+            )
+        }
+        Expr::Position { expr, r#in } => ("strpos", [Some(taken(r#in)), Some(taken(expr)), None, None]),
+        Expr::IsNormalized { expr, form, negated } => {
+            let form = form.map(|form| Expr::Value(Value::SingleQuotedString(form.to_string()).into()));
+            let normalized = call(
+                "is_normalized",
+                [Some(taken(expr)), form].into_iter().flatten().collect(),
+            );
+            *expression = match negated {
+                true => Expr::UnaryOp {
+                    op: UnaryOperator::Not,
+                    expr: Box::new(normalized),
+                },
+                false => normalized,
+            };
+            return;
+        }
+        _ => return,
+    };
+    *expression = call(name, arguments.into_iter().flatten().collect());
 }
 
 fn renamed(function: &Function, name: &str) -> Expr {

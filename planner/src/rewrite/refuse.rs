@@ -323,7 +323,6 @@ fn check_expression(expression: &Expr) -> Result<()> {
         Expr::MatchAgainst { .. } => refuse(&[(true, "MATCH … AGAINST")]),
         Expr::Lambda(_) => refuse(&[(true, "a lambda expression")]),
         Expr::Dictionary(_) | Expr::Map(_) => refuse(&[(true, "a map literal")]),
-        Expr::IsNormalized { .. } => refuse(&[(true, "IS NORMALIZED")]),
         _ => Ok(()),
     }
 }

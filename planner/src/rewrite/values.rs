@@ -3,7 +3,7 @@
 //!
 //! | written | after |
 //! |---|---|
-//! | `('{}'::json), ('1')`, `('a'::name), (null)` | the literals are of that type |
+//! | `('{}'::json), ('1')`, `('a'::name), (null)`, `(date '2024-01-01'), ('2024-01-02')` | the literals are of that type |
 //! | `('x'::varchar(3)), ('y')` | all are `varchar`, of any length |
 //! | `(t.a), (1)`, `(1::numeric(10,2)), (2)`, `('x'::varchar(3)), (upper('y'))` | `staffa_plain(t.a)`, which says less of its origin |
 
@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Parens, SetExpr, Value};
 use staffa_catalog::SqlType;
 
 use super::forms::cast;
+use super::literals::is_wrapped;
 use super::{call, json, taken};
 use crate::function::PLAIN;
 use crate::type_planner::sql_type_of_ast;
@@ -40,6 +41,7 @@ fn same_type(rows: &mut [Parens<Vec<Expr>>], column: usize) {
     let (only, to): (fn(&Expr) -> bool, _) = if let Some(ty) = cells()
         .find_map(json::json_type)
         .or_else(|| cells().find_map(system_type))
+        .or_else(|| only_type(cells()))
     {
         (is_untyped, ty)
     } else if cells().any(is_varchar) && cells().all(|cell| is_varchar(cell) || is_untyped(cell)) {
@@ -66,6 +68,20 @@ fn is_untyped(cell: &Expr) -> bool {
 
 fn is_varchar(cell: &Expr) -> bool {
     matches!(declared(cell), Some(SqlType::Varchar(_)))
+}
+
+/// The type of all cells but literals, where it is written behind their values. (Texts are brought together otherwise.)
+fn only_type<'a>(cells: impl Iterator<Item = &'a Expr>) -> Option<DataType> {
+    let mut only: Option<&DataType> = None;
+    for cell in cells.filter(|cell| !is_untyped(cell)) {
+        let ty = written(cell)?;
+        if is_wrapped(cell) || only.is_some_and(|known| known != ty) {
+            return None;
+        }
+        only = Some(ty);
+    }
+    let texts = |ty: &&DataType| matches!(sql_type_of_ast(ty), Ok(SqlType::Text | SqlType::Varchar(_)));
+    only.filter(|ty| !texts(ty)).cloned()
 }
 
 /// The type of the system catalogs that is written behind the value.

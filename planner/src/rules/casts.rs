@@ -6,11 +6,13 @@
 //! | `cast('2024-1-5' as date)` | refuse it | `staffa_from_text('2024-1-5')`, the codec of the wire and of COPY |
 //! | `cast(date as timestamp(ns))` | overflow after 2262 | `cast(date as timestamp(µs))` |
 //! | `cast(tz as timestamp)` | keep the time of UTC | `to_local_timestamp(tz)`, by the session's clock |
+//! | `cast('infinity'::date as timestamp)` in a result | fail | `to_local_timestamp(…)`, which knows infinity |
+//! | `cast(c as text)` of a `char(n)` or `varchar` in a result | leave it what it was, with its blanks | `staffa_as(c)` |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
 //! | `to_jsonb(a / b)` | show all digits the column has | `to_jsonb(staffa_as(a / b))`, which knows those it is shown with |
 //! | `cast(oid as regclass)` | leave it out | `staffa_as(oid)`, so that its text is the name |
 //!
-//! Must not fire between texts, nor between types Arrow casts alike. The results are functions, not casts: a second run finds
+//! Must not fire between types Arrow casts alike. In conditions dates stay casts, through which bounds of files are seen. The results are functions, not casts: a second run finds
 //! nothing to do.
 
 use std::sync::Arc;
@@ -18,9 +20,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
-use staffa_catalog::{SqlType, SystemType};
+use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 use super::map_expressions;
 use crate::context::PlanContext;
@@ -33,7 +36,13 @@ pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusio
     let texts = Arc::new(TextCasts::of(context)?);
     plan.transform_up_with_subqueries(|plan| {
         let inputs = prints_numerics(&plan)?.then(|| Inputs::of(&plan));
-        map_expressions(plan, |inner, schema| cast(inner, schema, &texts, inputs.as_ref()))
+        let shows = matches!(
+            plan,
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)
+        );
+        map_expressions(plan, |inner, schema| {
+            cast(inner, schema, &texts, inputs.as_ref(), shows)
+        })
     })
     .data()
 }
@@ -63,11 +72,18 @@ fn cast(
     schema: &DFSchema,
     texts: &Arc<TextCasts>,
     inputs: Option<&Inputs>,
+    shows: bool,
 ) -> DataFusionResult<Transformed<Expr>> {
     if let Some(ty) = chosen_type(&expression, schema) {
         return Ok(Transformed::yes(texts.renamed(expression, ty)));
     }
     let Expr::Cast(Cast { expr, field }) = expression else {
+        if let Expr::ScalarFunction(call) = expression {
+            return Ok(match call.func.name() {
+                "concat" | "concat_ws" => with_letters(call),
+                _ => in_json(Expr::ScalarFunction(call), schema, texts, inputs),
+            });
+        }
         return Ok(in_json(expression, schema, texts, inputs));
     };
     // An expression whose type is not known here (it has been refused elsewhere, then) stays as it is.
@@ -88,6 +104,17 @@ fn cast(
     }
     if crosses_zone(from.data_type(), field.data_type()) {
         return Ok(Transformed::yes(local_cast(*expr, field.data_type().clone())));
+    }
+    if shows && knows_infinity(from.data_type(), field.data_type()) {
+        return Ok(Transformed::yes(local_cast(*expr, field.data_type().clone())));
+    }
+    if from.data_type() == field.data_type() && sql_type(&field) == SqlType::Text {
+        match sql_type(&from) {
+            SqlType::Char(_) | SqlType::Varchar(_) | SqlType::System(SystemType::Name | SystemType::Char) if shows => {
+                return Ok(Transformed::yes(texts.renamed(*expr, SqlType::Text)));
+            }
+            _ => {}
+        }
     }
     if renames_number(&from, &field) {
         return Ok(Transformed::yes(texts.renamed(*expr, sql_type(&field))));
@@ -111,6 +138,12 @@ fn cast(
         }));
     }
     Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
+}
+
+/// `concat(b)` has the letter of a truth value, `b::text` its word.
+fn with_letters(mut call: ScalarFunction) -> Transformed<Expr> {
+    call.args = call.args.into_iter().map(TextCasts::letter).collect();
+    Transformed::yes(Expr::ScalarFunction(call))
 }
 
 /// A call of a JSON function whose numerics know with which digits they are shown.
@@ -164,16 +197,41 @@ fn chosen_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
     };
     let mut found = None;
     // Literals take the type of the others.
-    for value in values.into_iter().filter(|value| !matches!(value, Expr::Literal(..))) {
+    for value in values.into_iter().filter(|value| !is_literal(value)) {
         let (_, field) = value.to_field(schema).ok()?;
         let ty = sql_type(&field);
-        if !matches!(ty, SqlType::System(_)) || found.as_ref().is_some_and(|known| *known != ty) {
+        let of_catalog = match &ty {
+            SqlType::Array(element) => matches!(**element, SqlType::System(ty) if ty.storage() == SystemStorage::Text),
+            ty => matches!(ty, SqlType::System(_)),
+        };
+        if !of_catalog || found.as_ref().is_some_and(|known| *known != ty) {
             return None;
         }
         found = Some(ty);
     }
     let (_, own) = expression.to_field(schema).ok()?;
     found.filter(|ty| sql_type(&own) != *ty)
+}
+
+/// Also a NULL that was cast to what the others are.
+fn is_literal(value: &Expr) -> bool {
+    match value {
+        Expr::Literal(..) => true,
+        Expr::Cast(cast) => matches!(&*cast.expr, Expr::Literal(value, _) if value.is_null()),
+        _ => false,
+    }
+}
+
+/// Between dates and timestamps, whose infinities Arrow takes for days and moments.
+fn knows_infinity(from: &DataType, to: &DataType) -> bool {
+    matches!(
+        (from, to),
+        (DataType::Date32, DataType::Timestamp(TimeUnit::Microsecond, _))
+            | (
+                DataType::Timestamp(TimeUnit::Microsecond, _),
+                DataType::Date32 | DataType::Time64(_)
+            )
+    )
 }
 
 /// Between numbers of objects, which look different in text.

@@ -1,12 +1,14 @@
-//! `char(n)` compared with a literal: trailing blanks of the literal do not count.
+//! `char(n)` compared with a literal or a `varchar`: trailing blanks do not count.
 //!
 //! Before: `c = 'ab   '` with `c char(5)`. After: `c = 'ab'`, which is how the value is kept (`function/text.rs`).
+//! Before: `c = v` with a `varchar`. After: `c = rtrim(v)`.
 //!
-//! Must not fire on other texts: `varchar` and `text` values keep their blanks. Runs after type coercion, so that
+//! Must not fire on `text`, beside which a `char(n)` becomes one. Runs after type coercion, so that
 //! parameters, which become literals when they are bound, are seen in their last form.
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::functions::string::expr_fn::rtrim;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -43,8 +45,8 @@ fn comparison(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             mut right,
         }) if is_comparison(op) => {
             let changed = match (is_char(&left, schema), is_char(&right, schema)) {
-                (true, false) => trim(&mut right),
-                (false, true) => trim(&mut left),
+                (true, false) => trim(&mut right) || trim_varchar(&mut right, schema),
+                (false, true) => trim(&mut left) || trim_varchar(&mut left, schema),
                 _ => false,
             };
             Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), changed)
@@ -92,6 +94,17 @@ fn is_char(expression: &Expr, schema: &DFSchema) -> bool {
         && expression
             .to_field(schema)
             .is_ok_and(|(_, field)| matches!(sql_type(&field), SqlType::Char(_)))
+}
+
+fn trim_varchar(expression: &mut Expr, schema: &DFSchema) -> bool {
+    let is_varchar = !matches!(expression, Expr::Literal(..))
+        && expression
+            .to_field(schema)
+            .is_ok_and(|(_, field)| matches!(sql_type(&field), SqlType::Varchar(_)));
+    if is_varchar {
+        *expression = rtrim(vec![std::mem::take(expression)]);
+    }
+    is_varchar
 }
 
 fn trim(expression: &mut Expr) -> bool {

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `i = interval '30 days'` | compare months, days and time one by one | `interval_length(i) = interval_length('30 days')` |
 //! | `i in (…)`, `i between …` | the same, or refuse a literal | the same on lengths |
-//! | `order by i` | the same | `order by interval_length(i)` |
+//! | `order by i`, also of windows, `join … using (i)` | the same | by `interval_length(i)` |
+//! | `group by i`, `distinct` | the same | by `interval_length(i)`, each group showing its first value |
 //! | `max(i)`, `min(i)` | the same | `first_value(i order by interval_length(i))` |
 //!
 //! And literals of IN and BETWEEN take the type of what they are compared with where DataFusion finds none (`uuid`,
@@ -20,7 +21,10 @@ use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams,
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Sort, WindowFunctionDefinition};
 
+use super::groups::{self, Keyed};
 use super::map_expressions;
+use staffa_catalog::SqlType;
+
 use crate::context::PlanContext;
 use crate::error::Error;
 use crate::function::interval_length;
@@ -30,9 +34,35 @@ pub(super) fn by_length(context: &PlanContext, plan: LogicalPlan) -> DataFusionR
     let zone = &context.time_zone;
     plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Sort(sort) => sorted(sort, zone),
-        plan => map_expressions(plan, |expression, schema| rewrite(expression, schema, zone)),
+        plan => {
+            let plan = map_expressions(plan, |expression, schema| rewrite(expression, schema, zone))?;
+            let changed = plan.transformed;
+            let mut plan = groups::by_keys(joined(plan.data), &GROUPS)?;
+            plan.transformed |= changed;
+            Ok(plan)
+        }
     })
     .data()
+}
+
+const GROUPS: Keyed = Keyed {
+    ty: SqlType::Interval,
+    key: interval_length,
+    shown: |first| first,
+};
+
+/// Intervals that joins go by.
+fn joined(plan: LogicalPlan) -> LogicalPlan {
+    let LogicalPlan::Join(mut join) = plan else {
+        return plan;
+    };
+    for (left, right) in &mut join.on {
+        if is_interval(left, join.left.schema()) && is_interval(right, join.right.schema()) {
+            *left = interval_length(std::mem::take(left));
+            *right = interval_length(std::mem::take(right));
+        }
+    }
+    LogicalPlan::Join(join)
 }
 
 fn sorted(sort: Sort, zone: &str) -> DataFusionResult<Transformed<LogicalPlan>> {
@@ -145,6 +175,19 @@ fn rewrite(expression: Expr, schema: &DFSchema, zone: &str) -> DataFusionResult<
                 && function.params.args.first().is_some_and(|arg| is_interval(arg, schema)) =>
         {
             Err(Error::unsupported("max() and min() of intervals as window functions are not supported").into())
+        }
+        Expr::WindowFunction(mut function) => {
+            let mut changed = false;
+            for key in &mut function.params.order_by {
+                changed |= by_length_key(key, schema);
+            }
+            for key in &mut function.params.partition_by {
+                if is_interval(key, schema) {
+                    *key = interval_length(std::mem::take(key));
+                    changed = true;
+                }
+            }
+            Ok(Transformed::new_transformed(Expr::WindowFunction(function), changed))
         }
         other => Ok(Transformed::no(other)),
     }

@@ -16,16 +16,14 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
-use datafusion::functions_aggregate::expr_fn::first_value;
 use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction, Sort, WindowFunctionDefinition};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::when;
-use datafusion::logical_expr::{
-    Aggregate, Between, BinaryExpr, Cast, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
-};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Distinct, Expr, LogicalPlan, Operator, Projection, Union};
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::SqlType;
 
+use super::groups::{self, Keyed};
 use super::map_expressions;
 use crate::error::{Error, ErrorKind, undefined_function};
 use crate::function::json::{
@@ -33,7 +31,6 @@ use crate::function::json::{
 };
 use crate::operators::is_comparison;
 use crate::operators::json::{is_json, is_text, type_of, undefined_operator};
-use crate::rewrite::MARKER;
 use crate::statement::dml::literal_columns;
 use crate::types::sql_type;
 use crate::value::json;
@@ -387,6 +384,12 @@ fn branch(branch: &mut Expr, ty: &SqlType) -> Result<(), Error> {
     Ok(())
 }
 
+const GROUPS: Keyed = Keyed {
+    ty: SqlType::Jsonb,
+    key: order_key,
+    shown: |first| as_type(first, &SqlType::Jsonb),
+};
+
 /// What is not an expression: keys of sorts, groups and joins.
 fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
     Ok(match plan {
@@ -422,9 +425,18 @@ fn node(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
             }
             Transformed::new_transformed(LogicalPlan::Distinct(Distinct::On(on)), changed)
         }
-        LogicalPlan::Distinct(Distinct::All(input)) => distinct(input)?,
+        LogicalPlan::Distinct(Distinct::All(ref input)) => {
+            let mut types = input.schema().fields().iter().map(|field| sql_type(field));
+            types.try_for_each(|ty| check_equality(&ty))?;
+            groups::by_keys(plan, &GROUPS)?
+        }
         LogicalPlan::Union(union) => united(union)?,
-        LogicalPlan::Aggregate(aggregate) => grouped(aggregate)?,
+        LogicalPlan::Aggregate(ref aggregate) => {
+            let schema = aggregate.input.schema();
+            let mut types = aggregate.group_expr.iter().map(|key| type_of(key, schema));
+            types.try_for_each(|ty| check_equality(&ty))?;
+            groups::by_keys(plan, &GROUPS)?
+        }
         other => Transformed::no(other),
     })
 }
@@ -483,58 +495,4 @@ fn united(mut union: Union) -> DataFusionResult<Transformed<LogicalPlan>> {
         }
         false => Ok(Transformed::no(LogicalPlan::Union(union))),
     }
-}
-
-fn marked(number: usize) -> String {
-    format!("{MARKER}json{number}")
-}
-
-/// DISTINCT is a GROUP BY of all columns.
-fn distinct(input: Arc<LogicalPlan>) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let types: Vec<SqlType> = input.schema().fields().iter().map(|field| sql_type(field)).collect();
-    types.iter().try_for_each(check_equality)?;
-    if !types.contains(&SqlType::Jsonb) {
-        return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
-    }
-    let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
-    let plan = LogicalPlanBuilder::from(input)
-        .aggregate(columns, Vec::<Expr>::new())?
-        .build()?;
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => grouped(aggregate),
-        other => Ok(Transformed::yes(other)),
-    }
-}
-
-/// Groups by what compares as the values do, and shows the first value of each group.
-fn grouped(aggregate: Aggregate) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let schema = Arc::clone(aggregate.input.schema());
-    let types: Vec<SqlType> = aggregate.group_expr.iter().map(|key| type_of(key, &schema)).collect();
-    types.iter().try_for_each(check_equality)?;
-    if !types.contains(&SqlType::Jsonb) {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
-    }
-    let mut keys = aggregate.group_expr.clone();
-    let mut values = aggregate.aggr_expr.clone();
-    for (number, (key, ty)) in keys.iter_mut().zip(&types).enumerate() {
-        if ty == &SqlType::Jsonb {
-            values.push(first_value(key.clone(), Vec::new()).alias(marked(number)));
-            wrap(key, &schema)?;
-        }
-    }
-    let shown = aggregate
-        .schema
-        .iter()
-        .enumerate()
-        .map(|(at, (qualifier, field))| match types.get(at) {
-            Some(SqlType::Jsonb) => {
-                let first = Expr::Column(Column::from_name(marked(at)));
-                as_type(first, &SqlType::Jsonb).alias_qualified(qualifier.cloned(), field.name())
-            }
-            _ => Expr::Column(Column::from((qualifier, field))),
-        });
-    let shown: Vec<Expr> = shown.collect();
-    let plan = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, keys, values)?);
-    let plan = LogicalPlan::Projection(Projection::try_new(shown, Arc::new(plan))?);
-    Ok(Transformed::yes(plan))
 }

@@ -4,33 +4,65 @@
 //! b int, ALTER COLUMN b SET NOT NULL` finds its column.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use datafusion::common::DFSchema;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr as Value, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, TableConstraint};
 use staffa_catalog::{
     Column, ColumnDefault, ColumnDefinition, ConstraintKind, FieldIds, IdentityKind, RelationKind, SqlType, Table,
-    TableChange, TableName,
+    TableChange, TableName, is_widening, quote_identifier,
 };
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{AlterAst, AlterTableAst, NewName, Renamed};
+use crate::parse::{AlterAst, AlterTableAst, Altered, NewName};
 use crate::resolve::{self, fold, shown};
+use crate::statement::change::TARGET;
+use crate::statement::ddl::{PERSISTENCE, UNLOGGED};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, constraint, ddl, sequence, storage};
-use crate::stored;
+use crate::statement::{Plan, constraint, ddl, dml, index, materialized, sequence, storage};
+use crate::stored::{self, Role};
+use crate::table_provider::StaffaTable;
 use crate::type_planner::sql_type_of_ast;
 
 /// One action of `ALTER TABLE`.
 #[derive(Clone, Debug)]
 pub struct AlterAction(AlterAst);
 
+impl AlterAction {
+    /// The table that a foreign key names which it adds.
+    pub(crate) fn referenced(&self, context: &PlanContext) -> Result<Option<TableName>> {
+        match &self.0 {
+            AlterAst::AddConstraint(constraint) => match &**constraint {
+                TableConstraint::ForeignKey(key) => Ok(resolve::existing(context, &key.foreign_table)?.map(|it| it.0)),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+}
+
 /// What an action does to a table as it is now.
 #[derive(Debug, Default)]
 pub struct AlterStep {
     pub changes: Vec<TableChange>,
     pub checks: Vec<RowCheck>,
+    /// Whether rows that are there are written anew, and how.
+    pub rewrite: Option<Rewrite>,
     /// Told when `IF EXISTS` or `IF NOT EXISTS` had nothing to do, and of parameters that have no effect.
     pub notice: Option<String>,
+    /// What becomes of a column that views may read.
+    pub column: Option<ColumnStep>,
+}
+
+/// A column that goes, changes its type or gets another name.
+#[derive(Debug)]
+pub enum ColumnStep {
+    Dropped { number: i16, name: String, cascade: bool },
+    Retyped { number: i16, name: String },
+    Renamed { from: String, to: String },
 }
 
 /// Rows that must not be there, or the action fails with `error`.
@@ -41,15 +73,68 @@ pub struct RowCheck {
     pub error: Error,
 }
 
-pub(crate) fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Result<Plan> {
-    match resolve::existing(scope.context, &alter.name)? {
+pub(crate) async fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Result<Plan> {
+    let wanted = wanted(alter.what).unwrap_or("table");
+    let table = match resolve::existing(scope.context, &alter.name)? {
+        Some((full, RelationKind::Table)) => scope.context.snapshot.table(&full).await?,
+        Some((full, _)) => return Err(wrong_type(&full, wanted)),
+        None => None,
+    };
+    let Some(table) = table else {
+        return missing(scope, &alter.name, alter.if_exists);
+    };
+    if alter.what == Altered::MaterializedView && table.materialized().is_none() {
+        return Err(wrong_type(table.name(), wanted));
+    }
+    materialized::check_alterable(&table, &alter.actions)?;
+    Ok(Plan::AlterTable {
+        actions: split(scope.context, &alter.actions, &table.name().name)?,
+        table: table.name().clone(),
+    })
+}
+
+/// What the relation must be; `None`: ALTER TABLE renames all of them, but not the other way round.
+pub(super) fn wanted(what: Altered) -> Option<&'static str> {
+    match what {
+        Altered::Table | Altered::Index => None,
+        Altered::View => Some("view"),
+        Altered::MaterializedView => Some(materialized::NOUN),
+        Altered::Sequence => Some("sequence"),
+    }
+}
+
+/// `COMMENT ON CONSTRAINT`; an empty comment removes it.
+pub(crate) fn comment_constraint(
+    scope: &Scope<'_>,
+    name: &Ident,
+    table: &ObjectName,
+    text: Option<String>,
+) -> Result<Plan> {
+    match resolve::existing(scope.context, table)? {
         Some((table, RelationKind::Table)) => Ok(Plan::AlterTable {
-            actions: split(scope.context, &alter.actions, &table.name)?,
+            actions: vec![AlterAction(AlterAst::CommentConstraint {
+                name: name.clone(),
+                text: text.filter(|text| !text.is_empty()),
+            })],
             table,
         }),
-        Some((full, _)) => Err(wrong_type(&full, "table")),
-        None => missing(scope, &alter.name, alter.if_exists),
+        Some((other, _)) => Err(wrong_type(&other, "table")),
+        None => Err(resolve::undefined_relation(table, scope.text)),
     }
+}
+
+fn comment_on(table: &Table, name: &Ident, text: Option<&String>) -> Result<AlterStep> {
+    let name = fold(name);
+    let mut constraints = table.constraints().to_vec();
+    let Some(constraint) = constraints.iter_mut().find(|constraint| constraint.name == name) else {
+        let message = format!(
+            "constraint \"{name}\" for table \"{}\" does not exist",
+            table.name().name
+        );
+        return Err(Error::new(ErrorKind::UndefinedObject, message));
+    };
+    constraint.comment = text.cloned();
+    Ok(changed(TableChange::SetConstraints(constraints)))
 }
 
 /// A column's constraints become actions of their own, after it is there.
@@ -85,7 +170,7 @@ fn split(context: &PlanContext, actions: &[AlterAst], relation: &str) -> Result<
 
 pub(crate) async fn rename_relation(
     scope: &Scope<'_>,
-    what: Renamed,
+    what: Altered,
     name: &ObjectName,
     if_exists: bool,
     to: &NewName,
@@ -93,11 +178,21 @@ pub(crate) async fn rename_relation(
     let Some((from, kind)) = resolve::existing(scope.context, name)? else {
         return missing(scope, name, if_exists);
     };
-    // PostgreSQL lets ALTER TABLE rename all of them, but not the other way round.
-    match (what, kind) {
-        (Renamed::View, RelationKind::Table | RelationKind::Sequence) => return Err(wrong_type(&from, "view")),
-        (Renamed::Sequence, RelationKind::Table | RelationKind::View) => return Err(wrong_type(&from, "sequence")),
-        _ => {}
+    // PostgreSQL lets ALTER TABLE and ALTER INDEX rename all of them, but not the others.
+    if let Some(wanted) = wanted(what)
+        && materialized::noun(scope.context, &from, kind).await? != wanted
+    {
+        return Err(wrong_type(&from, wanted));
+    }
+    if kind == RelationKind::Index {
+        return match to {
+            NewName::Name(name) => index::rename(scope.context, &from, fold(name)).await,
+            NewName::Schema(_) => {
+                let message = format!("cannot change schema of index \"{}\"", from.name);
+                Err(Error::new(ErrorKind::WrongObjectType, message)
+                    .with_hint("Change the schema of the table instead."))
+            }
+        };
     }
     let to = match to {
         NewName::Name(name) => TableName::new(&from.database, &from.schema, fold(name)),
@@ -162,7 +257,7 @@ fn missing(scope: &Scope<'_>, name: &ObjectName, if_exists: bool) -> Result<Plan
     Err(resolve::undefined_relation(name, scope.text))
 }
 
-fn wrong_type(name: &TableName, wanted: &str) -> Error {
+pub(super) fn wrong_type(name: &TableName, wanted: &str) -> Error {
     Error::new(
         ErrorKind::WrongObjectType,
         format!("\"{}\" is not a {wanted}", name.name),
@@ -187,8 +282,12 @@ impl AlterAction {
                 constraint::column(context, column, &table.name().name)?.0,
                 *if_not_exists,
             ),
-            AlterAst::DropColumn { path, if_exists } => match find(table, path) {
-                Some(found) => drop_column(table, path, &found),
+            AlterAst::DropColumn {
+                path,
+                if_exists,
+                cascade,
+            } => match find(table, path) {
+                Some(found) => drop_column(table, path, &found, *cascade),
                 None if *if_exists => {
                     let error = undefined(table, path);
                     Ok(AlterStep {
@@ -210,20 +309,20 @@ impl AlterAction {
                 }
                 rename_column(table, path, &found, name)
             }
-            AlterAst::SetType { path, ty, rewrites } => {
-                let found = find(table, path).ok_or_else(|| undefined(table, path))?;
-                if *rewrites {
-                    return Err(
-                        Error::unsupported("USING and COLLATE in ALTER COLUMN … TYPE are not supported")
-                            .with_hint("Add a column of the new type, fill it, drop the old one and rename."),
-                    );
-                }
-                Ok(changed(TableChange::SetType {
-                    field_id: found.id,
-                    ty: sql_type_of_ast(ty)?,
-                }))
+            AlterAst::SetType { collates: true, .. } => {
+                Err(Error::unsupported("COLLATE in ALTER COLUMN … TYPE is not supported"))
+            }
+            AlterAst::SetType { path, ty, using, .. } => {
+                set_type(context, table, path, sql_type_of_ast(ty)?, using.as_ref())
             }
             AlterAst::SetNotNull { path, not_null } => set_not_null(table, path, *not_null),
+            AlterAst::SetLogged(is_logged) => Ok(match is_logged {
+                true => with_properties(BTreeMap::new(), BTreeSet::from([PERSISTENCE.to_owned()])),
+                false => {
+                    let set = [(PERSISTENCE.to_owned(), UNLOGGED.to_owned())];
+                    with_properties(BTreeMap::from(set), BTreeSet::new())
+                }
+            }),
             AlterAst::SetProperties(given) => {
                 let (given, notice) = storage::take(given)?;
                 let set = ddl::properties(&given)?;
@@ -248,6 +347,7 @@ impl AlterAction {
             }
             AlterAst::SetDefault { path, default } => set_default(context, table, path, default.as_ref()),
             AlterAst::AddConstraint(given) => add_constraint(context, table, given),
+            AlterAst::CommentConstraint { name, text } => comment_on(table, name, text.as_ref()),
             AlterAst::DropConstraint { name, if_exists } => match constraint::without(table.constraints(), name) {
                 Some(kept) => Ok(changed(TableChange::SetConstraints(kept))),
                 None => {
@@ -319,27 +419,184 @@ fn add_column(
         .pop()
         .ok_or_else(|| Error::internal("a column that was added is gone"))?;
     let null = |default: &ColumnDefault| matches!(default, ColumnDefault::Expression(text) if text.eq_ignore_ascii_case("null"));
-    let check = match &column.default {
-        Some(default) if !null(default) => Some(RowCheck {
-            condition: None,
-            error: Error::unsupported("adding a column with a DEFAULT to a table that has rows is not supported")
-                .with_detail("Iceberg's format version 2 has no place for the value of the rows that are there.")
-                .with_hint("Add the column without, and set the DEFAULT for new rows with ALTER COLUMN … SET DEFAULT."),
-        }),
-        _ => (!column.nullable).then(|| RowCheck {
-            condition: None,
-            error: null_values(table, &column.name),
-        }),
+    // Format version 2 has no place for the value of the rows that are there, and none has one for what differs by row.
+    let rewrite = match &column.default {
+        Some(default) if !null(default) => Some(Rewrite::default()),
+        _ => None,
     };
+    let check = (rewrite.is_none() && !column.nullable).then(|| RowCheck {
+        condition: None,
+        error: null_values(table, &column.name),
+    });
     Ok(AlterStep {
         changes: vec![TableChange::AddColumn { parent, column }],
         checks: Vec::from_iter(check),
+        rewrite,
         notice: None,
+        column: None,
     })
 }
 
-/// Constraints about a column go with it; a value that is computed from it stands in the way.
-fn drop_column(table: &Table, path: &[Ident], found: &Found) -> Result<AlterStep> {
+/// A wider type is a matter of reading; any other needs the rows written anew.
+fn set_type(
+    context: &PlanContext,
+    table: &Table,
+    path: &[Ident],
+    ty: SqlType,
+    using: Option<&Expr>,
+) -> Result<AlterStep> {
+    let found = find(table, path).ok_or_else(|| undefined(table, path))?;
+    let column = table.schema().column_by_id(found.id);
+    let retyped = column.zip(table.column_numbers().get(&found.id).copied());
+    let retyped = retyped.map(|(column, number)| ColumnStep::Retyped {
+        number,
+        name: column.name.clone(),
+    });
+    let column = match column {
+        Some(column) if using.is_some() || !is_widening(&column.ty, &ty) => column,
+        None if using.is_some() => {
+            let message = "USING for a field of a struct is not supported";
+            return Err(Error::unsupported(message));
+        }
+        _ => {
+            return Ok(AlterStep {
+                column: retyped,
+                ..changed(TableChange::SetType { field_id: found.id, ty })
+            });
+        }
+    };
+    let name = &column.name;
+    if let Some(other) = computed_from(table, name)? {
+        let message = "cannot alter type of a column used by a generated column";
+        return Err(Error::unsupported(message)
+            .with_detail(format!("Column \"{name}\" is used by generated column \"{other}\".")));
+    }
+    match &column.default {
+        Some(ColumnDefault::Expression(text)) => {
+            let typed = format!("({text})::{}", column.ty);
+            stored::default_value(context, name, &ty, &typed).map_err(|error| match error.kind() {
+                ErrorKind::DatatypeMismatch => Error::new(
+                    error.kind(),
+                    format!("default for column \"{name}\" cannot be cast automatically to type {ty}"),
+                ),
+                _ => error,
+            })?;
+        }
+        Some(ColumnDefault::Generated(_)) if using.is_some() => {
+            let message = "cannot specify USING when altering type of generated column";
+            return Err(Error::new(ErrorKind::InvalidColumnDefinition, message)
+                .with_detail(format!("Column \"{name}\" is a generated column.")));
+        }
+        // The sequence knows its column by the field id.
+        Some(ColumnDefault::Identity(_)) => {
+            let message = format!(
+                "changing column \"{name}\" from type {} to {ty} is not supported",
+                column.ty
+            );
+            return Err(Error::unsupported(message).with_detail("The column has a sequence."));
+        }
+        Some(ColumnDefault::Generated(_)) | None => {}
+    }
+    Ok(AlterStep {
+        changes: vec![TableChange::ReplaceColumn {
+            field_id: found.id,
+            ty: ty.clone(),
+        }],
+        rewrite: Some(Rewrite {
+            retyped: Some(Retyped {
+                column: name.clone(),
+                ty,
+                using: using.map(Expr::to_string),
+            }),
+        }),
+        column: retyped,
+        ..AlterStep::default()
+    })
+}
+
+/// How rows become those of the changed table: columns keep their values, but for one that gets another type; new ones get
+/// their defaults, and generated ones are computed.
+#[derive(Debug, Default)]
+pub struct Rewrite {
+    retyped: Option<Retyped>,
+}
+
+#[derive(Debug)]
+struct Retyped {
+    column: String,
+    ty: SqlType,
+    /// The expression of `USING`, over the old row.
+    using: Option<String>,
+}
+
+impl Rewrite {
+    /// The rows of the table before the change, for [`rewritten_rows`] after it.
+    ///
+    /// # Errors
+    /// An expression that is wrong, or that no cast makes a value of the new type.
+    pub async fn rows(&self, context: &PlanContext, table: &Arc<Table>) -> Result<LogicalPlan> {
+        stored::load_catalog(context, table).await?;
+        let provider = StaffaTable::open(context, Arc::clone(table)).await?;
+        let rows = LogicalPlanBuilder::scan(TARGET, provider_as_source(Arc::new(provider)), None)?;
+        let schema = rows.schema().clone();
+        let columns = table.schema().columns.iter().zip(schema.columns());
+        let values = columns.filter_map(|(column, given)| {
+            let value = match (&self.retyped, &column.default) {
+                (_, Some(ColumnDefault::Generated(_))) => return None,
+                (Some(retyped), _) if retyped.column == column.name => retyped.value(context, table, &schema),
+                _ => Ok(Value::Column(given)),
+            };
+            Some(value.map(|value| value.alias(&column.name)))
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        Ok(rows.project(values)?.build()?)
+    }
+}
+
+impl Retyped {
+    fn value(&self, context: &PlanContext, table: &Table, schema: &DFSchema) -> Result<Value> {
+        let quoted = quote_identifier(&self.column);
+        let (columns, relation) = (&table.schema().columns, &table.name().name);
+        let text = self.using.as_ref().unwrap_or(&quoted);
+        let value = stored::over_row(context, Role::Transform, text, relation, columns)?;
+        let cast = stored::assigned(context, Role::Transform, &self.column, &self.ty, value, schema);
+        cast.map_err(|error| match (error.kind(), &self.using) {
+            (ErrorKind::DatatypeMismatch, None) => {
+                let message = format!(
+                    "column \"{}\" cannot be cast automatically to type {}",
+                    self.column, self.ty
+                );
+                let hint = format!("You might need to specify \"USING {quoted}::{}\".", self.ty);
+                Error::new(error.kind(), message).with_hint(hint)
+            }
+            (ErrorKind::DatatypeMismatch, Some(_)) => {
+                let message = format!(
+                    "result of USING clause for column \"{}\" cannot be cast automatically to type {}",
+                    self.column, self.ty
+                );
+                Error::new(error.kind(), message).with_hint("You might need to add an explicit cast.")
+            }
+            _ => error,
+        })
+    }
+}
+
+/// What [`Rewrite::rows`] gave, as rows of the changed table.
+pub fn rewritten_rows(context: &PlanContext, table: &Table, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = &table.schema().columns;
+    let fields = rows.schema().fields().iter();
+    let positions = fields
+        .map(|field| {
+            let position = columns.iter().position(|column| column.name == *field.name());
+            position.ok_or_else(|| Error::internal("a column of rows that are written anew is gone"))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    dml::with_defaults(context, table, &positions, rows)
+}
+
+/// Constraints and indexes about a column go with it; a value that is computed from it stands in the way.
+fn drop_column(table: &Table, path: &[Ident], found: &Found, cascade: bool) -> Result<AlterStep> {
+    let mut dropped = None;
     let mut changes = vec![TableChange::DropColumn { field_id: found.id }];
     if let [ident] = path {
         let name = fold(ident);
@@ -356,9 +613,19 @@ fn drop_column(table: &Table, path: &[Ident], found: &Found) -> Result<AlterStep
         if kept.len() < table.constraints().len() {
             changes.push(TableChange::SetConstraints(kept));
         }
+        let kept = index::without_column(table.indexes(), &name);
+        if kept.len() < table.indexes().len() {
+            changes.push(TableChange::SetIndexes(kept));
+        }
+        dropped = table.column_numbers().get(&found.id).map(|number| ColumnStep::Dropped {
+            number: *number,
+            name,
+            cascade,
+        });
     }
     Ok(AlterStep {
         changes,
+        column: dropped,
         ..AlterStep::default()
     })
 }
@@ -379,6 +646,7 @@ fn computed_from(table: &Table, name: &str) -> Result<Option<String>> {
 /// Expressions that name the column name it by its new name.
 fn rename_column(table: &Table, path: &[Ident], found: &Found, name: String) -> Result<AlterStep> {
     let mut changes = Vec::new();
+    let mut renamed = None;
     if let [ident] = path {
         let old = fold(ident);
         for column in &table.schema().columns {
@@ -394,6 +662,14 @@ fn rename_column(table: &Table, path: &[Ident], found: &Found, name: String) -> 
         if constraints != table.constraints() {
             changes.push(TableChange::SetConstraints(constraints));
         }
+        let indexes = index::with_column_renamed(table.indexes(), &old, &name)?;
+        if indexes != table.indexes() {
+            changes.push(TableChange::SetIndexes(indexes));
+        }
+        renamed = Some(ColumnStep::Renamed {
+            from: old,
+            to: name.clone(),
+        });
     }
     changes.push(TableChange::RenameColumn {
         field_id: found.id,
@@ -401,6 +677,7 @@ fn rename_column(table: &Table, path: &[Ident], found: &Found, name: String) -> 
     });
     Ok(AlterStep {
         changes,
+        column: renamed,
         ..AlterStep::default()
     })
 }
@@ -479,7 +756,7 @@ fn add_constraint(context: &PlanContext, table: &Table, given: &TableConstraint)
                 nullable: false,
             }));
             let nulls = |column: &&Column| RowCheck {
-                condition: Some(format!("{} is null", staffa_catalog::quote_identifier(&column.name))),
+                condition: Some(format!("{} is null", quote_identifier(&column.name))),
                 error: null_values(table, &column.name),
             };
             newly.iter().map(nulls).collect()
@@ -490,7 +767,7 @@ fn add_constraint(context: &PlanContext, table: &Table, given: &TableConstraint)
     Ok(AlterStep {
         changes,
         checks,
-        notice: None,
+        ..AlterStep::default()
     })
 }
 
@@ -509,10 +786,10 @@ fn set_not_null(table: &Table, path: &[Ident], not_null: bool) -> Result<AlterSt
             nullable: !not_null,
         }],
         checks: Vec::from_iter(not_null.then(|| RowCheck {
-            condition: Some(format!("{} is null", staffa_catalog::quote_identifier(&name))),
+            condition: Some(format!("{} is null", quote_identifier(&name))),
             error: null_values(table, &name),
         })),
-        notice: None,
+        ..AlterStep::default()
     })
 }
 

@@ -18,18 +18,20 @@ use datafusion::sql::sqlparser::ast::{
     GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
     TableAliasColumnDef, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
 };
-use staffa_catalog::{Column, ColumnDefault, IdentityKind, LiveFile, SqlType, Table};
+use staffa_catalog::{Column, ColumnDefault, IdentityKind, LiveFile, Privileges, SqlType, Table};
 
+use crate::authorize::Mentioned;
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, parse_one};
-use crate::resolve::{self, fold};
+use crate::resolve::{self, Relations, fold};
 use crate::rewrite::parameter_index;
 use crate::rules::numbers::computed_by;
 use crate::statement::dml::{self, check_assignable, literal_columns};
 use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::returning::{self, Returning, other_name};
-use crate::statement::{ChangeKind, ChangePlan, QueryPlan};
+use crate::statement::{ChangeKind, ChangePlan, QueryPlan, materialized};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
 use crate::types::arrow_field;
 
@@ -47,6 +49,9 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
     let target = Target::open(scope, one_table(from)?, "delete from").await?;
     let using = delete.using.clone().unwrap_or_default();
     let list = delete.returning.as_deref();
+    scope.context.check_table(&target.table, Privileges::DELETE)?;
+    let read = Mentioned::default().add(&using).add(&delete.selection).add_list(list);
+    scope.context.check_mentioned(&target.table, &target.alias, &read)?;
     let others = target.others_returned(scope, list, &using, declared).await?;
     let mut items = target.address();
     if list.is_some() {
@@ -79,6 +84,18 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
     };
     let target = Target::open(scope, one_table(std::slice::from_ref(&update.table))?, "update").await?;
     let assigned = assignments(scope, &target.table, &update.assignments)?;
+    let changed = assigned.iter().map(|(index, _)| *index);
+    scope
+        .context
+        .check_columns(&target.table, changed, Privileges::UPDATE)?;
+    let values = assigned
+        .iter()
+        .fold(Mentioned::default(), |read, (_, value)| read.add(value));
+    let read = values
+        .add(&from)
+        .add(&update.selection)
+        .add_list(update.returning.as_deref());
+    scope.context.check_mentioned(&target.table, &target.alias, &read)?;
     let declared = declared_by_targets(&target.table, &assigned, declared);
     let mut items = target.address();
     items.extend(target.columns());
@@ -162,16 +179,8 @@ impl Target {
         if !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
             return Err(not_postgres());
         }
-        let table = resolve::table(scope.context, name, scope.text)
-            .await
-            .map_err(|error| match error.kind() {
-                ErrorKind::WrongObjectType => Error::new(
-                    ErrorKind::ObjectNotInPrerequisiteState,
-                    format!("cannot {verb} view \"{}\"", resolve::shown(name)),
-                )
-                .with_detail("Views are not updatable."),
-                _ => error,
-            })?;
+        let table = resolve::changed_table(scope, name, verb).await?;
+        materialized::check_changeable(&table, verb)?;
         let (alias, qualified) = match alias {
             Some(TableAlias {
                 name: alias, columns, ..
@@ -377,6 +386,8 @@ pub(super) fn computed(number: usize, value: Expr) -> SelectItem {
 /// Targets by position in the table, each with its value: `(a, b) = (1, 2)` taken apart.
 pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]) -> Result<Vec<(usize, Expr)>> {
     let mut all: Vec<(usize, Expr)> = Vec::new();
+    let relations = Relations::default();
+    let mut checked = checks::Assignments::new(scope.context, &relations, scope.text)?;
     let mut add = |name: &ObjectName, value: Expr| {
         let index = target_column(scope, table, name)?;
         if all.iter().any(|(known, _)| *known == index) {
@@ -384,6 +395,7 @@ pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]
             let message = format!("multiple assignments to same column \"{column}\"");
             return Err(Error::new(ErrorKind::SyntaxError, message));
         }
+        checked.check(&value, &table.schema().columns[index])?;
         all.push((
             index,
             given_value(scope.context, value, &table.schema().columns[index], Giving::Update)?,

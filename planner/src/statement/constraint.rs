@@ -143,7 +143,11 @@ pub(super) fn add(
                 column.nullable = false;
             }
         }
-        constraints.push(Constraint { name, kind });
+        constraints.push(Constraint {
+            name,
+            comment: None,
+            kind,
+        });
     }
     Ok(())
 }
@@ -165,7 +169,11 @@ fn one(
             let all: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
             let named = stored::columns_named(&check.expr, &all);
             check_condition(context, table, columns, &check.expr.to_string())?;
-            let expression = stored::text_of(&check.expr, Some(&table.name), &all);
+            let mut condition = &*check.expr;
+            while let ast::Expr::Nested(inner) = condition {
+                condition = inner;
+            }
+            let expression = stored::text_of(condition, Some(&table.name), &all);
             let about = if named.len() == 1 { named.clone() } else { Vec::new() };
             let kind = ConstraintKind::Check {
                 expression,
@@ -231,7 +239,7 @@ fn one(
 }
 
 /// `table_column_label`, with a number after it when that is taken; the longer part is cut when it gets too long.
-fn chosen_name(table: &str, columns: &[String], label: &str, taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn chosen_name(table: &str, columns: &[String], label: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut pass = 0;
     loop {
         let number = if pass == 0 { String::new() } else { pass.to_string() };
@@ -335,13 +343,16 @@ fn foreign_key(
         columns: own,
         table: (target.database, target.schema, target.name),
         referenced,
+        restricts_update: matches!(key.on_update, Some(ReferentialAction::Restrict)),
+        restricts_delete: matches!(key.on_delete, Some(ReferentialAction::Restrict)),
     })
 }
 
 fn referenced_table(context: &PlanContext, table: &TableName, name: &ObjectName) -> Result<TableName> {
-    if let [part] = name.0.as_slice()
-        && part.as_ident().map(fold).as_deref() == Some(table.name.as_str())
-    {
+    // The table itself may not be there yet.
+    let own = [&table.database, &table.schema, &table.name].map(String::as_str);
+    let named = resolve::parts(name)?;
+    if named.len() <= own.len() && own[own.len() - named.len()..].iter().eq(&named) {
         return Ok(table.clone());
     }
     match resolve::existing(context, name)? {
@@ -423,7 +434,7 @@ fn typed(columns: &[ColumnDefinition]) -> Vec<(String, SqlType)> {
         .collect()
 }
 
-fn row_schema(context: &PlanContext, columns: &[(String, SqlType)]) -> Result<DFSchema> {
+pub(super) fn row_schema(context: &PlanContext, columns: &[(String, SqlType)]) -> Result<DFSchema> {
     let fields: Vec<_> = columns
         .iter()
         .map(|(name, ty)| crate::types::arrow_field(name, ty, true, &context.time_zone))

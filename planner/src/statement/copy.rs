@@ -1,15 +1,15 @@
 //! `COPY`: its table or query, and its options checked as PostgreSQL checks them.
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr, Statement};
-use staffa_catalog::{ColumnDefault, Table};
+use staffa_catalog::{ColumnDefault, Privileges, Table};
 
 use crate::copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, CopyOptionAst, CopySource, parse_one};
 use crate::resolve::{self, fold};
-use crate::statement::Plan;
+use crate::statement::materialized::{self, NOUN};
 use crate::statement::query::{self, Scope};
-use crate::statement::with;
+use crate::statement::{Plan, with};
 
 pub(crate) async fn copy(
     scope: &Scope<'_>,
@@ -36,6 +36,10 @@ pub(crate) async fn copy(
             let table = resolve::table(scope.context, name, scope.text)
                 .await
                 .map_err(|error| cannot_copy_into(error, name))?;
+            if table.materialized().is_some() {
+                let message = format!("cannot copy to {NOUN} \"{}\"", table.name().name);
+                return Err(Error::new(ErrorKind::WrongObjectType, message));
+            }
             let is_generated = |index: &usize| {
                 matches!(
                     table.schema().columns[*index].default,
@@ -58,6 +62,9 @@ pub(crate) async fn copy(
                 .map(|index| table.schema().columns[*index].name.as_str())
                 .collect();
             check_forced(&options, &names, Some(&table.name().name))?;
+            scope
+                .context
+                .check_columns(&table, columns.iter().copied(), Privileges::INSERT)?;
             Ok(Plan::CopyIn {
                 table,
                 columns,
@@ -65,11 +72,12 @@ pub(crate) async fn copy(
             })
         }
         CopySource::Table { name, columns } => {
-            let Some((_, kind)) = resolve::existing(scope.context, name)? else {
+            let Some((full, kind)) = resolve::existing(scope.context, name)? else {
                 return Err(resolve::undefined_relation(name, scope.text));
             };
-            if kind == staffa_catalog::RelationKind::View {
-                let message = format!("cannot copy from view \"{}\"", resolve::shown(name));
+            let noun = materialized::noun(scope.context, &full, kind).await?;
+            if matches!(noun, "view" | NOUN) {
+                let message = format!("cannot copy from {noun} \"{}\"", resolve::shown(name));
                 return Err(
                     Error::new(ErrorKind::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
                 );

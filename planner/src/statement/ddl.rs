@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 use staffa_catalog::{
     ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform, is_temporary_schema,
 };
 
 use crate::context::{PlanContext, TEMPORARY};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
+use crate::parse::{Commented, CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::query::{self, Scope};
-use crate::statement::{Plan, constraint, like, storage, with};
+use crate::statement::{Plan, constraint, index, like, materialized, origin, stars, storage, with};
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
 pub const ON_COMMIT: &str = "temporary.on-commit";
@@ -20,6 +20,10 @@ pub const ON_COMMIT: &str = "temporary.on-commit";
 pub const ON_COMMIT_DELETE: &str = "delete rows";
 /// It goes.
 pub const ON_COMMIT_DROP: &str = "drop";
+
+/// The property that remembers `UNLOGGED`. Rows are as safe as any other table's: it is for those who ask the catalogs.
+pub(crate) const PERSISTENCE: &str = "postgres.persistence";
+pub(crate) const UNLOGGED: &str = "unlogged";
 
 /// PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1600;
@@ -34,6 +38,8 @@ pub(crate) async fn create_table(
         false => resolve::creatable(scope.context, &create.name)?,
     };
     let on_commit = on_commit(scope.context, &name, create.on_commit)?;
+    let own = on_commit.into_iter();
+    let own = own.chain(create.unlogged.then(|| (PERSISTENCE.to_owned(), UNLOGGED.to_owned())));
     let (given_properties, notice) = storage::take(&storage::without_oids(&create.properties)?)?;
     if let Some(like) = &create.like {
         let mut definition = like::definition(scope, &name, like).await?;
@@ -45,7 +51,7 @@ pub(crate) async fn create_table(
         }
         definition.comment.clone_from(&create.comment);
         definition.properties.extend(properties(&given_properties)?);
-        definition.properties.extend(on_commit);
+        definition.properties.extend(own);
         return Ok(Plan::CreateTable {
             definition,
             if_not_exists: create.if_not_exists,
@@ -53,8 +59,9 @@ pub(crate) async fn create_table(
         });
     }
     let mut properties = properties(&given_properties)?;
-    properties.extend(on_commit);
+    properties.extend(own);
     let mut given = Vec::new();
+    let mut materialized = None;
     let (mut columns, source) = match &create.query {
         None => {
             let mut columns = Vec::with_capacity(create.columns.len());
@@ -71,8 +78,13 @@ pub(crate) async fn create_table(
                 let message = "CREATE TABLE AS takes column names, not column definitions";
                 return Err(Error::new(ErrorKind::SyntaxError, message));
             }
+            materialized = materialized::kept_query(scope, create, body)?;
             with::refuse(body, "CREATE TABLE AS")?;
             let source = query::plan(scope, body, declared).await?;
+            if materialized.is_some() && !source.parameters.is_empty() {
+                let message = "materialized views may not be defined using bound parameters";
+                return Err(Error::unsupported(message));
+            }
             let names = create.column_names.iter().map(fold).collect::<Vec<_>>();
             if names.len() > source.columns.len() {
                 return Err(Error::new(
@@ -105,8 +117,10 @@ pub(crate) async fn create_table(
         name,
         columns,
         constraints,
+        indexes: Vec::new(),
         comment: create.comment.clone(),
         properties,
+        materialized,
         location: None,
     };
     Ok(match source {
@@ -327,10 +341,7 @@ fn named<'a>(ident: &Ident, columns: &'a [ColumnDefinition], role: &str) -> Resu
 }
 
 pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Result<Plan> {
-    let reads_temporary = resolve::outer_names(&create.query)
-        .iter()
-        .filter_map(|name| resolve::existing(scope.context, name).ok().flatten())
-        .any(|(relation, _)| scope.context.is_temporary(&relation.schema));
+    let reads_temporary = reads_temporary(scope.context, &create.query);
     let name = match create.temporary || (reads_temporary && create.name.0.len() == 1) {
         true => resolve::creatable_temporary(scope.context, &create.name)?,
         false => resolve::creatable(scope.context, &create.name)?,
@@ -381,20 +392,66 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
             ));
         }
     }
+    if create.replace {
+        check_replaced(scope.context, &name, &columns).await?;
+    }
+    let spelled = stars::spelled_out(&inner, &create.sql).await?;
     Ok(Plan::CreateView {
-        sql: create.sql.clone(),
+        sql: spelled.unwrap_or_else(|| create.sql.clone()),
         columns,
+        reads: origin::reads(&query.logical),
         search_path: match scope.context.is_temporary(&name.schema) {
             true => scope.context.lookup_path(),
-            false => {
-                let path = scope.context.lookup_path().into_iter();
-                path.filter(|schema| !scope.context.is_temporary(schema)).collect()
-            }
+            false => lasting_path(scope.context),
         },
         name,
         replace: create.replace,
         comment: create.comment.clone(),
     })
+}
+
+/// What reads the view goes on working: its columns stay, and others may follow.
+async fn check_replaced(context: &PlanContext, name: &TableName, columns: &[(String, SqlType)]) -> Result<()> {
+    let Some(old) = context.snapshot.view(name).await? else {
+        return Ok(());
+    };
+    let wrong = |message: String| Err(Error::new(ErrorKind::InvalidTableDefinition, message));
+    if columns.len() < old.columns.len() {
+        return wrong("cannot drop columns from view".to_owned());
+    }
+    for ((old, old_type), (new, new_type)) in old.columns.iter().zip(columns) {
+        if old != new {
+            let message = format!("cannot change name of view column \"{old}\" to \"{new}\"");
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message)
+                .with_hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
+        }
+        // The digits of what is computed are no part of the type that was declared.
+        let same = match (old_type, new_type) {
+            (SqlType::Numeric { .. }, SqlType::Numeric { .. }) => true,
+            _ => old_type == new_type,
+        };
+        if !same {
+            return wrong(format!(
+                "cannot change data type of view column \"{old}\" from {old_type} to {new_type}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a query names a relation of this session alone.
+pub(super) fn reads_temporary(context: &PlanContext, query: &Query) -> bool {
+    let names = resolve::outer_names(query);
+    let mut found = names
+        .iter()
+        .filter_map(|name| resolve::existing(context, name).ok().flatten());
+    found.any(|(relation, _)| context.is_temporary(&relation.schema))
+}
+
+/// Where names are looked up, but for what goes with the session.
+pub(super) fn lasting_path(context: &PlanContext) -> Vec<String> {
+    let path = context.lookup_path().into_iter();
+    path.filter(|schema| !context.is_temporary(schema)).collect()
 }
 
 pub(crate) fn create_schema(context: &PlanContext, name: &ObjectName, if_not_exists: bool) -> Result<Plan> {
@@ -434,7 +491,7 @@ pub(crate) fn drop_database(context: &PlanContext, name: &Ident, if_exists: bool
     Ok(Plan::DropDatabase { name, if_exists })
 }
 
-pub(crate) fn drop(
+pub(crate) async fn drop(
     scope: &Scope<'_>,
     kind: DropKind,
     names: &[ObjectName],
@@ -453,42 +510,41 @@ pub(crate) fn drop(
             cascade,
         });
     }
-    let (wanted, word) = match kind {
-        DropKind::View => (RelationKind::View, "view"),
-        _ => (RelationKind::Table, "table"),
+    let wanted = match kind {
+        DropKind::View => "view",
+        DropKind::MaterializedView => materialized::NOUN,
+        _ => "table",
     };
     let mut found: Vec<TableName> = Vec::new();
     let mut missing = Vec::new();
     for name in names {
         match resolve::existing(context, name)? {
-            Some((full, kind)) if kind == wanted => {
+            Some((full, kind)) => {
+                let actual = materialized::noun(context, &full, kind).await?;
+                if actual != wanted {
+                    let message = format!("\"{}\" is not a {wanted}", full.name);
+                    let hint = format!("Use DROP {} to remove a {actual}.", actual.to_uppercase());
+                    return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(hint));
+                }
                 if !found.contains(&full) {
                     found.push(full);
                 }
             }
-            Some((full, actual)) => {
-                let hint = match actual {
-                    RelationKind::Table => "Use DROP TABLE to remove a table.",
-                    RelationKind::View => "Use DROP VIEW to remove a view.",
-                    RelationKind::Sequence => "Use DROP SEQUENCE to remove a sequence.",
-                };
-                let message = format!("\"{}\" is not a {word}", full.name);
-                return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(hint));
-            }
             None if if_exists => missing.push(shown(name)),
             None => {
-                let message = format!("{word} \"{}\" does not exist", shown(name));
+                let message = format!("{wanted} \"{}\" does not exist", shown(name));
                 return Err(Error::new(ErrorKind::UndefinedTable, message));
             }
         }
     }
-    Ok(match wanted {
-        RelationKind::View => Plan::DropViews {
+    Ok(match kind {
+        DropKind::View => Plan::DropViews {
             names: found,
             missing,
             cascade,
         },
         _ => Plan::DropTables {
+            noun: wanted,
             names: found,
             missing,
             cascade,
@@ -499,11 +555,16 @@ pub(crate) fn drop(
 pub(crate) async fn comment(
     scope: &Scope<'_>,
     object: &ObjectName,
-    column: bool,
+    on: Commented,
     text: Option<String>,
 ) -> Result<Plan> {
+    // An empty comment removes it.
+    let text = text.filter(|text| !text.is_empty());
+    if on == Commented::Index {
+        return index::comment(scope, object, text).await;
+    }
     let mut relation = object.clone();
-    let column = if column {
+    let column = if on == Commented::Column {
         let last = relation.0.pop().and_then(|part| part.as_ident().map(fold));
         if relation.0.is_empty() {
             return Err(Error::new(ErrorKind::SyntaxError, "column name must be qualified"));
@@ -515,6 +576,10 @@ pub(crate) async fn comment(
     let Some((full, kind)) = resolve::existing(scope.context, &relation)? else {
         return Err(resolve::undefined_relation(&relation, scope.text));
     };
+    if kind == RelationKind::Index {
+        let message = format!("\"{}\" is not a table", full.name);
+        return Err(Error::new(ErrorKind::WrongObjectType, message));
+    }
     if let Some(column) = &column {
         let known = match kind {
             RelationKind::Table => scope
@@ -523,18 +588,26 @@ pub(crate) async fn comment(
                 .table(&full)
                 .await?
                 .is_some_and(|table| table.schema().column(column).is_some()),
-            _ => return Err(Error::unsupported("comments on columns of views are not supported")),
+            RelationKind::View => {
+                let view = scope.context.snapshot.view(&full).await?;
+                view.is_some_and(|view| view.columns.iter().any(|(name, _)| name == column))
+            }
+            // Those of indexes are refused above.
+            RelationKind::Sequence | RelationKind::Index => {
+                let message = format!("cannot set comment on relation \"{}\"", full.name);
+                return Err(Error::new(ErrorKind::WrongObjectType, message)
+                    .with_detail("This operation is not supported for sequences."));
+            }
         };
         if !known {
             let message = format!("column \"{column}\" of relation \"{}\" does not exist", full.name);
             return Err(Error::new(ErrorKind::UndefinedColumn, message));
         }
     }
-    // An empty comment removes it.
     Ok(Plan::Comment {
         table: full,
         column,
-        text: text.filter(|text| !text.is_empty()),
+        text,
     })
 }
 

@@ -13,39 +13,44 @@ use datafusion::sql::sqlparser::ast::{
     self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use staffa_catalog::{Column, ColumnDefault, Digits, IdentityKind, SqlType, SystemStorage, Table};
+use staffa_catalog::{Column, ColumnDefault, Digits, IdentityKind, Privileges, SqlType, SystemStorage, Table};
 
+use crate::authorize::Mentioned;
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::next_number;
-use crate::resolve;
+use crate::resolve::{self, Relations};
 use crate::rewrite::parameter_index;
 use crate::statement::change::{self, Target, target_relation, template};
 use crate::statement::copy::positions;
 use crate::statement::query::{self, Overriding, Scope};
-use crate::statement::{InsertPlan, Plan, QueryPlan, returning, upsert};
+use crate::statement::{InsertPlan, Plan, QueryPlan, materialized, returning, upsert};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
+
+/// Rows whose values are looked at before planning; those behind them are found out when they are stored.
+const CHECKED_ROWS: usize = 1000;
 
 pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Option<SqlType>]) -> Result<Plan> {
     refuse(insert)?;
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function is not supported"));
     };
-    let table = resolve::table(scope.context, name, scope.text)
-        .await
-        .map_err(|error| match error.kind() {
-            ErrorKind::WrongObjectType => Error::new(
-                ErrorKind::ObjectNotInPrerequisiteState,
-                format!("cannot insert into view \"{}\"", resolve::shown(name)),
-            )
-            .with_detail("Views are not updatable."),
-            _ => error,
-        })?;
+    let table = resolve::changed_table(scope, name, "insert into").await?;
+    materialized::check_changeable(&table, "insert into")?;
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
+    scope
+        .context
+        .check_columns(&table, targets.iter().copied(), Privileges::INSERT)?;
+    if insert.overwrite {
+        scope.context.check_table(&table, Privileges::DELETE)?;
+    }
     let mut source = source(scope, insert, &table, &listed, &targets, declared).await?;
     let (alias, qualified) = called(insert, name)?;
+    let returned = Mentioned::default().add_list(insert.returning.as_deref());
+    scope.context.check_mentioned(&table, &alias, &returned)?;
     if let Some(conflict) = on_conflict(insert)? {
         let keys = upsert::arbiters(&table, conflict)?;
         if !keys.is_empty() {
@@ -116,7 +121,12 @@ async fn source(
             columns: Vec::new(),
         });
     };
+    let outputs = checks::outputs_of(&body.body);
+    if outputs.len() > targets.len() {
+        return Err(checks::at(too_many_expressions(), outputs[targets.len()], scope.text));
+    }
     let mut body = with_default_values(scope.context, table, targets, body, scope.overriding)?;
+    check_values(scope, table, targets, &body)?;
     let declared = declared_by_columns(table, targets, &body, declared);
     let values = is_values(&body);
     if let Some(typed) = typed_by_columns(table, targets, &body) {
@@ -212,6 +222,21 @@ pub(super) fn has_subquery(value: &ast::Expr) -> bool {
 pub(super) fn is_default(value: &ast::Expr) -> bool {
     matches!(value, ast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+/// The values of the first rows, as far as they show their types themselves.
+fn check_values(scope: &Scope<'_>, table: &Table, targets: &[usize], body: &Query) -> Result<()> {
+    let SetExpr::Values(values) = body.body.as_ref() else {
+        return Ok(());
+    };
+    let relations = Relations::default();
+    let mut assignments = checks::Assignments::new(scope.context, &relations, scope.text)?;
+    for row in values.rows.iter().take(CHECKED_ROWS) {
+        for (value, target) in row.content.iter().zip(targets) {
+            assignments.check(value, &table.schema().columns[*target])?;
+        }
+    }
+    Ok(())
 }
 
 fn too_many_expressions() -> Error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use staffa_catalog::{RefRetention, SnapshotRef, Table, TableChange, TableName, TableVersionSpec};
+use staffa_catalog::{Privileges, RefRetention, SnapshotRef, Table, TableChange, TableName, TableVersionSpec};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{HistoryAst, RefAst};
@@ -18,6 +18,8 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
     match asked {
         HistoryAst::RollBack { table, to } => {
             let table = resolve::table(scope.context, table, scope.text).await?;
+            // Before it is said which states there are.
+            scope.context.check_owner(table.name(), false).await?;
             let snapshot_id = match version::spec_of(scope, to).await? {
                 Some(version) => table.snapshot_of(&version)?,
                 None => return Err(without_value()),
@@ -36,6 +38,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
                 let notice = format!("relation \"{}\" does not exist, skipping", resolve::shown(table));
                 return Ok(Plan::Skipped { notice });
             };
+            scope.context.check_owner(table.name(), false).await?;
             change_ref(scope, &table, change).await
         }
         HistoryAst::Clone {
@@ -45,6 +48,11 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
             at,
         } => {
             let source = resolve::table(scope.context, source, scope.text).await?;
+            if source.materialized().is_some() {
+                let message = format!("\"{}\" is not a table", source.name().name);
+                return Err(Error::new(ErrorKind::WrongObjectType, message));
+            }
+            scope.context.check_table(&source, Privileges::SELECT)?;
             let (version, of_present) = match at {
                 None => (None, true),
                 Some(at) => match version::spec_of(scope, at).await? {

@@ -55,6 +55,7 @@ pub(super) fn of_column(kind: IdentityKind, ty: &SqlType, options: &[SequenceOpt
         min: sequence.min,
         max: sequence.max,
         cycle: sequence.cycle,
+        cache: sequence.cache,
     })
 }
 

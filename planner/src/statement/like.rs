@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use staffa_catalog::{
-    CatalogSnapshot, ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, Identity, IdentityKind, RelationKind,
-    Table, TableDefinition, TableName, Transform,
+    CatalogSnapshot, ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, Identity, IdentityKind, Privileges,
+    RelationKind, Table, TableDefinition, TableName, Transform,
 };
 
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::LikeAst;
 use crate::resolve;
+use crate::statement::index;
 use crate::statement::query::Scope;
 use crate::statement::sequence::stored_name;
 
@@ -23,7 +24,7 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
     let context = scope.context;
     let other = match resolve::existing(context, &like.name)? {
         Some((full, RelationKind::Table)) => context.snapshot.table(&full).await?,
-        Some((full, RelationKind::Sequence)) => {
+        Some((full, RelationKind::Sequence | RelationKind::Index)) => {
             let message = format!("relation \"{}\" is invalid in LIKE clause", full.name);
             return Err(Error::new(ErrorKind::WrongObjectType, message));
         }
@@ -36,6 +37,7 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
         None => None,
     };
     let other = other.ok_or_else(|| resolve::undefined_relation(&like.name, scope.text))?;
+    context.check_table(&other, Privileges::SELECT)?;
     let includes = |what: &str| {
         let said = like.options.iter().rfind(|(_, kind)| *kind == what || *kind == "all");
         said.is_some_and(|(including, _)| *including)
@@ -65,8 +67,10 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
         partition_by: Vec::new(),
         sorted_by: Vec::new(),
         constraints: Vec::new(),
+        indexes: Vec::new(),
         comment: None,
         properties: BTreeMap::new(),
+        materialized: None,
         location: None,
     };
     for constraint in other.constraints() {
@@ -76,9 +80,13 @@ pub(super) async fn definition(scope: &Scope<'_>, name: &TableName, like: &LikeA
             ConstraintKind::ForeignKey { .. } => false,
         };
         if taken {
-            let named = own_name(constraint, &other, name);
+            let mut named = own_name(constraint, &other, name);
+            named.comment = named.comment.filter(|_| includes("comments"));
             definition.constraints.push(named);
         }
+    }
+    if includes("indexes") {
+        definition.indexes = index::for_copy(context, &other, name, includes("comments"));
     }
     if includes("storage") {
         layout(&other, &mut definition)?;

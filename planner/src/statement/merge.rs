@@ -16,14 +16,15 @@ use datafusion::logical_expr::{Case, Expr as Logical};
 use datafusion::prelude::lit;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
-    ObjectNamePart, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, Value,
+    ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, Value,
     VisitMut, VisitorMut,
 };
-use staffa_catalog::SqlType;
+use staffa_catalog::{Privileges, SqlType};
 
+use crate::authorize::Mentioned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{MergeAction, MergeAst, MergeClause, MergeRows};
-use crate::resolve::shown;
+use crate::resolve::{fold, shown};
 use crate::row_changes::action;
 use crate::statement::change::{
     Giving, Target, assignments, body, cast_to_column, computed, declared_by_targets, given_value, not_postgres,
@@ -35,16 +36,36 @@ use crate::statement::returning::other_name;
 use crate::statement::{ChangeKind, ChangePlan};
 use crate::stored::{self, body_of, has_volatile};
 
+/// What is done to the target must be allowed, and what is read of it.
+fn check(scope: &Scope<'_>, target: &Target, merge: &MergeAst, clauses: &[Clause]) -> Result<()> {
+    let (context, table) = (scope.context, &target.table);
+    let mut read = Mentioned::default().add(&merge.on).add_list(merge.returning.as_deref());
+    for (clause, asked) in clauses.iter().zip(&merge.clauses) {
+        let columns = clause.values.iter().map(|(index, _)| *index);
+        match clause.action {
+            action::INSERT => context.check_columns(table, columns, Privileges::INSERT)?,
+            action::UPDATE => context.check_columns(table, columns, Privileges::UPDATE)?,
+            action::DELETE => context.check_table(table, Privileges::DELETE)?,
+            _ => {}
+        }
+        read = read.add(&asked.condition);
+        read = clause.values.iter().fold(read, |read, (_, value)| read.add(value));
+    }
+    context.check_mentioned(table, &target.alias, &read)
+}
+
 /// A column of the source that is there when the source has a row.
 const THERE: &str = "\u{1}there";
 
 pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
     check_reachable(&merge.clauses)?;
     let target = Target::open(scope, &merge.target, "merge into").await?;
-    let mut clauses = Vec::with_capacity(merge.clauses.len());
-    for clause in &merge.clauses {
+    let asked = with_one_side(&merge.clauses, &target, &source_alias(&merge.source)?);
+    let mut clauses = Vec::with_capacity(asked.len());
+    for clause in &asked {
         clauses.push(Clause::new(scope, &target, clause)?);
     }
+    check(scope, &target, merge, &clauses)?;
     let assigned: Vec<(usize, Expr)> = clauses.iter().flat_map(|clause| clause.values.clone()).collect();
     let declared = declared_by_targets(&target.table, &assigned, declared);
 
@@ -53,7 +74,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         .iter()
         .any(|clause| clause.rows == MergeRows::NotMatchedBySource);
     let (source, there) = source(&merge.source, by_source)?;
-    let which = clause_of(&merge.clauses, target.position(), there);
+    let which = clause_of(&asked, target.position(), there);
     let list = match &merge.returning {
         Some(items) => Some(returned_items(items, &target, &merge.source)?),
         None => None,
@@ -314,6 +335,64 @@ fn check_reachable(clauses: &[MergeClause]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A clause for rows that one side has not sees the other's columns only: a bare name that both have is that one's.
+fn with_one_side(clauses: &[MergeClause], target: &Target, source: &Ident) -> Vec<MergeClause> {
+    let columns = &target.table.schema().columns;
+    let mut clauses = clauses.to_vec();
+    for clause in &mut clauses {
+        let side = match clause.rows {
+            MergeRows::Matched => continue,
+            MergeRows::NotMatchedByTarget => source,
+            MergeRows::NotMatchedBySource => &target.alias,
+        };
+        let mut names = Bare {
+            side,
+            is_shared: |name: &str| columns.iter().any(|column| column.name == name),
+            depth: 0,
+        };
+        let values: Vec<&mut Expr> = match &mut clause.action {
+            MergeAction::Insert { values, .. } => values.iter_mut().flatten().collect(),
+            MergeAction::Update(assignments) => assignments.iter_mut().map(|given| &mut given.value).collect(),
+            MergeAction::Nothing | MergeAction::Delete => Vec::new(),
+        };
+        for value in values.into_iter().chain(&mut clause.condition) {
+            let _ = VisitMut::visit(value, &mut names);
+        }
+    }
+    clauses
+}
+
+/// Names the side before the columns that need it; those of subqueries may be their own.
+struct Bare<'a, F> {
+    side: &'a Ident,
+    is_shared: F,
+    depth: usize,
+}
+
+impl<F: Fn(&str) -> bool> VisitorMut for Bare<'_, F> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expression
+            && self.depth == 0
+            && (self.is_shared)(&fold(name))
+        {
+            *expression = Expr::CompoundIdentifier(vec![self.side.clone(), name.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// The source as a relation; with `marked`, also what is true where it has a row.

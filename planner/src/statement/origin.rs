@@ -1,14 +1,15 @@
 //! The columns of relations that a result shows unchanged: clients look up by them whether they can be null, and what they
 //! belong to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use datafusion::common::TableReference;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, TableReference};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::logical_plan::{Aggregate, Projection, TableScan};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder};
-use staffa_catalog::{Table, Uuid};
+use staffa_catalog::{Table, Uuid, ViewRead};
 
 use crate::context::PlanContext;
 use crate::error::Result;
@@ -67,6 +68,78 @@ const VIEW: &str = "view/";
 pub(crate) fn of_view(plan: LogicalPlan, view: Uuid) -> Result<LogicalPlan> {
     let alias = TableReference::bare(format!("{MARKER}{VIEW}{view}"));
     Ok(LogicalPlanBuilder::from(plan).alias(alias)?.build()?)
+}
+
+/// The relations a query reads, and the columns of them that it names. What a view in it reads is that view's.
+pub(crate) fn reads(plan: &LogicalPlan) -> Vec<ViewRead> {
+    let mut found = Reads::default();
+    found.add(plan, &[]);
+    let reads = found.0.into_iter();
+    reads
+        .map(|(relation, columns)| ViewRead {
+            relation,
+            columns: columns.into_iter().collect(),
+        })
+        .collect()
+}
+
+#[derive(Default)]
+struct Reads(BTreeMap<Uuid, BTreeSet<i16>>);
+
+impl Reads {
+    /// `around` are the inputs of the plans that this one is a subquery of, the innermost last.
+    fn add(&mut self, plan: &LogicalPlan, around: &[&LogicalPlan]) {
+        match plan {
+            LogicalPlan::SubqueryAlias(alias) => {
+                if let Some(view) = view(alias.alias.table()) {
+                    self.0.entry(view).or_default();
+                    return;
+                }
+            }
+            LogicalPlan::TableScan(scan) => self.note(of_scan(scan).into_iter().flatten(), false),
+            _ => {}
+        }
+        let inputs = plan.inputs();
+        let mut scope = around.to_vec();
+        scope.extend(&inputs);
+        for expression in plan.expressions() {
+            let _ = expression.apply(|part| {
+                match part {
+                    Expr::Column(column) => self.name(column, &inputs),
+                    Expr::OuterReferenceColumn(_, column) => self.name(column, around),
+                    Expr::ScalarSubquery(inner) => self.add(&inner.subquery, &scope),
+                    Expr::Exists(exists) => self.add(&exists.subquery.subquery, &scope),
+                    Expr::InSubquery(within) => self.add(&within.subquery.subquery, &scope),
+                    Expr::SetComparison(compared) => self.add(&compared.subquery.subquery, &scope),
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+        for input in inputs {
+            self.add(input, &scope);
+        }
+    }
+
+    /// A column of the innermost of these plans that has it.
+    fn name(&mut self, column: &Column, plans: &[&LogicalPlan]) {
+        let found = plans.iter().rev().find_map(|plan| {
+            let index = plan.schema().maybe_index_of_column(column)?;
+            Some(of_columns(plan).get(index).cloned().flatten())
+        });
+        self.note(found.flatten(), true);
+    }
+
+    fn note(&mut self, origins: impl IntoIterator<Item = (Object, i16)>, is_named: bool) {
+        for (object, number) in origins {
+            if let Object::Relation(relation) = object {
+                let columns = self.0.entry(relation).or_default();
+                if is_named {
+                    columns.insert(number);
+                }
+            }
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -1,11 +1,12 @@
 //! A query: names resolved, types settled, parameters found.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Column, DataFusionError};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, With};
 use staffa_catalog::{SqlType, TableName};
@@ -19,7 +20,7 @@ use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::stored::has_volatile;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
-use crate::{rules, shown};
+use crate::{checks, rules, shown};
 
 /// Whose value an identity column gets when one is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +112,11 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
     let mut typed = query.clone();
     let asked = version::take(&mut typed)?;
     function::take(&mut typed)?;
-    let mut types = merged(declared, rewrite::query(scope.context, &mut typed, false)?);
+    let found = match rewrite::query(scope.context, &mut typed, false) {
+        Ok(found) => found,
+        Err(error) => return Err(first_mistake(scope, &query, error).await),
+    };
+    let mut types = merged(declared, found);
     types = merged(&types, version::parameters(&asked));
     let mut plan = logical(scope, query.clone(), &types).await?;
     if let Some(inferred) = infer(&plan, &types)? {
@@ -122,6 +127,16 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
     let mut query = finish(scope, plan, types)?;
     origin::find(scope.context, &mut query).await;
     Ok(query)
+}
+
+/// Rewriting stops at what it cannot read, and knows no places: what PostgreSQL would have found before.
+async fn first_mistake(scope: &Scope<'_>, query: &Query, error: Error) -> Error {
+    match load(scope, query).await {
+        Ok(relations) => checks::query(scope.context, &relations, query, scope.text)
+            .err()
+            .unwrap_or(error),
+        Err(_) => error,
+    }
 }
 
 /// The same query with `char(n)` columns filled with blanks, as a client sees them.
@@ -171,6 +186,7 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     let mut relations = load(scope, &first).await?;
     version::load(scope, &asked, &versions, &mut relations).await?;
     function::load(scope, functions, &mut relations).await?;
+    checks::query(scope.context, &relations, &query, scope.text)?;
     if rewrite::joins::any(&query) {
         rewrite::joins::query(&mut query, &|name| relations.columns(name))?;
         first = rewritten(scope, &query, false)?.0;
@@ -417,7 +433,12 @@ fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
 fn casts_to_text(plan: &LogicalPlan) -> HashMap<usize, SqlType> {
     match plan {
         LogicalPlan::Projection(projection) => {
+            let below = LazyCell::new(|| casts_to_text(&projection.input));
             let text = |(index, expression): (usize, &Expr)| match unaliased(expression) {
+                Expr::Column(column) => {
+                    let place = projection.input.schema().maybe_index_of_column(column)?;
+                    Some((index, below.get(&place)?.clone()))
+                }
                 Expr::Cast(cast) => match sql_type(&cast.field) {
                     SqlType::Text if cast.field.data_type() == &DataType::Utf8View => Some((index, SqlType::Text)),
                     SqlType::Array(element) if *element == SqlType::Text => Some((index, SqlType::Array(element))),
@@ -429,6 +450,24 @@ fn casts_to_text(plan: &LogicalPlan) -> HashMap<usize, SqlType> {
         }
         LogicalPlan::Sort(sort) => casts_to_text(&sort.input),
         LogicalPlan::Limit(limit) => casts_to_text(&limit.input),
+        LogicalPlan::Filter(filter) => casts_to_text(&filter.input),
+        LogicalPlan::SubqueryAlias(alias) => casts_to_text(&alias.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => casts_to_text(input),
+        // The first side decides.
+        LogicalPlan::Union(union) => union
+            .inputs
+            .first()
+            .map(|first| casts_to_text(first))
+            .unwrap_or_default(),
+        LogicalPlan::Join(join) => {
+            let left = join.left.schema().fields().len();
+            let mut casts = casts_to_text(&join.left);
+            if left + join.right.schema().fields().len() == join.schema.fields().len() {
+                let right = casts_to_text(&join.right).into_iter();
+                casts.extend(right.map(|(index, ty)| (left + index, ty)));
+            }
+            casts
+        }
         _ => HashMap::new(),
     }
 }

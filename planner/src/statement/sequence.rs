@@ -316,6 +316,7 @@ pub(crate) async fn drop(scope: &Scope<'_>, names: &[ObjectName], if_exists: boo
             Some((full, kind)) => {
                 let hint = match kind {
                     RelationKind::View => "Use DROP VIEW to remove a view.",
+                    RelationKind::Index => "Use DROP INDEX to remove an index.",
                     _ => "Use DROP TABLE to remove a table.",
                 };
                 return Err(not_a_sequence(&full).with_hint(hint));

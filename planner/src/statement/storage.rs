@@ -49,6 +49,22 @@ const PARAMETERS: &[Parameter] = &[
     parameter("vacuum_truncate", Kind::Boolean, true),
 ];
 
+/// Those of indexes, by kind.
+#[rustfmt::skip]
+const INDEX_PARAMETERS: &[(&str, Parameter)] = &[
+    ("btree", parameter("fillfactor", Kind::Integer(10, 100), false)),
+    ("btree", parameter("deduplicate_items", Kind::Boolean, false)),
+    ("btree", parameter("vacuum_cleanup_index_scale_factor", Kind::Real(0.0, 1e10), false)),
+    ("hash", parameter("fillfactor", Kind::Integer(10, 100), false)),
+    ("gist", parameter("fillfactor", Kind::Integer(10, 100), false)),
+    ("gist", parameter("buffering", Kind::Choice(&["on", "off", "auto"]), false)),
+    ("spgist", parameter("fillfactor", Kind::Integer(10, 100), false)),
+    ("gin", parameter("fastupdate", Kind::Boolean, false)),
+    ("gin", parameter("gin_pending_list_limit", Kind::Integer(64, ANY), false)),
+    ("brin", parameter("pages_per_range", Kind::Integer(1, 131_072), false)),
+    ("brin", parameter("autosummarize", Kind::Boolean, false)),
+];
+
 const fn parameter(name: &'static str, kind: Kind, toast: bool) -> Parameter {
     Parameter { name, kind, toast }
 }
@@ -70,6 +86,21 @@ pub(super) fn take(given: &[(String, String)]) -> Result<(Vec<(String, String)>,
         names.push(name);
     }
     Ok((properties, notice(&names)))
+}
+
+/// Whether an index of this kind can have these parameters.
+pub(super) fn check_index(method: &str, given: &[(String, String)]) -> Result<()> {
+    for (at, (name, value)) in given.iter().enumerate() {
+        if given[..at].iter().any(|(before, _)| before == name) {
+            return Err(invalid(format!("parameter \"{name}\" specified more than once")));
+        }
+        let mut known = INDEX_PARAMETERS.iter().filter(|(of, _)| *of == method);
+        match known.find(|(_, parameter)| parameter.name == name) {
+            Some((_, parameter)) => check(parameter, value)?,
+            None => return Err(invalid(format!("unrecognized parameter \"{name}\""))),
+        }
+    }
+    Ok(())
 }
 
 /// The names of a RESET that are not storage parameters.

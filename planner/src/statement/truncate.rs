@@ -5,15 +5,18 @@ use staffa_catalog::{ConstraintKind, RelationKind, TableName};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve;
-use crate::statement::Plan;
 use crate::statement::query::Scope;
+use crate::statement::{Plan, materialized};
 
 pub(crate) async fn truncate(scope: &Scope<'_>, names: &[ObjectName], restart: bool, cascade: bool) -> Result<Plan> {
     let mut tables = Vec::with_capacity(names.len());
     for name in names {
         match resolve::existing(scope.context, name)? {
-            Some((full, RelationKind::Table)) if tables.contains(&full) => {}
-            Some((full, RelationKind::Table)) => tables.push(full),
+            Some((full, kind)) if materialized::noun(scope.context, &full, kind).await? == "table" => {
+                if !tables.contains(&full) {
+                    tables.push(full);
+                }
+            }
             Some((full, _)) => {
                 let message = format!("\"{}\" is not a table", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));

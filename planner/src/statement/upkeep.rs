@@ -33,6 +33,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
         }
         UpkeepAst::Optimize { table, condition } => {
             let found = resolve::table(scope.context, table, scope.text).await?;
+            scope.context.check_owner(found.name(), false).await?;
             let only = match condition {
                 None => None,
                 Some(condition) => Some(matching(scope, &found, table, condition).await?),

@@ -24,8 +24,9 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, BinaryOperator, CaseWhen, ConflictTarget, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     ObjectNamePart, OnConflict, OnConflictAction, SelectItem, TableAlias, TableFactor, TableWithJoins,
 };
-use staffa_catalog::{ConstraintKind, SqlType, Table};
+use staffa_catalog::{Privileges, SqlType, Table};
 
+use crate::authorize::Mentioned;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::{fold, shown};
@@ -57,15 +58,8 @@ pub(super) fn arbiters(table: &Table, conflict: &OnConflict) -> Result<Vec<Vec<u
     let relation = &table.name().name;
     let index_of = |name: &String| table.schema().columns.iter().position(|column| column.name == *name);
     let positions = |columns: &[String]| columns.iter().map(index_of).collect::<Option<Vec<_>>>();
-    let keys = table
-        .constraints()
-        .iter()
-        .filter_map(|constraint| match &constraint.kind {
-            ConstraintKind::PrimaryKey { columns } | ConstraintKind::Unique { columns } => {
-                Some((&constraint.name, positions(columns)?))
-            }
-            _ => None,
-        });
+    let keys = table.declared_keys();
+    let mut keys = keys.filter_map(|(name, columns)| Some((name, positions(&columns)?)));
     match &conflict.conflict_target {
         None if matches!(conflict.action, OnConflictAction::DoNothing) => Ok(keys.map(|(_, key)| key).collect()),
         None => {
@@ -98,10 +92,11 @@ pub(super) fn arbiters(table: &Table, conflict: &OnConflict) -> Result<Vec<Vec<u
         }
         Some(ConflictTarget::OnConstraint(name)) => {
             let name = shown(name);
-            if let Some((_, key)) = keys.clone().find(|(known, _)| **known == name) {
+            // An index alone is no constraint.
+            let exists = table.constraints().iter().any(|constraint| constraint.name == name);
+            if let Some((_, key)) = keys.find(|(known, _)| exists && *known == name) {
                 return Ok(vec![key]);
             }
-            let exists = table.constraints().iter().any(|constraint| constraint.name == name);
             Err(match exists {
                 true => Error::new(
                     ErrorKind::WrongObjectType,
@@ -125,6 +120,7 @@ pub(super) async fn upsert(
     conflict: &OnConflict,
     list: Option<&[SelectItem]>,
 ) -> Result<ChangePlan> {
+    check(scope, &target, &keys, conflict)?;
     let declared: Vec<_> = source.parameters.into_iter().map(Some).collect();
     let proposed = in_order(scope.context, &target.table, source.logical)?;
     let scope = &Scope {
@@ -150,6 +146,21 @@ pub(super) async fn upsert(
         table: target.table,
         files: target.files,
     })
+}
+
+/// What is found of a row that is there is read; what of it is set, is updated.
+fn check(scope: &Scope<'_>, target: &Target, keys: &[Vec<usize>], conflict: &OnConflict) -> Result<()> {
+    let (context, table) = (scope.context, &target.table);
+    context.check_columns(table, keys.iter().flatten().copied(), Privileges::SELECT)?;
+    let OnConflictAction::DoUpdate(update) = &conflict.action else {
+        return Ok(());
+    };
+    let assigned = assignments(scope, table, &update.assignments)?;
+    context.check_columns(table, assigned.iter().map(|(index, _)| *index), Privileges::UPDATE)?;
+    let read = assigned
+        .iter()
+        .fold(Mentioned::default(), |read, (_, value)| read.add(value));
+    context.check_mentioned(table, &target.alias, &read.add(&update.selection))
 }
 
 /// The rows as they would be stored, numbered.

@@ -152,8 +152,10 @@ fn definition(table: &str) -> TableDefinition {
         partition_by: Vec::new(),
         sorted_by: Vec::new(),
         constraints: Vec::new(),
+        indexes: Vec::new(),
         comment: None,
         properties: BTreeMap::new(),
+        materialized: None,
         location: None,
     }
 }

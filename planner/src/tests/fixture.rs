@@ -83,6 +83,8 @@ impl Fixture {
             search_path: self.search_path.clone(),
             user: "admin".to_string(),
             session_user: "admin".to_string(),
+            login_user: "admin".to_string(),
+            authority: Arc::new(staffa_catalog::Authority::of_warehouse()),
             time_zone: self.time_zone.clone(),
             backend_pid: 42,
             session: self.state.clone(),
@@ -176,6 +178,7 @@ impl Fixture {
                 search_path,
                 replace,
                 comment,
+                reads,
             } => {
                 let definition = ViewDefinition {
                     name,
@@ -183,6 +186,8 @@ impl Fixture {
                     columns,
                     search_path,
                     comment,
+                    reads,
+                    column_comments: BTreeMap::new(),
                 };
                 transaction.create_view(definition, replace).await.expect("a view");
             }

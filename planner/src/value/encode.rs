@@ -294,7 +294,12 @@ impl EncodedColumn<'_> {
                 if matches!(self.encoder.ty, SqlType::Jsonb | SqlType::System(SystemType::JsonPath)) {
                     out.put_u8(JSONB_VERSION);
                 }
+                let before = out.len();
                 self.write_text(row, out)?;
+                // One byte always: zero when it is empty.
+                if self.encoder.ty == SqlType::System(SystemType::Char) && out.len() == before {
+                    out.put_u8(0);
+                }
             }
             Cells::Binary(cells) => out.extend_from_slice(cells.value(row)),
             Cells::LargeBinary(cells) => out.extend_from_slice(cells.value(row)),

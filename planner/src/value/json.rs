@@ -9,6 +9,9 @@ use crate::value::numeric;
 /// Deepest nesting read, so that no text exhausts the stack.
 const DEPTH_MAX: usize = 1000;
 
+/// Characters of the text that an error shows.
+const CONTEXT_MAX: usize = 50;
+
 /// Checks that text is JSON (RFC 8259).
 pub(crate) fn check(text: &str) -> Result<()> {
     Reader::new(text).document(&mut Sink::Nothing)
@@ -348,7 +351,13 @@ impl<'a> Reader<'a> {
             true => self.text.get(self.at..).unwrap_or_default().chars().take(1).collect(),
             false => token,
         };
-        self.error(format!("Expected {wanted}, but found \"{token}\"."))
+        let is_word = token.starts_with(|c: char| !c.is_ascii_digit() && !"{}[],:\"-".contains(c));
+        let detail = match is_word && !matches!(token.as_str(), "true" | "false" | "null") {
+            true => format!("Token \"{token}\" is invalid."),
+            false => format!("Expected {wanted}, but found \"{token}\"."),
+        };
+        self.at += token.len();
+        self.error(detail)
     }
 
     fn invalid_token(&self, token: &str) -> Error {
@@ -362,6 +371,27 @@ impl<'a> Reader<'a> {
             "invalid input syntax for type json",
         )
         .with_detail(detail)
+        .with_context(self.context())
+    }
+
+    /// The line up to where reading has come, at most fifty characters of it.
+    fn context(&self) -> String {
+        let end = (self.at..=self.text.len()).find(|at| self.text.is_char_boundary(*at));
+        let end = end.unwrap_or(self.text.len());
+        let read = &self.text[..end];
+        let line_start = read.rfind('\n').map_or(0, |at| at + 1);
+        let line = &read[line_start..];
+        let characters = line.chars().count();
+        let shown: String = line.chars().skip(characters.saturating_sub(CONTEXT_MAX)).collect();
+        // Three points instead of three letters would say less.
+        let (before, shown) = match characters.saturating_sub(CONTEXT_MAX) {
+            0..=3 => ("", line.to_string()),
+            _ => ("...", shown),
+        };
+        let is_end = matches!(self.text.as_bytes().get(end), None | Some(b'\n' | b'\r'));
+        let after = if is_end { "" } else { "..." };
+        let number = read.matches('\n').count() + 1;
+        format!("JSON data, line {number}: {before}{shown}{after}")
     }
 }
 

@@ -284,6 +284,15 @@ fn counting(digits: &[u8], scale: i8, shown: Digits) -> (&[u8], i8) {
             });
             quotient_scale(place).max(i32::from(least))
         }
+        Digits::Power(least) => significant_scale(digits, scale, power_place).max(i32::from(least)),
+        Digits::SquareRoot(least) => significant_scale(digits, scale, root_place).max(i32::from(least)),
+        Digits::Logarithm(least) => {
+            significant_scale(digits, scale, |digits, scale| logarithm_place(digits, scale, 1.0)).max(i32::from(least))
+        }
+        Digits::CommonLogarithm(least) => significant_scale(digits, scale, |digits, scale| {
+            logarithm_place(digits, scale, std::f64::consts::LN_10)
+        })
+        .max(i32::from(least)),
     };
     let scale = i32::from(scale);
     let dropped = if zero {
@@ -342,6 +351,43 @@ fn quotient_scale(first: Option<Leading>) -> i32 {
         Some(Leading::One(place) | Leading::Other(place)) => place.div_euclid(4),
     };
     (16 - 4 * group).max(0)
+}
+
+/// How many digits PostgreSQL's functions show of a result: 16 significant ones, by where the estimate says the first one is.
+fn significant_scale(digits: &[u8], scale: i8, place: impl Fn(&[u8], i8) -> i32) -> i32 {
+    (16 - place(digits, scale)).max(0)
+}
+
+/// `power_var` cuts the logarithm of the result.
+fn power_place(digits: &[u8], scale: i8) -> i32 {
+    match place_of_first(digits, scale) {
+        None => 0,
+        Some(Leading::Other(place)) if place < 0 => place + 1,
+        Some(Leading::One(place) | Leading::Other(place)) => place,
+    }
+}
+
+/// `numeric_sqrt` goes by the group of four digits in which its argument begins.
+fn root_place(digits: &[u8], scale: i8) -> i32 {
+    match place_of_first(digits, scale) {
+        None => 1,
+        Some(Leading::One(place) | Leading::Other(place)) => 2 * place.div_euclid(2) + 1,
+    }
+}
+
+/// `estimate_ln_dweight` goes by the argument's distance from 1 where it is near, else it cuts the logarithm of the logarithm.
+fn logarithm_place(digits: &[u8], scale: i8, ln_base: f64) -> i32 {
+    let leading = digits.get(..17).unwrap_or(digits);
+    let text = std::str::from_utf8(leading).unwrap_or("0");
+    let power = (digits.len() - leading.len()) as i32 - i32::from(scale);
+    let size: f64 = format!("{text}e{power}").parse().unwrap_or(0.0);
+    let ln = size * ln_base;
+    // The sign is not known here: for 0.91 and 1.1 the distances differ by less than a place.
+    match ln {
+        0.0 => 0,
+        ln if ln < 0.0953 => ln.exp_m1().log10().floor() as i32,
+        ln => ln.log10() as i32,
+    }
 }
 
 fn write_digits(digits: &[u8], scale: i8, out: &mut BytesMut) {

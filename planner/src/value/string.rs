@@ -99,12 +99,13 @@ pub(super) fn write_bytea(bytes: &[u8], style: ByteaOutput, out: &mut BytesMut) 
 /// Reads `bytea`: `\x` and hexadecimal digits, else bytes with `\\` and octal escapes.
 pub(super) fn parse_bytea(text: &[u8]) -> Result<Vec<u8>> {
     match text.strip_prefix(b"\\x") {
-        Some(digits) => parse_hex(digits),
-        None => parse_escaped(text),
+        Some(digits) => hex_bytes(digits),
+        None => escaped_bytes(text),
     }
 }
 
-fn parse_hex(digits: &[u8]) -> Result<Vec<u8>> {
+/// Reads pairs of hexadecimal digits.
+pub(crate) fn hex_bytes(digits: &[u8]) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(digits.len() / 2);
     let mut at = 0;
     while at < digits.len() {
@@ -135,7 +136,8 @@ fn bad_hex_digit(rest: &[u8]) -> Error {
     )
 }
 
-fn parse_escaped(text: &[u8]) -> Result<Vec<u8>> {
+/// Reads bytes with `\\` and octal escapes.
+pub(crate) fn escaped_bytes(text: &[u8]) -> Result<Vec<u8>> {
     let invalid = || {
         Error::new(
             ErrorKind::InvalidTextRepresentation,

@@ -20,32 +20,6 @@ const SALT_BYTES: usize = 16;
 /// Bytes of a SHA-256 hash.
 const KEY_BYTES: usize = 32;
 
-/// What the server keeps of a password: `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`, the three in base64, as
-/// PostgreSQL writes it to `pg_authid.rolpassword`. The salt is random, so each call gives another text.
-pub fn scram_verifier(password: &str) -> String {
-    verifier_with_salt(password, rand::random::<[u8; SALT_BYTES]>().to_vec())
-}
-
-fn verifier_with_salt(password: &str, salt: Vec<u8>) -> String {
-    let salted = gen_salted_password(password, &salt, SCRAM_ITERATIONS);
-    let secret = ScramSecret::verifier_from_salted_password(salt, salted, SCRAM_ITERATIONS);
-    let ScramSecret::Verifier {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
-    } = secret
-    else {
-        unreachable!("verifier_from_salted_password gives a verifier");
-    };
-    format!(
-        "{MECHANISM}${iterations}:{}${}:{}",
-        STANDARD.encode(salt),
-        STANDARD.encode(stored_key),
-        STANDARD.encode(server_key)
-    )
-}
-
 /// A verifier's text; `None` when it is not one.
 fn parse_verifier(text: &str) -> Option<ScramSecret> {
     let (head, keys) = text.strip_prefix(MECHANISM)?.strip_prefix('$')?.split_once('$')?;
@@ -189,34 +163,9 @@ fn hung_up() -> std::io::Error {
 
 #[cfg(test)]
 mod tests {
+    use staffa::scram_verifier;
+
     use super::*;
-
-    /// RFC 7677, section 3: user `user`, password `pencil`.
-    const RFC_SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
-
-    #[test]
-    fn verifier_is_postgresqls() {
-        // PostgreSQL's format; the keys computed from RFC 7677's example with Python's hashlib.
-        let verifier = verifier_with_salt("pencil", STANDARD.decode(RFC_SALT).expect("base64"));
-        let expected = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
-        assert_eq!(verifier, expected);
-        assert!(parse_verifier(&verifier).is_some());
-    }
-
-    #[test]
-    fn passwords_are_normalised_by_saslprep() {
-        let salt = vec![7; SALT_BYTES];
-        // RFC 4013: a soft hyphen maps to nothing, the Roman numeral Ⅸ to IX.
-        assert_eq!(
-            verifier_with_salt("I\u{ad}X", salt.clone()),
-            verifier_with_salt("IX", salt.clone())
-        );
-        assert_eq!(
-            verifier_with_salt("\u{2168}", salt.clone()),
-            verifier_with_salt("IX", salt)
-        );
-        assert_ne!(scram_verifier("x"), scram_verifier("x"));
-    }
 
     #[test]
     fn damaged_verifiers_are_none() {

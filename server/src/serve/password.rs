@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use staffa::{DEFAULT_ROLE, Warehouse};
+use staffa::{DEFAULT_ROLE, Warehouse, scram_verifier};
 
 use crate::auth::AuthMode;
-use crate::auth::scram::{Doubles, is_password, scram_verifier};
+use crate::auth::scram::{Doubles, is_password};
 use crate::cli::Failure;
 use crate::config::Config;
 

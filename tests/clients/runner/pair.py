@@ -67,15 +67,22 @@ def fresh(running, program, fixture):
 
 
 def statements(path):
-    """A file's statements; one ends with a semicolon at the end of a line."""
+    """A file's statements, each with the data for its COPY; one ends with a semicolon at the end of a line, data with a line `\\.`."""
     text = re.sub(r"^--.*$", "", path.read_text(), flags=re.M)
-    return [sql.strip() for sql in re.split(r";$", text, flags=re.M) if sql.strip()]
+    found = []
+    for part in re.split(r";$", text, flags=re.M):
+        *data, sql = part.split("\n\\.\n")
+        if data:
+            found[-1][1] = data[0].removeprefix("\n") + "\n"
+        if sql.strip():
+            found.append([sql.strip(), ""])
+    return found
 
 
 def load_fixture(pair):
     """Loads the fixture into both; gives a check for each of its statements."""
     checks = []
-    for sql in statements(CLIENTS / "fixture.sql"):
+    for sql, _ in statements(CLIENTS / "fixture.sql"):
         answers = []
         for url in pair.each():
             try:

@@ -77,8 +77,8 @@ def replayed(name, item, oracle, staffa, result_format):
 def load(path):
     """Yields (session, statement): statements of one session share a connection."""
     if path.suffix == ".sql":
-        for sql in pair.statements(path):
-            yield path.stem, {"protocol": "simple", "sql": sql}
+        for sql, data in pair.statements(path):
+            yield path.stem, {"protocol": "simple", "sql": sql, "copy": data}
     else:
         for line in path.read_text().splitlines():
             item = json.loads(line)
@@ -98,6 +98,8 @@ class Server:
             self.conn.close()
         self.conn = psycopg.connect(self.dsn, autocommit=True)
         self.conn.pgconn.exec_(b"SET timezone = 'UTC'")
+        self.notices = []
+        self.conn.pgconn.notice_handler = lambda notice: self.notices.append(diagnosis(notice))
         self.prepared = {}
         if state != "IDLE":
             self.conn.pgconn.exec_(b"BEGIN")
@@ -176,9 +178,7 @@ class Server:
 
 def describe(result, copied=()):
     if result.status == ExecStatus.FATAL_ERROR:
-        field = lambda f: (result.error_field(f) or b"").decode()
-        return {"sqlstate": field(Diag.SQLSTATE), "message": field(Diag.MESSAGE_PRIMARY),
-                "position": field(Diag.STATEMENT_POSITION)}
+        return diagnosis(result)
     columns = range(result.nfields)
     user = lambda oid: "user type" if oid >= FIRST_USER_OID else oid
     tag = (result.command_status or b"").decode()
@@ -195,6 +195,15 @@ def describe(result, copied=()):
     return out
 
 
+DIAGNOSIS = {"sqlstate": Diag.SQLSTATE, "message": Diag.MESSAGE_PRIMARY, "position": Diag.STATEMENT_POSITION,
+             "detail": Diag.MESSAGE_DETAIL, "hint": Diag.MESSAGE_HINT, "context": Diag.CONTEXT}
+
+
+def diagnosis(result):
+    """What an error or a notice says."""
+    return {part: (result.error_field(field) or b"").decode() for part, field in DIAGNOSIS.items()}
+
+
 def cell(result, row, column):
     value = result.get_value(row, column)
     if value is None or result.fname(column).decode() in VOLATILE_COLUMNS:
@@ -202,7 +211,7 @@ def cell(result, row, column):
     type_oid = result.ftype(column)
     if result.fformat(column) and type_oid not in TEXT_TYPES:
         return f"{len(value)} bytes" if type_oid in OID_TYPES else value.hex()
-    text = value.decode()
+    text = value.decode(errors="replace")
     if type_oid in OID_TYPES:
         text = re.sub(r"\d+", lambda m: "<oid>" if int(m[0]) >= FIRST_USER_OID else m[0], text)
     return re.sub(r"(pg_toast_temp|pg_toast|pg_temp|add1)_\d+", r"\1_N", text)

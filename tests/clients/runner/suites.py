@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+import errors
 import fdw
 import pair
 import pgbench
@@ -27,6 +28,8 @@ ALL = [
     Suite("captures_binary", replay.suite("*.jsonl", binary=True)),
     Suite("semantics", replay.suite("semantics.sql"), quick="statements"),
     Suite("semantics_binary", replay.suite("semantics.sql", binary=True)),
+    Suite("errors", errors.run, quick="statements"),
+    Suite("expressions", replay.suite("expressions.sql"), quick="statements"),
     Suite("psql", programs.suite("psql_describe.py"), quick="statements"),
     Suite("psycopg_types", programs.suite("psycopg_types.py"), quick="drivers"),
     Suite("psycopg", programs.suite("psycopg_behaviour.py"), quick="drivers"),

@@ -4,7 +4,7 @@ use chrono::Utc;
 
 use super::garbage::Listing;
 use super::statements::Argument;
-use super::{Connection, counters, given_up, objects};
+use super::{Connection, access, counters, given_up, objects};
 use crate::commit::places::are_known;
 use crate::database::{PointerChange, Swap};
 use crate::error::{Error, Result};
@@ -82,6 +82,9 @@ pub(super) async fn run(txn: &mut dyn Connection, swap: &Swap) -> Result<Option<
     let garbage = Listing::begin(txn, swap).await?;
     // Other commits wait from here to the end, where they are numbered one after the other: there is little left to do.
     let csn = txn.take_number().await?;
+    if !access::change(txn, &swap.access, csn).await? {
+        return Ok(None);
+    }
     garbage.end(txn, swap, csn).await?;
     for some in ids.chunks(TXN_IDS) {
         let arguments: Vec<Argument<'_>> = padded(some).into_iter().chain([csn.into()]).collect();
@@ -101,7 +104,7 @@ async fn are_places_known(txn: &mut dyn Connection, swap: &Swap) -> Result<bool>
         return Ok(true);
     };
     let sql = "select metadata_location from iceberg_tables
-               where metadata_location is not null and coalesce(iceberg_type, 'TABLE')<>'SEQ'";
+               where metadata_location is not null and coalesce(iceberg_type, 'TABLE')not in ('SEQ', 'INDEX')";
     let rows = txn.rows(sql, &[]).await?;
     let locations = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<String>>>()?;
     Ok(are_known(known, &locations))
@@ -248,6 +251,7 @@ async fn move_pointer(txn: &mut dyn Connection, change: &PointerChange) -> Resul
             let kind = match kind {
                 RelationKind::View => "VIEW",
                 RelationKind::Sequence => "SEQ",
+                RelationKind::Index => "INDEX",
                 RelationKind::Table => "TABLE",
             };
             txn.execute(

@@ -2,9 +2,16 @@
 
 use staffa_catalog::{SystemType, quote_identifier};
 
+use super::privileges::{
+    any_column_privilege, any_column_privilege_of, column_privilege, column_privilege_of, database_privilege,
+    database_privilege_of, has_role, has_role_of, open_to_all, relation_privilege, relation_privilege_of,
+    schema_privilege, schema_privilege_of, tablespace_privilege,
+};
+use super::sizes::{size_bytes, size_pretty};
 use super::{Answer, Asked, Function, How, Takes, Yields, is_of_another};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::{Kind, split_name};
+use crate::value::{ENCODINGS, encoding_number as number_of_encoding};
 
 use SystemType::{AclItem, Name, Oid as OidType, RegClass, RegNamespace, RegProc, RegProcedure, RegRole, RegType};
 use Takes::{Any, Big, Bool, Grantee, Int, Numeric, Object, Oid, Role, Schema, Text};
@@ -78,7 +85,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("obj_description", &[Oid], Yields::Text, description),
     strict("obj_description", &[Oid, Text], Yields::Text, description),
     strict("col_description", &[Oid, Int], Yields::Text, column_description),
-    plain("shobj_description", &[Oid, Text], Yields::Text, nothing),
+    strict("shobj_description", &[Oid, Text], Yields::Text, shared_description),
     strict("pg_table_is_visible", &[Oid], Yields::Bool, relation_is_visible),
     strict("pg_type_is_visible", &[Oid], Yields::Bool, type_is_visible),
     plain("pg_function_is_visible", &[Oid], Yields::Bool, function_is_visible),
@@ -96,8 +103,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("has_table_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
     strict("has_sequence_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, relation_privilege_of),
     strict("has_sequence_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
-    strict("has_any_column_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, relation_privilege_of),
-    strict("has_any_column_privilege", &[Object(RegClass), Text], Yields::Bool, relation_privilege),
+    strict("has_any_column_privilege", &[Grantee, Object(RegClass), Text], Yields::Bool, any_column_privilege_of),
+    strict("has_any_column_privilege", &[Object(RegClass), Text], Yields::Bool, any_column_privilege),
     strict("has_column_privilege", &[Object(RegClass), Text, Text], Yields::Bool, column_privilege),
     strict("has_column_privilege", &[Object(RegClass), Int, Text], Yields::Bool, column_privilege),
     strict("has_column_privilege", &[Grantee, Object(RegClass), Text, Text], Yields::Bool, column_privilege_of),
@@ -108,14 +115,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("has_database_privilege", &[Grantee, Oid, Text], Yields::Bool, database_privilege_of),
     strict("has_database_privilege", &[Text, Text], Yields::Bool, database_privilege),
     strict("has_database_privilege", &[Oid, Text], Yields::Bool, database_privilege),
-    plain("has_function_privilege", &[Grantee, Object(RegProcedure), Text], Yields::Bool, other_privilege),
-    plain("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, other_privilege),
-    plain("has_type_privilege", &[Grantee, Object(RegType), Text], Yields::Bool, other_privilege),
-    plain("has_type_privilege", &[Object(RegType), Text], Yields::Bool, other_privilege),
-    plain("has_language_privilege", &[Any, Text], Yields::Bool, other_privilege),
-    plain("has_tablespace_privilege", &[Any, Text], Yields::Bool, other_privilege),
-    plain("pg_has_role", &[Role, Role, Text], Yields::Bool, other_privilege),
-    plain("pg_has_role", &[Role, Text], Yields::Bool, other_privilege),
+    plain("has_function_privilege", &[Grantee, Object(RegProcedure), Text], Yields::Bool, open_to_all),
+    plain("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, open_to_all),
+    plain("has_type_privilege", &[Grantee, Object(RegType), Text], Yields::Bool, open_to_all),
+    plain("has_type_privilege", &[Object(RegType), Text], Yields::Bool, open_to_all),
+    plain("has_language_privilege", &[Any, Text], Yields::Bool, open_to_all),
+    strict("has_tablespace_privilege", &[Any, Text], Yields::Bool, tablespace_privilege),
+    strict("pg_has_role", &[Role, Role, Text], Yields::Bool, has_role_of),
+    strict("pg_has_role", &[Role, Text], Yields::Bool, has_role),
     plain("row_security_active", &[Object(RegClass)], Yields::Bool, no),
     strict("acldefault", &[Text, Oid], Yields::Array(AclItem), default_privileges),
     strict("pg_my_temp_schema", &[], Yields::System(OidType), temporary_schema),
@@ -133,6 +140,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_database_size", &[Oid], Yields::Big, database_size),
     plain("pg_size_pretty", &[Big], Yields::Text, size_pretty),
     plain("pg_size_pretty", &[Numeric], Yields::Text, size_pretty),
+    plain("pg_size_bytes", &[Text], Yields::Big, size_bytes),
+    plain("pg_trigger_depth", &[], Yields::Int, |_| Ok(Answer::Int(0))),
+    plain("pg_jit_available", &[], Yields::Bool, |_| Ok(Answer::Bool(false))),
     strict("to_regclass", &[Text], Yields::System(RegClass), |asked, given| object(asked, given, RegClass)),
     strict("to_regtype", &[Text], Yields::System(RegType), |asked, given| object(asked, given, RegType)),
     strict("to_regnamespace", &[Text], Yields::System(RegNamespace), |asked, given| object(asked, given, RegNamespace)),
@@ -143,14 +153,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_stat_get_live_tuples", &[Oid], Yields::Big, live_rows),
 ];
 
-fn oid(given: &[Answer], at: usize) -> u32 {
+pub(super) fn oid(given: &[Answer], at: usize) -> u32 {
     match given.get(at) {
         Some(Answer::Oid(oid)) => *oid,
         _ => 0,
     }
 }
 
-fn text(given: &[Answer], at: usize) -> &str {
+pub(super) fn text(given: &[Answer], at: usize) -> &str {
     match given.get(at) {
         Some(Answer::Text(text)) => text,
         _ => "",
@@ -206,7 +216,10 @@ fn format_type(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 }
 
 fn constraint_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    Ok(asked.catalog.constraint_definition(oid(given, 0)).into())
+    Ok(asked
+        .catalog
+        .constraint_definition(oid(given, 0), is_pretty(given))
+        .into())
 }
 
 fn index_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
@@ -218,7 +231,12 @@ fn index_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 }
 
 fn view_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    Ok(asked.catalog.view_definition(oid(given, 0)).into())
+    Ok(asked.catalog.view_definition(oid(given, 0), is_pretty(given)).into())
+}
+
+/// Whether needless parentheses are left out: as asked, and where a width is given.
+fn is_pretty(given: &[Answer]) -> bool {
+    matches!(given.get(1), Some(Answer::Bool(true) | Answer::Int(_)))
 }
 
 fn user_name(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
@@ -311,100 +329,11 @@ fn function_is_visible(given: &[Answer]) -> Result<Answer> {
     Ok(crate::pg_catalog::function(oid(given, 0)).map(|_| true).into())
 }
 
-/// Every role may do everything; what can be wrong is the name of the privilege, and the object may be gone.
-fn allowed(exists: bool, privileges: &str, known: &[&str]) -> Result<Answer> {
-    for privilege in privileges.split(',').map(str::trim) {
-        let upper = privilege.to_uppercase();
-        let bare = upper.strip_suffix(" WITH GRANT OPTION").unwrap_or(&upper);
-        if !known.contains(&bare) {
-            let message = format!("unrecognized privilege type: \"{privilege}\"");
-            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
-        }
-    }
-    Ok(if exists { Answer::Bool(true) } else { Answer::Null })
-}
-
-const OF_RELATIONS: &[&str] = &[
-    "SELECT",
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "TRUNCATE",
-    "REFERENCES",
-    "TRIGGER",
-    "USAGE",
-    "RULE",
-];
-
-fn relation_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let exists = asked.catalog.relation_parts(oid(given, 0)).is_some();
-    allowed(exists, text(given, given.len() - 1), OF_RELATIONS)
-}
-
-fn relation_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    relation_privilege(asked, &given[1..])
-}
-
-fn column_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let exists = match (asked.catalog.image.relation(oid(given, 0)), given.get(1)) {
-        (Some(relation), Some(Answer::Int(number))) => relation
-            .columns
-            .iter()
-            .any(|column| i32::from(column.number) == *number),
-        (Some(relation), Some(Answer::Text(name))) => {
-            if !relation.columns.iter().any(|column| column.name == *name) {
-                let message = format!("column \"{name}\" of relation \"{}\" does not exist", relation.name);
-                return Err(Error::new(ErrorKind::UndefinedColumn, message));
-            }
-            true
-        }
-        _ => asked.catalog.relation_parts(oid(given, 0)).is_some(),
-    };
-    allowed(exists, text(given, 2), OF_RELATIONS)
-}
-
-fn column_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    column_privilege(asked, &given[1..])
-}
-
-fn schema_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let exists = asked.catalog.image.schema(oid(given, 0)).is_some();
-    allowed(exists, text(given, 1), &["CREATE", "USAGE"])
-}
-
-fn schema_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    schema_privilege(asked, &given[1..])
-}
-
-fn database_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let databases = &asked.catalog.image.databases;
-    let exists = match given.first() {
-        Some(Answer::Text(name)) => {
-            if !databases.iter().any(|database| database.name == *name) {
-                let message = format!("database \"{name}\" does not exist");
-                return Err(Error::new(ErrorKind::UndefinedDatabase, message));
-            }
-            true
-        }
-        _ => databases.iter().any(|database| database.oid == oid(given, 0)),
-    };
-    allowed(exists, text(given, 1), &["CREATE", "CONNECT", "TEMPORARY", "TEMP"])
-}
-
-fn database_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    database_privilege(asked, &given[1..])
-}
-
-fn other_privilege(given: &[Answer]) -> Result<Answer> {
-    let known = &[
-        "EXECUTE",
-        "USAGE",
-        "CREATE",
-        "MEMBER",
-        "USAGE WITH ADMIN OPTION",
-        "MEMBER WITH ADMIN OPTION",
-    ];
-    allowed(true, text(given, given.len() - 1), known)
+/// `COMMENT ON ROLE`
+fn shared_description(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let of_roles = text(given, 1) == "pg_authid";
+    let role = asked.catalog.roles.role(oid(given, 0)).filter(|_| of_roles);
+    Ok(role.and_then(|role| role.comment.clone()).into())
 }
 
 /// What an object's owner and everybody may do when nothing was granted.
@@ -447,52 +376,6 @@ fn is_other_temporary(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     Ok(Answer::Bool(is_of_another(asked.catalog, oid(given, 0))))
 }
 
-/// The encodings PostgreSQL numbers, by their numbers.
-const ENCODINGS: &[&str] = &[
-    "SQL_ASCII",
-    "EUC_JP",
-    "EUC_CN",
-    "EUC_KR",
-    "EUC_TW",
-    "EUC_JIS_2004",
-    "UTF8",
-    "MULE_INTERNAL",
-    "LATIN1",
-    "LATIN2",
-    "LATIN3",
-    "LATIN4",
-    "LATIN5",
-    "LATIN6",
-    "LATIN7",
-    "LATIN8",
-    "LATIN9",
-    "LATIN10",
-    "WIN1256",
-    "WIN1258",
-    "WIN866",
-    "WIN874",
-    "KOI8R",
-    "WIN1251",
-    "WIN1252",
-    "ISO_8859_5",
-    "ISO_8859_6",
-    "ISO_8859_7",
-    "ISO_8859_8",
-    "WIN1250",
-    "WIN1253",
-    "WIN1254",
-    "WIN1255",
-    "WIN1257",
-    "KOI8U",
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
-
 fn encoding_name(given: &[Answer]) -> Result<Answer> {
     let name = usize::try_from(int(given, 0))
         .ok()
@@ -501,12 +384,8 @@ fn encoding_name(given: &[Answer]) -> Result<Answer> {
 }
 
 fn encoding_number(given: &[Answer]) -> Result<Answer> {
-    let plain = |name: &str| name.to_uppercase().replace(['-', '_'], "");
-    let wanted = plain(text(given, 0));
-    let found = (0..)
-        .zip(ENCODINGS)
-        .find(|(_, name)| plain(name) == wanted || wanted == "UNICODE" && **name == "UTF8");
-    Ok(Answer::Int(found.map_or(-1, |(number, _)| number)))
+    let number = number_of_encoding(text(given, 0)).and_then(|number| i32::try_from(number).ok());
+    Ok(Answer::Int(number.unwrap_or(-1)))
 }
 
 fn encoding(_: &[Answer]) -> Result<Answer> {
@@ -547,44 +426,6 @@ fn database_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
         }
         // Only the connected database was looked at.
         (Some(_), _) => Ok(Answer::Null),
-    }
-}
-
-/// As PostgreSQL: from 10 kB on in kilobytes, and so on, rounded to the nearest.
-fn size_pretty(given: &[Answer]) -> Result<Answer> {
-    let (digits, behind) = match given.first() {
-        Some(Answer::Big(bytes)) => (i128::from(*bytes), 0),
-        Some(Answer::Numeric(digits, behind)) => (*digits, *behind),
-        _ => return Ok(Answer::Null),
-    };
-    let unit = 10_i128.saturating_pow(behind);
-    if digits.unsigned_abs() < unit.saturating_mul(10 * 1024).unsigned_abs() {
-        return Ok(Answer::Text(format!("{} bytes", decimal(digits, unit, behind))));
-    }
-    // One bit is kept for rounding.
-    let mut size = digits / unit / 512;
-    for unit in ["kB", "MB", "GB", "TB"] {
-        if size.abs() < 20 * 1024 - 1 {
-            return Ok(Answer::Text(format!("{} {unit}", half_rounded(size))));
-        }
-        size /= 1024;
-    }
-    Ok(Answer::Text(format!("{} PB", half_rounded(size))))
-}
-
-fn half_rounded(size: i128) -> i128 {
-    (size + if size < 0 { -1 } else { 1 }) / 2
-}
-
-/// A number of few bytes, without the noughts at its end.
-fn decimal(digits: i128, unit: i128, behind: u32) -> String {
-    let sign = if digits < 0 { "-" } else { "" };
-    let (whole, rest) = ((digits / unit).unsigned_abs(), (digits % unit).unsigned_abs());
-    let width = usize::try_from(behind).unwrap_or_default();
-    let rest = format!("{rest:0width$}");
-    match rest.trim_end_matches('0') {
-        "" => format!("{sign}{whole}"),
-        rest => format!("{sign}{whole}.{rest}"),
     }
 }
 

@@ -1,10 +1,10 @@
-//! `age`, `make_timestamp`, `isfinite`, and `date + time`.
+//! `age`, `make_date`, `make_time`, `make_timestamp`, `isfinite`, and dates with days and times.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, PrimitiveBuilder};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Date32Array, PrimitiveBuilder, Time64MicrosecondArray};
 use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    DataType, Date32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
 
 use super::span::is_moment;
@@ -14,14 +14,54 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::native::{Columns, Resolved, Shape};
-use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month};
+use crate::value::datetime::{
+    DATE_INFINITY, DATE_NEG_INFINITY, DAYS_MAX, DAYS_MIN, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days,
+    days_from_civil, days_in_month,
+};
 
 pub(in crate::function) const FUNCTIONS: &[Shape] = &[
     Shape::new("age", two_moments, age),
+    Shape::new("make_date", three_parts, make_date),
+    Shape::new("make_time", time_parts, make_time),
     Shape::new("make_timestamp", six_parts, make_timestamp),
     Shape::new("isfinite", finite_types, is_finite),
     DATE_TIME,
+    DATE_AFTER,
+    DATE_BEFORE,
 ];
+
+/// `date + days`
+pub(in crate::function) const DATE_AFTER: Shape =
+    Shape::new("date_pli", date_and_days, |columns| moved(columns, i64::checked_add));
+/// `date - days`
+pub(in crate::function) const DATE_BEFORE: Shape =
+    Shape::new("date_mii", date_and_days, |columns| moved(columns, i64::checked_sub));
+
+fn date_and_days(types: &[DataType]) -> Resolved {
+    match types {
+        [date, days] if date == &DATE && is_integer(days) => Some((vec![DATE, DataType::Int32], DATE)),
+        _ => None,
+    }
+}
+
+fn moved(columns: &Columns<'_>, by: fn(i64, i64) -> Option<i64>) -> Result<ArrayRef> {
+    let dates = columns.arrays[0].as_primitive::<Date32Type>();
+    let row = |row: usize| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let date = dates.value(columns.at(0, row));
+        if date == DATE_INFINITY || date == DATE_NEG_INFINITY {
+            return Ok(Some(date));
+        }
+        let moved = by(i64::from(date), columns.int(1, row)?).and_then(|days| i32::try_from(days).ok());
+        match moved.filter(|days| (DAYS_MIN..=DAYS_MAX).contains(&i64::from(*days))) {
+            Some(days) => Ok(Some(days)),
+            None => Err(Error::new(ErrorKind::DatetimeOverflow, "date out of range")),
+        }
+    };
+    Ok(Arc::new((0..columns.rows).map(row).collect::<Result<Date32Array>>()?))
+}
 
 /// `date + time`
 pub(in crate::function) const DATE_TIME: Shape = Shape::new(
@@ -94,14 +134,59 @@ fn between(left: i64, right: i64) -> Result<IntervalMonthDayNano> {
     interval(sign * months, sign * days, sign * micros)
 }
 
-fn six_parts(types: &[DataType]) -> Resolved {
+pub(super) fn six_parts(types: &[DataType]) -> Resolved {
     let [dates @ .., seconds] = types else { return None };
-    if dates.len() != 5 || !dates.iter().all(is_integer) || !(seconds.is_numeric() || seconds == &DataType::Null) {
+    if dates.len() != 5 || !dates.iter().all(is_integer) || !is_seconds(seconds) {
         return None;
     }
     let mut wanted = vec![DataType::Int32; 5];
     wanted.push(DataType::Float64);
     Some((wanted, TIMESTAMP))
+}
+
+fn three_parts(types: &[DataType]) -> Resolved {
+    let are_parts = types.len() == 3 && types.iter().all(is_integer);
+    are_parts.then(|| (vec![DataType::Int32; 3], DATE))
+}
+
+fn make_date(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let row = |row: usize| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let days = day(columns.int(0, row)?, columns.int(1, row)?, columns.int(2, row)?)?;
+        let kept = i32::try_from(days)
+            .ok()
+            .filter(|_| (DAYS_MIN..=DAYS_MAX).contains(&days));
+        kept.map(Some).ok_or_else(|| overflow("date out of range".to_string()))
+    };
+    Ok(Arc::new((0..columns.rows).map(row).collect::<Result<Date32Array>>()?))
+}
+
+fn time_parts(types: &[DataType]) -> Resolved {
+    match types {
+        [hour, minute, second] if is_integer(hour) && is_integer(minute) && is_seconds(second) => {
+            Some((vec![DataType::Int32, DataType::Int32, DataType::Float64], TIME))
+        }
+        _ => None,
+    }
+}
+
+fn is_seconds(ty: &DataType) -> bool {
+    ty.is_numeric() || ty == &DataType::Null
+}
+
+fn make_time(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let seconds = columns.arrays[2].as_primitive::<Float64Type>();
+    let row = |row: usize| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let second = seconds.value(columns.at(2, row));
+        time_of_day(columns.int(0, row)?, columns.int(1, row)?, second).map(Some)
+    };
+    let times = (0..columns.rows).map(row).collect::<Result<Time64MicrosecondArray>>()?;
+    Ok(Arc::new(times))
 }
 
 fn make_timestamp(columns: &Columns<'_>) -> Result<ArrayRef> {
@@ -127,8 +212,20 @@ pub(super) fn moment_of_row(columns: &Columns<'_>, row: usize) -> Result<i64> {
 
 /// A moment from its fields. A negative year is before Christ.
 fn moment(date: (i64, i64, i64), time: (i64, i64, f64)) -> Result<i64> {
-    let overflow = |message: String| Error::new(ErrorKind::DatetimeOverflow, message);
-    let ((year, month, day), (hour, minute, second)) = (date, time);
+    let days = day(date.0, date.1, date.2)?;
+    let micros = time_of_day(time.0, time.1, time.2)?;
+    let total = days
+        .checked_mul(MICROS_PER_DAY)
+        .and_then(|start| start.checked_add(micros));
+    in_range(total.ok_or_else(|| overflow("timestamp out of range".to_string()))?)
+}
+
+fn overflow(message: String) -> Error {
+    Error::new(ErrorKind::DatetimeOverflow, message)
+}
+
+/// A day from its fields.
+fn day(year: i64, month: i64, day: i64) -> Result<i64> {
     let astronomical = if year < 0 { year + 1 } else { year };
     let month_number = u32::try_from(month).ok().filter(|month| (1..=12).contains(month));
     let known = |month: u32| (1..=i64::from(days_in_month(astronomical, month))).contains(&day) && year != 0;
@@ -137,6 +234,15 @@ fn moment(date: (i64, i64, i64), time: (i64, i64, f64)) -> Result<i64> {
             "date field value out of range: {year}-{month:02}-{day:02}"
         )));
     };
+    Ok(days_from_civil(
+        astronomical,
+        month_number,
+        u32::try_from(day).unwrap_or(1),
+    ))
+}
+
+/// The microseconds of a time from its fields.
+fn time_of_day(hour: i64, minute: i64, second: f64) -> Result<i64> {
     let in_day = (0..24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second)
         || hour == 24 && minute == 0 && second == 0.0;
     if !in_day {
@@ -144,12 +250,7 @@ fn moment(date: (i64, i64, i64), time: (i64, i64, f64)) -> Result<i64> {
             "time field value out of range: {hour}:{minute:02}:{second:02}"
         )));
     }
-    let micros = (hour * 3600 + minute * 60) * MICROS_PER_SECOND + (second * 1e6).round_ties_even() as i64;
-    let days = days_from_civil(astronomical, month_number, u32::try_from(day).unwrap_or(1));
-    let total = days
-        .checked_mul(MICROS_PER_DAY)
-        .and_then(|start| start.checked_add(micros));
-    in_range(total.ok_or_else(|| overflow("timestamp out of range".to_string()))?)
+    Ok((hour * 3600 + minute * 60) * MICROS_PER_SECOND + (second * 1e6).round_ties_even() as i64)
 }
 
 fn finite_types(types: &[DataType]) -> Resolved {

@@ -7,13 +7,70 @@ use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimestampMicrosecondT
 
 use super::span::is_moment;
 use super::{
-    INTERVAL, Moments, TEXT, TIMESTAMP, from_local, interval, interval_at, is_infinite, is_interval, is_text,
-    micros_of, timestamp_like, unknown_unit, unsupported_unit, zone_named,
+    DATE, INTERVAL, Moments, TEXT, TIMESTAMP, from_local, in_range, interval, interval_at, is_infinite, is_interval,
+    is_text, micros_of, timestamp_like, unknown_unit, unsupported_unit, zone_named,
 };
-use crate::error::Result;
-use crate::function::native::{Columns, Resolved};
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::native::{Columns, Resolved, Shape};
 use crate::value::Zone;
 use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil};
+
+pub(in crate::function) const FUNCTIONS: &[Shape] = &[Shape::new("date_bin", bin_types, bin)];
+
+fn bin_types(types: &[DataType]) -> Resolved {
+    let [stride, moment, origin] = types else { return None };
+    if !(is_interval(stride) || is_text(stride)) {
+        return None;
+    }
+    let is_known = |ty: &&DataType| is_moment(ty) && *ty != &DATE;
+    let ty = match [moment, origin].into_iter().find(is_known) {
+        Some(ty) => timestamp_like(ty)?,
+        None if is_moment(moment) || is_moment(origin) => TIMESTAMP,
+        None => return None,
+    };
+    Some((vec![INTERVAL, ty.clone(), ty.clone()], ty))
+}
+
+/// The begin of the span of this length that a moment is in, spans being counted from an origin.
+fn bin(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let (moments, origins) = (Moments::of(&columns.arrays[1])?, Moments::of(&columns.arrays[2])?);
+    let mut builder = PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(columns.rows)
+        .with_data_type(columns.result.clone());
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let moment = moments.stored(columns.at(1, row));
+        if is_infinite(moment) {
+            builder.append_value(moment);
+            continue;
+        }
+        let overflow = |message| Error::new(ErrorKind::DatetimeOverflow, message);
+        let origin = origins.stored(columns.at(2, row));
+        if is_infinite(origin) {
+            return Err(overflow("origin out of range"));
+        }
+        let stride = interval_at(&columns.arrays[0], columns.at(0, row))?;
+        if stride.months != 0 {
+            return Err(Error::unsupported(
+                "timestamps cannot be binned into intervals containing months or years",
+            ));
+        }
+        let days = i64::from(stride.days).checked_mul(MICROS_PER_DAY);
+        let length = days.and_then(|days| days.checked_add(micros_of(stride)));
+        let length = length.ok_or_else(|| overflow("interval out of range"))?;
+        if length <= 0 {
+            return Err(overflow("stride must be greater than zero"));
+        }
+        let since = moment
+            .checked_sub(origin)
+            .ok_or_else(|| overflow("interval out of range"))?;
+        let begin = moment.checked_sub(since.rem_euclid(length));
+        builder.append_value(in_range(begin.ok_or_else(|| overflow("timestamp out of range"))?)?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
 
 /// The types of `date_trunc`, except of a date.
 pub(super) fn types(types: &[DataType]) -> Resolved {

@@ -14,8 +14,8 @@ use datafusion::scalar::ScalarValue;
 
 use super::calendar::moment_of_row;
 use super::{
-    DATE, INTERVAL, Moments, TEXT, TIME, TIMESTAMP, from_local, in_range, interval_at, is_infinite, is_integer,
-    is_interval, is_text, micros_of, zone_named,
+    DATE, INTERVAL, Moments, TEXT, TIME, TIMESTAMP, from_local, in_range, interval_at, is_infinite, is_interval,
+    is_text, micros_of, zone_named,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::native::{Columns, no_such_call};
@@ -194,14 +194,14 @@ impl InZone {
             (Kind::Epoch, [text, pattern]) if is_text(text) && is_text(pattern) => {
                 return Ok((vec![TEXT, TEXT], self.zoned()));
             }
-            (Kind::MakeMoment, [dates @ .., seconds])
-                if dates.len() == 5
-                    && dates.iter().all(is_integer)
-                    && (seconds.is_numeric() || seconds == &DataType::Null) =>
-            {
-                let mut wanted = vec![DataType::Int32; 5];
-                wanted.push(DataType::Float64);
-                return Ok((wanted, self.zoned()));
+            (Kind::MakeMoment, types) => {
+                let (parts, zone) = types.split_at(types.len().min(6));
+                if let Some((mut wanted, _)) = super::calendar::six_parts(parts)
+                    && (zone.is_empty() || zone.len() == 1 && is_text(&zone[0]))
+                {
+                    wanted.extend(zone.iter().map(|_| TEXT));
+                    return Ok((wanted, self.zoned()));
+                }
             }
             (Kind::Timezone, [zone, value]) if is_text(zone) || is_interval(zone) => {
                 let zone = if is_interval(zone) { INTERVAL } else { TEXT };
@@ -296,16 +296,20 @@ fn in_zone(columns: &Columns<'_>) -> Result<ArrayRef> {
     timestamps(values, columns.result)
 }
 
-/// `make_timestamptz(year, month, day, hour, minute, second)` in the session's zone.
+/// `make_timestamptz(year, month, day, hour, minute, second)` in the session's zone, or in the one that is named last.
 fn make_moment(columns: &Columns<'_>) -> Result<ArrayRef> {
     let DataType::Timestamp(_, Some(name)) = columns.result else {
         return Err(Error::internal("make_timestamptz() yields a timestamptz"));
     };
-    let zone = zone_named(name)?;
+    let session_zone = zone_named(name)?;
     let values = (0..columns.rows).map(|row| {
         if columns.any_null(row) {
             return Ok(None);
         }
+        let zone = match columns.len() {
+            6 => session_zone,
+            _ => zone_named(columns.text(6, row)?)?,
+        };
         Ok(Some(from_local(moment_of_row(columns, row)?, &zone)))
     });
     timestamps(values, columns.result)

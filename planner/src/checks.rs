@@ -1,0 +1,517 @@
+//! What PostgreSQL's parse analysis finds wrong in a query, in its words and at its places.
+//!
+//! The syntax tree is read as it was written, clause after clause in PostgreSQL's order: names are looked up, and operators,
+//! functions and the types that must meet are chosen by PostgreSQL's catalogs (`signatures.rs`). What is not known here (a type,
+//! the columns of a table function) is let through: planning has the last word. Nothing is changed.
+
+mod expression;
+mod place;
+mod recursion;
+mod scope;
+mod signatures;
+
+use std::cell::Cell;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins,
+};
+
+use staffa_catalog::{Column, SqlType};
+
+use self::place::Places;
+use self::scope::{Columns, Level, Relation};
+use self::signatures::{TEXT, UNKNOWN, can_assign, common_type, type_name};
+use crate::context::PlanContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::TextCasts;
+use crate::resolve::{Relations, fold};
+use crate::value::type_oid;
+
+/// An OID; `None`: not known here.
+type Type = Option<u32>;
+
+/// Deeper parts of an expression are not looked at.
+const DEPTH_MAX: usize = 100;
+
+/// Finds the first mistake of a query.
+pub(crate) fn query(context: &PlanContext, relations: &Relations, query: &Query, text: &str) -> Result<()> {
+    let mut checker = Checker::new(context, relations, text)?;
+    checker.query(query, false).map(|_| ())
+}
+
+/// Finds values that cannot be stored in their columns.
+pub(crate) struct Assignments<'a> {
+    checker: Checker<'a>,
+}
+
+impl<'a> Assignments<'a> {
+    /// `relations` need not know those that the values name: what is not known is let through.
+    pub(crate) fn new(context: &'a PlanContext, relations: &'a Relations, text: &'a str) -> Result<Self> {
+        let mut checker = Checker::new(context, relations, text)?;
+        checker.level().add(Relation::opaque(String::new()));
+        Ok(Self { checker })
+    }
+
+    /// A literal must be one of the column's type, another value one that is cast on storing.
+    pub(crate) fn check(&mut self, value: &Expr, column: &Column) -> Result<()> {
+        if matches!(column.ty, SqlType::System(_) | SqlType::Struct(_)) {
+            return Ok(());
+        }
+        let (ty, wanted) = (self.checker.expression(value)?, type_oid(&column.ty));
+        match ty {
+            None => Ok(()),
+            Some(UNKNOWN) => self.checker.literal(value, wanted),
+            Some(ty) if can_assign(ty, wanted) => Ok(()),
+            Some(ty) => {
+                let message = format!(
+                    "column \"{}\" is of type {} but expression is of type {}",
+                    column.name,
+                    type_name(wanted),
+                    type_name(ty)
+                );
+                let error = Error::new(ErrorKind::DatatypeMismatch, message)
+                    .with_hint("You will need to rewrite or cast the expression.");
+                Err(self.checker.places.put(error, Some(value)))
+            }
+        }
+    }
+}
+
+/// The error at an expression.
+pub(crate) fn at(error: Error, expression: Option<&Expr>, text: &str) -> Error {
+    Places::new(text).put(error, expression)
+}
+
+struct Checker<'a> {
+    context: &'a PlanContext,
+    relations: &'a Relations,
+    places: Places<'a>,
+    casts: TextCasts,
+    /// The queries around the place, outermost first.
+    levels: Vec<Level>,
+    /// The names in `WITH`, outermost first.
+    with: Vec<(String, Columns)>,
+    /// The clause that takes no aggregates, by the name messages give it.
+    clause: Option<&'static str>,
+    /// Whether the place is in the arguments of an aggregate.
+    aggregate: bool,
+    depth: Cell<usize>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(context: &'a PlanContext, relations: &'a Relations, text: &'a str) -> Result<Self> {
+        Ok(Self {
+            context,
+            relations,
+            places: Places::new(text),
+            casts: TextCasts::of(context)?,
+            levels: Vec::new(),
+            with: Vec::new(),
+            clause: None,
+            aggregate: false,
+            depth: Cell::new(0),
+        })
+    }
+
+    /// The columns of a query. `unify`: the rows of VALUES become columns of one type.
+    fn query(&mut self, query: &Query, unify: bool) -> Result<Columns> {
+        let known = self.with.len();
+        let outside = (self.clause.take(), std::mem::take(&mut self.aggregate));
+        let columns = self.query_inside(query, unify);
+        (self.clause, self.aggregate) = outside;
+        self.with.truncate(known);
+        columns
+    }
+
+    fn query_inside(&mut self, query: &Query, unify: bool) -> Result<Columns> {
+        if let Some(with) = &query.with {
+            for cte in &with.cte_tables {
+                let name = fold(&cte.alias.name);
+                let known = self.with.len();
+                if with.recursive {
+                    recursion::check(cte, &self.places)?;
+                    self.with.push((name.clone(), None));
+                }
+                let columns = self.query(&cte.query, true)?;
+                self.with.truncate(known);
+                self.with.push((name, renamed(settled(columns), &cte.alias)));
+            }
+        }
+        let depth = self.levels.len();
+        let columns = self.body(&query.body, Some(query), unify)?;
+        self.levels.truncate(depth);
+        Ok(columns)
+    }
+
+    fn body(&mut self, body: &SetExpr, query: Option<&Query>, unify: bool) -> Result<Columns> {
+        if self.depth.get() >= DEPTH_MAX {
+            return Ok(None);
+        }
+        self.depth.set(self.depth.get() + 1);
+        let columns = self.body_inside(body, query, unify);
+        self.depth.set(self.depth.get() - 1);
+        columns
+    }
+
+    fn body_inside(&mut self, body: &SetExpr, query: Option<&Query>, unify: bool) -> Result<Columns> {
+        match body {
+            SetExpr::Select(select) => self.select(select, query),
+            SetExpr::Query(inner) => self.query(inner, unify),
+            SetExpr::Values(values) => {
+                let rows: Vec<&Vec<Expr>> = values.rows.iter().map(|row| &row.content).collect();
+                self.levels.push(Level::default());
+                self.clause = Some("VALUES");
+                let columns = self.values(&rows, unify);
+                self.clause = None;
+                self.levels.pop();
+                columns
+            }
+            SetExpr::SetOperation { left, op, right, .. } => {
+                let depth = self.levels.len();
+                let first = self.body(left, None, true)?;
+                self.levels.truncate(depth);
+                let second = self.body(right, None, true)?;
+                self.levels.truncate(depth);
+                let (Some(mut first), Some(second)) = (first, second) else {
+                    return Ok(None);
+                };
+                let name = match op {
+                    SetOperator::Intersect => "INTERSECT",
+                    SetOperator::Except | SetOperator::Minus => "EXCEPT",
+                    SetOperator::Union => "UNION",
+                };
+                let outputs = [outputs_of(left), outputs_of(right)];
+                if first.len() != second.len() {
+                    let message = format!("each {name} query must have the same number of columns");
+                    let error = Error::new(ErrorKind::SyntaxError, message);
+                    let last = outputs[1].first().copied().flatten();
+                    return Err(self.places.put(error, last));
+                }
+                for (at, ((_, left), (_, right))) in first.iter_mut().zip(second).enumerate() {
+                    let pair = [0, 1].map(|side: usize| outputs[side].get(at).copied().flatten());
+                    *left = self.unified(name, &[*left, right], &pair)?;
+                }
+                Ok(Some(first))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn values(&mut self, rows: &[&Vec<Expr>], unify: bool) -> Result<Columns> {
+        let mut types: Vec<Vec<Type>> = Vec::with_capacity(rows.len().min(1000));
+        let width = rows.first().map_or(0, |row| row.len());
+        // A thousand rows show what the rest is like.
+        for row in rows.iter().take(1000) {
+            if row.len() != width {
+                let error = Error::new(ErrorKind::SyntaxError, "VALUES lists must all be the same length");
+                return Err(self.places.put(error, row.first()));
+            }
+            types.push(row.iter().map(|value| self.expression(value)).collect::<Result<_>>()?);
+        }
+        let mut columns = Vec::with_capacity(width);
+        for at in 0..width {
+            let column: Vec<Type> = types.iter().map(|row| row.get(at).copied().flatten()).collect();
+            let values: Vec<Option<&Expr>> = rows.iter().take(1000).map(|row| row.get(at)).collect();
+            let ty = match unify {
+                true => self.unified("VALUES", &column, &values)?,
+                false => None,
+            };
+            columns.push((Some(format!("column{}", at + 1)), ty));
+        }
+        Ok(Some(columns))
+    }
+
+    fn select(&mut self, select: &Select, query: Option<&Query>) -> Result<Columns> {
+        self.levels.push(Level::default());
+        for table in &select.from {
+            self.joined(table)?;
+        }
+        if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
+            return Ok(None);
+        }
+        let mut columns: Columns = Some(Vec::new());
+        for item in &select.projection {
+            let found = self.item(item)?;
+            match (&mut columns, found) {
+                (Some(columns), Some(found)) => columns.extend(found),
+                (columns, _) => *columns = None,
+            }
+        }
+        if let Some(condition) = &select.selection {
+            self.clause = Some("WHERE");
+            self.condition(condition, "WHERE")?;
+            self.clause = None;
+        }
+        if let Some(condition) = &select.having {
+            self.condition(condition, "HAVING")?;
+        }
+        let names: Vec<&str> = columns
+            .iter()
+            .flatten()
+            .filter_map(|(name, _)| name.as_deref())
+            .collect();
+        let is_output = |key: &Expr| match key {
+            Expr::Value(_) => true,
+            Expr::Identifier(ident) => columns.is_none() || names.contains(&fold(ident).as_str()),
+            _ => false,
+        };
+        if let Some(order) = query.and_then(|query| query.order_by.as_ref())
+            && let OrderByKind::Expressions(keys) = &order.kind
+        {
+            for key in keys.iter().filter(|key| !is_output(&key.expr)) {
+                self.expression(&key.expr)?;
+            }
+        }
+        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
+            self.clause = Some("GROUP BY");
+            for key in keys.iter().filter(|key| !is_output(key)) {
+                self.expression(key)?;
+            }
+            self.clause = None;
+        }
+        if let Some(Distinct::On(keys)) = &select.distinct {
+            for key in keys.iter().filter(|key| !is_output(key)) {
+                self.expression(key)?;
+            }
+        }
+        Ok(columns)
+    }
+
+    /// One term of the select list.
+    fn item(&mut self, item: &SelectItem) -> Result<Columns> {
+        let (expression, alias) = match item {
+            SelectItem::UnnamedExpr(expression) => (expression, None),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
+            SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none() => {
+                let level = self.levels.last();
+                return Ok(level.filter(|level| level.merged.is_empty()).and_then(Level::columns));
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let [part] = name.0.as_slice() else { return Ok(None) };
+                let Some(ident) = part.as_ident() else { return Ok(None) };
+                return match self.relation_named(&fold(ident)) {
+                    Some(relation) => Ok(relation.columns.clone()),
+                    None if self.levels.iter().any(|level| level.columns().is_none()) => Ok(None),
+                    None => Err(self.missing_relation(ident)),
+                };
+            }
+            _ => return Ok(None),
+        };
+        let ty = self.expression(expression)?;
+        Ok(Some(vec![(alias.or_else(|| name_of(expression)), ty)]))
+    }
+
+    /// Adds the relations of one term of FROM to the level.
+    fn joined(&mut self, table: &TableWithJoins) -> Result<()> {
+        let first = self.level().relations.len();
+        self.factor(&table.relation)?;
+        for Join {
+            relation,
+            join_operator,
+            ..
+        } in &table.joins
+        {
+            self.factor(relation)?;
+            let constraint = match join_operator {
+                JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::Left(constraint)
+                | JoinOperator::LeftOuter(constraint)
+                | JoinOperator::Right(constraint)
+                | JoinOperator::RightOuter(constraint)
+                | JoinOperator::FullOuter(constraint) => constraint,
+                _ => continue,
+            };
+            match constraint {
+                JoinConstraint::On(condition) => {
+                    // The terms before this one are no part of the join.
+                    let level = self.level();
+                    let hidden = std::mem::replace(&mut level.first_visible, first);
+                    self.clause = Some("JOIN conditions");
+                    let checked = self.condition(condition, "JOIN/ON");
+                    self.clause = None;
+                    self.level().first_visible = hidden;
+                    checked?;
+                }
+                JoinConstraint::Using(names) => {
+                    let names = names.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
+                    self.level().merged.extend(names);
+                }
+                JoinConstraint::Natural => {
+                    let level = self.level();
+                    let all = level
+                        .relations
+                        .iter()
+                        .flat_map(|relation| relation.columns.iter().flatten());
+                    let names: Vec<String> = all.filter_map(|(name, _)| name.clone()).collect();
+                    level.merged.extend(names);
+                }
+                JoinConstraint::None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn factor(&mut self, factor: &TableFactor) -> Result<()> {
+        let relation = match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                version: None,
+                ..
+            } => {
+                self.check_relation_name(name)?;
+                let Some(last) = name.0.last().and_then(|part| part.as_ident()).map(fold) else {
+                    self.level().add(Relation::opaque(String::new()));
+                    return Ok(());
+                };
+                let in_with = self
+                    .with
+                    .iter()
+                    .rev()
+                    .find(|(known, _)| name.0.len() == 1 && *known == last);
+                let columns = match in_with {
+                    Some((_, columns)) => columns.clone(),
+                    None => scope::columns_of(self.relations, name),
+                };
+                let shown = alias.as_ref().map_or_else(|| last.clone(), |alias| fold(&alias.name));
+                Relation {
+                    alias: shown,
+                    table: Some(last),
+                    columns: alias.as_ref().map_or(columns.clone(), |alias| renamed(columns, alias)),
+                }
+            }
+            TableFactor::Derived {
+                lateral,
+                subquery,
+                alias,
+                ..
+            } => {
+                let shown = match *lateral {
+                    true => 0,
+                    false => usize::MAX,
+                };
+                let visible = std::mem::replace(&mut self.level().first_visible, shown);
+                let columns = self.query(subquery, true);
+                self.level().first_visible = visible;
+                let columns = settled(columns?);
+                match alias {
+                    Some(alias) => Relation {
+                        alias: fold(&alias.name),
+                        table: None,
+                        columns: renamed(columns, alias),
+                    },
+                    None => Relation {
+                        alias: String::new(),
+                        table: None,
+                        columns,
+                    },
+                }
+            }
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } => return self.joined(table_with_joins),
+            TableFactor::Table { alias: Some(alias), .. }
+            | TableFactor::NestedJoin { alias: Some(alias), .. }
+            | TableFactor::Function { alias: Some(alias), .. }
+            | TableFactor::UNNEST { alias: Some(alias), .. }
+            | TableFactor::TableFunction { alias: Some(alias), .. } => Relation::opaque(fold(&alias.name)),
+            TableFactor::Table { name, .. } | TableFactor::Function { name, .. } => {
+                let last = name.0.last().and_then(|part| part.as_ident());
+                Relation::opaque(last.map(fold).unwrap_or_default())
+            }
+            _ => Relation::opaque(String::new()),
+        };
+        self.level().add(relation);
+        Ok(())
+    }
+
+    fn level(&mut self) -> &mut Level {
+        if self.levels.is_empty() {
+            self.levels.push(Level::default());
+        }
+        self.levels.last_mut().expect("one was put there")
+    }
+
+    /// The type that expressions of several branches get; literals among them are read as it.
+    fn unified(&self, what: &str, types: &[Type], expressions: &[Option<&Expr>]) -> Result<Type> {
+        let Some(known) = types.iter().copied().collect::<Option<Vec<u32>>>() else {
+            return Ok(None);
+        };
+        match common_type(&known) {
+            Ok(common) => {
+                for (ty, expression) in known.iter().zip(expressions) {
+                    if let (UNKNOWN, Some(expression)) = (*ty, expression) {
+                        self.literal(expression, common)?;
+                    }
+                }
+                Ok(Some(common))
+            }
+            Err((left, right, at)) => {
+                let message = format!(
+                    "{what} types {} and {} cannot be matched",
+                    type_name(left),
+                    type_name(right)
+                );
+                let error = Error::new(ErrorKind::DatatypeMismatch, message);
+                Err(self.places.put(error, expressions.get(at).copied().flatten()))
+            }
+        }
+    }
+}
+
+/// The terms of a select list, where each is an expression.
+pub(crate) fn outputs_of(body: &SetExpr) -> Vec<Option<&Expr>> {
+    match body {
+        SetExpr::Select(select) => {
+            let items = select.projection.iter().map(|item| match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+                _ => None,
+            });
+            items.collect()
+        }
+        SetExpr::Query(query) => outputs_of(&query.body),
+        SetExpr::Values(values) => {
+            let row = values.rows.first().map(|row| row.content.iter().map(Some).collect());
+            row.unwrap_or_default()
+        }
+        SetExpr::SetOperation { left, .. } => outputs_of(left),
+        _ => Vec::new(),
+    }
+}
+
+/// The name a column gets without an alias, where it is sure.
+fn name_of(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+        Expr::Nested(inner) => name_of(inner),
+        Expr::Cast { expr, .. } => name_of(expr),
+        Expr::Function(function) => function.name.0.last()?.as_ident().map(fold),
+        _ => None,
+    }
+}
+
+/// A subquery's literals are text to the query around.
+fn settled(columns: Columns) -> Columns {
+    let mut columns = columns?;
+    for (_, ty) in &mut columns {
+        *ty = ty.map(|ty| if ty == UNKNOWN { TEXT } else { ty });
+    }
+    Some(columns)
+}
+
+/// The columns with the names an alias gives them.
+fn renamed(columns: Columns, alias: &TableAlias) -> Columns {
+    let mut columns = columns?;
+    if alias.columns.len() > columns.len() {
+        return None;
+    }
+    for ((name, _), given) in columns.iter_mut().zip(&alias.columns) {
+        *name = Some(fold(&given.name));
+    }
+    Some(columns)
+}

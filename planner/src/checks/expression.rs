@@ -1,0 +1,664 @@
+//! The types of expressions, and what must hold between them.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, ObjectName, Query, UnaryOperator, Value, WindowType,
+};
+
+use staffa_catalog::SqlType;
+
+use super::signatures::{
+    self, BIGINT, BOOLEAN, Choice, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
+};
+use super::{Checker, DEPTH_MAX, Type};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::is_function_of_postgres;
+use crate::resolve::fold;
+use crate::rewrite::called_type;
+use crate::type_planner::sql_type_of_ast;
+use crate::value::{sql_type_of_oid, type_oid};
+
+const NO_OPERATOR: &str =
+    "No operator matches the given name and argument types. You might need to add explicit type casts.";
+const NO_PREFIX: &str =
+    "No operator matches the given name and argument type. You might need to add an explicit type cast.";
+const NO_FUNCTION: &str =
+    "No function matches the given name and argument types. You might need to add explicit type casts.";
+/// What the grammar makes of names, so that no function is looked up for them.
+const FORMS: &[&str] = &["grouping", "row", "array", "unnest"];
+
+impl Checker<'_> {
+    /// The type of an expression; a bare literal's is `unknown`.
+    pub(super) fn expression(&mut self, expression: &Expr) -> Result<Type> {
+        if self.depth.get() >= DEPTH_MAX {
+            return Ok(None);
+        }
+        self.depth.set(self.depth.get() + 1);
+        let ty = self.shallow(expression);
+        self.depth.set(self.depth.get() - 1);
+        ty
+    }
+
+    fn shallow(&mut self, expression: &Expr) -> Result<Type> {
+        match expression {
+            Expr::Value(value) => Ok(type_of_value(&value.value)),
+            Expr::Nested(inner) => self.expression(inner),
+            Expr::Identifier(ident) => self.column(ident),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] => self.qualified(table, column),
+                _ => Ok(None),
+            },
+            Expr::UnaryOp { op, expr } => self.prefix(*op, expr),
+            Expr::BinaryOp { left, op, right } => match op {
+                BinaryOperator::And | BinaryOperator::Or => self.connected(expression),
+                _ => self.operation(left, op, right),
+            },
+            Expr::Cast {
+                kind,
+                expr,
+                data_type,
+                array: false,
+                ..
+            } => self.cast(kind, expr, data_type),
+            Expr::TypedString(typed) => {
+                let ty = self.named_type(&typed.data_type)?;
+                if let Some(ty) = ty {
+                    self.literal(&Expr::Value(typed.value.clone()), ty)?;
+                }
+                Ok(ty)
+            }
+            Expr::Interval(interval) => {
+                if interval.leading_field.is_none() {
+                    self.literal(&interval.value, INTERVAL)?;
+                }
+                Ok(Some(INTERVAL))
+            }
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
+                let compared = match operand {
+                    Some(operand) => Some((operand.as_ref(), self.expression(operand)?)),
+                    None => None,
+                };
+                for branch in conditions {
+                    match compared {
+                        Some((operand, ty)) => {
+                            let other = self.expression(&branch.condition)?;
+                            self.operator("=", (operand, ty), (&branch.condition, other), &["when"])?;
+                        }
+                        None => self.condition(&branch.condition, "CASE/WHEN")?,
+                    }
+                }
+                let mut results = Vec::with_capacity(conditions.len() + 1);
+                for branch in conditions {
+                    results.push((&branch.result, self.expression(&branch.result)?));
+                }
+                if let Some(result) = else_result {
+                    results.insert(0, (result.as_ref(), self.expression(result)?));
+                }
+                self.branches("CASE", &results)
+            }
+            Expr::Function(function) => self.call(function),
+            Expr::InList { expr, list, .. } => {
+                let left = self.expression(expr)?;
+                let mut all = vec![(expr.as_ref(), left)];
+                for item in list {
+                    all.push((item, self.expression(item)?));
+                }
+                // All of one type if they can be, else one comparison each.
+                let known: Option<Vec<u32>> = all.iter().map(|(_, ty)| *ty).collect();
+                match known.map(|known| signatures::common_type(&known)) {
+                    Some(Ok(common)) => {
+                        for (value, ty) in &all {
+                            if *ty == Some(UNKNOWN) {
+                                self.literal(value, common)?;
+                            }
+                        }
+                    }
+                    Some(Err(_)) => {
+                        for item in &all[1..] {
+                            self.operator("=", all[0], *item, &["in", "not"])?;
+                        }
+                    }
+                    None => {}
+                }
+                Ok(Some(BOOLEAN))
+            }
+            Expr::Between { expr, low, high, .. } => {
+                let value = self.expression(expr)?;
+                let bounds = [(">=", low), ("<=", high)];
+                for (name, bound) in bounds {
+                    let ty = self.expression(bound)?;
+                    self.operator(name, (expr, value), (bound, ty), &["between"])?;
+                }
+                Ok(Some(BOOLEAN))
+            }
+            Expr::Like {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                ..
+            } => self.pattern(if *negated { "!~~" } else { "~~" }, expr, pattern, "like"),
+            Expr::ILike {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                ..
+            } => self.pattern(if *negated { "!~~*" } else { "~~*" }, expr, pattern, "ilike"),
+            Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+                self.expression(inner)?;
+                Ok(Some(BOOLEAN))
+            }
+            Expr::IsTrue(inner) => self.tested(inner, "IS TRUE"),
+            Expr::IsNotTrue(inner) => self.tested(inner, "IS NOT TRUE"),
+            Expr::IsFalse(inner) => self.tested(inner, "IS FALSE"),
+            Expr::IsNotFalse(inner) => self.tested(inner, "IS NOT FALSE"),
+            Expr::IsUnknown(inner) => self.tested(inner, "IS UNKNOWN"),
+            Expr::IsNotUnknown(inner) => self.tested(inner, "IS NOT UNKNOWN"),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                let sides = (self.expression(left)?, self.expression(right)?);
+                self.operator("=", (left, sides.0), (right, sides.1), &["is"])?;
+                Ok(Some(BOOLEAN))
+            }
+            Expr::Exists { subquery, .. } => {
+                self.query(subquery, true)?;
+                Ok(Some(BOOLEAN))
+            }
+            Expr::Subquery(query) => match self.query(query, true)? {
+                Some(columns) => match columns.as_slice() {
+                    [(_, ty)] => Ok(ty.map(|ty| if ty == UNKNOWN { TEXT } else { ty })),
+                    _ => {
+                        let error = Error::new(ErrorKind::SyntaxError, "subquery must return only one column");
+                        Err(self.places.put(error, Some(expression)))
+                    }
+                },
+                None => Ok(None),
+            },
+            Expr::InSubquery { expr, subquery, .. } => {
+                self.in_subquery(expr, subquery)?;
+                Ok(Some(BOOLEAN))
+            }
+            Expr::Array(array) => {
+                let mut elements = Vec::with_capacity(array.elem.len());
+                for element in &array.elem {
+                    elements.push((element, self.expression(element)?));
+                }
+                let nested = array.elem.iter().any(|element| matches!(element, Expr::Array(_)));
+                if elements.is_empty() || nested {
+                    return Ok(None);
+                }
+                let ty = self.branches("ARRAY", &elements)?;
+                Ok(ty.and_then(signatures::array_of))
+            }
+            Expr::Extract { expr, .. } => {
+                let ty = self.expression(expr)?;
+                if let Some(ty) = ty.filter(|ty| *ty != UNKNOWN)
+                    && signatures::function("extract", &[TEXT, ty]) == Choice::None
+                {
+                    let message = format!("function pg_catalog.extract(unknown, {}) does not exist", type_name(ty));
+                    let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION);
+                    return Err(self.places.before(error, expr, &["extract"]));
+                }
+                Ok(Some(NUMERIC))
+            }
+            Expr::Trim { expr, .. }
+            | Expr::Collate { expr, .. }
+            | Expr::Ceil { expr, .. }
+            | Expr::Floor { expr, .. } => {
+                self.expression(expr)?;
+                Ok(None)
+            }
+            Expr::Substring {
+                expr,
+                substring_from,
+                substring_for,
+                ..
+            } => {
+                self.expression(expr)?;
+                for part in [substring_from, substring_for].into_iter().flatten() {
+                    self.expression(part)?;
+                }
+                Ok(Some(TEXT))
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                self.expression(timestamp)?;
+                self.expression(time_zone)?;
+                Ok(None)
+            }
+            Expr::Tuple(parts) => {
+                for part in parts {
+                    self.expression(part)?;
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What must be true or false.
+    pub(super) fn condition(&mut self, expression: &Expr, clause: &str) -> Result<()> {
+        let ty = self.expression(expression)?;
+        self.boolean(expression, ty, clause)
+    }
+
+    fn tested(&mut self, expression: &Expr, what: &str) -> Result<Type> {
+        self.condition(expression, what)?;
+        Ok(Some(BOOLEAN))
+    }
+
+    fn boolean(&self, expression: &Expr, ty: Type, clause: &str) -> Result<()> {
+        match ty {
+            None | Some(BOOLEAN) => Ok(()),
+            Some(UNKNOWN) => self.literal(expression, BOOLEAN),
+            Some(other) => {
+                let message = format!(
+                    "argument of {clause} must be type boolean, not type {}",
+                    type_name(other)
+                );
+                let error = Error::new(ErrorKind::DatatypeMismatch, message);
+                Err(self.places.put(error, Some(expression)))
+            }
+        }
+    }
+
+    /// AND and OR: chains of them are long, so not one inside the other.
+    fn connected(&mut self, expression: &Expr) -> Result<Type> {
+        let mut open = vec![(expression, "")];
+        while let Some((next, clause)) = open.pop() {
+            match next {
+                Expr::BinaryOp {
+                    left,
+                    op: BinaryOperator::And,
+                    right,
+                } => open.extend([(right.as_ref(), "AND"), (left, "AND")]),
+                Expr::BinaryOp {
+                    left,
+                    op: BinaryOperator::Or,
+                    right,
+                } => open.extend([(right.as_ref(), "OR"), (left, "OR")]),
+                Expr::Nested(inner) => open.push((inner, clause)),
+                other => self.condition(other, clause)?,
+            }
+        }
+        Ok(Some(BOOLEAN))
+    }
+
+    fn prefix(&mut self, op: UnaryOperator, operand: &Expr) -> Result<Type> {
+        if op == UnaryOperator::Not {
+            self.condition(operand, "NOT")?;
+            return Ok(Some(BOOLEAN));
+        }
+        // `-9223372036854775808` is one number.
+        if let (UnaryOperator::Minus, Expr::Value(value)) = (op, operand)
+            && let Value::Number(digits, _) = &value.value
+        {
+            return Ok(Some(type_of_number(&format!("-{digits}"))));
+        }
+        let Some(ty) = self.expression(operand)? else {
+            return Ok(None);
+        };
+        let name = op.to_string();
+        // What a literal is read as hangs on what is around.
+        if ty == UNKNOWN {
+            return Ok(None);
+        }
+        match signatures::prefix(&name, ty) {
+            Choice::One { result, .. } => Ok(result),
+            Choice::Several => Ok(None),
+            Choice::None => {
+                let message = format!("operator does not exist: {name} {}", type_name(ty));
+                let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_PREFIX);
+                Err(self.places.before(error, operand, &[&name]))
+            }
+        }
+    }
+
+    fn operation(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Type> {
+        let sides = (self.expression(left)?, self.expression(right)?);
+        let (name, words): (String, Vec<String>) = match op {
+            BinaryOperator::NotEq => ("<>".into(), vec!["<>".into(), "!=".into()]),
+            BinaryOperator::BitwiseXor | BinaryOperator::PGExp => ("^".into(), vec!["^".into()]),
+            BinaryOperator::Xor | BinaryOperator::PGCustomBinaryOperator(_) | BinaryOperator::Custom(_) => {
+                return Ok(None);
+            }
+            other => (other.to_string(), vec![other.to_string()]),
+        };
+        if matches!(right, Expr::Tuple(_)) || matches!(left, Expr::Tuple(_)) {
+            return Ok(None);
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.operator(&name, (left, sides.0), (right, sides.1), &words)
+    }
+
+    fn pattern(&mut self, name: &str, value: &Expr, pattern: &Expr, word: &str) -> Result<Type> {
+        let sides = (self.expression(value)?, self.expression(pattern)?);
+        self.operator(name, (value, sides.0), (pattern, sides.1), &[word, "not"])
+    }
+
+    /// Finds the operator for two values; literals are read as it takes them.
+    fn operator(&self, name: &str, left: (&Expr, Type), right: (&Expr, Type), words: &[&str]) -> Result<Type> {
+        let (Some(left_type), Some(right_type)) = (left.1, right.1) else {
+            return Ok(None);
+        };
+        let shown = || format!("{} {name} {}", type_name(left_type), type_name(right_type));
+        let error = match signatures::binary(name, left_type, right_type) {
+            Choice::One { arguments, result } => {
+                for ((expression, ty), taken) in [(left.0, left_type), (right.0, right_type)].iter().zip(arguments) {
+                    if *ty == UNKNOWN {
+                        self.literal(expression, taken)?;
+                    }
+                }
+                return Ok(result);
+            }
+            Choice::Several => Error::new(
+                ErrorKind::AmbiguousFunction,
+                format!("operator is not unique: {}", shown()),
+            )
+            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
+            Choice::None => {
+                let message = format!("operator does not exist: {}", shown());
+                Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_OPERATOR)
+            }
+        };
+        Err(self.places.after(error, left.0, words))
+    }
+
+    fn in_subquery(&mut self, expr: &Expr, subquery: &Query) -> Result<()> {
+        let left = match expr {
+            Expr::Tuple(parts) => {
+                let mut all = Vec::with_capacity(parts.len());
+                for part in parts {
+                    all.push((part, self.expression(part)?));
+                }
+                all
+            }
+            one => vec![(one, self.expression(one)?)],
+        };
+        let Some(columns) = self.query(subquery, true)? else {
+            return Ok(());
+        };
+        if columns.len() != left.len() {
+            let count = if columns.len() > left.len() { "many" } else { "few" };
+            let error = Error::new(ErrorKind::SyntaxError, format!("subquery has too {count} columns"));
+            return Err(self.places.after(error, expr, &["in", "not"]));
+        }
+        for ((value, ty), (_, other)) in left.into_iter().zip(columns) {
+            let other = other.map(|other| if other == UNKNOWN { TEXT } else { other });
+            self.operator("=", (value, ty), (expr, other), &["in", "not"])?;
+        }
+        Ok(())
+    }
+
+    fn branches(&self, what: &str, branches: &[(&Expr, Type)]) -> Result<Type> {
+        let types: Vec<Type> = branches.iter().map(|(_, ty)| *ty).collect();
+        let expressions: Vec<Option<&Expr>> = branches.iter().map(|(expression, _)| Some(*expression)).collect();
+        self.unified(what, &types, &expressions)
+    }
+
+    fn cast(&mut self, kind: &CastKind, expr: &Expr, data_type: &DataType) -> Result<Type> {
+        let from = self.expression(expr)?;
+        let to = self.named_type(data_type)?;
+        let (Some(from), Some(to)) = (from, to) else {
+            return Ok(to);
+        };
+        if from == UNKNOWN {
+            self.literal(expr, to)?;
+        } else if !can_cast(from, to) && matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
+            let message = format!("cannot cast type {} to {}", type_name(from), type_name(to));
+            let error = Error::new(ErrorKind::CannotCoerce, message);
+            return Err(match kind {
+                CastKind::DoubleColon => self.places.after(error, expr, &["::"]),
+                _ => self.places.before(error, expr, &["cast"]),
+            });
+        }
+        Ok(Some(to))
+    }
+
+    /// The OID of a type that is named in the text.
+    fn named_type(&self, data_type: &DataType) -> Result<Type> {
+        match sql_type_of_ast(data_type) {
+            // Types of PostgreSQL's own catalogs are let through.
+            Ok(SqlType::System(_) | SqlType::Struct(_)) => Ok(None),
+            Ok(ty) => Ok(Some(type_oid(&ty))),
+            Err(error) => Err(match data_type {
+                DataType::Custom(name, _) => match name.0.first().and_then(|part| part.as_ident()) {
+                    Some(ident) => self.places.at(error, ident),
+                    None => error,
+                },
+                _ => error,
+            }),
+        }
+    }
+
+    /// Reads a literal as PostgreSQL does as soon as its type is known.
+    pub(super) fn literal(&self, expression: &Expr, ty: u32) -> Result<()> {
+        let text = match expression {
+            Expr::Nested(inner) => return self.literal(inner, ty),
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text)
+                | Value::EscapedStringLiteral(text)
+                | Value::UnicodeStringLiteral(text) => text,
+                Value::DollarQuotedString(quoted) => &quoted.value,
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        // No text holds it: rewriting says so.
+        if text.contains('\0') {
+            return Ok(());
+        }
+        // Names of objects are looked up when the catalog is there.
+        let Some(sql_type) = sql_type_of_oid(ty, -1).filter(|ty| !matches!(ty, SqlType::System(_))) else {
+            return Ok(());
+        };
+        match self.casts.check(text, &sql_type) {
+            // How many digits there can be is found out where the number is used.
+            Err(error) if ty == NUMERIC && error.kind() == ErrorKind::NumericOutOfRange => Ok(()),
+            Err(error) => Err(self.places.put(error, Some(expression))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn call(&mut self, function: &Function) -> Result<Type> {
+        let Some(name) = function_name(&function.name) else {
+            return Ok(None);
+        };
+        let Some(ident) = function.name.0.first().and_then(|part| part.as_ident()) else {
+            return Ok(None);
+        };
+        let is_aggregate = function.over.is_none() && signatures::is_of_kind(&name, "a");
+        let fail = |this: &Self, kind, message: String| Err(this.places.at(Error::new(kind, message), ident));
+        if is_aggregate && let Some(clause) = self.clause {
+            let message = format!("aggregate functions are not allowed in {clause}");
+            return fail(self, ErrorKind::GroupingError, message);
+        }
+        if function.over.is_some()
+            && let Some(clause) = self.clause
+        {
+            let message = format!("window functions are not allowed in {clause}");
+            return fail(self, ErrorKind::WindowingError, message);
+        }
+        if self.aggregate && is_aggregate {
+            return fail(
+                self,
+                ErrorKind::GroupingError,
+                "aggregate function calls cannot be nested".to_string(),
+            );
+        }
+        if self.aggregate && function.over.is_some() {
+            let message = "aggregate function calls cannot contain window function calls".to_string();
+            return fail(self, ErrorKind::GroupingError, message);
+        }
+        let FunctionArguments::List(list) = &function.args else {
+            return Ok(None);
+        };
+        if let ([FunctionArg::Unnamed(FunctionArgExpr::Expr(value))], Some(ty)) =
+            (list.args.as_slice(), called_type(ident))
+        {
+            return self.cast(&CastKind::Cast, value, &ty);
+        }
+        let outside = self.aggregate;
+        self.aggregate = outside || is_aggregate;
+        let mut given = Vec::with_capacity(list.args.len());
+        let mut is_positional = true;
+        let mut has_star = false;
+        for argument in &list.args {
+            match argument {
+                // A form of Unicode is a word, not a column.
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(_)) if name == "normalize" && given.len() == 1 => {
+                    is_positional = false;
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => {
+                    given.push((argument, self.expression(argument)?))
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => has_star = true,
+                _ => is_positional = false,
+            }
+        }
+        self.aggregate = outside;
+        if let Some(condition) = &function.filter {
+            self.condition(condition, "FILTER")?;
+        }
+        if let Some(WindowType::WindowSpec(spec)) = &function.over {
+            for key in spec
+                .partition_by
+                .iter()
+                .chain(spec.order_by.iter().map(|key| &key.expr))
+            {
+                self.expression(key)?;
+            }
+        }
+        match name.as_str() {
+            "coalesce" | "greatest" | "least" if !given.is_empty() => {
+                return self.branches(&name.to_uppercase(), &given);
+            }
+            "nullif" => {
+                if let [left, right] = given.as_slice() {
+                    self.operator("=", *left, *right, &[])
+                        .map_err(|error| self.places.at(error, ident))?;
+                    return Ok(left.1.filter(|ty| *ty != UNKNOWN));
+                }
+                return Ok(None);
+            }
+            _ => {}
+        }
+        if !is_positional || FORMS.contains(&name.as_str()) || !function.within_group.is_empty() {
+            return Ok(None);
+        }
+        let no_such = |types: &str| {
+            let message = format!(
+                "function {}({types}) does not exist",
+                crate::resolve::shown(&function.name)
+            );
+            let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION);
+            self.places.at(error, ident)
+        };
+        let types: Option<Vec<u32>> = given.iter().map(|(_, ty)| *ty).collect();
+        if !signatures::has_function(&name) {
+            return match types {
+                Some(_) if is_function_of_postgres(&name) => Ok(None),
+                Some(types) if !has_star && !self.is_ours(&name) => Err(no_such(&signature(&types))),
+                _ => Ok(None),
+            };
+        }
+        if has_star || given.is_empty() && name == "count" {
+            return match (name.as_str(), has_star) {
+                ("count", true) => Ok(Some(BIGINT)),
+                ("count", false) => {
+                    let message = "count(*) must be used to call a parameterless aggregate function".to_string();
+                    fail(self, ErrorKind::WrongObjectType, message)
+                }
+                _ => Err(no_such("")),
+            };
+        }
+        let Some(types) = types else { return Ok(None) };
+        let choice = match signatures::function(&name, &types) {
+            Choice::None => return Err(no_such(&signature(&types))),
+            Choice::Several => return Ok(None),
+            Choice::One { arguments, result } => (arguments, result),
+        };
+        self.modifiers(function, list.duplicate_treatment, &name, ident)?;
+        for ((argument, ty), taken) in given.iter().zip(choice.0) {
+            if *ty == Some(UNKNOWN) {
+                self.literal(argument, taken)?;
+            }
+        }
+        Ok(choice.1)
+    }
+
+    /// DISTINCT, FILTER and OVER where the function knows nothing of them.
+    fn modifiers(
+        &self,
+        function: &Function,
+        distinct: Option<DuplicateTreatment>,
+        name: &str,
+        ident: &datafusion::sql::sqlparser::ast::Ident,
+    ) -> Result<()> {
+        if signatures::is_of_kind(name, "aw") {
+            return Ok(());
+        }
+        let message = if matches!(distinct, Some(DuplicateTreatment::Distinct)) {
+            format!("DISTINCT specified, but {name} is not an aggregate function")
+        } else if function.filter.is_some() {
+            format!("FILTER specified, but {name} is not an aggregate function")
+        } else if function.over.is_some() {
+            format!("OVER specified, but {name} is not a window function nor an aggregate function")
+        } else {
+            return Ok(());
+        };
+        Err(self.places.at(Error::new(ErrorKind::WrongObjectType, message), ident))
+    }
+
+    /// Whether there is such a function here that PostgreSQL does not have.
+    fn is_ours(&self, name: &str) -> bool {
+        let state = &self.context.session;
+        name.starts_with("staffa_")
+            || state.scalar_functions().contains_key(name)
+            || state.aggregate_functions().contains_key(name)
+            || state.window_functions().contains_key(name)
+            || state.table_functions().contains_key(name)
+    }
+}
+
+fn signature(types: &[u32]) -> String {
+    let names: Vec<String> = types.iter().map(|ty| type_name(*ty)).collect();
+    names.join(", ")
+}
+
+/// The name of a function that is not another schema's.
+fn function_name(name: &ObjectName) -> Option<String> {
+    let part = |at: usize| name.0.get(at).and_then(|part| part.as_ident()).map(fold);
+    match name.0.len() {
+        1 => part(0),
+        2 if part(0).as_deref() == Some("pg_catalog") => part(1),
+        _ => None,
+    }
+}
+
+fn type_of_number(digits: &str) -> u32 {
+    if digits.parse::<i32>().is_ok() {
+        INTEGER
+    } else if digits.parse::<i64>().is_ok() {
+        BIGINT
+    } else {
+        NUMERIC
+    }
+}
+
+fn type_of_value(value: &Value) -> Type {
+    match value {
+        Value::Number(digits, _) => Some(type_of_number(digits)),
+        Value::SingleQuotedString(_)
+        | Value::EscapedStringLiteral(_)
+        | Value::UnicodeStringLiteral(_)
+        | Value::DollarQuotedString(_)
+        | Value::Null => Some(UNKNOWN),
+        Value::Boolean(_) => Some(BOOLEAN),
+        _ => None,
+    }
+}

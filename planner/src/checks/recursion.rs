@@ -1,0 +1,142 @@
+//! Where a query in WITH RECURSIVE may name itself.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Cte, Expr, Function, Ident, JoinOperator, Select, SelectItem, SetExpr, SetOperator, TableFactor, Visit, Visitor,
+};
+
+use super::place::Places;
+use super::signatures;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::fold;
+
+/// Finds what PostgreSQL allows in no recursive query: another one may never end.
+pub(super) fn check(cte: &Cte, places: &Places<'_>) -> Result<()> {
+    let name = fold(&cte.alias.name);
+    if references(&*cte.query, &name).is_empty() {
+        return Ok(());
+    }
+    let wrong = |message: String, at: &Ident| Err(places.at(Error::new(ErrorKind::InvalidRecursion, message), at));
+    let shape = || {
+        let message =
+            format!("recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term");
+        wrong(message, &cte.alias.name)
+    };
+    let SetExpr::SetOperation {
+        op: SetOperator::Union,
+        left,
+        right,
+        ..
+    } = cte.query.body.as_ref()
+    else {
+        return shape();
+    };
+    if let Some(at) = references(left.as_ref(), &name).first() {
+        let message = format!("recursive reference to query \"{name}\" must not appear within its non-recursive term");
+        return wrong(message, at);
+    }
+    let clauses = [
+        ("ORDER BY", cte.query.order_by.is_some()),
+        ("LIMIT", cte.query.limit_clause.is_some() || cte.query.fetch.is_some()),
+    ];
+    if let Some((clause, _)) = clauses.iter().find(|(_, there)| *there) {
+        return Err(Error::unsupported(format!(
+            "{clause} in a recursive query is not implemented"
+        )));
+    }
+    let found = references(right.as_ref(), &name);
+    let (Some(first), Some(last)) = (found.first(), found.last()) else {
+        return Ok(());
+    };
+    let outside = match right.as_ref() {
+        SetExpr::Select(select) if in_subquery(select, &name) => Some(("a subquery", last)),
+        SetExpr::Select(select) if in_outer_join(select, &name) => Some(("an outer join", first)),
+        _ => None,
+    };
+    if let Some((what, at)) = outside {
+        let message = format!("recursive reference to query \"{name}\" must not appear within {what}");
+        return wrong(message, at);
+    }
+    if let Some(second) = found.get(1) {
+        return wrong(
+            format!("recursive reference to query \"{name}\" must not appear more than once"),
+            second,
+        );
+    }
+    let SetExpr::Select(select) = right.as_ref() else {
+        return Ok(());
+    };
+    if let Some(call) = select.projection.iter().find_map(aggregate) {
+        let message = "aggregate functions are not allowed in a recursive query's recursive term";
+        return wrong(message.to_string(), call);
+    }
+    Ok(())
+}
+
+/// Where relations of this name stand.
+fn references(part: &impl Visit, name: &str) -> Vec<Ident> {
+    struct Find<'a> {
+        name: &'a str,
+        found: Vec<Ident>,
+    }
+    impl Visitor for Find<'_> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args: None, .. } = factor
+                && let [part] = name.0.as_slice()
+                && let Some(ident) = part.as_ident().filter(|ident| fold(ident) == self.name)
+            {
+                self.found.push(ident.clone());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut find = Find {
+        name,
+        found: Vec::new(),
+    };
+    let _ = part.visit(&mut find);
+    find.found
+}
+
+/// Whether it is named in a subquery of an expression; subqueries in FROM may.
+fn in_subquery(select: &Select, name: &str) -> bool {
+    let in_items = select.projection.iter().any(|item| !references(item, name).is_empty());
+    let conditions = select.selection.iter().chain(select.having.iter());
+    in_items
+        || conditions
+            .into_iter()
+            .any(|condition| !references(condition, name).is_empty())
+}
+
+fn in_outer_join(select: &Select, name: &str) -> bool {
+    select.from.iter().any(|table| {
+        let mut before = !references(&table.relation, name).is_empty();
+        table.joins.iter().any(|join| {
+            let here = !references(&join.relation, name).is_empty();
+            let is_wrong = match &join.join_operator {
+                JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => here,
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => before,
+                JoinOperator::FullOuter(_) => here || before,
+                _ => false,
+            };
+            before |= here;
+            is_wrong
+        })
+    })
+}
+
+/// An aggregate of this query itself.
+fn aggregate(item: &SelectItem) -> Option<&Ident> {
+    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item else {
+        return None;
+    };
+    match expression {
+        Expr::Function(Function { name, over: None, .. }) => {
+            let ident = name.0.last()?.as_ident()?;
+            signatures::is_of_kind(&fold(ident), "a").then_some(ident)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,272 @@
+//! Which columns a name can mean, and what PostgreSQL says where it means none.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use staffa_catalog::SqlType;
+
+use super::{Checker, Type};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::facts;
+use crate::resolve::{Relations, fold};
+use crate::types::sql_type;
+use crate::value::type_oid;
+
+/// Names and types; a name that is not sure is `None`. `None` in all: not known here.
+pub(super) type Columns = Option<Vec<(Option<String>, Type)>>;
+
+/// Names that differ by more letters are not meant.
+const DISTANCE_MAX: usize = 3;
+/// Columns every table has.
+const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+/// What the grammar reads as a call.
+const CALLS: &[&str] = &[
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "current_user",
+    "session_user",
+    "user",
+    "current_role",
+    "current_catalog",
+    "current_schema",
+    "default",
+];
+
+#[derive(Debug)]
+pub(super) struct Relation {
+    pub(super) alias: String,
+    /// Its own name, where it is a table or a view.
+    pub(super) table: Option<String>,
+    pub(super) columns: Columns,
+}
+
+impl Relation {
+    /// One whose columns are not known.
+    pub(super) fn opaque(alias: String) -> Self {
+        Self {
+            alias,
+            table: None,
+            columns: None,
+        }
+    }
+
+    /// The types of the columns of this name; an error stands for what is not known.
+    fn named(&self, name: &str) -> Result<Vec<Type>, ()> {
+        let columns = self.columns.as_ref().ok_or(())?;
+        let named = columns.iter().filter(|(known, _)| known.as_deref() == Some(name));
+        let types: Vec<Type> = named.map(|(_, ty)| *ty).collect();
+        let all_named = columns.iter().all(|(name, _)| name.is_some());
+        if types.is_empty() && !all_named {
+            Err(())
+        } else {
+            Ok(types)
+        }
+    }
+}
+
+/// The relations of one query.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    pub(super) relations: Vec<Relation>,
+    /// Those before are no part of the join, or must not be named here.
+    pub(super) first_visible: usize,
+    /// The columns that USING and NATURAL make one of.
+    pub(super) merged: Vec<String>,
+}
+
+impl Level {
+    pub(super) fn add(&mut self, relation: Relation) {
+        self.relations.push(relation);
+    }
+
+    fn visible(&self) -> &[Relation] {
+        self.relations.get(self.first_visible..).unwrap_or_default()
+    }
+
+    /// Whether two relations are called the same, which is the mistake then.
+    fn has_namesakes(&self) -> bool {
+        let all = self.visible();
+        let mut namesakes = all
+            .iter()
+            .enumerate()
+            .flat_map(|(at, one)| all[..at].iter().map(move |other| (one, other)));
+        namesakes.any(|(one, other)| one.alias == other.alias)
+    }
+
+    /// What `*` stands for.
+    pub(super) fn columns(&self) -> Columns {
+        let mut all = Vec::new();
+        for relation in &self.relations {
+            all.extend(relation.columns.clone()?);
+        }
+        Some(all)
+    }
+}
+
+/// The columns of a table or view that was loaded. Types of PostgreSQL's own catalogs are let through.
+pub(super) fn columns_of(relations: &Relations, name: &ObjectName) -> Columns {
+    let fields = relations.fields(name)?;
+    let column = |field: &arrow::datatypes::FieldRef| {
+        let ty = match sql_type(field) {
+            SqlType::System(_) | SqlType::Struct(_) => None,
+            SqlType::Array(element) if matches!(*element, SqlType::System(_) | SqlType::Struct(_)) => None,
+            // A bare `bpchar` is text here.
+            SqlType::Char(_) => Some(1042),
+            ty => Some(type_oid(&ty)),
+        };
+        (Some(field.name().clone()), ty)
+    };
+    Some(fields.iter().map(column).collect())
+}
+
+/// Words that the grammar keeps to itself.
+static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    let words = facts::keywords().filter(|[word, category, ..]| *category == "R" && !CALLS.contains(word));
+    words.map(|[word, ..]| word).collect()
+});
+
+impl Checker<'_> {
+    /// A relation cannot be called by a word of the grammar without quotes.
+    pub(super) fn check_relation_name(&self, name: &ObjectName) -> Result<()> {
+        let ident = name.0.first().and_then(|part| part.as_ident());
+        match ident.filter(|ident| ident.quote_style.is_none() && RESERVED.contains(fold(ident).as_str())) {
+            Some(ident) => {
+                let message = format!("syntax error at or near \"{}\"", ident.value);
+                Err(self.places.at(Error::new(ErrorKind::SyntaxError, message), ident))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The type of a column named without its table.
+    pub(super) fn column(&self, ident: &Ident) -> Result<Type> {
+        let name = fold(ident);
+        if ident.quote_style.is_none() && CALLS.contains(&name.as_str()) {
+            return Ok(None);
+        }
+        for level in self.levels.iter().rev() {
+            let mut found = Vec::new();
+            let mut is_sure = true;
+            for relation in level.visible() {
+                match relation.named(&name) {
+                    Ok(types) => found.extend(types),
+                    Err(()) => is_sure = false,
+                }
+            }
+            match found.as_slice() {
+                [] if is_sure => {}
+                [ty] => return Ok(*ty),
+                [_, _, ..] if is_sure && !level.merged.contains(&name) && !level.has_namesakes() => {
+                    let message = format!("column reference \"{name}\" is ambiguous");
+                    let error = Error::new(ErrorKind::AmbiguousColumn, message);
+                    return Err(self.places.at(error, ident));
+                }
+                _ => return Ok(None),
+            }
+        }
+        let is_row = self.relation_named(&name).is_some();
+        if is_row || SYSTEM_COLUMNS.contains(&name.as_str()) {
+            return Ok(None);
+        }
+        let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"));
+        Err(self.places.at(self.with_near(error, None, &name), ident))
+    }
+
+    /// The type of `table.column`.
+    pub(super) fn qualified(&self, table: &Ident, column: &Ident) -> Result<Type> {
+        let (alias, name) = (fold(table), fold(column));
+        let Some(relation) = self.relation_named(&alias) else {
+            let may_be_column = self.levels.iter().flat_map(|level| level.visible());
+            if may_be_column
+                .into_iter()
+                .any(|relation| !matches!(relation.named(&alias), Ok(types) if types.is_empty()))
+            {
+                return Ok(None);
+            }
+            return Err(self.missing_relation(table));
+        };
+        match relation.named(&name).as_deref() {
+            Ok([]) if SYSTEM_COLUMNS.contains(&name.as_str()) => Ok(None),
+            Ok([]) => {
+                let message = format!("column {alias}.{name} does not exist");
+                let error = Error::new(ErrorKind::UndefinedColumn, message);
+                Err(self.places.at(self.with_near(error, Some(&alias), &name), table))
+            }
+            Ok([ty]) => Ok(*ty),
+            Ok(_) => {
+                let message = format!("column reference \"{name}\" is ambiguous");
+                Err(self.places.at(Error::new(ErrorKind::AmbiguousColumn, message), table))
+            }
+            Err(()) => Ok(None),
+        }
+    }
+
+    /// The relation that a name before a point means.
+    pub(super) fn relation_named(&self, alias: &str) -> Option<&Relation> {
+        let levels = self.levels.iter().rev();
+        levels
+            .flat_map(|level| level.visible())
+            .find(|relation| relation.alias == alias)
+    }
+
+    pub(super) fn missing_relation(&self, ident: &Ident) -> Error {
+        let name = fold(ident);
+        let all = || self.levels.iter().rev().flat_map(|level| &level.relations);
+        let invalid = || {
+            let message = format!("invalid reference to FROM-clause entry for table \"{name}\"");
+            Error::new(ErrorKind::UndefinedTable, message)
+        };
+        let error = if all().any(|relation| relation.alias == name) {
+            invalid().with_hint(format!(
+                "There is an entry for table \"{name}\", but it cannot be referenced from this part of the query."
+            ))
+        } else if let Some(relation) = all().find(|relation| relation.table.as_deref() == Some(&name)) {
+            let hint = format!("Perhaps you meant to reference the table alias \"{}\".", relation.alias);
+            invalid().with_hint(hint)
+        } else {
+            let message = format!("missing FROM-clause entry for table \"{name}\"");
+            Error::new(ErrorKind::UndefinedTable, message)
+        };
+        self.places.at(error, ident)
+    }
+
+    /// Adds the columns that are spelt alike: `errorMissingColumn` of PostgreSQL.
+    fn with_near(&self, error: Error, alias: Option<&str>, name: &str) -> Error {
+        let mut best = DISTANCE_MAX + 1;
+        let mut near: Vec<String> = Vec::new();
+        for relation in self.levels.iter().rev().flat_map(|level| &level.relations) {
+            let penalty = alias.map_or(0, |alias| levenshtein(alias, &relation.alias));
+            for (column, _) in relation.columns.iter().flatten() {
+                let Some(column) = column else { continue };
+                if column == name && penalty == 0 {
+                    return error.with_hint(format!(
+                        "There is a column named \"{name}\" in table \"{}\", but it cannot be referenced from this part of the query.",
+                        relation.alias
+                    ));
+                }
+                let letters = levenshtein(name, column);
+                if letters > column.chars().count() / 2 {
+                    continue;
+                }
+                let distance = letters + penalty;
+                let shown = format!("column \"{}.{column}\"", relation.alias);
+                if distance < best {
+                    best = distance;
+                    near = vec![shown];
+                } else if distance == best && best <= DISTANCE_MAX {
+                    near.push(shown);
+                }
+            }
+        }
+        match near.as_slice() {
+            [one] => error.with_hint(format!("Perhaps you meant to reference the {one}.")),
+            [one, other] => error.with_hint(format!("Perhaps you meant to reference the {one} or the {other}.")),
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Functions that make arrays of arrays' elements, and compare these.
+//!
+//! DataFusion's take a NULL array for an empty one, or its elements for unknown: `array_remove(a, null)` removes the NULLs, and
+//! `a || null` is `a`, whichever side is NULL.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, StringViewBuilder, make_comparator, new_empty_array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{SortOptions, interleave};
+use arrow::datatypes::{DataType, Field};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
+
+use super::datetime::{TEXT, is_text};
+use super::native::{Columns, Resolved, Shape};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::ELEMENT_NAME;
+
+pub(super) const FUNCTIONS: &[Shape] = &[
+    CONCATENATED,
+    APPENDED,
+    PREPENDED,
+    CONTAINS,
+    OVERLAPS,
+    Shape::new("array_remove", |types| array_and_elements(types, 1), remove),
+    Shape::new("array_replace", |types| array_and_elements(types, 2), replace),
+    Shape::new("trim_array", trim_types, trim),
+    Shape::new("array_dims", one_array, dimensions),
+];
+
+const CONCATENATED: Shape = Shape::new("array_cat", two_arrays, concatenate);
+const APPENDED: Shape = Shape::new("array_append", |types| array_and_elements(types, 1), append);
+const PREPENDED: Shape = Shape::new("array_prepend", element_and_array, prepend);
+const CONTAINS: Shape = Shape::new("arraycontains", two_compared, contains);
+const OVERLAPS: Shape = Shape::new("arrayoverlap", two_compared, overlaps);
+
+/// `left || right` of an array and an array or element.
+pub(crate) fn concatenated(left: Expr, left_type: &DataType, right: Expr, right_type: &DataType) -> Expr {
+    let is_array = |ty: &DataType| matches!(ty, DataType::List(_));
+    let shape = match (is_array(left_type), is_array(right_type)) {
+        (true, true) => CONCATENATED,
+        (true, false) => APPENDED,
+        _ => PREPENDED,
+    };
+    shape.call(vec![left, right])
+}
+
+/// `left @> right`
+pub(crate) fn contained(left: Expr, right: Expr) -> Expr {
+    CONTAINS.call(vec![left, right])
+}
+
+/// `left && right`
+pub(crate) fn overlapping(left: Expr, right: Expr) -> Expr {
+    OVERLAPS.call(vec![left, right])
+}
+
+fn list_of(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new(ELEMENT_NAME, element, true)))
+}
+
+/// The type of elements of both kinds. A text beside others is taken for a literal.
+fn common_element(left: &DataType, right: &DataType) -> Option<DataType> {
+    if left == right || right == &DataType::Null || is_text(right) {
+        return Some(left.clone());
+    }
+    if left == &DataType::Null || is_text(left) {
+        return Some(right.clone());
+    }
+    type_union_resolution(&[left.clone(), right.clone()])
+}
+
+/// The array that holds elements of both kinds, as the array is where that makes no difference.
+fn common_list(list: &DataType, element: &DataType) -> Option<DataType> {
+    match list {
+        DataType::List(field) => match common_element(field.data_type(), element)? {
+            common if &common == field.data_type() => Some(list.clone()),
+            common => Some(list_of(common)),
+        },
+        DataType::Null => Some(list_of(element.clone())),
+        _ => None,
+    }
+}
+
+fn element_of(list: &DataType) -> Option<&DataType> {
+    match list {
+        DataType::List(field) => Some(field.data_type()),
+        _ => None,
+    }
+}
+
+fn common_lists(types: &[DataType]) -> Option<DataType> {
+    match types {
+        [DataType::Null, list @ DataType::List(_)] | [list @ DataType::List(_), DataType::Null] => Some(list.clone()),
+        [list @ DataType::List(_), text] | [text, list @ DataType::List(_)] if is_text(text) => Some(list.clone()),
+        [left, right] => common_list(left, element_of(right)?),
+        _ => None,
+    }
+}
+
+fn two_arrays(types: &[DataType]) -> Resolved {
+    let list = common_lists(types)?;
+    Some((vec![list.clone(), list.clone()], list))
+}
+
+fn two_compared(types: &[DataType]) -> Resolved {
+    let list = common_lists(types)?;
+    Some((vec![list.clone(), list], DataType::Boolean))
+}
+
+fn array_and_elements(types: &[DataType], elements: usize) -> Resolved {
+    let (list, given) = types.split_first()?;
+    if given.len() != elements {
+        return None;
+    }
+    let list = given
+        .iter()
+        .try_fold(list.clone(), |list, element| common_list(&list, element))?;
+    let element = element_of(&list)?.clone();
+    let mut wanted = vec![list.clone()];
+    wanted.extend(std::iter::repeat_n(element, elements));
+    Some((wanted, list))
+}
+
+fn element_and_array(types: &[DataType]) -> Resolved {
+    let [element, list] = types else { return None };
+    let (mut wanted, list) = array_and_elements(&[list.clone(), element.clone()], 1)?;
+    wanted.reverse();
+    Some((wanted, list))
+}
+
+fn trim_types(types: &[DataType]) -> Resolved {
+    match types {
+        [list @ DataType::List(_), count] if count.is_integer() => {
+            Some((vec![list.clone(), DataType::Int32], list.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn one_array(types: &[DataType]) -> Resolved {
+    match types {
+        [list @ DataType::List(_)] => Some((vec![list.clone()], TEXT)),
+        _ => None,
+    }
+}
+
+/// `[1:3][1:2]`; an array without elements has no dimensions.
+fn dimensions(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let lists = columns.arrays[0].as_list::<i32>();
+    let mut builder = StringViewBuilder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        let mut text = String::new();
+        let mut inner = (!columns.is_null(0, row)).then(|| lists.value(columns.at(0, row)));
+        // Arrays within are all of one length.
+        while let Some(elements) = inner.filter(|elements| !elements.is_empty()) {
+            text += &format!("[1:{}]", elements.len());
+            inner = elements.as_list_opt::<i32>().map(|lists| lists.value(0));
+        }
+        builder.append_option((!text.is_empty()).then_some(text));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// A row's elements: where they are in the array of all.
+fn elements(list: &ListArray, row: usize) -> std::ops::Range<usize> {
+    let offsets = list.value_offsets();
+    offsets[row] as usize..offsets[row + 1] as usize
+}
+
+/// Arrays under way, their elements picked from several arrays.
+struct Picked<'a> {
+    from: Vec<&'a dyn Array>,
+    picks: Vec<(usize, usize)>,
+    lengths: Vec<usize>,
+    valid: Vec<bool>,
+}
+
+impl<'a> Picked<'a> {
+    fn new(from: Vec<&'a dyn Array>, rows: usize) -> Self {
+        Self {
+            from,
+            picks: Vec::new(),
+            lengths: Vec::with_capacity(rows),
+            valid: Vec::with_capacity(rows),
+        }
+    }
+
+    fn row(&mut self, picks: impl IntoIterator<Item = (usize, usize)>) {
+        let before = self.picks.len();
+        self.picks.extend(picks);
+        self.lengths.push(self.picks.len() - before);
+        self.valid.push(true);
+    }
+
+    fn null(&mut self) {
+        self.lengths.push(0);
+        self.valid.push(false);
+    }
+
+    fn finish(self, result: &DataType) -> Result<ArrayRef> {
+        let DataType::List(field) = result else {
+            return Err(Error::internal(format!("arrays of type {result}")));
+        };
+        let values = match self.picks.is_empty() {
+            true => new_empty_array(field.data_type()),
+            false => interleave(&self.from, &self.picks)?,
+        };
+        let offsets = OffsetBuffer::from_lengths(self.lengths);
+        let nulls = NullBuffer::from(self.valid);
+        Ok(Arc::new(ListArray::try_new(
+            Arc::clone(field),
+            offsets,
+            values,
+            Some(nulls),
+        )?))
+    }
+}
+
+/// How two arrays' elements compare, NULL being equal to NULL.
+fn comparison(left: &dyn Array, right: &dyn Array) -> Result<impl Fn(usize, usize) -> bool> {
+    let compare = make_comparator(left, right, SortOptions::default())?;
+    Ok(move |left: usize, right: usize| compare(left, right) == Ordering::Equal)
+}
+
+fn concatenate(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let (left, right) = (columns.arrays[0].as_list::<i32>(), columns.arrays[1].as_list::<i32>());
+    let mut picked = Picked::new(vec![left.values().as_ref(), right.values().as_ref()], columns.rows);
+    for row in 0..columns.rows {
+        let side = |index: usize, list: &ListArray| {
+            let range = match columns.is_null(index, row) {
+                true => 0..0,
+                false => elements(list, columns.at(index, row)),
+            };
+            range.map(move |at| (index, at))
+        };
+        match columns.is_null(0, row) && columns.is_null(1, row) {
+            true => picked.null(),
+            false => picked.row(side(0, left).chain(side(1, right))),
+        }
+    }
+    picked.finish(columns.result)
+}
+
+fn append(columns: &Columns<'_>) -> Result<ArrayRef> {
+    added(columns, 0, 1)
+}
+
+fn prepend(columns: &Columns<'_>) -> Result<ArrayRef> {
+    added(columns, 1, 0)
+}
+
+/// Elements and one more; a NULL array is taken for an empty one.
+fn added(columns: &Columns<'_>, list_index: usize, element_index: usize) -> Result<ArrayRef> {
+    let list = columns.arrays[list_index].as_list::<i32>();
+    let mut picked = Picked::new(
+        vec![list.values().as_ref(), columns.arrays[element_index].as_ref()],
+        columns.rows,
+    );
+    for row in 0..columns.rows {
+        let range = match columns.is_null(list_index, row) {
+            true => 0..0,
+            false => elements(list, columns.at(list_index, row)),
+        };
+        let kept = range.map(|at| (0, at));
+        let one = std::iter::once((1, columns.at(element_index, row)));
+        match list_index < element_index {
+            true => picked.row(kept.chain(one)),
+            false => picked.row(one.chain(kept)),
+        }
+    }
+    picked.finish(columns.result)
+}
+
+fn remove(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let list = columns.arrays[0].as_list::<i32>();
+    let equal = comparison(list.values(), &columns.arrays[1])?;
+    let mut picked = Picked::new(vec![list.values().as_ref()], columns.rows);
+    for row in 0..columns.rows {
+        if columns.is_null(0, row) {
+            picked.null();
+            continue;
+        }
+        let range = elements(list, columns.at(0, row));
+        let kept = range.filter(|&at| !equal(at, columns.at(1, row)));
+        picked.row(kept.map(|at| (0, at)));
+    }
+    picked.finish(columns.result)
+}
+
+fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let list = columns.arrays[0].as_list::<i32>();
+    let equal = comparison(list.values(), &columns.arrays[1])?;
+    let mut picked = Picked::new(vec![list.values().as_ref(), columns.arrays[2].as_ref()], columns.rows);
+    for row in 0..columns.rows {
+        if columns.is_null(0, row) {
+            picked.null();
+            continue;
+        }
+        let range = elements(list, columns.at(0, row));
+        picked.row(range.map(|at| match equal(at, columns.at(1, row)) {
+            true => (1, columns.at(2, row)),
+            false => (0, at),
+        }));
+    }
+    picked.finish(columns.result)
+}
+
+/// Without the last elements.
+fn trim(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let list = columns.arrays[0].as_list::<i32>();
+    let mut picked = Picked::new(vec![list.values().as_ref()], columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            picked.null();
+            continue;
+        }
+        let mut range = elements(list, columns.at(0, row));
+        let count = usize::try_from(columns.int(1, row)?)
+            .ok()
+            .filter(|count| *count <= range.len());
+        let Some(count) = count else {
+            let message = format!("number of elements to trim must be between 0 and {}", range.len());
+            return Err(Error::new(ErrorKind::ArraySubscriptError, message));
+        };
+        range.end -= count;
+        picked.row(range.map(|at| (0, at)));
+    }
+    picked.finish(columns.result)
+}
+
+/// Whether all elements of the second array are among those of the first; NULL is equal to nothing.
+fn contains(columns: &Columns<'_>) -> Result<ArrayRef> {
+    compared(columns, |found, wanted| found == wanted)
+}
+
+fn overlaps(columns: &Columns<'_>) -> Result<ArrayRef> {
+    compared(columns, |found, _| found > 0)
+}
+
+/// Decides by how many elements of the second array were found in the first, and how many there are.
+fn compared(columns: &Columns<'_>, decide: fn(usize, usize) -> bool) -> Result<ArrayRef> {
+    let (left, right) = (columns.arrays[0].as_list::<i32>(), columns.arrays[1].as_list::<i32>());
+    let equal = comparison(left.values(), right.values())?;
+    let answers = (0..columns.rows).map(|row| {
+        if columns.any_null(row) {
+            return None;
+        }
+        let among = elements(left, columns.at(0, row));
+        let wanted = elements(right, columns.at(1, row));
+        let is_found = |&at: &usize| right.values().is_valid(at) && among.clone().any(|candidate| equal(candidate, at));
+        let found = wanted.clone().filter(is_found).count();
+        Some(decide(found, wanted.len()))
+    });
+    Ok(Arc::new(answers.collect::<BooleanArray>()))
+}
