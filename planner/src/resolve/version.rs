@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableVersion, TimezoneInfo, Visit, VisitMut, Visitor,
     VisitorMut,
 };
-use staffa_catalog::{RelationKind, SqlType, Table, TableVersionSpec};
+use staffa_catalog::{Privileges, RelationKind, SqlType, Table, TableVersionSpec};
 
 use super::{Relations, fold, shown, undefined_relation};
 use crate::error::{Error, ErrorKind, Result};
@@ -258,6 +258,8 @@ async fn open(scope: &Scope<'_>, asked: &Asked, name: &ObjectName) -> Result<(Ar
         None => None,
     };
     let table = table.ok_or_else(|| undefined_relation(name, scope.text))?;
+    // What states there are is for those who may read some of it.
+    scope.context.check_columns(&table, [], Privileges::SELECT)?;
     match spec(scope, asked).await? {
         Some(version) => Ok((table.at(&version)?, table.is_present(&version)?)),
         // The values of parameters are not there yet: planned for its columns only.

@@ -94,10 +94,12 @@ fn known_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
         Expr::Placeholder(_) => return None,
         Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::Null, _) => return None,
         Expr::Alias(alias) => return known_type(&alias.expr, schema),
-        // Coercion makes one of a bare NULL.
-        Expr::Cast(cast) if matches!(cast.expr.as_ref(), Expr::Literal(value, _) if value.is_null()) => return None,
-        // Its field tells of what was cast, too.
-        Expr::Cast(cast) => return Some(sql_type(&cast.field)).filter(|ty| *ty != SqlType::Unknown),
+        // Its field tells of what was cast, too. Of a bare NULL coercion makes a text.
+        Expr::Cast(cast) => {
+            let is_null = matches!(cast.expr.as_ref(), Expr::Literal(value, _) if value.is_null());
+            let told = |ty: &SqlType| *ty != SqlType::Unknown && !(is_null && *ty == SqlType::Text);
+            return Some(sql_type(&cast.field)).filter(told);
+        }
         _ => {}
     }
     let (_, field) = expression.to_field(schema).ok()?;
