@@ -33,6 +33,7 @@ mod journal;
 mod loader;
 mod name;
 mod objects;
+mod rounding;
 mod rule;
 mod schema;
 mod sequence;
@@ -61,6 +62,7 @@ pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotR
 pub use index::{Index, IndexExpression, IndexKey, IndexTerm};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
+pub use rounding::{IntervalFields, Rounding};
 pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind, MaterializedQuery};
 pub use schema::{
     Column, ColumnDefinition, FieldIds, PartitionField, PartitionSpec, SortField, TableDefinition, TableSchema,

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rounding::Rounding;
+
 /// How many digits after the point a `numeric` is shown with. PostgreSQL keeps that with every value; here all values of a
 /// column have one scale, and this says which of its zeros count. Other digits than zeros are always shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +83,8 @@ pub enum SqlType {
     TimestampTz,
     /// `interval`: months, days and microseconds kept apart. Iceberg has no such type: stored as `string`.
     Interval,
+    /// One of the four before with a modifier: `timestamp(3)`, `interval day to minute`.
+    Rounded(Box<SqlType>, Rounding),
     /// `uuid`
     Uuid,
     /// `json`, stored as `string`
@@ -104,6 +108,14 @@ impl SqlType {
             precision,
             scale,
             digits: Digits::Declared,
+        }
+    }
+
+    /// The type without the modifier of a type of times.
+    pub fn plain(&self) -> &SqlType {
+        match self {
+            SqlType::Rounded(plain, _) => plain,
+            other => other,
         }
     }
 }
@@ -134,6 +146,22 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp => f.write_str("timestamp without time zone"),
             SqlType::TimestampTz => f.write_str("timestamp with time zone"),
             SqlType::Interval => f.write_str("interval"),
+            SqlType::Rounded(plain, rounding) => {
+                let (name, zone) = match plain.as_ref() {
+                    SqlType::Time => ("time", " without time zone"),
+                    SqlType::Timestamp => ("timestamp", " without time zone"),
+                    SqlType::TimestampTz => ("timestamp", " with time zone"),
+                    _ => ("interval", ""),
+                };
+                f.write_str(name)?;
+                if let Some(fields) = rounding.fields {
+                    write!(f, " {fields}")?;
+                }
+                if let Some(digits) = rounding.digits {
+                    write!(f, "({digits})")?;
+                }
+                f.write_str(zone)
+            }
             SqlType::Uuid => f.write_str("uuid"),
             SqlType::Json => f.write_str("json"),
             SqlType::Jsonb => f.write_str("jsonb"),

@@ -16,7 +16,8 @@ pub struct Config {
     /// Location of new tables: `file:///…`, `s3://bucket/prefix`, and `gs://…` or `az://…` in builds with that feature; `None` is `warehouse/` below `data_dir`, or where the
     /// other users of a shared catalog keep them.
     pub warehouse: Option<String>,
-    /// Memory that queries may hold together, in bytes. Beyond it they spill to disk or fail with `out of memory`.
+    /// Memory that queries and caches of columns may hold together, in bytes. Beyond it queries spill to disk or fail with `out of
+    /// memory`; caches shrink before.
     pub memory_limit_bytes: u64,
     /// Folder for what does not fit; `None` is `spill/` below `data_dir`.
     pub spill_dir: Option<PathBuf>,
@@ -28,6 +29,8 @@ pub struct Config {
     pub target_file_bytes: u64,
     /// Bytes of remote files kept in memory. Local files are left to the kernel's page cache.
     pub range_cache_bytes: u64,
+    /// Bytes of decoded columns kept in memory, of the memory that queries may hold and leave; `None` is half of it, 0 keeps none.
+    pub column_cache_bytes: Option<u64>,
     /// Access to S3, when tables live there.
     pub s3: Option<S3Options>,
     /// Background upkeep of the tables; `None`: only by VACUUM and OPTIMIZE.
@@ -73,6 +76,7 @@ impl Config {
             threads: None,
             target_file_bytes: 256 << 20,
             range_cache_bytes: 256 << 20,
+            column_cache_bytes: None,
             s3: None,
             maintenance: None,
             allowed_paths: Vec::new(),

@@ -11,10 +11,12 @@ use staffa_planner::{
     CursorRow, Error, Image, ImageFacts, ObjectNumbers, Parts, Result, Roles, SessionRow, SessionRows, SettingRow,
     StatementRow, SystemTables,
 };
+use staffa_storage::ParquetScan;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use crate::activity::Activity;
+use crate::caches::CacheTable;
 use crate::session::Statements;
 use crate::settings::Settings;
 use crate::upkeep::{MaintenanceTable, Records};
@@ -162,6 +164,8 @@ pub(crate) struct SystemCatalog {
     pub(crate) temporary_schema: String,
     /// What upkeep did.
     pub(crate) records: Arc<Records>,
+    /// Who has the caches.
+    pub(crate) scan: Arc<ParquetScan>,
     pub(crate) settings: Settings,
     pub(crate) cursors: Vec<CursorRow>,
     pub(crate) statements: Arc<Mutex<Statements>>,
@@ -215,6 +219,9 @@ impl SystemTables for SystemCatalog {
             let records = Arc::clone(&self.records);
             let table = MaintenanceTable::new(records, &self.database, self.settings.time_zone());
             return Some(Arc::new(table));
+        }
+        if (schema, name) == ("staffa", "cache") {
+            return Some(Arc::new(CacheTable::new(Arc::clone(&self.scan))));
         }
         None
     }

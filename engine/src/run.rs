@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use staffa_planner::{
     DiscardTarget, Error, ErrorKind, ParsedStatement, Plan, QueryPlan, Result, SavepointAction, SqlType,
-    StatementClass, argument, bind, physical,
+    StatementClass, argument, physical_query,
 };
 
 use crate::access;
@@ -29,6 +29,7 @@ impl Session {
         self.note_run(prepared.statement());
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
+        self.transactions.locks_rows = prepared.statement().locks_rows();
         let plan = guard.run(self.plan_of(prepared, &parameters)).await?;
         if let Plan::Execute { name, arguments } = &*plan {
             let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
@@ -67,12 +68,8 @@ impl Session {
             Plan::Query(query) => {
                 async move { self.start_query(query, &parameters, guard).await.map(Outcome::Rows) }.boxed()
             }
-            Plan::Explain {
-                target,
-                options,
-                reports,
-            } => async move {
-                describe::explain(self, target, options, reports, &parameters, guard)
+            Plan::Explain { target, options } => async move {
+                describe::explain(self, target, options, &parameters, guard)
                     .await
                     .map(Outcome::Rows)
             }
@@ -141,6 +138,7 @@ impl Session {
             }
             .boxed(),
             Plan::CreateDatabase { name, if_not_exists } => async move {
+                self.check_outside_block("CREATE DATABASE")?;
                 create::create_database(self, name, *if_not_exists).await?;
                 done(tag)
             }
@@ -282,6 +280,11 @@ impl Session {
                 done(tag)
             }
             .boxed(),
+            Plan::RenameViewColumn { view, from, to } => async move {
+                alter::rename_view_column(self, view, from, to).await?;
+                done(tag)
+            }
+            .boxed(),
             Plan::RenameSchema { database, from, to } => async move {
                 alter::rename_schema(self, database, from, to).await?;
                 done(tag)
@@ -362,7 +365,8 @@ impl Session {
                 statement: prepared,
             } => async move {
                 let declared: Vec<Option<SqlType>> = types.iter().cloned().map(Some).collect();
-                let prepared = self.prepare((**prepared).clone(), &declared).await?;
+                let shifted = |error: Error| error.shifted(prepared.offset);
+                let prepared = self.prepare((**prepared).clone(), &declared).await.map_err(shifted)?;
                 self.store(name.clone(), prepared, Some(statement.text.clone()))?;
                 done(tag)
             }
@@ -456,15 +460,15 @@ impl Session {
     ) -> Result<RowStream> {
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
-        let logical = bind(query, parameters)?;
+        let (planned, values) = (query.clone(), parameters.to_vec());
         let pin = Arc::clone(&context.snapshot);
-        let task_context = context.session.task_ctx();
+        let task_context = context.task_context();
         let named = query.columns.iter().any(|column| is_named(&column.ty));
         let work = async move {
             if named {
                 context.load_catalog().await?;
             }
-            let plan = physical(&context, logical).await?;
+            let plan = physical_query(&context, &planned, &values).await?;
             Ok((plan, context.catalog_view()))
         };
         let (plan, catalog) = guard.run(self.warehouse.planning().run(work)).await?;
@@ -503,11 +507,13 @@ impl Session {
 
     fn check_writable(&self, prepared: &Prepared, class: StatementClass) -> Result<()> {
         let writes = matches!(class, StatementClass::Write | StatementClass::Ddl);
-        if writes && self.settings.read_only() {
-            let message = format!(
-                "cannot execute {} in a read-only transaction",
-                prepared.statement().command()
-            );
+        let statement = prepared.statement();
+        if (writes || statement.locks_rows()) && self.settings.read_only() {
+            let command = match writes {
+                true => statement.command(),
+                false => "SELECT FOR UPDATE",
+            };
+            let message = format!("cannot execute {command} in a read-only transaction");
             return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
         }
         Ok(())

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use staffa_catalog::{CatalogSnapshot, Uuid};
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{
-    Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, ScanReports, SqlType,
-    StatementClass, StatementRow,
+    Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, SqlType, StatementClass,
+    StatementRow, mentions_moment,
 };
 
 use crate::access;
@@ -22,6 +22,7 @@ use crate::advisory::LockOwner;
 use crate::cancel::{Canceller, StatementGuard};
 use crate::outcome::{CommandTag, Notice, Outcome, Severity};
 use crate::pg_catalog::SystemCatalog;
+use crate::plans::PlanKey;
 use crate::portal::Portals;
 use crate::sequences::SessionSequences;
 use crate::settings::Settings;
@@ -387,14 +388,46 @@ impl Session {
     ) -> Result<(Option<PlanVersion>, Arc<Plan>)> {
         let snapshot = self.snapshot_for(statement).await?;
         let version = self.plan_version(&snapshot);
+        let key = version.and_then(|version| self.plan_key(statement, declared, version));
+        if let Some(plan) = key.as_ref().and_then(|key| self.warehouse.plans().get(key)) {
+            return Ok((version, plan));
+        }
         let mut context = self.context(snapshot);
         context.arguments = parameters.map(Arc::from);
         let momentary = context.momentary.clone();
         let statement = statement.clone();
         let declared = declared.to_vec();
         let work = async move { staffa_planner::plan(&context, &statement, &declared).await };
-        let plan = self.warehouse.planning().run(work).await?;
-        Ok((version.filter(|_| !momentary.is_set()), Arc::new(plan)))
+        let plan = Arc::new(self.warehouse.planning().run(work).await?);
+        if momentary.is_set() {
+            return Ok((None, plan));
+        }
+        if let Some(key) = key {
+            self.warehouse.plans().keep(key, &plan)?;
+        }
+        Ok((version, plan))
+    }
+
+    /// What a query's plan is found by; `None` where it must be the session's own.
+    fn plan_key(
+        &self,
+        statement: &ParsedStatement,
+        declared: &[Option<SqlType>],
+        version: PlanVersion,
+    ) -> Option<PlanKey> {
+        let is_own = statement.class() != StatementClass::Query
+            || self.has_temporary()
+            || self.allow_files
+            || mentions_moment(&statement.text);
+        (!is_own).then(|| PlanKey {
+            text: statement.text.clone(),
+            declared: declared.to_vec(),
+            csn: version.csn,
+            database: self.database.clone(),
+            user: self.current_user().to_owned(),
+            role: version.role,
+            settings: self.settings.to_map(),
+        })
     }
 
     /// `None` when the plan must not be kept: the transaction's own changes are in no sequence number.
@@ -418,6 +451,7 @@ impl Session {
             user: user.clone(),
             temporary_schema: self.temporary_schema().to_owned(),
             records: self.warehouse.records(),
+            scan: Arc::clone(self.warehouse.scan()),
             settings: self.settings.clone(),
             cursors: self.portals.rows(),
             statements: Arc::clone(&self.statements),
@@ -433,12 +467,13 @@ impl Session {
             user,
             time_zone: self.settings.time_zone().to_owned(),
             backend_pid: self.backend_pid,
-            session: self.warehouse.base().clone(),
+            session: Arc::clone(self.warehouse.base()),
+            operators: Arc::clone(self.warehouse.operators()),
             scan: Arc::clone(self.warehouse.scan()),
             settings: self.settings.to_map(),
             statement_time: Utc::now(),
             transaction_time: self.transactions.started().unwrap_or_else(Utc::now),
-            reports: ScanReports::new(),
+            reports: None,
             reads: self.reads(),
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,

@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     Encoding,
 }
 
-const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
+const ISOLATION: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
 
 /// Version told to clients: drivers choose their queries by it.
 pub(crate) const SERVER_VERSION: &str = "15.18";
@@ -58,7 +58,7 @@ const DEFINITIONS: &[Definition] = &[
     define("application_name", "", Kind::Text, true, "The application name to be reported in statistics and logs."),
     define("array_nulls", "on", Kind::Only(&["on"]), false, "Enables input of NULL elements in arrays."),
     define("backslash_quote", "safe_encoding", Kind::Only(&["safe_encoding"]), false, "Whether \"\\'\" is allowed in string literals."),
-    define("bytea_output", "hex", Kind::Choice(&["hex", "escape"]), false, "The output format for bytea."),
+    define("bytea_output", "hex", Kind::Choice(&["escape", "hex"]), false, "The output format for bytea."),
     define("client_encoding", "UTF8", Kind::Encoding, true, "The client's character set encoding."),
     define("client_min_messages", "notice", Kind::Choice(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "info", "warning", "error"]), false, "The message levels that are sent to the client."),
     define("DateStyle", "ISO, MDY", Kind::DateStyle, true, "The display format for date and time values."),

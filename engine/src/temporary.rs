@@ -29,6 +29,11 @@ impl Temporary {
 }
 
 impl Session {
+    /// Whether it may have temporary tables.
+    pub(crate) fn has_temporary(&self) -> bool {
+        self.temporary.any
+    }
+
     /// The schema of the session's temporary tables.
     pub(crate) fn temporary_schema(&self) -> &str {
         &self.temporary.schema

@@ -40,6 +40,8 @@ pub(crate) struct Transactions {
     pub(crate) ran: Ran,
     /// Oldest first. A name may be there twice: the newer one hides the other.
     savepoints: Vec<Savepoint>,
+    /// Whether the running statement locks the rows it reads: nobody else may have changed them when the transaction commits.
+    pub(crate) locks_rows: bool,
 }
 
 /// A place in a block to go back to.
@@ -69,7 +71,7 @@ struct Open {
     started: DateTime<Utc>,
     /// Numbers the data files of all its statements: a name is used once.
     files: Arc<AtomicU64>,
-    /// Of a serializable one: what it has read.
+    /// Of a serializable one: what it has read. Of others: what it has read to lock it.
     reads: Arc<ReadLog>,
 }
 
@@ -284,7 +286,8 @@ impl Session {
     /// Where statements note what they read, if the transaction must know at its end.
     pub(crate) fn reads(&self) -> Option<Arc<ReadLog>> {
         let is_serializable = self.settings.get("transaction_isolation") == Some("serializable");
-        let open = self.transactions.open.as_ref().filter(|_| is_serializable);
+        let notes = is_serializable || self.transactions.locks_rows;
+        let open = self.transactions.open.as_ref().filter(|_| notes);
         open.map(|open| Arc::clone(&open.reads))
     }
 

@@ -10,7 +10,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
-use staffa_planner::{Error, ErrorKind, Result, base_session_state};
+use staffa_planner::{Error, ErrorKind, Result, base_session_state, operators_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
 use crate::access;
@@ -20,6 +20,7 @@ use crate::config::{Config, Maintenance};
 use crate::cpu::CpuRuntime;
 use crate::objects::StoreObjects;
 use crate::pg_catalog::Images;
+use crate::plans::Plans;
 use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
 use crate::upkeep::{Records, Upkeep};
@@ -46,7 +47,9 @@ pub(crate) struct Inner {
     stores: Stores,
     scan: Arc<ParquetScan>,
     /// DataFusion's state with our functions and rules, cloned per statement with the session's settings.
-    base: SessionState,
+    base: Arc<SessionState>,
+    operators: Arc<SessionState>,
+    plans: Plans,
     planning: CpuRuntime,
     cpu: CpuRuntime,
     write_options: WriteOptions,
@@ -93,6 +96,7 @@ impl Warehouse {
             remote_roots,
             s3: config.s3.clone(),
             range_cache_bytes: config.range_cache_bytes,
+            chunk_cache_bytes: config.column_cache_bytes.unwrap_or(config.memory_limit_bytes / 2),
             io: Some(tokio::runtime::Handle::current()),
         })?;
         let catalog = Catalog::over(database, &warehouse, Arc::new(StoreObjects(stores.clone())))?;
@@ -107,10 +111,13 @@ impl Warehouse {
         let threads = config
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        let runtime = runtime_env(&config, &stores, &spill_dir)?;
-        let base = base_session_state(runtime, staffa_planner::session_config(threads));
+        let scan = ParquetScan::new(stores.clone());
+        let runtime = runtime_env(&config, &stores, &scan, &spill_dir)?;
+        let base = Arc::new(base_session_state(runtime, staffa_planner::session_config(threads)));
         let inner = Inner {
-            scan: Arc::new(ParquetScan::new(stores.clone())),
+            scan: Arc::new(scan),
+            operators: Arc::new(operators_state(&base)),
+            plans: Plans::new(),
             base,
             planning: CpuRuntime::start("staffa-plan", PLANNING_THREADS)?,
             cpu: CpuRuntime::start("staffa-cpu", threads)?,
@@ -226,7 +233,17 @@ impl Warehouse {
         &self.inner.scan
     }
 
-    pub(crate) fn base(&self) -> &SessionState {
+    /// See [`PlanContext::operators`](staffa_planner::PlanContext::operators).
+    pub(crate) fn operators(&self) -> &Arc<SessionState> {
+        &self.inner.operators
+    }
+
+    /// Plans that sessions share.
+    pub(crate) fn plans(&self) -> &Plans {
+        &self.inner.plans
+    }
+
+    pub(crate) fn base(&self) -> &Arc<SessionState> {
         &self.inner.base
     }
 
@@ -310,14 +327,15 @@ async fn make_database(catalog: &Catalog) -> Result<()> {
     }
 }
 
-fn runtime_env(config: &Config, stores: &Stores, spill_dir: &Path) -> Result<Arc<RuntimeEnv>> {
+fn runtime_env(config: &Config, stores: &Stores, scan: &ParquetScan, spill_dir: &Path) -> Result<Arc<RuntimeEnv>> {
     let memory = usize::try_from(config.memory_limit_bytes).unwrap_or(usize::MAX);
     let named = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).expect("the constant is not zero");
+    let queries = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), named));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_path_buf()]))
         .with_max_temp_directory_size(config.spill_limit_bytes);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), named)))
+        .with_memory_pool(scan.share_memory(queries, config.memory_limit_bytes))
         .with_disk_manager_builder(disk)
         .with_object_store_registry(stores.registry())
         .build_arc()?;

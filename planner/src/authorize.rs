@@ -411,6 +411,7 @@ pub(crate) async fn check(context: &PlanContext, plan: &Plan) -> Result<()> {
                 },
             )
         }
+        Plan::RenameViewColumn { view, .. } => context.check_owner(&view.name, false).await,
         Plan::RenameSchema { database: of, from, .. } => {
             context.check_owner_of_schema(of, from)?;
             database(Privileges::CREATE)

@@ -18,50 +18,71 @@ use crate::types::data_type;
 ///
 /// Errors: too few or too many values (`ProtocolViolation`), a value that does not fit its parameter exactly.
 pub fn bind(query: &QueryPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
-    if values.len() != query.parameters.len() {
-        let message = format!(
-            "bind message supplies {} parameters, but prepared statement \"\" requires {}",
-            values.len(),
-            query.parameters.len()
-        );
-        return Err(Error::new(ErrorKind::ProtocolViolation, message));
-    }
-    if values.is_empty() {
-        return Ok(query.logical.clone());
-    }
-    let mut converted: HashMap<String, ScalarAndMetadata> = HashMap::with_capacity(values.len());
-    for (index, (value, ty)) in values.iter().zip(&query.parameters).enumerate() {
-        // `replace_params_with_values` looks names up without the dollar sign.
-        converted.insert((index + 1).to_string(), exactly(value, ty)?.into());
-    }
-    Ok(query
-        .logical
-        .clone()
-        .replace_params_with_values(&ParamValues::Map(converted))?)
+    Values::of(query, values)?.into_plan(query.logical.clone())
 }
 
-/// The value in the parameter's type, unchanged in what it says.
-fn exactly(value: &ScalarValue, ty: &SqlType) -> Result<ScalarValue> {
+/// Values of a query's parameters, converted.
+pub(crate) struct Values {
+    by_number: HashMap<String, ScalarAndMetadata>,
+    /// Whether each has the type of its parameter: a numeric may have more digits.
+    pub(crate) are_of_their_types: bool,
+}
+
+impl Values {
+    /// Errors: as of [`bind`].
+    pub(crate) fn of(query: &QueryPlan, values: &[ScalarValue]) -> Result<Self> {
+        if values.len() != query.parameters.len() {
+            let message = format!(
+                "bind message supplies {} parameters, but prepared statement \"\" requires {}",
+                values.len(),
+                query.parameters.len()
+            );
+            return Err(Error::new(ErrorKind::ProtocolViolation, message));
+        }
+        let mut converted = Self {
+            by_number: HashMap::with_capacity(values.len()),
+            are_of_their_types: true,
+        };
+        for (index, (value, ty)) in values.iter().zip(&query.parameters).enumerate() {
+            let (value, is_of_its_type) = exactly(value, ty)?;
+            converted.are_of_their_types &= is_of_its_type;
+            // `replace_params_with_values` looks names up without the dollar sign.
+            converted.by_number.insert((index + 1).to_string(), value.into());
+        }
+        Ok(converted)
+    }
+
+    /// The plan with the values in the places of the parameters.
+    pub(crate) fn into_plan(self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        match self.by_number.is_empty() {
+            true => Ok(plan),
+            false => Ok(plan.replace_params_with_values(&ParamValues::Map(self.by_number))?),
+        }
+    }
+}
+
+/// The value in the parameter's type, unchanged in what it says, and whether it could be.
+fn exactly(value: &ScalarValue, ty: &SqlType) -> Result<(ScalarValue, bool)> {
     let zone = match value {
         ScalarValue::TimestampMicrosecond(_, Some(zone)) => zone.to_string(),
         _ => "UTC".to_string(),
     };
     let wanted = data_type(ty, &zone);
     if value.data_type() == wanted {
-        return Ok(value.clone());
+        return Ok((value.clone(), true));
     }
     if value.is_null() {
-        return Ok(ScalarValue::try_new_null(&wanted)?);
+        return Ok((ScalarValue::try_new_null(&wanted)?, true));
     }
     let cast = value.cast_to(&wanted)?;
     let back = cast.cast_to(&value.data_type())?;
     if back == *value {
-        return Ok(cast);
+        return Ok((cast, true));
     }
     // A numeric with more digits after the point than its parameter's type keeps them: comparisons are made in a common
     // type, which is found again after binding.
     if matches!((value, ty), (ScalarValue::Decimal128(..), SqlType::Numeric { .. })) {
-        return Ok(value.clone());
+        return Ok((value.clone(), false));
     }
     let message = format!("a parameter's value does not fit type {ty} exactly");
     Err(Error::new(ErrorKind::NumericOutOfRange, message)

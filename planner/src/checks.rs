@@ -2,26 +2,35 @@
 //!
 //! The syntax tree is read as it was written, clause after clause in PostgreSQL's order: names are looked up, and operators,
 //! functions and the types that must meet are chosen by PostgreSQL's catalogs (`signatures.rs`). What is not known here (a type,
-//! the columns of a table function) is let through: planning has the last word. Nothing is changed.
+//! the columns of a table function) is let through: planning has the last word. Nothing is changed, but what literals were read
+//! as is handed on (`readings.rs`).
 
+mod clauses;
+mod definition;
 mod expression;
+mod forms;
 mod place;
+mod readings;
 mod recursion;
 mod scope;
 mod signatures;
+mod windows;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins,
 };
 
 use staffa_catalog::{Column, SqlType};
 
+use self::clauses::Output;
+pub(crate) use self::definition::definition;
 use self::place::Places;
+pub(crate) use self::readings::Readings;
 use self::scope::{Columns, Level, Relation};
-use self::signatures::{TEXT, UNKNOWN, can_assign, common_type, type_name};
+use self::signatures::{TEXT, UNKNOWN, can_assign, common_type, is_implicit, type_name};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::TextCasts;
@@ -34,10 +43,11 @@ type Type = Option<u32>;
 /// Deeper parts of an expression are not looked at.
 const DEPTH_MAX: usize = 100;
 
-/// Finds the first mistake of a query.
-pub(crate) fn query(context: &PlanContext, relations: &Relations, query: &Query, text: &str) -> Result<()> {
+/// Finds the first mistake of a query; without one, what its literals are.
+pub(crate) fn query(context: &PlanContext, relations: &Relations, query: &Query, text: &str) -> Result<Readings> {
     let mut checker = Checker::new(context, relations, text)?;
-    checker.query(query, false).map(|_| ())
+    checker.query(query, false)?;
+    Ok(checker.readings.into_inner())
 }
 
 /// Finds values that cannot be stored in their columns.
@@ -47,35 +57,49 @@ pub(crate) struct Assignments<'a> {
 
 impl<'a> Assignments<'a> {
     /// `relations` need not know those that the values name: what is not known is let through.
-    pub(crate) fn new(context: &'a PlanContext, relations: &'a Relations, text: &'a str) -> Result<Self> {
+    /// `clause` names where they stand.
+    pub(crate) fn new(
+        context: &'a PlanContext,
+        relations: &'a Relations,
+        text: &'a str,
+        clause: &'static str,
+    ) -> Result<Self> {
         let mut checker = Checker::new(context, relations, text)?;
         checker.level().add(Relation::opaque(String::new()));
+        checker.clause = Some(clause);
         Ok(Self { checker })
+    }
+
+    /// A literal must be one of the column's type.
+    pub(crate) fn check_literal(&self, value: &Expr, column: &Column) -> Result<()> {
+        match column.ty {
+            SqlType::System(_) | SqlType::Struct(_) => Ok(()),
+            _ => self.checker.literal(value, type_oid(&column.ty)),
+        }
     }
 
     /// A literal must be one of the column's type, another value one that is cast on storing.
     pub(crate) fn check(&mut self, value: &Expr, column: &Column) -> Result<()> {
-        if matches!(column.ty, SqlType::System(_) | SqlType::Struct(_)) {
-            return Ok(());
-        }
-        let (ty, wanted) = (self.checker.expression(value)?, type_oid(&column.ty));
-        match ty {
-            None => Ok(()),
-            Some(UNKNOWN) => self.checker.literal(value, wanted),
-            Some(ty) if can_assign(ty, wanted) => Ok(()),
-            Some(ty) => {
-                let message = format!(
-                    "column \"{}\" is of type {} but expression is of type {}",
-                    column.name,
-                    type_name(wanted),
-                    type_name(ty)
-                );
-                let error = Error::new(ErrorKind::DatatypeMismatch, message)
-                    .with_hint("You will need to rewrite or cast the expression.");
-                Err(self.checker.places.put(error, Some(value)))
-            }
-        }
+        self.checker.assigned(value, &column.name, &column.ty, "expression")
     }
+}
+
+/// Refuses aggregates, window functions and functions of rows where each row is computed alone.
+pub(crate) fn row_by_row(items: &[SelectItem], clause: &str, text: &str) -> Result<()> {
+    match items.iter().find_map(|item| clauses::computed(item, clause)) {
+        Some((error, ident)) => Err(Places::new(text).at(error, &ident)),
+        None => Ok(()),
+    }
+}
+
+/// The error at a name.
+pub(crate) fn at_ident(error: Error, ident: &Ident, text: &str) -> Error {
+    Places::new(text).at(error, ident)
+}
+
+/// The error at what follows a name.
+pub(crate) fn behind(error: Error, ident: &Ident, text: &str) -> Error {
+    Places::new(text).behind(error, ident)
 }
 
 /// The error at an expression.
@@ -92,11 +116,12 @@ struct Checker<'a> {
     levels: Vec<Level>,
     /// The names in `WITH`, outermost first.
     with: Vec<(String, Columns)>,
-    /// The clause that takes no aggregates, by the name messages give it.
+    /// The clause that does not take every kind of function, by the name messages give it.
     clause: Option<&'static str>,
     /// Whether the place is in the arguments of an aggregate.
     aggregate: bool,
     depth: Cell<usize>,
+    readings: RefCell<Readings>,
 }
 
 impl<'a> Checker<'a> {
@@ -111,6 +136,7 @@ impl<'a> Checker<'a> {
             clause: None,
             aggregate: false,
             depth: Cell::new(0),
+            readings: RefCell::default(),
         })
     }
 
@@ -126,6 +152,17 @@ impl<'a> Checker<'a> {
 
     fn query_inside(&mut self, query: &Query, unify: bool) -> Result<Columns> {
         if let Some(with) = &query.with {
+            for (at, cte) in with.cte_tables.iter().enumerate() {
+                let name = fold(&cte.alias.name);
+                if with.cte_tables[..at]
+                    .iter()
+                    .any(|other| fold(&other.alias.name) == name)
+                {
+                    let message = format!("WITH query name \"{name}\" specified more than once");
+                    let error = Error::new(ErrorKind::DuplicateAlias, message);
+                    return Err(self.places.at(error, &cte.alias.name));
+                }
+            }
             for cte in &with.cte_tables {
                 let name = fold(&cte.alias.name);
                 let known = self.with.len();
@@ -135,6 +172,15 @@ impl<'a> Checker<'a> {
                 }
                 let columns = self.query(&cte.query, true)?;
                 self.with.truncate(known);
+                if let Some(found) = columns.as_ref().map(Vec::len)
+                    && found < cte.alias.columns.len()
+                {
+                    let given = cte.alias.columns.len();
+                    let message =
+                        format!("WITH query \"{name}\" has {found} columns available but {given} columns specified");
+                    let error = Error::new(ErrorKind::InvalidColumnReference, message);
+                    return Err(self.places.at(error, &cte.alias.name));
+                }
                 self.with.push((name, renamed(settled(columns), &cte.alias)));
             }
         }
@@ -192,7 +238,13 @@ impl<'a> Checker<'a> {
                     let pair = [0, 1].map(|side: usize| outputs[side].get(at).copied().flatten());
                     *left = self.unified(name, &[*left, right], &pair)?;
                 }
-                Ok(Some(first))
+                let columns = Some(first);
+                if let Some(query) = query {
+                    self.keys_of_set(query, &columns)?;
+                    self.levels.push(Level::default());
+                    self.limits(query)?;
+                }
+                Ok(columns)
             }
             _ => Ok(None),
         }
@@ -230,50 +282,31 @@ impl<'a> Checker<'a> {
         if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
             return Ok(None);
         }
+        self.windows(select)?;
         let mut columns: Columns = Some(Vec::new());
+        let mut outputs = Some(Vec::new());
         for item in &select.projection {
             let found = self.item(item)?;
-            match (&mut columns, found) {
-                (Some(columns), Some(found)) => columns.extend(found),
-                (columns, _) => *columns = None,
+            match (&mut columns, &mut outputs, found) {
+                (Some(columns), Some(outputs), Some(found)) => {
+                    outputs.extend(Output::of(item, &found));
+                    columns.extend(found);
+                }
+                _ => (columns, outputs) = (None, None),
             }
         }
         if let Some(condition) = &select.selection {
             self.clause = Some("WHERE");
             self.condition(condition, "WHERE")?;
-            self.clause = None;
         }
         if let Some(condition) = &select.having {
+            self.clause = Some("HAVING");
             self.condition(condition, "HAVING")?;
         }
-        let names: Vec<&str> = columns
-            .iter()
-            .flatten()
-            .filter_map(|(name, _)| name.as_deref())
-            .collect();
-        let is_output = |key: &Expr| match key {
-            Expr::Value(_) => true,
-            Expr::Identifier(ident) => columns.is_none() || names.contains(&fold(ident).as_str()),
-            _ => false,
-        };
-        if let Some(order) = query.and_then(|query| query.order_by.as_ref())
-            && let OrderByKind::Expressions(keys) = &order.kind
-        {
-            for key in keys.iter().filter(|key| !is_output(&key.expr)) {
-                self.expression(&key.expr)?;
-            }
-        }
-        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
-            self.clause = Some("GROUP BY");
-            for key in keys.iter().filter(|key| !is_output(key)) {
-                self.expression(key)?;
-            }
-            self.clause = None;
-        }
-        if let Some(Distinct::On(keys)) = &select.distinct {
-            for key in keys.iter().filter(|key| !is_output(key)) {
-                self.expression(key)?;
-            }
+        self.clause = None;
+        self.keys(select, query, outputs.as_deref())?;
+        if let Some(query) = query {
+            self.limits(query)?;
         }
         Ok(columns)
     }
@@ -285,6 +318,11 @@ impl<'a> Checker<'a> {
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
             SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none() => {
                 let level = self.levels.last();
+                if level.is_some_and(|level| level.relations.is_empty()) {
+                    let message = "SELECT * with no tables specified is not valid";
+                    let error = Error::new(ErrorKind::SyntaxError, message);
+                    return Err(self.places.at_location(error, options.wildcard_token.0.span.start));
+                }
                 return Ok(level.filter(|level| level.merged.is_empty()).and_then(Level::columns));
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
@@ -429,6 +467,29 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
+    /// A value that is stored in a column; `what` messages call it.
+    fn assigned(&mut self, value: &Expr, column: &str, ty: &SqlType, what: &str) -> Result<()> {
+        if matches!(ty, SqlType::System(_) | SqlType::Struct(_)) {
+            return Ok(());
+        }
+        let (ty, wanted) = (self.expression(value)?, type_oid(ty));
+        match ty {
+            None => Ok(()),
+            Some(UNKNOWN) => self.literal(value, wanted),
+            Some(ty) if can_assign(ty, wanted) => Ok(()),
+            Some(ty) => {
+                let message = format!(
+                    "column \"{column}\" is of type {} but {what} is of type {}",
+                    type_name(wanted),
+                    type_name(ty)
+                );
+                let error = Error::new(ErrorKind::DatatypeMismatch, message)
+                    .with_hint("You will need to rewrite or cast the expression.");
+                Err(self.places.put(error, Some(value)))
+            }
+        }
+    }
+
     fn level(&mut self) -> &mut Level {
         if self.levels.is_empty() {
             self.levels.push(Level::default());
@@ -446,6 +507,15 @@ impl<'a> Checker<'a> {
                 for (ty, expression) in known.iter().zip(expressions) {
                     if let (UNKNOWN, Some(expression)) = (*ty, expression) {
                         self.literal(expression, common)?;
+                    } else if !is_implicit(*ty, common) {
+                        let place = if what == "CASE" { "CASE/WHEN" } else { what };
+                        let message = format!(
+                            "{place} could not convert type {} to {}",
+                            type_name(*ty),
+                            type_name(common)
+                        );
+                        let error = Error::new(ErrorKind::CannotCoerce, message);
+                        return Err(self.places.put(error, *expression));
                     }
                 }
                 Ok(Some(common))

@@ -1,6 +1,6 @@
 //! Everything planning one statement needs, handed in by the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{Authority, CatalogSnapshot, Privileges, is_temporary_schema};
@@ -48,8 +49,10 @@ pub struct PlanContext {
     pub time_zone: String,
     /// What `pg_backend_pid()` answers.
     pub backend_pid: i32,
-    /// A clone of the warehouse's state (`base_session_state`); the statement's own settings may be put in.
-    pub session: SessionState,
+    /// Where names of functions and types are looked up.
+    pub session: Arc<SessionState>,
+    /// What makes operators of a plan; a clone of it is the statement's own.
+    pub operators: Arc<SessionState>,
     pub scan: Arc<ParquetScan>,
     /// Values of all settings by lower-case name, for `current_setting()`.
     pub settings: Arc<BTreeMap<String, String>>,
@@ -57,8 +60,8 @@ pub struct PlanContext {
     pub statement_time: DateTime<Utc>,
     /// `now()`
     pub transaction_time: DateTime<Utc>,
-    /// Where scans report what they read and what they could leave out.
-    pub reports: ScanReports,
+    /// Where scans report what they read and what they could leave out, when somebody wants to know.
+    pub reports: Option<Arc<ScanReports>>,
     /// Where scans note what they read, when the transaction must know at its end.
     pub reads: Option<Arc<ReadLog>>,
     /// `pg_catalog` and `information_schema`, when the caller has them.
@@ -114,7 +117,7 @@ pub trait SystemTables: Send + Sync + fmt::Debug {
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
 }
 
-/// The state every session's statements start from: functions, types and rules. Made once per warehouse.
+/// The state in which every statement's names are looked up: functions, types and rules. Made once per warehouse.
 pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> SessionState {
     let mut state = SessionStateBuilder::new()
         .with_config(config)
@@ -128,7 +131,40 @@ pub fn base_session_state(runtime: Arc<RuntimeEnv>, config: SessionConfig) -> Se
     state
 }
 
+/// The state that makes operators of every statement's plan, which is cloned for each: without the hundreds of functions, as a plan has
+/// its own in it. One is looked up by a rule, for DISTINCT ON.
+pub fn operators_state(base: &SessionState) -> SessionState {
+    SessionStateBuilder::new()
+        .with_config(base.config().clone())
+        .with_runtime_env(Arc::clone(base.runtime_env()))
+        .with_aggregate_functions(vec![first_value_udaf()])
+        .with_optimizer_rules(optimizer::rules())
+        .with_physical_optimizer_rules(guard::physical_optimizer_rules())
+        .build()
+}
+
 impl PlanContext {
+    /// Runs the statement in this many tasks.
+    pub fn set_tasks(&mut self, tasks: usize) {
+        let options = Arc::make_mut(&mut self.operators).config_mut().options_mut();
+        options.execution.target_partitions = tasks;
+    }
+
+    /// What operators run with. The functions they call are in them: none is looked up by its name.
+    pub fn task_context(&self) -> Arc<TaskContext> {
+        let state = &self.operators;
+        Arc::new(TaskContext::new(
+            None,
+            state.session_id().to_owned(),
+            state.config().clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            Arc::clone(state.runtime_env()),
+        ))
+    }
+
     /// Gets the system catalogs ready for what answers from them.
     pub async fn load_catalog(&self) -> Result<()> {
         // Roles change without a commit; and a plan that is kept would keep the whole image with it.

@@ -9,6 +9,7 @@ mod aggregate;
 mod arithmetic;
 mod array_agg;
 mod arrays;
+mod between;
 mod by_type;
 mod bytes;
 mod cast;
@@ -28,18 +29,21 @@ mod powers;
 pub(crate) mod quantified;
 mod quotient;
 mod regex;
+mod rounded;
 mod rounding;
 mod sequence;
 mod series;
 mod session;
 mod sleep;
 mod string;
+mod string_agg;
 mod subquery;
 mod subscripts;
 mod sum;
 mod text;
 mod text_cast;
 mod type_of;
+mod unordered;
 mod uuid;
 
 use std::any::Any;
@@ -57,6 +61,7 @@ pub(crate) use self::aggregate::NumberAggregate;
 pub(crate) use self::arithmetic::{checked, is_checked, negated};
 pub(crate) use self::array_agg::array_agg;
 pub(crate) use self::arrays::{concatenated, contained, overlapping};
+pub(crate) use self::between::cast_between;
 pub(crate) use self::bytes::joined as joined_bytes;
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
@@ -69,6 +74,7 @@ pub(crate) use self::quotient::{
     NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, numeric_average, numeric_quotient, numeric_variance,
 };
 pub(crate) use self::regex::{MATCHES, PATTERN, SUBSTRING};
+pub(crate) use self::rounded::{ROUNDED, rounded};
 pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
@@ -89,6 +95,7 @@ pub(crate) fn register(state: &mut SessionState) {
     let mut functions: Vec<Arc<ScalarUDF>> = vec![
         Arc::new(ScalarUDF::from(text::Limited::varchar())),
         Arc::new(ScalarUDF::from(text::Limited::char())),
+        Arc::new(ScalarUDF::from(rounded::Rounded::new())),
         Arc::new(ScalarUDF::from(type_of::TypeOf::new())),
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
@@ -104,6 +111,8 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(Extract::new(true))),
         Arc::new(ScalarUDF::from(Extract::new(false))),
     ];
+    // First, as some of them have a variant of ours.
+    functions.extend(unordered::functions(state).into_iter().map(Arc::new));
     let families = [
         arrays::FUNCTIONS,
         calendar::FUNCTIONS,
@@ -127,7 +136,7 @@ pub(crate) fn register(state: &mut SessionState) {
     let aggregates = ordered::functions()
         .chain(aggregate::functions())
         .map(Arc::new)
-        .chain([array_agg()]);
+        .chain([array_agg(), string_agg::string_agg()]);
     for aggregate in aggregates {
         let name = aggregate.name().to_string();
         let registered = state.register_udaf(aggregate);
@@ -164,6 +173,12 @@ pub(crate) fn interval_over(interval: Expr, divisor: Expr) -> Expr {
 /// `timestamp - timestamp`
 pub(crate) fn timestamp_difference(left: Expr, right: Expr) -> Expr {
     span::DIFFERENCE.call(vec![left, right])
+}
+
+/// `timestamp + interval`, or minus it.
+pub(crate) fn moved_timestamp(is_later: bool, timestamp: Expr, interval: Expr) -> Expr {
+    let shape = if is_later { span::LATER } else { span::EARLIER };
+    shape.call(vec![timestamp, interval])
 }
 
 pub use self::sequence::Sequences;
@@ -236,6 +251,15 @@ pub(crate) fn with_session_facts(context: &PlanContext, plan: LogicalPlan) -> Re
         })
         .data()?;
     Ok(plan)
+}
+
+/// Whether it is a call of a function that answers from the facts of a session or the catalog.
+pub(crate) fn is_of_session(expression: &Expr) -> bool {
+    let Expr::ScalarFunction(function) = expression else {
+        return false;
+    };
+    let inner = function.func.inner();
+    inner.is::<SessionFunction>() || inner.is::<CatalogFunction>() || inner.is::<AsyncScalarUDF>()
 }
 
 fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {

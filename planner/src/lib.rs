@@ -5,6 +5,7 @@
 //! plan(context, parsed)  -> Plan                  names and types resolved, or a command   (plan.rs, statement/*.rs)
 //! bind(query, values)    -> LogicalPlan           parameters put in                        (bind.rs)
 //! physical(context, ..)  -> ExecutionPlan         optimised, files pruned                  (physical.rs)
+//! physical_query(..)     -> ExecutionPlan         the same, for a query that runs again    (generic.rs)
 //! ```
 //!
 //! This is the one place where a table's file list (catalog) meets a reader of files (storage): `table_provider.rs`. It
@@ -20,6 +21,7 @@ mod error;
 mod explain;
 mod function;
 mod gather;
+mod generic;
 mod guard;
 mod json;
 mod kept;
@@ -55,13 +57,14 @@ mod yielding;
 mod tests;
 
 pub use bind::bind;
-pub use context::{Momentary, PlanContext, SystemTables, base_session_state};
+pub use context::{Momentary, PlanContext, SystemTables, base_session_state, operators_state};
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
 pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
+pub use generic::{Generic, mentions_moment, physical_query};
 pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};

@@ -6,6 +6,7 @@
 //! | `interval * number`, `interval / number` | `interval_multiply`, `interval_divide` |
 //! | `date - date` | an `integer` |
 //! | `date + integer` | `date_after(date, integer)`: infinity stays, and what is no date is refused |
+//! | `timestamp + time` | the time cast to an `interval` |
 //! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
 //! | `timestamptz > date` | the date is a midnight of the session's zone |
 //! | `float = numeric` | the `numeric` cast to `double precision` |
@@ -19,7 +20,7 @@ pub(crate) mod json;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, Field, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::functions::core::expr_fn::greatest;
 use datafusion::functions::string::expr_fn::starts_with;
@@ -323,6 +324,9 @@ fn planned(
         BinaryOperator::Plus if date(left_type) && interval(right_type) => date_as_timestamp(left) + right,
         BinaryOperator::Plus if interval(left_type) && date(right_type) => left + date_as_timestamp(right),
         BinaryOperator::Minus if date(left_type) && interval(right_type) => date_as_timestamp(left) - right,
+        BinaryOperator::Plus if timestamp(left_type) && time(right_type) => left + as_interval(right),
+        BinaryOperator::Minus if timestamp(left_type) && time(right_type) => left - as_interval(right),
+        BinaryOperator::Plus if time(left_type) && timestamp(right_type) => as_interval(left) + right,
         BinaryOperator::Plus if left_type.is_integer() && date(right_type) => date_after(right, left),
         BinaryOperator::Minus
             if timestamp(left_type) && (timestamp(right_type) || date(right_type))
@@ -347,6 +351,12 @@ fn planned(
         BinaryOperator::PGStartsWith => starts_with(left, right),
         op => return Err(RawBinaryExpr { op, left, right }),
     })
+}
+
+/// A time of day as what has passed since midnight.
+fn as_interval(time: Expr) -> Expr {
+    let field = Arc::new(Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true));
+    Expr::Cast(Cast::new_from_field(Box::new(time), field))
 }
 
 /// Bytes, one of which may be a literal that has no type.

@@ -12,9 +12,12 @@ mod cursor;
 mod declare;
 mod dialect;
 mod fetch;
+mod frames;
+mod grammar;
 mod history;
 mod index;
 mod limits;
+mod locks;
 mod merge;
 mod overriding;
 mod sequence;
@@ -24,22 +27,25 @@ mod upkeep;
 mod utility;
 mod version;
 
+use datafusion::sql::sqlparser::tokenizer::Token;
+
 pub(crate) use self::access::{
     AccessAst, GrantAst, GrantObjects, Owned, Password, RoleName, RoleOption, SettingChange,
 };
 pub(crate) use self::ast::{
     AlterAst, AlterSequenceAst, AlterTableAst, Altered, AnalyzedTable, Ast, Commented, CopyOptionAst, CopySource,
-    CreateIndexAst, CreateSequenceAst, CreateTableAst, CreateViewAst, DeclareAst, DropKind, ExplainAst, HistoryAst,
-    LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName, OnCommit, PartitionTerm, RefAst, ReindexAst,
-    SequenceOption, SortTerm, UpkeepAst,
+    CreateIndexAst, CreateSequenceAst, CreateTableAst, CreateViewAst, DeclareAst, DropAbsentAst, DropKind, ExplainAst,
+    HistoryAst, LikeAst, MergeAction, MergeAst, MergeClause, MergeRows, NewName, OnCommit, PartitionTerm, RefAst,
+    ReindexAst, SequenceOption, SortTerm, UpkeepAst,
 };
 use self::cursor::Cursor;
 use self::dialect::Postgres;
 pub(crate) use self::fetch::WITH_TIES;
+pub(crate) use self::grammar::is_reserved;
 pub(crate) use self::overriding::taken as overriding_of;
 use self::tokens::Lexed;
-pub(crate) use self::tokens::{offset_of, position_of, positions_of_words};
-use crate::error::Result;
+pub(crate) use self::tokens::{offset_of, position_of, position_of_next, positions_of_words};
+use crate::error::{Error, Result};
 use crate::statement::SavepointAction;
 use crate::statement::with::in_query;
 
@@ -55,6 +61,7 @@ pub struct ParsedStatement {
     /// `Error::shifted(offset)` makes them count from the start of the message.
     pub offset: usize,
     pub(crate) ast: Ast,
+    locks_rows: bool,
 }
 
 /// What a statement is allowed to touch.
@@ -90,14 +97,42 @@ pub enum TransactionClass {
 /// nested (`ProgramLimitExceeded`, `StatementTooComplex`).
 pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
     limits::check_length(sql)?;
-    let lexed = Lexed::new(sql)?;
+    parse_lexed(&Lexed::new(sql).map_err(|error| before(sql, error))?)
+}
+
+fn parse_lexed(lexed: &Lexed<'_>) -> Result<Vec<ParsedStatement>> {
     let mut statements = Vec::new();
     for part in lexed.split() {
-        let text = &sql[part.bytes.clone()];
+        let text = &lexed.text[part.bytes.clone()];
         statements
-            .push(parse_one(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
+            .push(parse_written(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
     }
     Ok(statements)
+}
+
+/// A literal or comment has no end: the mistake may be one that stands before it (`'O'Brien'`).
+fn before(sql: &str, error: Error) -> Error {
+    let Some(characters) = error.position().map(|position| position - 1) else {
+        return error;
+    };
+    let read: String = sql.chars().take(characters).collect();
+    match Lexed::new(&read).map(|lexed| parse_lexed(&lexed)) {
+        Ok(Err(earlier))
+            if earlier
+                .position()
+                .is_some_and(|position| position <= read.trim_end().chars().count()) =>
+        {
+            earlier
+        }
+        _ => error,
+    }
+}
+
+/// Parses a statement as somebody wrote it: PostgreSQL's grammar must take it.
+fn parse_written(text: &str, offset: usize) -> Result<ParsedStatement> {
+    let statement = parse_one(text, offset)?;
+    grammar::check(&statement)?;
+    Ok(statement)
 }
 
 /// Parses the text of exactly one statement; positions of errors count from its start.
@@ -114,6 +149,7 @@ pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
         text: text.to_string(),
         offset,
         ast,
+        locks_rows: locks::any(&lexed.tokens),
     })
 }
 
@@ -125,6 +161,21 @@ impl ParsedStatement {
     /// The command tag, or its first words when the tag carries a row count (`SELECT`, `INSERT 0`, `COPY`).
     pub fn tag(&self) -> &'static str {
         tag_of(&self.ast)
+    }
+
+    /// Whether it reads rows `FOR UPDATE` or `FOR SHARE`.
+    pub fn locks_rows(&self) -> bool {
+        self.locks_rows
+    }
+
+    /// The first parameter in the text, and its position.
+    pub fn first_parameter(&self) -> Option<(String, usize)> {
+        let lexed = Lexed::new(&self.text).ok()?;
+        let mut tokens = lexed.tokens.iter().zip(&lexed.places);
+        tokens.find_map(|(token, place)| match &token.token {
+            Token::Placeholder(name) => Some((name.clone(), place.characters_before + 1)),
+            _ => None,
+        })
     }
 
     /// Its text for people other than its client: without a password.
@@ -178,6 +229,7 @@ fn tag_of(ast: &Ast) -> &'static str {
             kind: DropKind::Schema, ..
         } => "DROP SCHEMA",
         Ast::DropDatabase { .. } => "DROP DATABASE",
+        Ast::DropAbsent(asked) => asked.tag,
         Ast::Truncate { .. } => "TRUNCATE TABLE",
         Ast::Upkeep(UpkeepAst::Vacuum { .. }) => "VACUUM",
         Ast::Upkeep(UpkeepAst::Analyze { .. }) => "ANALYZE",
@@ -191,6 +243,7 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::Access(asked) => asked.tag(),
         Ast::AlterTable(alter) => tag_of_alter(alter.what),
         Ast::RenameRelation { what, .. } => tag_of_alter(*what),
+        Ast::RenameViewColumn { .. } => "ALTER VIEW",
         Ast::RenameSchema { .. } => "ALTER SCHEMA",
         Ast::Comment { .. } | Ast::CommentConstraint { .. } => "COMMENT",
         Ast::Copy { .. } => "COPY",
@@ -274,9 +327,11 @@ fn class_of(ast: &Ast) -> StatementClass {
         | Ast::CreateDatabase { .. }
         | Ast::Drop { .. }
         | Ast::DropDatabase { .. }
+        | Ast::DropAbsent(_)
         | Ast::AlterTable(_)
         | Ast::History(_)
         | Ast::RenameRelation { .. }
+        | Ast::RenameViewColumn { .. }
         | Ast::RenameSchema { .. }
         | Ast::Comment { .. }
         | Ast::CommentConstraint { .. } => StatementClass::Ddl,

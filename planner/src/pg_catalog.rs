@@ -36,7 +36,6 @@ pub(crate) use self::chapters::chapters;
 pub(crate) use self::chapters::is_function_of_postgres;
 pub(crate) use self::image::{FIRST_ROLE, Relation};
 pub use self::image::{Image, ImageFacts, ObjectNumbers};
-pub(crate) use self::names::split_name;
 pub use self::part::Parts;
 pub(crate) use self::part::{Kind, is_lasting};
 pub use self::provider::{CursorRow, SessionRow, SessionRows, SettingRow, StatementRow};

@@ -16,6 +16,12 @@ use crate::{function, rules, yielding};
 ///
 /// Errors: what optimising evaluates ahead (`1 / 0`, `'x'::int`), and what has no operator (`FeatureNotSupported`).
 pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let (state, plan) = optimised(context, plan).await?;
+    operators_of(state, &plan).await
+}
+
+/// The plan as the optimiser leaves it, and the state that makes its operators.
+pub(crate) async fn optimised(context: &PlanContext, plan: LogicalPlan) -> Result<(SessionState, LogicalPlan)> {
     if function::asks_catalog(&plan)? {
         context.load_catalog().await?;
     }
@@ -26,7 +32,13 @@ pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dy
     if numbers_in_order(&plan)? {
         state.config_mut().options_mut().execution.target_partitions = 1;
     }
-    let plan = state.create_physical_plan(&plan).await?;
+    let plan = state.optimize(&plan)?;
+    Ok((state, plan))
+}
+
+/// The operators of an optimised plan.
+pub(crate) async fn operators_of(state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = state.query_planner().create_physical_plan(plan, &state).await?;
     Ok(yielding::make_yielding(plan)?)
 }
 
@@ -51,10 +63,16 @@ fn numbers_in_order(plan: &LogicalPlan) -> Result<bool> {
 
 /// DataFusion's state with what the statement knows.
 pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
-    let mut state = context.session.clone();
-    state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
+    let mut state = SessionState::clone(&context.operators);
+    let zone = &state.config_options().execution.time_zone;
+    if zone.as_ref() != Some(&context.time_zone) {
+        state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
+    }
     if let Some(reads) = &context.reads {
         state.config_mut().set_extension(Arc::clone(reads));
+    }
+    if let Some(reports) = &context.reports {
+        state.config_mut().set_extension(Arc::clone(reports));
     }
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, access, alter, change, copy, cursor, ddl, dml, explain, history, index, materialized, merge, prepare, query,
-    sequence, set, transaction, truncate, upkeep, with,
+    Plan, absent, access, alter, change, copy, cursor, ddl, dml, explain, history, index, materialized, merge, prepare,
+    query, sequence, set, transaction, truncate, upkeep, with,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -89,6 +89,7 @@ pub(crate) fn of_ast<'a>(
                 if_exists,
                 cascade,
             } => ddl::drop(scope, *kind, names, *if_exists, *cascade).await,
+            Ast::DropAbsent(asked) => absent::drop(scope, asked),
             Ast::CommentConstraint { name, table, text } => alter::comment_constraint(scope, name, table, text.clone()),
             Ast::Refresh {
                 name,
@@ -110,6 +111,12 @@ pub(crate) fn of_ast<'a>(
                 if_exists,
                 to,
             } => alter::rename_relation(scope, *what, name, *if_exists, to).await,
+            Ast::RenameViewColumn {
+                view,
+                if_exists,
+                from,
+                to,
+            } => alter::rename_view_column(scope, view, *if_exists, from, to).await,
             Ast::RenameSchema { name, to } => alter::rename_schema(context, name, to),
             Ast::DropDatabase { name, if_exists } => ddl::drop_database(context, name, *if_exists),
             Ast::Comment { object, on, text } => ddl::comment(scope, object, *on, text.clone()).await,

@@ -205,6 +205,14 @@ pub(crate) fn name_position(name: &ObjectName, text: &str) -> Option<usize> {
     crate::parse::position_of(text, ident.span.start)
 }
 
+/// The error at a name.
+pub(crate) fn at_name(error: Error, name: &ObjectName, text: &str) -> Error {
+    match name_position(name, text) {
+        Some(position) => error.with_position(position),
+        None => error,
+    }
+}
+
 /// `improper qualified name (too many dotted names): a.b.c.d`
 pub(crate) fn improper(name: &ObjectName) -> Error {
     let message = format!("improper qualified name (too many dotted names): {}", shown(name));

@@ -2,6 +2,7 @@
 //! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
 
 mod catalog;
+mod distinct_order;
 mod forms;
 pub(crate) mod joins;
 mod json;
@@ -73,6 +74,7 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
     fill_exists(query);
     refuse::query(query)?;
     order_all::by_position(query);
+    distinct_order::by_position(query);
     json::values_by_alias(query);
     names::query(query, distinct_names);
     let mut rewriter = Rewriter::new(context);
@@ -341,11 +343,11 @@ impl VisitorMut for Rewriter<'_> {
             | Expr::ILike {
                 pattern, escape_char, ..
             } => forms::plain_pattern(pattern, escape_char),
-            Expr::Interval(interval) => {
-                if let Err(error) = forms::plain_interval(interval) {
-                    return ControlFlow::Break(error);
-                }
-            }
+            Expr::Interval(interval) => match forms::plain_interval(interval) {
+                Ok(Some(rounding)) => return flow(forms::round(expression, &SqlType::Interval, rounding)),
+                Ok(None) => {}
+                Err(error) => return ControlFlow::Break(error),
+            },
             Expr::Cast { expr, data_type, .. } if parameter_index(expr).is_some() => match sql_type_of_ast(data_type) {
                 Ok(ty) => {
                     let operand = (**expr).clone();
@@ -423,11 +425,19 @@ impl VisitorMut for Rewriter<'_> {
                     value.value = Value::SingleQuotedString(digits.clone());
                 }
             }
+            Expr::TypedString(typed) => {
+                if let Ok(SqlType::Rounded(plain, rounding)) = sql_type_of_ast(&typed.data_type) {
+                    return flow(forms::round(expression, &plain, rounding));
+                }
+            }
             // `x::varchar(3)` cuts and `x::char(3)` pads, which no Arrow cast does.
             Expr::Cast { data_type, .. } => {
                 let function = match sql_type_of_ast(data_type) {
                     Ok(SqlType::Varchar(Some(length))) => Some(("staffa_varchar", length)),
                     Ok(SqlType::Char(length)) => Some(("staffa_char", length)),
+                    Ok(SqlType::Rounded(plain, rounding)) => {
+                        return flow(forms::round(expression, &plain, rounding));
+                    }
                     Ok(_) => None,
                     Err(error) => return ControlFlow::Break(error),
                 };
@@ -443,6 +453,13 @@ impl VisitorMut for Rewriter<'_> {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
     }
 }
 

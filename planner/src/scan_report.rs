@@ -1,6 +1,4 @@
-//! What the scans of one statement read, and what they could leave out: shown by EXPLAIN and by the server's log.
-
-use std::sync::Arc;
+//! What the scans of one statement read, and what they could leave out: shown by EXPLAIN.
 
 use parking_lot::Mutex;
 use staffa_catalog::TableName;
@@ -23,25 +21,16 @@ pub struct ScanReport {
     pub(crate) directory: String,
 }
 
-/// The reports of one statement, shared by all its scans.
-#[derive(Clone, Debug, Default)]
+/// The reports of one statement's scans, which find it in the configuration they are planned with.
+#[derive(Debug, Default)]
 pub struct ScanReports {
-    list: Arc<Mutex<Vec<ScanReport>>>,
+    list: Mutex<Vec<ScanReport>>,
 }
 
 impl ScanReports {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// What has been reported so far, in the order the scans were planned.
     pub fn all(&self) -> Vec<ScanReport> {
         self.list.lock().clone()
-    }
-
-    /// Forgets everything; called before a plan is made a second time.
-    pub fn clear(&self) {
-        self.list.lock().clear();
     }
 
     pub(crate) fn push(&self, report: ScanReport) {

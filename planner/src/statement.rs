@@ -8,13 +8,13 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{
-    LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec, ViewRead,
+    LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec, View, ViewRead,
 };
 
 use crate::copy_options::CopyOptions;
 use crate::explain::ExplainOptions;
+use crate::generic::Generic;
 use crate::parse::ParsedStatement;
-use crate::scan_report::ScanReports;
 pub use crate::statement::access::{AccessEdit, AccessPlan};
 use crate::statement::alter::AlterAction;
 use crate::statement::index::IndexChange;
@@ -23,6 +23,7 @@ use crate::statement::returning::Returning;
 use crate::statement::sequence::SequenceChange;
 use crate::statement::with::WithPlan;
 
+pub(crate) mod absent;
 pub(crate) mod access;
 pub(crate) mod alter;
 pub(crate) mod change;
@@ -62,8 +63,6 @@ pub enum Plan {
     Explain {
         target: ExplainTarget,
         options: ExplainOptions,
-        /// Where the target's scans report to: they belong to the context it was planned in, not to that of its run.
-        reports: ScanReports,
     },
     /// `INSERT`
     Insert(InsertPlan),
@@ -207,6 +206,8 @@ pub enum Plan {
         /// Defaults that name what is a sequence, as they are to be: table, field id, text.
         defaults: Vec<(TableName, i32, String)>,
     },
+    /// `ALTER VIEW … RENAME COLUMN`
+    RenameViewColumn { view: Arc<View>, from: String, to: String },
     /// `ALTER SCHEMA … RENAME TO`
     RenameSchema { database: String, from: String, to: String },
     /// `IF EXISTS` of something that does not: a notice.
@@ -289,6 +290,8 @@ pub struct QueryPlan {
     pub parameters: Vec<SqlType>,
     /// What the query yields.
     pub columns: Vec<OutputColumn>,
+    /// What its runs keep for each other.
+    pub generic: Generic,
 }
 
 /// One column of a result.

@@ -58,7 +58,6 @@ pub(crate) struct StaffaTable {
     /// Whether these are the rows of today: not an older state, and not some files of it.
     is_current: bool,
     scan: Arc<ParquetScan>,
-    reports: ScanReports,
     /// `None`: all columns may be read.
     readable: Option<Readable>,
 }
@@ -108,7 +107,6 @@ impl StaffaTable {
             schema,
             files,
             scan: Arc::clone(&context.scan),
-            reports: context.reports.clone(),
         })
     }
 
@@ -124,7 +122,6 @@ impl StaffaTable {
             skipped: Arc::clone(skipped),
             is_current: self.is_current,
             scan: Arc::clone(&self.scan),
-            reports: self.reports.clone(),
         }
     }
 
@@ -141,7 +138,6 @@ impl StaffaTable {
             skipped: Arc::default(),
             is_current: false,
             scan: Arc::clone(&context.scan),
-            reports: context.reports.clone(),
         }
     }
 
@@ -233,17 +229,19 @@ impl TableProvider for StaffaTable {
             }
         };
         let pruned = prune::prune(&self.table, &self.stored, files, predicate.as_ref())?;
-        self.reports.push(ScanReport {
-            table: self.table.name().clone(),
-            files_total: self.files.len(),
-            files_read: pruned.files.len(),
-            bytes_total: self.files.iter().map(|file| file.size_bytes).sum(),
-            bytes_read: pruned.files.iter().map(|file| file.size_bytes).sum(),
-            rows_read: pruned.files.iter().map(|file| file.row_count).sum(),
-            pruned_by_partition: pruned.by_partition,
-            pruned_by_statistics: pruned.by_statistics,
-            directory: directory(self.table.location()),
-        });
+        if let Some(reports) = state.config().get_extension::<ScanReports>() {
+            reports.push(ScanReport {
+                table: self.table.name().clone(),
+                files_total: self.files.len(),
+                files_read: pruned.files.len(),
+                bytes_total: self.files.iter().map(|file| file.size_bytes).sum(),
+                bytes_read: pruned.files.iter().map(|file| file.size_bytes).sum(),
+                rows_read: pruned.files.iter().map(|file| file.row_count).sum(),
+                pruned_by_partition: pruned.by_partition,
+                pruned_by_statistics: pruned.by_statistics,
+                directory: directory(self.table.location()),
+            });
+        }
         if pruned.files.is_empty() {
             let schema = match projection {
                 Some(projection) => Arc::new(self.schema.project(projection)?),

@@ -8,7 +8,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo,
 };
-use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
+use staffa_catalog::{Digits, IntervalFields, Rounding, SqlType, SystemStorage, SystemType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::arrow_field;
@@ -77,24 +77,23 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
         DataType::Bytea => SqlType::Bytea,
         DataType::Date => SqlType::Date,
         DataType::Time(precision, zone) => {
-            fractional_seconds(*precision, "TIME")?;
-            match zone {
+            let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Time,
                 _ => return Err(no_support("time with time zone")),
-            }
+            };
+            with_digits(plain, *precision, "TIME")?
         }
         DataType::Timestamp(precision, zone) => {
-            fractional_seconds(*precision, "TIMESTAMP")?;
-            match zone {
+            let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Timestamp,
                 TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => SqlType::TimestampTz,
-            }
+            };
+            with_digits(plain, *precision, "TIMESTAMP")?
         }
-        DataType::Interval {
-            fields: None,
-            precision: None,
-        } => SqlType::Interval,
-        DataType::Interval { .. } => return Err(no_support("interval with fields or a precision")),
+        DataType::Interval { fields, precision } => {
+            let fields = fields.as_ref().map(|fields| fields.to_string().to_lowercase());
+            interval(fields.as_deref().and_then(IntervalFields::named), *precision)?
+        }
         DataType::Uuid => SqlType::Uuid,
         DataType::JSON => SqlType::Json,
         DataType::JSONB => SqlType::Jsonb,
@@ -172,16 +171,10 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "char" => SqlType::Char(character_length(length, "char")?.unwrap_or(1)),
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
-        "time" => SqlType::Time,
-        "timestamp" => {
-            fractional_seconds(number(0), "TIMESTAMP")?;
-            SqlType::Timestamp
-        }
-        "timestamptz" => {
-            fractional_seconds(number(0), "TIMESTAMP")?;
-            SqlType::TimestampTz
-        }
-        "interval" => SqlType::Interval,
+        "time" => with_digits(SqlType::Time, number(0), "TIME")?,
+        "timestamp" => with_digits(SqlType::Timestamp, number(0), "TIMESTAMP")?,
+        "timestamptz" => with_digits(SqlType::TimestampTz, number(0), "TIMESTAMP")?,
+        "interval" => interval(None, number(0))?,
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
@@ -249,16 +242,30 @@ fn character_length(length: Option<CharacterLength>, name: &str) -> Result<Optio
     Ok(Some(u32::try_from(length).expect("within the limit")))
 }
 
-/// Microseconds are what is stored; a coarser precision would have to round, which is not done.
-fn fractional_seconds(precision: Option<u64>, name: &str) -> Result<()> {
-    match precision {
-        None | Some(6) => Ok(()),
-        Some(0..=5) => Err(
-            Error::unsupported(format!("{name} with a precision below 6 is not supported"))
-                .with_hint("Values keep microseconds; use date_trunc() where less is wanted."),
-        ),
-        Some(over) => Err(invalid(format!("{name}({over}) precision must be between 0 and 6"))),
+/// A type of times with a number of digits for fractions of a second.
+fn with_digits(plain: SqlType, digits: Option<u64>, name: &str) -> Result<SqlType> {
+    let Some(digits) = digits else { return Ok(plain) };
+    if digits > 6 {
+        return Err(invalid(format!("{name}({digits}) precision must be between 0 and 6")));
     }
+    let rounding = Rounding {
+        digits: u8::try_from(digits).ok(),
+        fields: None,
+    };
+    Ok(SqlType::Rounded(Box::new(plain), rounding))
+}
+
+fn interval(fields: Option<IntervalFields>, digits: Option<u64>) -> Result<SqlType> {
+    Ok(match (fields, with_digits(SqlType::Interval, digits, "INTERVAL")?) {
+        (None, ty) => ty,
+        (fields, ty) => {
+            let digits = match ty {
+                SqlType::Rounded(_, rounding) => rounding.digits,
+                _ => None,
+            };
+            SqlType::Rounded(Box::new(SqlType::Interval), Rounding { digits, fields })
+        }
+    })
 }
 
 fn invalid(message: impl Into<String>) -> Error {

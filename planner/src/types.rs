@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
-use staffa_catalog::{Digits, FieldIds, SqlType, SystemStorage, SystemType, TableSchema};
+use staffa_catalog::{Digits, FieldIds, Rounding, SqlType, SystemStorage, SystemType, TableSchema};
 
 /// Metadata key of fields whose Arrow type does not tell their SQL type, for example `varchar(10)`, `char(3)`, `json`,
 /// `numeric(5,2)`, and of numbers and lists that are a type of the system catalogs, for example `regclass`. Absent for
@@ -63,6 +63,7 @@ pub fn data_type(ty: &SqlType, time_zone: &str) -> DataType {
         SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         SqlType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(time_zone.into())),
         SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+        SqlType::Rounded(plain, _) => data_type(plain, time_zone),
         SqlType::Uuid => DataType::FixedSizeBinary(16),
         SqlType::Array(element) => DataType::List(Arc::new(arrow_field(ELEMENT_NAME, element, true, time_zone))),
         SqlType::Struct(fields) => DataType::Struct(
@@ -108,6 +109,17 @@ pub fn sql_type(field: &Field) -> SqlType {
                 .and_then(|text| digits_of(text, *precision, *scale))
                 .unwrap_or(Digits::All),
         },
+        DataType::Time64(_) | DataType::Timestamp(..) | DataType::Interval(_) => {
+            let plain = sql_type_of(field.data_type());
+            match field
+                .metadata()
+                .get(TYPE_KEY)
+                .and_then(|text| rounding_of(text, &plain))
+            {
+                Some(rounding) => SqlType::Rounded(Box::new(plain), rounding),
+                None => plain,
+            }
+        }
         DataType::Dictionary(_, value) => sql_type(&field.clone().with_data_type(value.as_ref().clone())),
         DataType::RunEndEncoded(_, value) => sql_type(&field.clone().with_data_type(value.data_type().clone())),
         other => sql_type_of(other),
@@ -265,6 +277,7 @@ fn metadata(ty: &SqlType) -> Option<(&'static str, String)> {
             Digits::Logarithm(least) => format!("{LOGARITHM}{least}"),
             Digits::CommonLogarithm(least) => format!("{COMMON_LOGARITHM}{least}"),
         },
+        SqlType::Rounded(plain, rounding) => format!("{plain} modified by {}", rounding.modifier(plain)),
         SqlType::Uuid => return Some((EXTENSION_KEY, EXTENSION_UUID.to_string())),
         _ => return None,
     };
@@ -304,6 +317,12 @@ fn digits_of(text: &str, precision: u8, scale: i8) -> Option<Digits> {
         .or(after(COMMON_LOGARITHM).map(Digits::CommonLogarithm))
 }
 
+/// Reads what [`metadata`] wrote of a type of times; `None` for another type, which the value was cast from.
+fn rounding_of(text: &str, plain: &SqlType) -> Option<Rounding> {
+    let modifier = text.strip_prefix(&plain.to_string())?.strip_prefix(" modified by ")?;
+    Rounding::of_modifier(modifier.parse().ok()?, plain)
+}
+
 /// Reads what [`metadata`] wrote of a text; `None` for anything else, which then is plain text.
 fn text_type(text: &str) -> Option<SqlType> {
     let length = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix(')')?.parse::<u32>().ok();
@@ -341,6 +360,13 @@ mod tests {
             SqlType::Bytea,
             SqlType::Date,
             SqlType::Time,
+            SqlType::Rounded(
+                Box::new(SqlType::TimestampTz),
+                Rounding {
+                    digits: Some(3),
+                    fields: None,
+                },
+            ),
             SqlType::Timestamp,
             SqlType::TimestampTz,
             SqlType::Interval,

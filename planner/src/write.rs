@@ -19,7 +19,7 @@ use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, LiveFile, Table,
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
 
 pub(crate) use self::check::ColumnCheck;
-pub(crate) use self::check::shown as shown_row;
+pub(crate) use self::check::{row_of, shown as shown_row};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{GatherExec, GatheredRows};
@@ -98,6 +98,9 @@ pub async fn write_plan(
     sorted(table, rows)
 }
 
+/// Tables of more columns do not show the row that a column of theirs refuses.
+const SHOWN_COLUMNS_MAX: usize = 100;
+
 /// Rows as they are stored: checked, generated columns computed.
 pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules = RowRules::new(table);
@@ -109,6 +112,9 @@ pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPla
             table.name()
         )));
     }
+    // The whole row is for the detail of an error: of a wide table it would make the plan too large.
+    let row = given.iter().filter(|_| given.len() <= SHOWN_COLUMNS_MAX);
+    let row: Vec<Expr> = row.cloned().map(Expr::Column).collect();
     let checked = given
         .into_iter()
         .zip(rules.columns)
@@ -116,7 +122,8 @@ pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPla
         .map(|((column, check), target)| {
             let expression = Expr::Column(column);
             if check.is_needed() {
-                ScalarUDF::from(check).call(vec![expression]).alias(&target.name)
+                let arguments = std::iter::once(expression).chain(row.iter().cloned());
+                ScalarUDF::from(check).call(arguments.collect()).alias(&target.name)
             } else {
                 expression.alias(&target.name)
             }

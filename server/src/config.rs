@@ -59,6 +59,8 @@ pub struct Config {
     /// What running statements get after the order to stop.
     pub shutdown_grace: Duration,
     pub memory_limit_bytes: u64,
+    /// `None`: half of the memory limit.
+    pub column_cache_bytes: Option<u64>,
     /// `None`: a directory inside `data`.
     pub spill_dir: Option<PathBuf>,
     pub spill_limit_bytes: u64,
@@ -150,6 +152,7 @@ impl Config {
             })?,
             shutdown_grace: raw.parse("shutdown_grace", |text| Ok(units::duration(text)?.unwrap_or_default()))?,
             memory_limit_bytes: raw.parse("memory_limit", parse_memory)?,
+            column_cache_bytes: raw.parse_optional("column_cache", units::size)?,
             spill_dir: raw.path("spill_dir"),
             spill_limit_bytes: raw.parse("spill_limit", units::size)?,
             threads: raw.parse_optional("threads", |text| parse_count(text, 1, 1024))?,

@@ -143,6 +143,7 @@ impl Node {
 pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> {
     let mut engine = staffa::Config::new(&config.data);
     engine.memory_limit_bytes = config.memory_limit_bytes;
+    engine.column_cache_bytes = config.column_cache_bytes;
     engine.spill_dir.clone_from(&config.spill_dir);
     engine.spill_limit_bytes = config.spill_limit_bytes;
     engine.threads = config.threads;

@@ -7,14 +7,16 @@
 //! fsync, rename, fsync the directories (`object/durable.rs` has the numbered rules).
 //!
 //! Read path: [`ParquetScan::plan`] turns a list of [`ScanFile`]s into one operator for DataFusion. Footers and page
-//! indexes are parsed once and kept ([`ParquetScan`]); column chunks of remote files are kept as bytes; columns are
-//! matched by Iceberg field id, so a renamed, reordered or widened column reads right. Rows that delete files name
-//! ([`ParquetScan::deleted_rows`]) are skipped by position, whatever kind of file names them. A cache of *decoded* chunks will
-//! stand between the reader factory (`source/reader.rs`) and the decoder; nothing else has to change for it.
+//! indexes are parsed once and kept ([`ParquetScan`]); column chunks of remote files are kept as bytes, and decoded ones of all
+//! files in a compact form, on which filters are answered (`source/chunks.rs`); columns are matched by Iceberg field id, so a
+//! renamed, reordered or widened column reads right. Rows that delete files name ([`ParquetScan::deleted_rows`]) are skipped by
+//! position, whatever kind of file names them.
 //!
 //! Every location goes through [`Stores::resolve`], which refuses what lies outside the allow-list after symlinks are
 //! resolved. There is no other way to a file in this crate.
 
+mod cache;
+mod chunk;
 mod convert;
 mod deletes;
 mod error;
@@ -28,6 +30,7 @@ mod source;
 mod transform;
 mod writer;
 
+pub use cache::ChunkCounters;
 pub use deletes::{
     DeletionVector, RowDeletes, decode_deletion_vector, decode_position_deletes, encode_deletion_vector,
     encode_position_deletes,

@@ -76,6 +76,8 @@ pub struct StoreOptions {
     pub s3: Option<S3Options>,
     /// Bytes of remote files kept in memory as ranges; 0 keeps none.
     pub range_cache_bytes: u64,
+    /// Bytes of decoded columns kept in memory; 0 keeps none.
+    pub chunk_cache_bytes: u64,
     /// The runtime that network requests run on, so that busy queries do not starve them. `None` uses the caller's.
     pub io: Option<tokio::runtime::Handle>,
 }

@@ -1,7 +1,12 @@
 //! The scan: a list of files -> one operator for DataFusion. Files are shared out by bytes, footers and remote ranges come
-//! from caches (`source/reader.rs`), columns are matched by field id (`source/adapt.rs`).
+//! from caches (`source/reader.rs`), columns are matched by field id (`source/adapt.rs`), and decoded ones come from a cache, too
+//! (`source/chunks.rs`).
 
 mod adapt;
+mod chunks;
+mod condition;
+mod decode;
+mod open;
 mod reader;
 
 use std::collections::HashMap;
@@ -16,16 +21,18 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+    FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::{TableSchema, TableSchemaBuilder};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 use roaring::RoaringTreemap;
 
+use crate::cache::{ChunkCache, ChunkCounters, SharedMemory};
 use crate::deletes::{DeleteCache, live_rows};
 use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
@@ -33,6 +40,7 @@ use crate::field_ids::{field_id, without_field_ids};
 use crate::footer::Footers;
 use crate::object::Stores;
 use adapt::FieldIdAdapterFactory;
+use chunks::ChunkSource;
 use reader::{Caches, Placed, ReaderFactory};
 
 /// A file smaller than this is read by one task; larger ones may be split between tasks at row groups.
@@ -128,6 +136,8 @@ pub struct CacheCounters {
     pub range_misses: u64,
     /// Bytes of ranges held now.
     pub range_bytes: u64,
+    /// Bytes of ranges that may be held.
+    pub range_bytes_max: u64,
 }
 
 /// Makes scans over the stores of one warehouse and keeps their caches.
@@ -150,11 +160,13 @@ impl ParquetScan {
     pub fn new(stores: Stores) -> Self {
         let range_bytes = stores.options().range_cache_bytes;
         let ranges = (range_bytes > 0).then(|| RangeCache::new(range_bytes));
+        let chunk_bytes = stores.options().chunk_cache_bytes;
         Self {
             stores,
             caches: Arc::new(Caches {
                 footers: Footers::new(),
                 ranges,
+                chunks: Arc::new(ChunkCache::new(chunk_bytes)),
             }),
             deletes: DeleteCache::new(),
         }
@@ -168,6 +180,17 @@ impl ParquetScan {
         self.plan_version(request, None)
     }
 
+    /// The memory that queries ask for, of which the cache of decoded columns may have what they leave; `bytes_max` is for both
+    /// together.
+    pub fn share_memory(&self, queries: Arc<dyn MemoryPool>, bytes_max: u64) -> Arc<dyn MemoryPool> {
+        Arc::new(SharedMemory::new(queries, Arc::clone(&self.caches.chunks), bytes_max))
+    }
+
+    /// What the cache of decoded columns holds and did.
+    pub fn chunk_counters(&self) -> ChunkCounters {
+        self.caches.chunks.counters()
+    }
+
     /// What the caches did.
     pub fn counters(&self) -> CacheCounters {
         let (footers, ranges) = (&self.caches.footers, self.caches.ranges.as_ref());
@@ -177,6 +200,7 @@ impl ParquetScan {
             range_hits: ranges.map_or(0, RangeCache::hits),
             range_misses: ranges.map_or(0, RangeCache::misses),
             range_bytes: ranges.map_or(0, RangeCache::bytes),
+            range_bytes_max: self.stores.options().range_cache_bytes,
         }
     }
 
@@ -206,16 +230,19 @@ impl ParquetScan {
         let statistics = total_statistics(&groups, schema)?;
 
         let reader = Arc::new(ReaderFactory::new(Arc::clone(&self.caches)));
-        let mut source = ParquetSource::new(table.clone())
+        let parquet = ParquetSource::new(table.clone())
             .with_parquet_file_reader_factory(reader)
             .with_pushdown_filters(request.options.pushdown_filters)
             .with_reorder_filters(request.options.reorder_filters)
             .with_enable_page_index(true);
-        if let Some(predicate) = request.predicate {
-            source = source.with_predicate(predicate);
-        }
+        // Where a row lies only Parquet's reader says.
+        let source: Arc<dyn FileSource> = match (addressed || !self.caches.chunks.is_in_use(), request.predicate) {
+            (false, predicate) => Arc::new(ChunkSource::new(parquet, predicate.as_ref(), Arc::clone(&self.caches))),
+            (true, None) => Arc::new(parquet),
+            (true, Some(predicate)) => Arc::new(parquet.with_predicate(predicate)),
+        };
         // The URL is a formality: each file carries its own store, so that one table may lie in two.
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(request.limit)

@@ -27,6 +27,7 @@ async fn login(server: &Server, user: &str, password: &str) -> Result<Client, (S
 async fn logins() {
     let server = Server::start_with(&["--auth", "scram"], &[PASSWORD]);
     let admin = login(&server, "admin", "correct horse").await.unwrap();
+    admin.batch_execute("create database inner_one").await.unwrap();
     admin
         .batch_execute(
             "create user ann password 'anns secret' connection limit 1;
@@ -36,7 +37,6 @@ async fn logins() {
              create user nopass;
              create user outside password 'x';
              create role lead superuser login password 'x';
-             create database inner_one;
              revoke connect on database inner_one from public;
              alter role ann set application_name = 'of ann';
              alter role ann set nonsense.x = 'y'",

@@ -176,7 +176,7 @@ fn tables_live_on_s3() {
     assert!(first.contains("Files: 1 of 13"), "{first}");
     let before = store.requests().0;
     let second = lines(&mut wire, explain);
-    assert!(second.contains("Bytes from Cache: "), "{second}");
+    assert!(second.contains("Columns from Cache: "), "{second}");
     assert_eq!(store.requests().0, before, "{second}");
 
     wire.send(&query(

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use sqllogictest::{ColumnType, DB, DBOutput, Runner};
 
@@ -105,11 +106,60 @@ impl DB for WireDoor {
     type ColumnType = Letter;
 
     fn run(&mut self, sql: &str) -> Output {
-        wire_output(if self.extended {
+        let reply = if self.extended {
             self.wire.extended(sql, &[])
         } else {
             self.wire.simple(sql)
-        })
+        };
+        if let Some(error) = &reply.error {
+            note_foreign_words(sql, &format!("{error:?}"));
+        }
+        wire_output(reply)
+    }
+}
+
+/// What the libraries below say of themselves, and no user should read.
+const FOREIGN: &[&str] = &[
+    "datafusion",
+    "DataFusion",
+    "arrow",
+    "Arrow",
+    "sqlparser",
+    "Utf8",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Float32",
+    "Float64",
+    "Decimal128",
+    "Decimal256",
+    "Date32",
+    "Time64",
+    "LargeList",
+    "LogicalPlan",
+    "RecordBatch",
+    "ScalarValue",
+    "ScalarUDF",
+    "AggregateUDF",
+    "nternal error",
+    "not yet implemented",
+    "his feature",
+    "hysical plan",
+    "ogical plan",
+    "ogical expression",
+    "chema error",
+    "arser error",
+    "panicked",
+    "ptimizer rule",
+];
+
+/// Errors that say such words, with their statements.
+static FOREIGN_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn note_foreign_words(sql: &str, error: &str) {
+    if FOREIGN.iter().any(|word| error.contains(word) && !sql.contains(word)) {
+        FOREIGN_WORDS.lock().unwrap().push(format!("{sql}\n  {error}"));
     }
 }
 
@@ -216,6 +266,8 @@ fn run_files<D: DB<ColumnType = Letter> + Send>(
     for (name, errors) in &failures {
         println!("--- {name}: {} differences\n{}", errors.len(), errors.join("\n"));
     }
+    let foreign = std::mem::take(&mut *FOREIGN_WORDS.lock().unwrap());
+    assert!(foreign.is_empty(), "libraries speak to users:\n{}", foreign.join("\n"));
     assert!(files > 0, "no file is wanted");
     assert_eq!(
         count,

@@ -1,6 +1,6 @@
 //! SQL types and columns to Iceberg's and back.
 //!
-//! Iceberg cannot say smallint, varchar(n), char(n), json, jsonb and interval. Such a leaf is stored as its plain
+//! Iceberg cannot say smallint, varchar(n), char(n), json, jsonb, interval and timestamp(n). Such a leaf is stored as its plain
 //! relative, and its SQL type is kept in the property [`COLUMN_TYPES`] by field id. Where another engine has changed
 //! the leaf's stored type since, the property's entry is ignored.
 
@@ -99,6 +99,7 @@ fn leaf_to_iceberg(column: &str, ty: &SqlType) -> Result<PrimitiveType> {
         SqlType::Time => PrimitiveType::Time,
         SqlType::Timestamp => PrimitiveType::Timestamp,
         SqlType::TimestampTz => PrimitiveType::Timestamptz,
+        SqlType::Rounded(plain, _) => leaf_to_iceberg(column, plain)?,
         SqlType::Uuid => PrimitiveType::Uuid,
         SqlType::System(ty) if ty.storage() == SystemStorage::Text => PrimitiveType::String,
         SqlType::System(_) => {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
-use staffa_catalog::{CatalogSnapshot, ColumnDefault, Table, TableChange, TableName, ViewDefinition, quote_identifier};
+use staffa_catalog::{
+    CatalogSnapshot, ColumnDefault, Table, TableChange, TableName, View, ViewDefinition, quote_identifier,
+};
 use staffa_planner::{
     AlterAction, ColumnStep, Dropped, Error, ErrorKind, IndexChange, Plan, PlanContext, Renamed, Result, RowCheck,
     column_readers, following, rewritten_rows,
@@ -53,7 +55,13 @@ pub(crate) async fn alter_table(
             }
             Some(ColumnStep::Renamed { from, to }) => {
                 let renamed = Renamed::Column {
-                    table: &table,
+                    relation: table.name(),
+                    columns: table
+                        .schema()
+                        .columns
+                        .iter()
+                        .map(|column| column.name.as_str())
+                        .collect(),
                     from: from.clone(),
                     to: to.clone(),
                 };
@@ -116,6 +124,39 @@ pub(crate) async fn rename_relation(
         transaction.alter_table(table, &[change], false).await?;
     }
     Ok(())
+}
+
+/// Renames a column of a view; views that read it go on reading it.
+pub(crate) async fn rename_view_column(session: &mut Session, view: &View, from: &str, to: &str) -> Result<()> {
+    let snapshot = session.transactions_snapshot().await?;
+    let context = session.context(snapshot);
+    let renamed = Renamed::Column {
+        relation: &view.name,
+        columns: view.columns.iter().map(|(column, _)| column.as_str()).collect(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    let readers = following(&context, &renamed).await?;
+    let new_name = |name: &String| match name == from {
+        true => to.to_owned(),
+        false => name.clone(),
+    };
+    let columns = view.columns.iter().map(|(name, ty)| (new_name(name), ty.clone()));
+    let comments = view
+        .column_comments
+        .iter()
+        .map(|(name, text)| (new_name(name), text.clone()));
+    let definition = ViewDefinition {
+        name: view.name.clone(),
+        sql: view.sql.clone(),
+        columns: columns.collect(),
+        search_path: view.search_path.clone(),
+        comment: view.comment.clone(),
+        reads: view.reads.clone(),
+        column_comments: comments.collect(),
+    };
+    session.transaction().await?.create_view(definition, true).await?;
+    put_views(session, readers).await
 }
 
 pub(crate) async fn rename_schema(session: &mut Session, database: &str, from: &str, to: &str) -> Result<()> {

@@ -60,7 +60,7 @@ pub(crate) async fn change_rows(
     };
     let snapshot = session.transactions_snapshot().await?;
     let context = session.context(snapshot);
-    let task_context = context.session.task_ctx();
+    let task_context = context.task_context();
     let (planned, planning) = (change.clone(), context.clone());
     let work = async move { change_plan(&planning, &planned, logical).await };
     let ChangeOperators {
@@ -144,7 +144,7 @@ async fn rewrite(
     let target = session.transaction().await?.begin_write(change.table.name()).await?;
     let snapshot = session.transactions_snapshot().await?;
     let context = session.context(snapshot);
-    let task_context = context.session.task_ctx();
+    let task_context = context.task_context();
     let (table, worn) = (Arc::clone(&change.table), worn.to_vec());
     let work = async move { rewrite_plan(&context, &table, &worn).await };
     let plan = guard.run(session.warehouse.planning().run(work)).await?;

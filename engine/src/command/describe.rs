@@ -18,7 +18,6 @@ pub(crate) async fn explain(
     session: &mut Session,
     target: &ExplainTarget,
     options: &ExplainOptions,
-    reports: &ScanReports,
     parameters: &[ScalarValue],
     guard: StatementGuard,
 ) -> Result<RowStream> {
@@ -40,9 +39,9 @@ pub(crate) async fn explain(
     if !options.analyze {
         context.reads = None;
     }
-    // Of an earlier run of the same prepared statement.
-    reports.clear();
-    let task_context = context.session.task_ctx();
+    let reports = Arc::new(ScanReports::default());
+    context.reports = Some(Arc::clone(&reports));
+    let task_context = context.task_context();
     let logical = bind(source, parameters)?;
     let work = async move { physical(&context, logical).await };
     let plan = guard.run(session.warehouse.planning().run(work)).await?;
@@ -61,7 +60,7 @@ pub(crate) async fn explain(
         guard.run(session.warehouse.cpu().run(work)).await?;
         execution = Some(started.elapsed());
     }
-    let batch = staffa_planner::explain(target, &plan, reports, options, &ExplainTimes { planning, execution })?;
+    let batch = staffa_planner::explain(target, &plan, &reports, options, &ExplainTimes { planning, execution })?;
     Ok(RowStream::ready(
         "EXPLAIN",
         explain_columns(),

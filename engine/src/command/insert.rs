@@ -123,12 +123,12 @@ impl Writing {
         let mut context = session.context(snapshot);
         let gathered = gathered.cloned();
         if gathered.is_some() {
-            context.session.config_mut().options_mut().execution.target_partitions = 1;
+            context.set_tasks(1);
         }
         let table = Arc::clone(&target.table);
         let planned = Arc::clone(&table);
         let cpu = session.warehouse.cpu().clone();
-        let task_context = context.session.task_ctx();
+        let task_context = context.task_context();
         let work = async move { write_plan(&context, &planned, rows, gathered.as_ref()).await };
         let plan = guard.run(session.warehouse.planning().run(work)).await?;
         let options = session.warehouse.write_options().clone();

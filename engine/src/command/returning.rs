@@ -59,8 +59,8 @@ pub(crate) async fn compute(
     let snapshot = session.transactions_snapshot().await?;
     let mut context = session.context(snapshot);
     // In the order they were written in.
-    context.session.config_mut().options_mut().execution.target_partitions = 1;
-    let task_context = context.session.task_ctx();
+    context.set_tasks(1);
+    let task_context = context.task_context();
     let cpu = session.warehouse.cpu().clone();
     let work = async move {
         let plan = physical(&context, logical).await?;

@@ -1,5 +1,7 @@
 //! Values of settings: checked, and put in the form SHOW prints.
 
+use std::ops::RangeInclusive;
+
 use staffa_planner::value::{ByteaOutput, DateOrder, FormatSettings};
 use staffa_planner::{Error, ErrorKind, Result};
 
@@ -16,7 +18,7 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
         Kind::Integer(least, greatest) => {
             let number: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
             let number = rounded(number).ok_or_else(|| invalid(name, value))?;
-            within(name, number, least, greatest, "")?;
+            within(name, value, number, least..=greatest, "")?;
             Ok(number.to_string())
         }
         Kind::Real(least, greatest) => {
@@ -38,19 +40,30 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
                 Some(hint) => invalid(name, value).with_hint(hint),
                 None => invalid(name, value),
             })?;
-            within(name, number, 0, i32::MAX.into(), " ms")?;
+            within(name, value, number, 0..=i32::MAX.into(), " ms")?;
             Ok(show_milliseconds(number.unsigned_abs()))
         }
         Kind::Choice(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(value)) {
             Some(word) => Ok((*word).to_owned()),
-            None => Err(invalid(name, value).with_hint(format!("Available values: {}.", words.join(", ")))),
+            None => Err(not_among(name, value, words)),
+        },
+        Kind::Only([word @ ("on" | "off")]) => match boolean(value) {
+            Some(on) if on == (*word == "on") => Ok((*word).to_owned()),
+            Some(_) => Err(not_here(name, value, &[word])),
+            None => Err(invalid_message(format!(
+                "parameter \"{name}\" requires a Boolean value"
+            ))),
         },
         Kind::Only(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(value)) {
             Some(word) => Ok((*word).to_owned()),
-            None => Err(
-                Error::unsupported(format!("parameter \"{name}\" cannot be set to \"{value}\""))
-                    .with_hint(format!("Available values: {}.", words.join(", "))),
-            ),
+            None if name == "IntervalStyle"
+                && !INTERVAL_STYLES.iter().any(|style| style.eq_ignore_ascii_case(value)) =>
+            {
+                Err(not_among("intervalstyle", value, INTERVAL_STYLES))
+            }
+            // The locales of the system, of which there are none.
+            None if name.starts_with("lc_") => Err(invalid(name, value)),
+            None => Err(not_here(name, value, words)),
         },
         // `refuse_read_only` has been asked before.
         Kind::ReadOnly => Err(invalid(name, value)),
@@ -72,10 +85,30 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
     }
 }
 
-fn within(name: &str, number: i64, least: i64, greatest: i64, unit: &str) -> Result<()> {
-    if (least..=greatest).contains(&number) {
+/// What PostgreSQL can set `IntervalStyle` to.
+const INTERVAL_STYLES: &[&str] = &["postgres", "postgres_verbose", "sql_standard", "iso_8601"];
+/// Other names of values, which are not shown.
+const HIDDEN: &[&str] = &["debug", "info"];
+
+fn not_among(name: &str, value: &str, words: &[&str]) -> Error {
+    let shown: Vec<&str> = words.iter().copied().filter(|word| !HIDDEN.contains(word)).collect();
+    invalid(name, value).with_hint(format!("Available values: {}.", shown.join(", ")))
+}
+
+/// A value PostgreSQL has and Staffa has not.
+fn not_here(name: &str, value: &str, words: &[&str]) -> Error {
+    Error::unsupported(format!("parameter \"{name}\" cannot be set to \"{value}\""))
+        .with_hint(format!("Available values: {}.", words.join(", ")))
+}
+
+fn within(name: &str, value: &str, number: i64, range: RangeInclusive<i64>, unit: &str) -> Result<()> {
+    if range.contains(&number) {
         return Ok(());
     }
+    if i32::try_from(number).is_err() {
+        return Err(invalid(name, value).with_hint("Value exceeds integer range."));
+    }
+    let (least, greatest) = range.into_inner();
     Err(invalid_message(format!(
         "{number}{unit} is outside the valid range for parameter \"{name}\" ({least} .. {greatest})"
     )))
@@ -112,7 +145,8 @@ fn memory(name: &str, value: &str, unit: i64, least: i64, greatest: i64) -> Resu
         Some(hint) => invalid(name, value).with_hint(hint),
         None => invalid(name, value),
     })?;
-    within(name, number, least, greatest, if unit == 1 { " kB" } else { " 8kB" })?;
+    let shown = if unit == 1 { " kB" } else { " 8kB" };
+    within(name, value, number, least..=greatest, shown)?;
     let number = number * unit;
     let shown = [(1 << 20, "GB"), (1 << 10, "MB")]
         .into_iter()
@@ -210,9 +244,7 @@ fn time_zone(name: &str, value: &str) -> Result<String> {
     {
         return Ok(zone.name().to_owned());
     }
-    fixed_offset(value).ok_or_else(|| {
-        invalid(name, value).with_hint("Use a name of the tz database such as \"Europe/Berlin\", or \"UTC\".")
-    })
+    fixed_offset(value).ok_or_else(|| invalid(name, value))
 }
 
 /// `+02:00`, `-05:30`, `2`, `-5.5`: as `+HH:MM`.

@@ -274,7 +274,7 @@ async fn write(
                 Arc::clone(&counter),
                 Some(pool),
             );
-            let (plan, task_context) = (Arc::clone(&plan), context.session.task_ctx());
+            let (plan, task_context) = (Arc::clone(&plan), context.task_context());
             how.cpu
                 .spawn(async move { write_partition(plan, partition, task_context, writer?, pace).await })
         })

@@ -2,11 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, ObjectName, Query, UnaryOperator, Value, WindowType,
+    FunctionArguments, ObjectName, Query, TrimWhereField, UnaryOperator, Value,
 };
 
-use staffa_catalog::SqlType;
+use datafusion::sql::sqlparser::tokenizer::Location;
+use staffa_catalog::{SqlType, SystemType};
 
+use super::clauses::find_call;
 use super::signatures::{
     self, BIGINT, BOOLEAN, Choice, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
 };
@@ -18,11 +20,16 @@ use crate::rewrite::called_type;
 use crate::type_planner::sql_type_of_ast;
 use crate::value::{sql_type_of_oid, type_oid};
 
-const NO_OPERATOR: &str =
+pub(super) const NO_OPERATOR: &str =
     "No operator matches the given name and argument types. You might need to add explicit type casts.";
+const SEVERAL_OPERATORS: &str =
+    "Could not choose a best candidate operator. You might need to add explicit type casts.";
 const NO_PREFIX: &str =
     "No operator matches the given name and argument type. You might need to add an explicit type cast.";
-const NO_FUNCTION: &str =
+const TO_LATERAL: &str = "You might be able to move the set-returning function into a LATERAL FROM item.";
+/// Clauses that refuse window functions alone.
+const TAKE_AGGREGATES: &[&str] = &["HAVING", "window definitions"];
+pub(super) const NO_FUNCTION: &str =
     "No function matches the given name and argument types. You might need to add explicit type casts.";
 /// What the grammar makes of names, so that no function is looked up for them.
 const FORMS: &[&str] = &["grouping", "row", "array", "unnest"];
@@ -63,24 +70,30 @@ impl Checker<'_> {
             Expr::TypedString(typed) => {
                 let ty = self.named_type(&typed.data_type)?;
                 if let Some(ty) = ty {
-                    self.literal(&Expr::Value(typed.value.clone()), ty)?;
+                    self.readable(&Expr::Value(typed.value.clone()), ty)?;
                 }
                 Ok(ty)
             }
             Expr::Interval(interval) => {
                 if interval.leading_field.is_none() {
-                    self.literal(&interval.value, INTERVAL)?;
+                    self.readable(&interval.value, INTERVAL)?;
                 }
                 Ok(Some(INTERVAL))
             }
             Expr::Case {
+                case_token,
                 operand,
                 conditions,
                 else_result,
                 ..
             } => {
                 let compared = match operand {
-                    Some(operand) => Some((operand.as_ref(), self.expression(operand)?)),
+                    // A literal is text before it is compared.
+                    Some(operand) => {
+                        let ty = self.expression(operand)?;
+                        let ty = ty.map(|ty| if ty == UNKNOWN { TEXT } else { ty });
+                        Some((operand.as_ref(), ty))
+                    }
                     None => None,
                 };
                 for branch in conditions {
@@ -99,7 +112,9 @@ impl Checker<'_> {
                 if let Some(result) = else_result {
                     results.insert(0, (result.as_ref(), self.expression(result)?));
                 }
-                self.branches("CASE", &results)
+                self.no_sets(results.iter().map(|(result, _)| *result), "CASE")?;
+                let ty = self.branches("CASE", &results)?;
+                Ok(self.chosen_type(case_token.0.span.start, &results, ty))
             }
             Expr::Function(function) => self.call(function),
             Expr::InList { expr, list, .. } => {
@@ -188,48 +203,94 @@ impl Checker<'_> {
                 for element in &array.elem {
                     elements.push((element, self.expression(element)?));
                 }
-                let nested = array.elem.iter().any(|element| matches!(element, Expr::Array(_)));
-                if elements.is_empty() || nested {
+                // An array of arrays is of the type they are of.
+                let has_arrays = elements
+                    .iter()
+                    .any(|(_, ty)| ty.and_then(signatures::element).is_some());
+                let has_literals = elements.iter().any(|(_, ty)| *ty == Some(UNKNOWN));
+                if elements.is_empty() || has_arrays && has_literals {
                     return Ok(None);
                 }
                 let ty = self.branches("ARRAY", &elements)?;
-                Ok(ty.and_then(signatures::array_of))
+                match has_arrays {
+                    true => Ok(ty),
+                    false => Ok(ty.and_then(signatures::array_of)),
+                }
             }
             Expr::Extract { expr, .. } => {
                 let ty = self.expression(expr)?;
-                if let Some(ty) = ty.filter(|ty| *ty != UNKNOWN)
-                    && signatures::function("extract", &[TEXT, ty]) == Choice::None
-                {
-                    let message = format!("function pg_catalog.extract(unknown, {}) does not exist", type_name(ty));
-                    let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION);
-                    return Err(self.places.before(error, expr, &["extract"]));
-                }
-                Ok(Some(NUMERIC))
+                let Some(ty) = ty else { return Ok(Some(NUMERIC)) };
+                let error = match signatures::function("extract", &[UNKNOWN, ty]) {
+                    Choice::None => {
+                        let message = format!("function pg_catalog.extract(unknown, {}) does not exist", type_name(ty));
+                        Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION)
+                    }
+                    Choice::Several => {
+                        signatures::several_functions(&format!("pg_catalog.extract(unknown, {})", type_name(ty)))
+                    }
+                    _ => return Ok(Some(NUMERIC)),
+                };
+                Err(self.places.before(error, expr, &["extract"]))
             }
-            Expr::Trim { expr, .. }
-            | Expr::Collate { expr, .. }
-            | Expr::Ceil { expr, .. }
-            | Expr::Floor { expr, .. } => {
-                self.expression(expr)?;
-                Ok(None)
+            Expr::Trim {
+                trim_where,
+                trim_what,
+                expr,
+                ..
+            } => {
+                let name = match trim_where {
+                    None | Some(TrimWhereField::Both) => "btrim",
+                    Some(TrimWhereField::Leading) => "ltrim",
+                    Some(TrimWhereField::Trailing) => "rtrim",
+                };
+                let arguments: Vec<&Expr> = [Some(expr), trim_what.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(Box::as_ref)
+                    .collect();
+                self.form(name, &arguments, &["trim"])
+            }
+            Expr::Collate { expr, .. } => self.collated(expr),
+            Expr::Ceil { expr, .. } => self.form("ceil", &[expr], &["ceil", "ceiling"]),
+            Expr::Floor { expr, .. } => self.form("floor", &[expr], &["floor"]),
+            Expr::Position { expr, r#in } => self.form("position", &[r#in, expr], &["position"]),
+            Expr::Overlay {
+                expr,
+                overlay_what,
+                overlay_from,
+                overlay_for,
+            } => {
+                let mut arguments: Vec<&Expr> = vec![expr, overlay_what, overlay_from];
+                arguments.extend(overlay_for.as_deref());
+                self.form("overlay", &arguments, &["overlay"])
             }
             Expr::Substring {
                 expr,
-                substring_from,
+                substring_from: Some(from),
                 substring_for,
+                shorthand,
                 ..
             } => {
-                self.expression(expr)?;
-                for part in [substring_from, substring_for].into_iter().flatten() {
-                    self.expression(part)?;
+                let mut arguments: Vec<&Expr> = vec![expr, from];
+                arguments.extend(substring_for.as_deref());
+                match shorthand {
+                    true => self.form("substr", &arguments, &["substr"]),
+                    false => self.form("substring", &arguments, &["substring"]),
                 }
-                Ok(Some(TEXT))
             }
-            Expr::AtTimeZone { timestamp, time_zone } => {
-                self.expression(timestamp)?;
-                self.expression(time_zone)?;
-                Ok(None)
+            Expr::AtTimeZone { timestamp, time_zone } => self.form("timezone", &[time_zone, timestamp], &["at"]),
+            Expr::CompoundFieldAccess { root, access_chain } => self.subscript(root, access_chain),
+            Expr::AnyOp {
+                left,
+                compare_op,
+                right,
+                ..
             }
+            | Expr::AllOp {
+                left,
+                compare_op,
+                right,
+            } => self.quantified(left, compare_op, right),
             Expr::Tuple(parts) => {
                 for part in parts {
                     self.expression(part)?;
@@ -303,13 +364,18 @@ impl Checker<'_> {
             return Ok(None);
         };
         let name = op.to_string();
-        // What a literal is read as hangs on what is around.
-        if ty == UNKNOWN {
-            return Ok(None);
-        }
         match signatures::prefix(&name, ty) {
-            Choice::One { result, .. } => Ok(result),
-            Choice::Several => Ok(None),
+            Choice::One { arguments, result } => {
+                if ty == UNKNOWN {
+                    self.literal(operand, arguments[0])?;
+                }
+                Ok(result)
+            }
+            Choice::Several | Choice::Cast => {
+                let message = format!("operator is not unique: {name} {}", type_name(ty));
+                let error = Error::new(ErrorKind::AmbiguousFunction, message).with_hint(SEVERAL_OPERATORS);
+                Err(self.places.before(error, operand, &[&name]))
+            }
             Choice::None => {
                 let message = format!("operator does not exist: {name} {}", type_name(ty));
                 let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_PREFIX);
@@ -323,9 +389,7 @@ impl Checker<'_> {
         let (name, words): (String, Vec<String>) = match op {
             BinaryOperator::NotEq => ("<>".into(), vec!["<>".into(), "!=".into()]),
             BinaryOperator::BitwiseXor | BinaryOperator::PGExp => ("^".into(), vec!["^".into()]),
-            BinaryOperator::Xor | BinaryOperator::PGCustomBinaryOperator(_) | BinaryOperator::Custom(_) => {
-                return Ok(None);
-            }
+            BinaryOperator::Xor | BinaryOperator::PGCustomBinaryOperator(_) => return Ok(None),
             other => (other.to_string(), vec![other.to_string()]),
         };
         if matches!(right, Expr::Tuple(_)) || matches!(left, Expr::Tuple(_)) {
@@ -342,24 +406,41 @@ impl Checker<'_> {
 
     /// Finds the operator for two values; literals are read as it takes them.
     fn operator(&self, name: &str, left: (&Expr, Type), right: (&Expr, Type), words: &[&str]) -> Result<Type> {
+        Ok(self.chosen(name, left, right, words)?.and_then(|(_, result)| result))
+    }
+
+    /// The same with the types it takes.
+    fn chosen(
+        &self,
+        name: &str,
+        left: (&Expr, Type),
+        right: (&Expr, Type),
+        words: &[&str],
+    ) -> Result<Option<(Vec<u32>, Type)>> {
         let (Some(left_type), Some(right_type)) = (left.1, right.1) else {
             return Ok(None);
         };
         let shown = || format!("{} {name} {}", type_name(left_type), type_name(right_type));
         let error = match signatures::binary(name, left_type, right_type) {
             Choice::One { arguments, result } => {
-                for ((expression, ty), taken) in [(left.0, left_type), (right.0, right_type)].iter().zip(arguments) {
+                for ((expression, ty), taken) in [(left.0, left_type), (right.0, right_type)].iter().zip(&arguments) {
                     if *ty == UNKNOWN {
-                        self.literal(expression, taken)?;
+                        self.literal(expression, *taken)?;
+                    }
+                    // Beside `||` DataFusion does not know what a NULL is.
+                    if name == "||"
+                        && let Expr::Value(value) = expression
+                    {
+                        self.readings.borrow_mut().note_null(value, *taken);
                     }
                 }
-                return Ok(result);
+                return Ok(Some((arguments, result)));
             }
-            Choice::Several => Error::new(
+            Choice::Several | Choice::Cast => Error::new(
                 ErrorKind::AmbiguousFunction,
                 format!("operator is not unique: {}", shown()),
             )
-            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
+            .with_hint(SEVERAL_OPERATORS),
             Choice::None => {
                 let message = format!("operator does not exist: {}", shown());
                 Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_OPERATOR)
@@ -394,20 +475,46 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Only one of these is computed: none may yield rows.
+    fn no_sets<'e>(&self, mut parts: impl Iterator<Item = &'e Expr>, what: &str) -> Result<()> {
+        match parts.find_map(|part| find_call(part, |_, name| signatures::returns_set(name))) {
+            Some(call) => {
+                let message = format!("set-returning functions are not allowed in {what}");
+                let error = Error::unsupported(message).with_hint(TO_LATERAL);
+                Err(self.places.at(error, &call))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn branches(&self, what: &str, branches: &[(&Expr, Type)]) -> Result<Type> {
         let types: Vec<Type> = branches.iter().map(|(_, ty)| *ty).collect();
         let expressions: Vec<Option<&Expr>> = branches.iter().map(|(expression, _)| Some(*expression)).collect();
         self.unified(what, &types, &expressions)
     }
 
+    /// The type of a choice that begins there.
+    fn chosen_type(&self, place: Location, values: &[(&Expr, Type)], ty: Type) -> Type {
+        let differs = |(_, value): &(&Expr, Type)| *value != Some(UNKNOWN) && *value != ty;
+        if let Some(common) = ty
+            && values.iter().any(differs)
+        {
+            self.readings.borrow_mut().note_choice(place, common);
+        }
+        ty
+    }
+
     fn cast(&mut self, kind: &CastKind, expr: &Expr, data_type: &DataType) -> Result<Type> {
         let from = self.expression(expr)?;
-        let to = self.named_type(data_type)?;
+        let to = self.named_type(data_type).map_err(|error| {
+            let word = if *kind == CastKind::DoubleColon { "::" } else { "as" };
+            self.places.at_type(error, expr, word)
+        })?;
         let (Some(from), Some(to)) = (from, to) else {
             return Ok(to);
         };
         if from == UNKNOWN {
-            self.literal(expr, to)?;
+            self.readable(expr, to)?;
         } else if !can_cast(from, to) && matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
             let message = format!("cannot cast type {} to {}", type_name(from), type_name(to));
             let error = Error::new(ErrorKind::CannotCoerce, message);
@@ -422,7 +529,8 @@ impl Checker<'_> {
     /// The OID of a type that is named in the text.
     fn named_type(&self, data_type: &DataType) -> Result<Type> {
         match sql_type_of_ast(data_type) {
-            // Types of PostgreSQL's own catalogs are let through.
+            Ok(SqlType::System(ty)) if is_plain(ty) => Ok(Some(type_oid(&SqlType::System(ty)))),
+            // Other types of PostgreSQL's own catalogs are let through.
             Ok(SqlType::System(_) | SqlType::Struct(_)) => Ok(None),
             Ok(ty) => Ok(Some(type_oid(&ty))),
             Err(error) => Err(match data_type {
@@ -435,10 +543,23 @@ impl Checker<'_> {
         }
     }
 
-    /// Reads a literal as PostgreSQL does as soon as its type is known.
+    /// Reads a literal as PostgreSQL does as soon as its type is known, and notes that it is of this type.
     pub(super) fn literal(&self, expression: &Expr, ty: u32) -> Result<()> {
+        self.readable(expression, ty)?;
+        let mut expression = expression;
+        while let Expr::Nested(inner) = expression {
+            expression = inner;
+        }
+        if let Expr::Value(value) = expression {
+            self.readings.borrow_mut().note(value, ty);
+        }
+        Ok(())
+    }
+
+    /// Whether a literal can be read as this type.
+    fn readable(&self, expression: &Expr, ty: u32) -> Result<()> {
         let text = match expression {
-            Expr::Nested(inner) => return self.literal(inner, ty),
+            Expr::Nested(inner) => return self.readable(inner, ty),
             Expr::Value(value) => match &value.value {
                 Value::SingleQuotedString(text)
                 | Value::EscapedStringLiteral(text)
@@ -453,7 +574,8 @@ impl Checker<'_> {
             return Ok(());
         }
         // Names of objects are looked up when the catalog is there.
-        let Some(sql_type) = sql_type_of_oid(ty, -1).filter(|ty| !matches!(ty, SqlType::System(_))) else {
+        let is_known = |ty: &SqlType| !matches!(ty, SqlType::System(ty) if !is_plain(*ty));
+        let Some(sql_type) = sql_type_of_oid(ty, -1).filter(is_known) else {
             return Ok(());
         };
         match self.casts.check(text, &sql_type) {
@@ -471,9 +593,13 @@ impl Checker<'_> {
         let Some(ident) = function.name.0.first().and_then(|part| part.as_ident()) else {
             return Ok(None);
         };
+        // Calls of ours.
+        if name.starts_with('\u{1}') {
+            return Ok(None);
+        }
         let is_aggregate = function.over.is_none() && signatures::is_of_kind(&name, "a");
         let fail = |this: &Self, kind, message: String| Err(this.places.at(Error::new(kind, message), ident));
-        if is_aggregate && let Some(clause) = self.clause {
+        if is_aggregate && let Some(clause) = self.clause.filter(|clause| !TAKE_AGGREGATES.contains(clause)) {
             let message = format!("aggregate functions are not allowed in {clause}");
             return fail(self, ErrorKind::GroupingError, message);
         }
@@ -482,6 +608,16 @@ impl Checker<'_> {
         {
             let message = format!("window functions are not allowed in {clause}");
             return fail(self, ErrorKind::WindowingError, message);
+        }
+        let returns_set = signatures::returns_set(&name);
+        if returns_set && let Some(clause) = self.clause.filter(|clause| *clause != "GROUP BY") {
+            let message = format!("set-returning functions are not allowed in {clause}");
+            return fail(self, ErrorKind::FeatureNotSupported, message);
+        }
+        if returns_set && self.aggregate {
+            let message = "aggregate function calls cannot contain set-returning function calls";
+            let error = Error::unsupported(message).with_hint(TO_LATERAL);
+            return Err(self.places.at(error, ident));
         }
         if self.aggregate && is_aggregate {
             return fail(
@@ -494,14 +630,22 @@ impl Checker<'_> {
             let message = "aggregate function calls cannot contain window function calls".to_string();
             return fail(self, ErrorKind::GroupingError, message);
         }
-        let FunctionArguments::List(list) = &function.args else {
-            return Ok(None);
+        let list = match &function.args {
+            FunctionArguments::List(list) => list,
+            FunctionArguments::Subquery(query) if name == "array" => {
+                let columns = self.query(query, true)?;
+                let first = columns.as_deref().and_then(|columns| columns.first()?.1);
+                let ty = first.map(|ty| if ty == UNKNOWN { TEXT } else { ty });
+                return Ok(ty.and_then(signatures::array_of));
+            }
+            _ => return Ok(None),
         };
         if let ([FunctionArg::Unnamed(FunctionArgExpr::Expr(value))], Some(ty)) =
             (list.args.as_slice(), called_type(ident))
         {
             return self.cast(&CastKind::Cast, value, &ty);
         }
+        let is_of_rows = signatures::is_of_kind(&name, "aw");
         let outside = self.aggregate;
         self.aggregate = outside || is_aggregate;
         let mut given = Vec::with_capacity(list.args.len());
@@ -522,26 +666,30 @@ impl Checker<'_> {
         }
         self.aggregate = outside;
         if let Some(condition) = &function.filter {
-            self.condition(condition, "FILTER")?;
+            let around = self.clause.replace("FILTER");
+            let checked = self.condition(condition, "FILTER");
+            self.clause = around;
+            checked?;
         }
-        if let Some(WindowType::WindowSpec(spec)) = &function.over {
-            for key in spec
-                .partition_by
-                .iter()
-                .chain(spec.order_by.iter().map(|key| &key.expr))
-            {
-                self.expression(key)?;
-            }
+        self.over(function, ident)?;
+        if function.over.is_some() && list.duplicate_treatment == Some(DuplicateTreatment::Distinct) && is_of_rows {
+            let message = "DISTINCT is not implemented for window functions";
+            return fail(self, ErrorKind::FeatureNotSupported, message.to_string());
         }
         match name.as_str() {
             "coalesce" | "greatest" | "least" if !given.is_empty() => {
-                return self.branches(&name.to_uppercase(), &given);
+                if name == "coalesce" {
+                    self.no_sets(given.iter().map(|(argument, _)| *argument), "COALESCE")?;
+                }
+                let ty = self.branches(&name.to_uppercase(), &given)?;
+                return Ok(self.chosen_type(ident.span.start, &given, ty));
             }
             "nullif" => {
                 if let [left, right] = given.as_slice() {
-                    self.operator("=", *left, *right, &[])
+                    let chosen = self
+                        .chosen("=", *left, *right, &[])
                         .map_err(|error| self.places.at(error, ident))?;
-                    return Ok(left.1.filter(|ty| *ty != UNKNOWN));
+                    return Ok(chosen.map(|(sides, _)| sides[0]));
                 }
                 return Ok(None);
             }
@@ -579,7 +727,11 @@ impl Checker<'_> {
         let Some(types) = types else { return Ok(None) };
         let choice = match signatures::function(&name, &types) {
             Choice::None => return Err(no_such(&signature(&types))),
-            Choice::Several => return Ok(None),
+            Choice::Several => {
+                let shown = format!("{}({})", crate::resolve::shown(&function.name), signature(&types));
+                return Err(self.places.at(signatures::several_functions(&shown), ident));
+            }
+            Choice::Cast => return Ok(None),
             Choice::One { arguments, result } => (arguments, result),
         };
         self.modifiers(function, list.duplicate_treatment, &name, ident)?;
@@ -625,9 +777,14 @@ impl Checker<'_> {
     }
 }
 
-fn signature(types: &[u32]) -> String {
+pub(super) fn signature(types: &[u32]) -> String {
     let names: Vec<String> = types.iter().map(|ty| type_name(*ty)).collect();
     names.join(", ")
+}
+
+/// Whether it is a type of the catalogs whose values are no names of objects.
+fn is_plain(ty: SystemType) -> bool {
+    matches!(ty, SystemType::Char | SystemType::Name | SystemType::Oid)
 }
 
 /// The name of a function that is not another schema's.

@@ -4,8 +4,9 @@ use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::Location;
 
 use crate::error::Error;
-use crate::parse::{position_of, positions_of_words};
+use crate::parse::{position_of, position_of_next, positions_of_words};
 
+#[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     text: &'a str,
 }
@@ -20,6 +21,26 @@ impl<'a> Places<'a> {
         positioned(error, position_of(self.text, ident.span.start))
     }
 
+    pub(super) fn at_location(&self, error: Error, location: Location) -> Error {
+        positioned(error, position_of(self.text, location))
+    }
+
+    /// The error at what follows a name.
+    pub(super) fn behind(&self, error: Error, ident: &Ident) -> Error {
+        let start = position_of(self.text, ident.span.start);
+        positioned(error, start.and_then(|start| position_of_next(self.text, start)))
+    }
+
+    /// The error at the last of these words, each of which follows the one before, the first a name.
+    pub(super) fn following(&self, error: Error, ident: &Ident, words: &[&str]) -> Error {
+        let mut found = position_of(self.text, ident.span.start);
+        for word in words {
+            let places = positions_of_words(self.text, &[word]);
+            found = found.and_then(|start| places.into_iter().find(|position| *position > start));
+        }
+        positioned(error, found)
+    }
+
     /// The error at an expression.
     pub(super) fn put(&self, error: Error, expression: Option<&Expr>) -> Error {
         positioned(error, expression.and_then(|expression| self.of(expression)))
@@ -27,12 +48,32 @@ impl<'a> Places<'a> {
 
     /// The error at the operator that follows an expression.
     pub(super) fn after(&self, error: Error, left: &Expr, words: &[&str]) -> Error {
-        let start = position_of(self.text, left.span().end);
-        let found = start.and_then(|start| {
-            let mut words = positions_of_words(self.text, words).into_iter();
-            words.find(|position| *position >= start)
-        });
-        positioned(error, found)
+        positioned(error, self.position_after(left, words))
+    }
+
+    fn position_after(&self, left: &Expr, words: &[&str]) -> Option<usize> {
+        // The span of `a::b` ends with `a`.
+        let mut casts = 0;
+        let mut inner = left;
+        while let Expr::Cast {
+            kind: CastKind::DoubleColon,
+            expr,
+            ..
+        } = inner
+        {
+            inner = expr;
+            casts += 1;
+        }
+        let start = position_of(self.text, left.span().end)?;
+        let skipped = if words.contains(&"::") { casts } else { 0 };
+        let words = positions_of_words(self.text, words).into_iter();
+        words.filter(|position| *position >= start).nth(skipped)
+    }
+
+    /// The error at the type that an expression is cast to: behind `::`, or behind AS.
+    pub(super) fn at_type(&self, error: Error, expression: &Expr, word: &str) -> Error {
+        let found = self.position_after(expression, &[word]);
+        positioned(error, found.and_then(|position| position_of_next(self.text, position)))
     }
 
     /// The error at the word or operator that stands before an expression.

@@ -1,15 +1,13 @@
 //! Which columns a name can mean, and what PostgreSQL says where it means none.
 
-use std::collections::HashSet;
-use std::sync::LazyLock;
-
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use staffa_catalog::SqlType;
 
+use super::windows::Named;
 use super::{Checker, Type};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg_catalog::facts;
+use crate::parse::is_reserved;
 use crate::resolve::{Relations, fold};
 use crate::types::sql_type;
 use crate::value::type_oid;
@@ -56,7 +54,7 @@ impl Relation {
     }
 
     /// The types of the columns of this name; an error stands for what is not known.
-    fn named(&self, name: &str) -> Result<Vec<Type>, ()> {
+    pub(super) fn named(&self, name: &str) -> Result<Vec<Type>, ()> {
         let columns = self.columns.as_ref().ok_or(())?;
         let named = columns.iter().filter(|(known, _)| known.as_deref() == Some(name));
         let types: Vec<Type> = named.map(|(_, ty)| *ty).collect();
@@ -77,6 +75,7 @@ pub(super) struct Level {
     pub(super) first_visible: usize,
     /// The columns that USING and NATURAL make one of.
     pub(super) merged: Vec<String>,
+    pub(super) windows: Vec<Named>,
 }
 
 impl Level {
@@ -108,6 +107,16 @@ impl Level {
     }
 }
 
+/// Whether the grammar reads a name as a call.
+pub(super) fn is_call(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && CALLS.contains(&fold(ident).as_str())
+}
+
+/// Whether the grammar keeps a word to itself, and does not read it as a call.
+fn is_reserved_name(word: &str) -> bool {
+    is_reserved(word) && !CALLS.contains(&word)
+}
+
 /// The columns of a table or view that was loaded. Types of PostgreSQL's own catalogs are let through.
 pub(super) fn columns_of(relations: &Relations, name: &ObjectName) -> Columns {
     let fields = relations.fields(name)?;
@@ -124,17 +133,11 @@ pub(super) fn columns_of(relations: &Relations, name: &ObjectName) -> Columns {
     Some(fields.iter().map(column).collect())
 }
 
-/// Words that the grammar keeps to itself.
-static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    let words = facts::keywords().filter(|[word, category, ..]| *category == "R" && !CALLS.contains(word));
-    words.map(|[word, ..]| word).collect()
-});
-
 impl Checker<'_> {
     /// A relation cannot be called by a word of the grammar without quotes.
     pub(super) fn check_relation_name(&self, name: &ObjectName) -> Result<()> {
         let ident = name.0.first().and_then(|part| part.as_ident());
-        match ident.filter(|ident| ident.quote_style.is_none() && RESERVED.contains(fold(ident).as_str())) {
+        match ident.filter(|ident| ident.quote_style.is_none() && is_reserved_name(&fold(ident))) {
             Some(ident) => {
                 let message = format!("syntax error at or near \"{}\"", ident.value);
                 Err(self.places.at(Error::new(ErrorKind::SyntaxError, message), ident))
@@ -146,7 +149,7 @@ impl Checker<'_> {
     /// The type of a column named without its table.
     pub(super) fn column(&self, ident: &Ident) -> Result<Type> {
         let name = fold(ident);
-        if ident.quote_style.is_none() && CALLS.contains(&name.as_str()) {
+        if is_call(ident) {
             return Ok(None);
         }
         for level in self.levels.iter().rev() {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use staffa_catalog::SqlType;
 
+use crate::error::{Error, ErrorKind};
 use crate::pg_catalog::facts::{self, DumpedRows};
 use crate::value::sql_type_of_oid;
 
@@ -28,9 +29,14 @@ const NO_ARRAYS: [u32; 2] = [2776, 5079];
 /// What the given types lead to.
 #[derive(Debug, PartialEq)]
 pub(super) enum Choice {
-    One { arguments: Vec<u32>, result: Option<u32> },
+    One {
+        arguments: Vec<u32>,
+        result: Option<u32>,
+    },
     None,
     Several,
+    /// It is a cast, written as a call: `float8(x)`.
+    Cast,
 }
 
 /// An operator or a function as far as its types go.
@@ -42,6 +48,7 @@ struct Candidate {
     is_variadic: bool,
     result: u32,
     kind: &'static str,
+    returns_set: bool,
 }
 
 struct TypeClass {
@@ -71,6 +78,7 @@ static OPERATORS: LazyLock<HashMap<&str, Vec<Candidate>>> = LazyLock::new(|| {
             is_variadic: false,
             result: rows.number(row, "oprresult"),
             kind: "o",
+            returns_set: false,
         });
     }
     found
@@ -87,6 +95,7 @@ static FUNCTIONS: LazyLock<HashMap<&str, Vec<Candidate>>> = LazyLock::new(|| {
             is_variadic: rows.number(row, "provariadic") != 0,
             result: rows.number(row, "prorettype"),
             kind: rows.text(row, "prokind"),
+            returns_set: rows.text(row, "proretset") == "t",
         });
     }
     found
@@ -123,7 +132,23 @@ fn is_preferred(oid: u32) -> bool {
     TYPES.get(&oid).is_some_and(|class| class.is_preferred)
 }
 
-fn element(oid: u32) -> Option<u32> {
+/// Whether values of this type are texts.
+pub(super) fn is_text(oid: u32) -> bool {
+    category(oid) == STRING_CATEGORY || oid == UNKNOWN
+}
+
+pub(super) fn has_collation(oid: u32) -> bool {
+    facts::type_with_oid(oid).is_none_or(|facts| facts.collation != 0)
+}
+
+/// More than one function would do as well.
+pub(super) fn several_functions(shown: &str) -> Error {
+    Error::new(ErrorKind::AmbiguousFunction, format!("function {shown} is not unique"))
+        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")
+}
+
+/// The type of an array's elements.
+pub(super) fn element(oid: u32) -> Option<u32> {
     let facts = facts::type_with_oid(oid)?;
     (facts.element != 0 && facts.length == -1).then_some(facts.element)
 }
@@ -232,6 +257,26 @@ pub(super) fn is_of_kind(name: &str, kinds: &str) -> bool {
     candidates.into_iter().any(|candidate| kinds.contains(candidate.kind))
 }
 
+/// Whether some function of this name yields rows.
+pub(super) fn returns_set(name: &str) -> bool {
+    let candidates = FUNCTIONS.get(name).into_iter().flatten();
+    candidates.into_iter().any(|candidate| candidate.returns_set)
+}
+
+pub(super) fn is_number(oid: u32) -> bool {
+    category(oid) == "N"
+}
+
+/// Whether it is a date or a time.
+pub(super) fn is_of_time(oid: u32) -> bool {
+    category(oid) == "D"
+}
+
+/// What operators of strings take them as.
+pub(super) fn preferred(oid: u32) -> u32 {
+    if category(oid) == STRING_CATEGORY { TEXT } else { oid }
+}
+
 /// The function of this name for these types.
 pub(super) fn function(name: &str, types: &[u32]) -> Choice {
     let candidates = FUNCTIONS.get(name).into_iter().flatten();
@@ -243,7 +288,7 @@ pub(super) fn function(name: &str, types: &[u32]) -> Choice {
     }
     // One argument: it may be a cast written as a function, `float8(x)`.
     match select(fitting.into_iter(), types) {
-        Choice::None if types.len() == 1 && facts::types().iter().any(|ty| ty.name == name) => Choice::Several,
+        Choice::None if types.len() == 1 && facts::types().iter().any(|ty| ty.name == name) => Choice::Cast,
         choice => choice,
     }
 }
@@ -285,7 +330,7 @@ fn is_consistent(arguments: &[u32], given: &[u32]) -> bool {
             });
             let types: Vec<u32> = types.collect();
             match is_exact {
-                true => types.windows(2).all(|pair| pair[0] == pair[1]),
+                true => types.iter().skip(1).all(|ty| *ty == types[0]),
                 false => common_type(&types).is_ok_and(|common| types.iter().all(|ty| is_implicit(*ty, common))),
             }
         })
@@ -300,15 +345,17 @@ fn chosen(candidate: &Candidate, given: &[u32], arguments: Vec<u32>) -> Choice {
     });
     let elements: Vec<u32> = elements.collect();
     let element = match elements.as_slice() {
-        [first, rest @ ..] if rest.iter().all(|other| other == first) => Some(*first),
-        _ => None,
+        [] => None,
+        elements => common_type(elements).ok(),
     };
-    let result = match candidate.result {
-        result if is_array(&result) => element.and_then(array_of),
-        result if ANY_ELEMENTS.contains(&result) => element,
-        result if is_polymorphic(result) => None,
-        result => Some(result),
+    let concrete = |ty: u32| match ty {
+        ty if is_array(&ty) => element.and_then(array_of),
+        ty if ANY_ELEMENTS.contains(&ty) => element,
+        ty if is_polymorphic(ty) => None,
+        ty => Some(ty),
     };
+    let result = concrete(candidate.result);
+    let arguments = arguments.into_iter().map(|ty| concrete(ty).unwrap_or(ty)).collect();
     Choice::One { arguments, result }
 }
 

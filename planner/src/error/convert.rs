@@ -137,17 +137,16 @@ fn convert(error: &DataFusionError) -> Error {
             None => Error::new(ErrorKind::IoError, "could not read or write an object").with_detail(inner.to_string()),
         },
         DataFusionError::IoError(inner) => from_io(inner),
-        DataFusionError::ExecutionJoin(inner) => {
-            Error::internal("a part of the query ended unexpectedly").with_detail(inner.to_string())
-        }
+        // The log has what a panic said.
+        DataFusionError::ExecutionJoin(_) => Error::internal("a part of the query ended unexpectedly"),
         DataFusionError::Plan(message)
         | DataFusionError::Execution(message)
         | DataFusionError::Configuration(message) => by_wording(message),
         DataFusionError::Internal(message) => match by_wording(message) {
             recognised if recognised.kind() != ErrorKind::SyntaxError => recognised,
-            _ => Error::internal(first_line(message)),
+            _ => Error::internal(in_sql(first_line(message))),
         },
-        other => Error::internal(first_line(&other.strip_backtrace())),
+        other => Error::internal(in_sql(first_line(&other.strip_backtrace()))),
     }
 }
 
@@ -175,7 +174,7 @@ fn from_any(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
         }
         next = current.source();
     }
-    Error::internal(first_line(&error.to_string()))
+    Error::internal(in_sql(first_line(&error.to_string())))
 }
 
 fn from_io(error: &std::io::Error) -> Error {
@@ -248,7 +247,7 @@ fn from_arrow(error: &ArrowError) -> Error {
         ArrowError::ParquetError(message) => {
             Error::new(ErrorKind::DataCorrupted, "could not read a Parquet file").with_detail(message.clone())
         }
-        other => Error::internal(first_line(&other.to_string())),
+        other => Error::internal(in_sql(first_line(&other.to_string()))),
     }
 }
 
@@ -896,7 +895,45 @@ fn in_sql(line: &str) -> String {
         }
         rest = &after[end..];
     }
-    lower_first(&said)
+    without_internals(lower_first(&said))
+}
+
+/// Words by which the libraries speak of themselves and not of the statement.
+const INTERNALS: &[&str] = &[
+    "datafusion",
+    "arrow",
+    "sqlparser",
+    "utf8",
+    "recordbatch",
+    "logicalplan",
+    "scalarvalue",
+    "scalarudf",
+    "aggregateudf",
+    "logical plan",
+    "physical plan",
+    "logical expression",
+    "this feature",
+    "parser error",
+    "schema error",
+];
+
+/// The line up to where a library prints its own structures, if that says something.
+fn without_internals(line: String) -> String {
+    let is_internal = |text: &str| {
+        let lower = text.to_lowercase();
+        INTERNALS.iter().any(|word| lower.contains(word))
+    };
+    let structure = ["Some(", "{ ", "Alias("]
+        .iter()
+        .filter_map(|mark| line.find(mark))
+        .min();
+    let said = line.get(..structure.unwrap_or(line.len())).unwrap_or_default();
+    let said = said.trim_end_matches([' ', ':', '(', ',', '\'', '"']);
+    match (structure, said.is_empty() || is_internal(said)) {
+        (None, false) => line,
+        (Some(_), false) => said.to_owned(),
+        (_, true) => "this kind of expression is not supported here".to_owned(),
+    }
 }
 
 /// Bytes up to the end of the parentheses the text begins with.

@@ -203,6 +203,8 @@ fn counters(metrics: &MetricsSet) -> Vec<(&'static str, usize)> {
     for (name, shown) in [
         ("bytes_scanned", "Bytes Scanned"),
         ("bytes_from_cache", "Bytes from Cache"),
+        ("chunks_from_cache", "Columns from Cache"),
+        ("chunks_decoded", "Columns Decoded"),
         ("row_groups_pruned_statistics", "Row Groups Pruned"),
         ("page_index_rows_pruned", "Rows Pruned by Page Index"),
         ("pushdown_rows_pruned", "Rows Pruned by Filter"),

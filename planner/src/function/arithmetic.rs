@@ -11,10 +11,12 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int16Type, Int32Type,
 use arrow::error::ArrowError;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, ErrorKind};
 
@@ -128,6 +130,22 @@ impl ScalarUDFImpl for Arithmetic {
             Some(first) => Ok(first.clone()),
             None => Err(Error::internal("an operator has operands").into()),
         }
+    }
+
+    /// Beside a NULL nothing is computed, so that nothing fails.
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
+        if !args
+            .iter()
+            .any(|arg| matches!(arg, Expr::Literal(value, _) if value.is_null()))
+        {
+            return Ok(ExprSimplifyResult::Original(args));
+        }
+        let types = args
+            .iter()
+            .map(|arg| info.get_data_type(arg))
+            .collect::<DataFusionResult<Vec<_>>>()?;
+        let null = ScalarValue::try_new_null(&self.return_type(&types)?)?;
+        Ok(ExprSimplifyResult::Simplified(Expr::Literal(null, None)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -1,7 +1,8 @@
-//! `array_agg`, whose array tells what its elements are: of `name` it is `name[]`.
+//! `array_agg`, whose array tells what its elements are: of `name` it is `name[]`. Arrays it makes one of are all of one length.
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
@@ -10,7 +11,9 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
 };
+use datafusion::scalar::ScalarValue;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::types::with_element_type;
 
 static ARRAY_AGG: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
@@ -54,7 +57,9 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        let of_arrays = is_of_arrays(&args);
+        let inner = self.inner.accumulator(args)?;
+        Ok(if of_arrays { Box::new(Alike { inner }) } else { inner })
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
@@ -66,7 +71,7 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        !is_of_arrays(&args) && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
@@ -102,5 +107,73 @@ impl AggregateUDFImpl for ArrayAgg {
 
     fn supports_null_handling_clause(&self) -> bool {
         self.inner.supports_null_handling_clause()
+    }
+}
+
+fn is_of_arrays(args: &AccumulatorArgs<'_>) -> bool {
+    let first = args.expr_fields.first();
+    first.is_some_and(|field| matches!(field.data_type(), DataType::List(_)))
+}
+
+/// Of arrays that have to be alike.
+#[derive(Debug)]
+struct Alike {
+    inner: Box<dyn Accumulator>,
+}
+
+/// `accumArrayResultArr`
+fn check(arrays: &dyn Array) -> Result<()> {
+    let arrays = arrays.as_list::<i32>();
+    let mut first = None;
+    for row in 0..arrays.len() {
+        if arrays.is_null(row) {
+            return Err(Error::new(
+                ErrorKind::NullValueNotAllowed,
+                "cannot accumulate null arrays",
+            ));
+        }
+        let message = match (arrays.value_length(row), *first.get_or_insert(arrays.value_length(row))) {
+            (0, 0) => "cannot accumulate empty arrays",
+            (length, first) if length != first => "cannot accumulate arrays of different dimensionality",
+            _ => continue,
+        };
+        return Err(Error::new(ErrorKind::ArraySubscriptError, message));
+    }
+    Ok(())
+}
+
+impl Accumulator for Alike {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        self.inner.update_batch(values)
+    }
+
+    fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
+        let gathered = self.inner.evaluate()?;
+        if let ScalarValue::List(list) = &gathered
+            && list.is_valid(0)
+        {
+            check(&list.value(0))?;
+        }
+        Ok(gathered)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size()
+    }
+
+    fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        self.inner.retract_batch(values)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.inner.supports_retract_batch()
     }
 }

@@ -71,6 +71,10 @@ fn common_element(left: &DataType, right: &DataType) -> Option<DataType> {
     if left == &DataType::Null || is_text(left) {
         return Some(right.clone());
     }
+    // A numeric beside a float is one.
+    if left.is_floating() && right.is_decimal() || left.is_decimal() && right.is_floating() {
+        return Some(DataType::Float64);
+    }
     type_union_resolution(&[left.clone(), right.clone()])
 }
 

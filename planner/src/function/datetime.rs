@@ -114,15 +114,24 @@ pub(super) fn from_local(micros: i64, zone: &Zone) -> i64 {
     micros.saturating_sub(i64::from(zone.offset_at_local(micros)) * MICROS_PER_SECOND)
 }
 
-/// A zone a user named: of the tz database, an offset, or an abbreviation.
+/// A zone by its name: of the tz database, an offset, or an abbreviation.
 pub(super) fn zone_named(name: &str) -> Result<Zone> {
     let abbreviated = || crate::value::datetime::abbreviation(&name.to_ascii_lowercase()).map(Zone::fixed);
-    Zone::parse(name).or_else(abbreviated).ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidParameterValue,
-            format!("time zone \"{name}\" not recognized"),
-        )
-    })
+    Zone::parse(name).or_else(abbreviated).ok_or_else(|| no_zone(name))
+}
+
+/// The same as `AT TIME ZONE` and functions take it from a query: offsets there are those of POSIX, which count to the west.
+pub(super) fn zone_asked(name: &str) -> Result<Zone> {
+    match Zone::of_posix(name) {
+        Some(zone) => Ok(zone),
+        None if name.starts_with(['+', '-']) => Err(no_zone(name)),
+        None => zone_named(name),
+    }
+}
+
+fn no_zone(name: &str) -> Error {
+    let message = format!("time zone \"{name}\" not recognized");
+    Error::new(ErrorKind::InvalidParameterValue, message)
 }
 
 /// Stands for a day that no timestamp can hold, as infinity stands for itself.

@@ -27,7 +27,7 @@ use crate::function::json::{call, extract, got};
 use crate::types::{arrow_field, sql_type};
 
 /// Functions that give one of their arguments, whose type they forget.
-const PASSING: &[&str] = &["coalesce", "nullif"];
+const PASSING: &[&str] = &["coalesce", "nullif", "greatest", "least"];
 
 /// The type of an expression, also where DataFusion has forgotten that it is JSON. `Unknown` for literals without a type.
 pub(crate) fn type_of(expression: &Expr, schema: &DFSchema) -> SqlType {
@@ -206,7 +206,7 @@ fn shown(ty: &SqlType) -> String {
         SqlType::Numeric { .. } => "numeric".to_string(),
         SqlType::Varchar(_) => "character varying".to_string(),
         SqlType::Char(_) => "character".to_string(),
-        other => other.to_string(),
+        other => other.plain().to_string(),
     }
 }
 

@@ -418,7 +418,7 @@ fn access(ast: AccessAst) -> Result<Ast> {
 fn role(cursor: &mut Cursor<'_>) -> Result<RoleName> {
     // `GROUP name` is an old way to write a name.
     let _ = cursor.take_word("group");
-    let ident = cursor.identifier()?;
+    let ident = cursor.label()?;
     if ident.quote_style.is_some() {
         return Ok(RoleName::Named(ident.value));
     }
@@ -561,7 +561,7 @@ fn privileges(cursor: &mut Cursor<'_>, grants: bool, defaults: bool) -> Result<O
     } else {
         let mut named = Vec::new();
         loop {
-            let privilege = fold(&cursor.identifier()?);
+            let privilege = fold(&cursor.label()?);
             let columns = match cursor.peek() {
                 Some(Token::LParen) => cursor.identifiers_in_parentheses()?,
                 _ => Vec::new(),

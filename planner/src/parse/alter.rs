@@ -96,6 +96,19 @@ fn view(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.take_words(&["owner", "to"]) {
         return access::owner(cursor, Owned::Relation(name, Altered::View), if_exists);
     }
+    if cursor.is_word("rename") && !cursor.is_word_at(1, "to") {
+        let _ = cursor.take_word("rename");
+        let _ = cursor.take_word("column");
+        let from = cursor.identifier()?;
+        cursor.expect_word("to")?;
+        let to = cursor.identifier()?;
+        return Ok(Ast::RenameViewColumn {
+            view: name,
+            if_exists,
+            from,
+            to,
+        });
+    }
     match new_name(cursor)? {
         Some(to) => Ok(Ast::RenameRelation {
             what: Altered::View,

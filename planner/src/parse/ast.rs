@@ -56,6 +56,7 @@ pub(crate) enum Ast {
         if_exists: bool,
         cascade: bool,
     },
+    DropAbsent(Box<DropAbsentAst>),
     Truncate {
         names: Vec<ObjectName>,
         /// `RESTART IDENTITY`
@@ -73,6 +74,13 @@ pub(crate) enum Ast {
         name: ObjectName,
         if_exists: bool,
         to: NewName,
+    },
+    /// `ALTER VIEW … RENAME COLUMN`
+    RenameViewColumn {
+        view: ObjectName,
+        if_exists: bool,
+        from: Ident,
+        to: Ident,
     },
     RenameSchema {
         name: ObjectName,
@@ -250,6 +258,20 @@ pub(crate) enum SequenceOption {
     Cache(i64),
     Cycle(bool),
     OwnedBy(Option<ObjectName>),
+}
+
+/// DROP of an object of a kind there is none of.
+#[derive(Clone, Debug)]
+pub(crate) struct DropAbsentAst {
+    pub tag: &'static str,
+    /// What messages call it.
+    pub noun: &'static str,
+    pub if_exists: bool,
+    pub name: ObjectName,
+    /// The types of a function's arguments, where they are given.
+    pub arguments: Option<Vec<DataType>>,
+    /// What a trigger, a rule or a policy is of.
+    pub table: Option<ObjectName>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! `CREATE …`: tables with their layout clauses, views, schemas, databases.
 
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SelectInto, SetExpr};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, OnCommit, PartitionTerm, SortTerm, ViewColumn};
@@ -186,9 +186,18 @@ fn materialized_view(cursor: &mut Cursor<'_>) -> Result<Ast> {
 
 /// `[IF NOT EXISTS] name`
 fn named(cursor: &mut Cursor<'_>, temporary: bool) -> Result<CreateTableAst> {
+    let if_not_exists = if_not_exists(cursor);
+    let name = cursor.object_name()?;
     Ok(CreateTableAst {
-        if_not_exists: if_not_exists(cursor),
-        name: cursor.object_name()?,
+        if_not_exists,
+        ..empty(name, temporary)
+    })
+}
+
+fn empty(name: ObjectName, temporary: bool) -> CreateTableAst {
+    CreateTableAst {
+        if_not_exists: false,
+        name,
         temporary,
         unlogged: false,
         on_commit: None,
@@ -203,7 +212,24 @@ fn named(cursor: &mut Cursor<'_>, temporary: bool) -> Result<CreateTableAst> {
         query: None,
         with_data: true,
         materialized: None,
-    })
+    }
+}
+
+/// `SELECT … INTO t …`: CREATE TABLE AS by another name. `None`: a query without INTO.
+pub(super) fn select_into(query: &mut Box<Query>) -> Option<Ast> {
+    fn into_of(body: &mut SetExpr) -> Option<SelectInto> {
+        match body {
+            SetExpr::Select(select) => select.into.take(),
+            SetExpr::SetOperation { left, .. } => into_of(left),
+            _ => None,
+        }
+    }
+    let into = into_of(&mut query.body)?;
+    Some(Ast::CreateTable(Box::new(CreateTableAst {
+        unlogged: into.unlogged,
+        query: Some(query.clone()),
+        ..empty(into.name, into.temporary)
+    })))
 }
 
 fn table(cursor: &mut Cursor<'_>, temporary: bool, unlogged: bool) -> Result<Ast> {
@@ -238,9 +264,17 @@ fn table(cursor: &mut Cursor<'_>, temporary: bool, unlogged: bool) -> Result<Ast
             cursor.take_token(&Token::RParen);
         } else {
             (create.columns, create.constraints) = cursor.parentheses(|parser| parser.parse_columns())?;
+            for column in &create.columns {
+                cursor.check_name(&column.name)?;
+            }
         }
+        return table_clauses(cursor, create);
     }
-    table_clauses(cursor, create)
+    match table_clauses(cursor, create)? {
+        // Neither columns nor a query.
+        Ast::CreateTable(create) if create.query.is_none() => Err(cursor.unexpected()),
+        other => Ok(other),
+    }
 }
 
 /// `LIKE table [INCLUDING | EXCLUDING what] …`
@@ -437,9 +471,9 @@ pub(super) fn sort_term(cursor: &mut Cursor<'_>) -> Result<SortTerm> {
 
 /// The name of a table property, dotted or quoted. Iceberg's keep their capitals, PostgreSQL's are folded.
 pub(super) fn property_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut parts = vec![cursor.identifier()?];
+    let mut parts = vec![cursor.label()?];
     while cursor.take_token(&Token::Period) {
-        parts.push(cursor.identifier()?);
+        parts.push(cursor.label()?);
     }
     let folded: Vec<String> = parts.iter().map(fold).collect();
     if folded.len() == 1 || folded.first().is_some_and(|first| first == "toast") {

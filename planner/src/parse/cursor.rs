@@ -8,9 +8,10 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::DIALECT;
+use super::grammar::{first_wrong, is_reserved};
 use super::limits::PARSER_DEPTH_MAX;
 use super::tokens::{Lexed, position_of, syntax_error_near};
-use super::{fetch, overriding, sequence_options, version};
+use super::{fetch, frames, locks, overriding, sequence_options, version};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) struct Cursor<'a> {
@@ -137,7 +138,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A name: a word that the grammar does not keep to itself.
     pub(super) fn identifier(&mut self) -> Result<Ident> {
+        match self.peek() {
+            Some(Token::Word(word)) if word.quote_style.is_none() && is_reserved(&word.value.to_ascii_lowercase()) => {
+                Err(self.unexpected())
+            }
+            _ => self.label(),
+        }
+    }
+
+    /// A name where any word may stand: behind a point, of an option.
+    pub(super) fn label(&mut self) -> Result<Ident> {
         match self.peek() {
             Some(Token::Word(word)) => {
                 if word.value.is_empty() {
@@ -155,7 +167,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn object_name(&mut self) -> Result<ObjectName> {
         let mut parts = vec![ObjectNamePart::Identifier(self.identifier()?)];
         while self.take_token(&Token::Period) {
-            parts.push(ObjectNamePart::Identifier(self.identifier()?));
+            parts.push(ObjectNamePart::Identifier(self.label()?));
         }
         Ok(ObjectName(parts))
     }
@@ -455,29 +467,100 @@ impl<'a> Cursor<'a> {
         end: usize,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
+        let wrong = first_wrong(&tokens).map(|at| match tokens.get(at) {
+            Some(token) => self.index_at(token.span.start, end),
+            None => end,
+        });
         let mut parser = Parser::new(&DIALECT)
             .with_recursion_limit(PARSER_DEPTH_MAX)
             .with_tokens_with_locations(overriding::noted(sequence_options::in_order(fetch::as_limit(
-                version::made_plain(tokens),
+                version::made_plain(frames::literal_bounds(locks::known(tokens))),
             ))));
-        let value = read(&mut parser).map_err(|error| self.parser_error(&error, end, &parser))?;
-        if parser.peek_token_ref().token != Token::EOF {
-            return Err(self.unexpected_at(self.index_at(parser.peek_token_ref().span.start, end)));
+        let outcome = read(&mut parser);
+        let stopped = match &outcome {
+            Err(ParserError::RecursionLimitExceeded) => {
+                return Err(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
+                    .with_hint("The statement nests expressions or subqueries too deeply."));
+            }
+            Err(ParserError::ParserError(message) | ParserError::TokenizerError(message)) => {
+                Some(self.named_in(message, &parser, end))
+            }
+            Ok(_) if parser.peek_token_ref().token != Token::EOF => {
+                Some(self.index_at(parser.peek_token_ref().span.start, end))
+            }
+            Ok(_) => None,
+        };
+        let stopped = stopped.map(|at| self.furthest(at, end));
+        // sqlparser stops before a pair of words, of which only the second is wrong.
+        let stopped = stopped.filter(|at| !(self.begins_pair(*at) && wrong == Some(at + 1)));
+        match (outcome, stopped.into_iter().chain(wrong).min()) {
+            (Ok(value), None) => Ok(value),
+            (_, Some(at)) => Err(self.refused_at(at)),
+            (Err(_), None) => Err(self.unexpected_at(end)),
         }
-        Ok(value)
     }
 
-    /// sqlparser says where in the text it stopped; what it expected there is of no use to the user.
-    fn parser_error(&self, error: &ParserError, end: usize, parser: &Parser<'_>) -> Error {
-        let message = match error {
-            ParserError::RecursionLimitExceeded => {
-                return Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
-                    .with_hint("The statement nests expressions or subqueries too deeply.");
-            }
-            ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+    /// The token a message of sqlparser is about.
+    fn named_in(&self, message: &str, parser: &Parser<'_>, end: usize) -> usize {
+        match location_in(message) {
+            Some(location) => self.index_at(location, end),
+            None if message.contains("found: EOF") => end,
+            None => self.index_at(parser.peek_token_ref().span.start, end),
+        }
+    }
+
+    fn begins_pair(&self, at: usize) -> bool {
+        matches!(self.lexed.tokens.get(at).map(|token| &token.token), Some(Token::Word(word))
+            if matches!(word.keyword, Keyword::ORDER | Keyword::GROUP | Keyword::ALL))
+    }
+
+    /// Refuses names that the grammar keeps to itself.
+    pub(super) fn check_name(&self, ident: &Ident) -> Result<()> {
+        if ident.quote_style.is_some() || !is_reserved(&ident.value.to_ascii_lowercase()) {
+            return Ok(());
+        }
+        Err(self.unexpected_at(self.index_at(ident.span.start, self.end)))
+    }
+
+    /// Where a subquery cannot be read on: sqlparser says that it cannot be what else stands in parentheses.
+    fn furthest(&self, stopped: usize, end: usize) -> usize {
+        let is_select =
+            |at: usize| matches!(&self.lexed.tokens[at].token, Token::Word(word) if word.keyword == Keyword::SELECT);
+        let begins = stopped.checked_sub(1).filter(|at| {
+            stopped < end && *at > 0 && is_select(*at) && self.lexed.tokens[at - 1].token == Token::LParen
+        });
+        let Some(start) = begins else {
+            return stopped;
         };
-        let location = location_in(message).unwrap_or_else(|| parser.peek_token_ref().span.start);
-        self.unexpected_at(self.index_at(location, end))
+        let tokens = self.lexed.tokens[start..end].to_vec();
+        let mut parser = Parser::new(&DIALECT)
+            .with_recursion_limit(PARSER_DEPTH_MAX)
+            .with_tokens_with_locations(tokens);
+        let next = match parser.parse_query() {
+            Ok(_) if parser.peek_token_ref().token == Token::RParen => return stopped,
+            Err(ParserError::ParserError(message)) => self.named_in(&message, &parser, end),
+            _ => self.index_at(parser.peek_token_ref().span.start, end),
+        };
+        match next > stopped {
+            true => self.furthest(next, end),
+            false => stopped,
+        }
+    }
+
+    /// The syntax error of a token sqlparser stopped at.
+    fn refused_at(&self, at: usize) -> Error {
+        let word = |ahead: usize| match at.checked_sub(ahead).and_then(|at| self.lexed.tokens.get(at)) {
+            Some(token) => token.token.to_string().to_lowercase(),
+            None => String::new(),
+        };
+        // The habit of another database, which PostgreSQL knows.
+        if word(0) == "," && word(2) == "limit" {
+            let position = self.lexed.places[at - 2].characters_before + 1;
+            return Error::new(ErrorKind::SyntaxError, "LIMIT #,# syntax is not supported")
+                .with_hint("Use separate LIMIT and OFFSET clauses.")
+                .with_position(position);
+        }
+        self.unexpected_at(at)
     }
 
     /// The token at a place of the text; `end` when the place is unknown, as it is at the end.

@@ -49,6 +49,22 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return Err(Error::new(ErrorKind::InvalidCursorDefinition, message));
         }
     }
+    if let Some(lock) = query.locks.first() {
+        let lock = &lock.lock_type;
+        if options.hold {
+            let message = format!("DECLARE CURSOR WITH HOLD ... FOR {lock} is not supported");
+            return Err(Error::unsupported(message).with_detail("Holdable cursors must be READ ONLY."));
+        }
+        if options.scroll {
+            let message = format!("DECLARE SCROLL CURSOR ... FOR {lock} is not supported");
+            return Err(Error::unsupported(message).with_detail("Scrollable cursors must be READ ONLY."));
+        }
+        if insensitive {
+            let message = format!("DECLARE INSENSITIVE CURSOR ... FOR {lock} is not valid");
+            return Err(Error::new(ErrorKind::InvalidCursorDefinition, message)
+                .with_detail("Insensitive cursors must be READ ONLY."));
+        }
+    }
     Ok(Ast::Declare(Box::new(DeclareAst { name, options, query })))
 }
 

@@ -121,8 +121,10 @@ impl Dialect for Postgres {
         BASE.is_identifier_part(ch)
     }
 
+    /// CASE is no column: what is wrong in it is told then, not what would follow the column.
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
-        BASE.is_reserved_for_identifier(kw)
+        matches!(kw, Keyword::CASE | Keyword::CAST | Keyword::ARRAY | Keyword::NOT)
+            || BASE.is_reserved_for_identifier(kw)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
@@ -163,7 +165,6 @@ impl Dialect for Postgres {
         supports_interval_options,
         supports_insert_table_alias,
         supports_create_table_like_parenthesized,
-        supports_select_wildcard_with_alias,
         supports_comma_separated_trim,
         supports_xml_expressions,
         supports_comment_optimizer_hint,

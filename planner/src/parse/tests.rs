@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::ErrorKind;
 
-fn error(sql: &str) -> crate::error::Error {
+fn error(sql: &str) -> Error {
     parse(sql).expect_err(sql)
 }
 

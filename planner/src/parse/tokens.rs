@@ -43,11 +43,19 @@ impl<'a> Lexed<'a> {
                 continue;
             }
             let on_new_line = std::mem::take(&mut line_ended);
+            if let Some(place) = joined_operator(tokens.last_mut(), places.last_mut(), &token.token, start) {
+                place.bytes.end = end;
+                continue;
+            }
             if on_new_line && let Some(place) = continued(tokens.last_mut(), places.last_mut(), &token.token) {
                 place.bytes.end = end;
                 continue;
             }
             if token.token != Token::EOF {
+                let token = match token.token {
+                    Token::DoubleEq => TokenWithSpan::new(Token::CustomBinaryOperator("==".into()), token.span),
+                    _ => token,
+                };
                 tokens.push(token);
                 places.push(Place {
                     bytes: start..end,
@@ -117,6 +125,26 @@ fn continued<'a>(
     }
 }
 
+/// `=<` and `=!` are one operator, which there is not: adds to the one before and returns its place.
+fn joined_operator<'a>(
+    before: Option<&mut TokenWithSpan>,
+    place: Option<&'a mut Place>,
+    next: &Token,
+    start: usize,
+) -> Option<&'a mut Place> {
+    let (before, place) = (before?, place?);
+    let name = match (&before.token, next) {
+        (Token::Eq, Token::Lt) => "=<",
+        (Token::Eq, Token::ExclamationMark) => "=!",
+        _ => return None,
+    };
+    if place.bytes.end != start {
+        return None;
+    }
+    before.token = Token::CustomBinaryOperator(name.into());
+    Some(place)
+}
+
 /// Characters from the start of the text to a place sqlparser names, counted from 1; `None` when it names none.
 pub(crate) fn position_of(text: &str, location: Location) -> Option<usize> {
     if location.line == 0 {
@@ -141,29 +169,167 @@ pub(crate) fn positions_of_words(text: &str, words: &[&str]) -> Vec<usize> {
     places.map(|place| place.characters_before + 1).collect()
 }
 
+/// Where the token begins that follows the one at a position.
+pub(crate) fn position_of_next(text: &str, position: usize) -> Option<usize> {
+    let lexed = Lexed::new(text).ok()?;
+    let mut places = lexed.places.iter().map(|place| place.characters_before + 1);
+    places.find(|next| *next > position)
+}
+
 /// `syntax error at or near "x"`
 pub(super) fn syntax_error_near(token: &str, position: usize) -> Error {
     Error::new(ErrorKind::SyntaxError, format!("syntax error at or near \"{token}\"")).with_position(position)
 }
 
 fn tokenizer_error(text: &str, error: &TokenizerError) -> Error {
+    if let Some(error) = Literals::new(text).first_mistake() {
+        return error;
+    }
     let position = position_of(text, error.location).unwrap_or(1);
-    let rest: String = text.chars().skip(position - 1).collect();
-    let what = if error.message.contains("comment") {
-        "unterminated /* comment"
-    } else if error.message.contains("double") || error.message.contains("close delimiter") {
-        "unterminated quoted identifier"
-    } else if error.message.contains("dollar") || error.message.contains('$') {
-        "unterminated dollar-quoted string"
-    } else if error.message.contains("quoted") || error.message.contains("literal") || error.message.contains("string")
-    {
-        "unterminated quoted string"
-    } else {
-        let token: String = rest.chars().take_while(|c| !c.is_whitespace()).collect();
-        return syntax_error_near(&token, position);
-    };
-    let near = format!("{what} at or near \"{}\"", rest.trim_end());
-    Error::new(ErrorKind::SyntaxError, near).with_position(position)
+    let rest = text.chars().skip(position - 1);
+    let token: String = rest.take_while(|c| !c.is_whitespace()).collect();
+    syntax_error_near(&token, position)
+}
+
+/// Looks for the literal, quoted name or comment that is broken: sqlparser tells where it gave up, PostgreSQL where it begins.
+struct Literals {
+    text: Vec<char>,
+    at: usize,
+}
+
+impl Literals {
+    fn new(text: &str) -> Self {
+        Self {
+            text: text.chars().collect(),
+            at: 0,
+        }
+    }
+
+    fn first_mistake(&mut self) -> Option<Error> {
+        while let Some(&c) = self.text.get(self.at) {
+            let start = self.at;
+            let next = self.text.get(start + 1).copied();
+            let unterminated = match (c, next) {
+                ('-', Some('-')) => {
+                    self.skip_until(|c| c == '\n');
+                    None
+                }
+                ('/', Some('*')) => (!self.skip_comment()).then_some("unterminated /* comment"),
+                ('"', _) => (!self.skip_quoted('"', false)).then_some("unterminated quoted identifier"),
+                ('\'', _) => (!self.skip_quoted('\'', false)).then_some("unterminated quoted string"),
+                ('e' | 'E', Some('\'')) => {
+                    self.at += 1;
+                    (!self.skip_quoted('\'', true)).then_some("unterminated quoted string")
+                }
+                ('u' | 'U', Some('&')) if self.text.get(start + 2) == Some(&'\'') => {
+                    self.at += 2;
+                    let is_closed = self.skip_quoted('\'', false);
+                    if is_closed && let Some(escape) = self.bad_escape(start + 3) {
+                        return Some(escape);
+                    }
+                    (!is_closed).then_some("unterminated quoted string")
+                }
+                ('$', _) => (!self.skip_dollars()).then_some("unterminated dollar-quoted string"),
+                _ if c.is_alphabetic() || c == '_' => {
+                    self.skip_until(|c| !c.is_alphanumeric() && c != '_' && c != '$');
+                    None
+                }
+                _ => {
+                    self.at += 1;
+                    None
+                }
+            };
+            if let Some(what) = unterminated {
+                let rest: String = self.text[start..].iter().collect();
+                let message = format!("{what} at or near \"{}\"", rest.trim_end());
+                return Some(Error::new(ErrorKind::SyntaxError, message).with_position(start + 1));
+            }
+        }
+        None
+    }
+
+    fn skip_until(&mut self, is_end: impl Fn(char) -> bool) {
+        while self.text.get(self.at).is_some_and(|c| !is_end(*c)) {
+            self.at += 1;
+        }
+    }
+
+    /// Skips what is quoted, from the quote on; two quotes are one. Whether it ends.
+    fn skip_quoted(&mut self, quote: char, has_escapes: bool) -> bool {
+        self.at += 1;
+        while let Some(&c) = self.text.get(self.at) {
+            self.at += 1;
+            if c == quote {
+                if self.text.get(self.at) != Some(&quote) {
+                    return true;
+                }
+                self.at += 1;
+            } else if c == '\\' && has_escapes {
+                self.at += 1;
+            }
+        }
+        false
+    }
+
+    /// Skips a comment and those in it.
+    fn skip_comment(&mut self) -> bool {
+        let mut depth = 0_usize;
+        loop {
+            match (self.text.get(self.at), self.text.get(self.at + 1)) {
+                (Some('/'), Some('*')) => depth += 1,
+                (Some('*'), Some('/')) => depth -= 1,
+                (None, _) => return false,
+                _ => {
+                    self.at += 1;
+                    continue;
+                }
+            }
+            self.at += 2;
+            if depth == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Skips `$tag$ … $tag$`; a dollar that begins none is skipped alone.
+    fn skip_dollars(&mut self) -> bool {
+        let rest = &self.text[self.at + 1..];
+        let length = rest.iter().position(|c| !c.is_alphanumeric() && *c != '_');
+        let Some(length) = length.filter(|at| rest[*at] == '$' && !rest[0].is_ascii_digit()) else {
+            self.at += 1;
+            return true;
+        };
+        let tag: Vec<char> = self.text[self.at..self.at + length + 2].to_vec();
+        let inside = self.at + tag.len();
+        let end = self.text[inside..].windows(tag.len()).position(|part| part == tag);
+        self.at = end.map_or(self.text.len(), |end| inside + end + tag.len());
+        end.is_some()
+    }
+
+    /// What is wrong in a literal `U&'…'` whose text begins here.
+    fn bad_escape(&self, start: usize) -> Option<Error> {
+        let mut at = start;
+        while at + 1 < self.at {
+            if self.text[at] != '\\' {
+                at += 1;
+                continue;
+            }
+            let (skip, digits) = match self.text[at + 1] {
+                '\\' => (2, 0),
+                '+' => (2, 6),
+                _ => (1, 4),
+            };
+            // A quote ends it.
+            let escape = self.text[..self.at - 1].get(at + skip..at + skip + digits);
+            if !escape.is_some_and(|escape| escape.iter().all(char::is_ascii_hexdigit)) {
+                let error = Error::new(ErrorKind::SyntaxError, "invalid Unicode escape")
+                    .with_hint("Unicode escapes must be \\XXXX or \\+XXXXXX.");
+                return Some(error.with_position(at + 1));
+            }
+            at += skip + digits;
+        }
+        None
+    }
 }
 
 /// Walks a text once, turning lines and columns (both from 1, in characters) into offsets.

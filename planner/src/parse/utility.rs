@@ -4,10 +4,10 @@ use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::access::AccessAst;
-use super::ast::{Ast, Commented, CopyOptionAst, CopySource, DropKind, ExplainAst};
+use super::ast::{Ast, Commented, CopyOptionAst, CopySource, DropAbsentAst, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{access, alter, create, declare, history, index, parse_one, upkeep};
+use super::{access, alter, create, declare, history, index, parse_written, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
@@ -229,7 +229,8 @@ fn query(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.is_word("table") {
         return Ok(Ast::Query(cursor.table_query()?));
     }
-    Ok(Ast::Query(cursor.query()?.0))
+    let mut query = cursor.query()?.0;
+    Ok(create::select_into(&mut query).unwrap_or(Ast::Query(query)))
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -315,32 +316,7 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
     } else if cursor.take_word("owned") {
         return access::drop_owned(cursor);
     } else {
-        for (word, tag) in [
-            ("function", "DROP FUNCTION"),
-            ("procedure", "DROP PROCEDURE"),
-            ("type", "DROP TYPE"),
-            ("domain", "DROP DOMAIN"),
-            ("policy", "DROP POLICY"),
-            ("trigger", "DROP TRIGGER"),
-            ("rule", "DROP RULE"),
-            ("extension", "DROP EXTENSION"),
-            ("aggregate", "DROP AGGREGATE"),
-            ("operator", "DROP OPERATOR"),
-            ("cast", "DROP CAST"),
-            ("collation", "DROP COLLATION"),
-            ("statistics", "DROP STATISTICS"),
-            ("tablespace", "DROP TABLESPACE"),
-            ("publication", "DROP PUBLICATION"),
-            ("subscription", "DROP SUBSCRIPTION"),
-            ("foreign", "DROP FOREIGN TABLE"),
-            ("server", "DROP SERVER"),
-            ("language", "DROP LANGUAGE"),
-        ] {
-            if cursor.is_word(word) {
-                return Ok(unsupported(cursor, tag, tag));
-            }
-        }
-        return Err(cursor.unexpected());
+        return drop_absent(cursor);
     };
     let if_exists = cursor.take_words(&["if", "exists"]);
     let names = cursor.object_names()?;
@@ -354,6 +330,73 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         if_exists,
         cascade,
     })
+}
+
+/// Kinds of objects there are none of.
+fn drop_absent(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    const KINDS: &[(&[&str], &str, &str)] = &[
+        (&["function"], "function", "DROP FUNCTION"),
+        (&["procedure"], "procedure", "DROP PROCEDURE"),
+        (&["aggregate"], "aggregate", "DROP AGGREGATE"),
+        (&["routine"], "routine", "DROP ROUTINE"),
+        (&["trigger"], "trigger", "DROP TRIGGER"),
+        (&["rule"], "rule", "DROP RULE"),
+        (&["policy"], "policy", "DROP POLICY"),
+        (&["type"], "type", "DROP TYPE"),
+        (&["domain"], "type", "DROP DOMAIN"),
+        (&["extension"], "extension", "DROP EXTENSION"),
+        (&["collation"], "collation", "DROP COLLATION"),
+        (&["statistics"], "statistics object", "DROP STATISTICS"),
+        (&["tablespace"], "tablespace", "DROP TABLESPACE"),
+        (&["publication"], "publication", "DROP PUBLICATION"),
+        (&["subscription"], "subscription", "DROP SUBSCRIPTION"),
+        (&["foreign", "table"], "foreign table", "DROP FOREIGN TABLE"),
+        (&["server"], "server", "DROP SERVER"),
+        (&["language"], "language", "DROP LANGUAGE"),
+    ];
+    for (word, tag) in [("operator", "DROP OPERATOR"), ("cast", "DROP CAST")] {
+        if cursor.is_word(word) {
+            return Ok(unsupported(cursor, tag, tag));
+        }
+    }
+    let Some((_, noun, tag)) = KINDS.iter().find(|(words, ..)| cursor.take_words(words)) else {
+        return Err(cursor.unexpected());
+    };
+    let if_exists = cursor.take_words(&["if", "exists"]);
+    let name = cursor.object_name()?;
+    let takes_arguments = matches!(*noun, "function" | "procedure" | "aggregate" | "routine");
+    let arguments = match cursor.peek() {
+        Some(Token::LParen) if takes_arguments && cursor.peek_at(1) == Some(&Token::RParen) => {
+            cursor.next();
+            cursor.next();
+            Some(Vec::new())
+        }
+        Some(Token::LParen) if takes_arguments => {
+            Some(cursor.inside_parentheses(|parser| parser.parse_comma_separated(|parser| parser.parse_data_type()))?)
+        }
+        _ => None,
+    };
+    let table = match *noun {
+        "trigger" | "rule" | "policy" => {
+            cursor.expect_word("on")?;
+            Some(cursor.object_name()?)
+        }
+        _ => None,
+    };
+    if cursor.peek() == Some(&Token::Comma) {
+        return Ok(unsupported(cursor, format!("{tag} of several"), tag));
+    }
+    if !cursor.take_word("cascade") {
+        let _ = cursor.take_word("restrict");
+    }
+    Ok(Ast::DropAbsent(Box::new(DropAbsentAst {
+        tag,
+        noun,
+        if_exists,
+        name,
+        arguments,
+        table,
+    })))
 }
 
 fn truncate(cursor: &mut Cursor<'_>) -> Result<Ast> {
@@ -585,7 +628,7 @@ fn simple_value(cursor: &mut Cursor<'_>) -> Result<String> {
             Ok(format!("{sign}{digits}"))
         }
         _ if !sign.is_empty() => Err(cursor.unexpected()),
-        Some(Token::Word(_)) => Ok(folded(cursor.identifier()?)),
+        Some(Token::Word(_)) => Ok(folded(cursor.label()?)),
         _ => cursor.string(),
     }
 }
@@ -835,7 +878,7 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if text.is_empty() {
         return Err(cursor.unexpected());
     }
-    let statement = parse_one(text, characters).map_err(|error| error.shifted(characters))?;
+    let statement = parse_written(text, characters).map_err(|error| error.shifted(characters))?;
     if !matches!(
         statement.ast,
         Ast::Query(_)
@@ -908,6 +951,7 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Ast> {
 }
 
 fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<()> {
+    let start = cursor.position();
     let name = cursor.word()?;
     let value = match cursor.peek() {
         Some(Token::Comma | Token::RParen) => None,
@@ -918,7 +962,7 @@ fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<(
         Some("false" | "off" | "0") => Ok(false),
         Some(_) => {
             let message = format!("{name} requires a Boolean value");
-            Err(Error::new(ErrorKind::SyntaxError, message).with_position(cursor.position()))
+            Err(Error::new(ErrorKind::SyntaxError, message))
         }
     };
     match name.as_str() {
@@ -950,15 +994,13 @@ fn explain_option(cursor: &mut Cursor<'_>, explain: &mut ExplainAst) -> Result<(
                         "unrecognized value for EXPLAIN option \"format\": \"{}\"",
                         other.unwrap_or_default()
                     );
-                    return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+                    return Err(Error::new(ErrorKind::InvalidParameterValue, message).with_position(start));
                 }
             }
         }
         _ => {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                format!("unrecognized EXPLAIN option \"{name}\""),
-            ));
+            let message = format!("unrecognized EXPLAIN option \"{name}\"");
+            return Err(Error::new(ErrorKind::SyntaxError, message).with_position(start));
         }
     }
     Ok(())

@@ -4,11 +4,11 @@
 //! is printed here is what that takes for the forms below; a text with any other form stays as it was given.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    BinaryOperator, CastKind, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
     UnaryOperator, Value, ValueWithSpan,
 };
-use staffa_catalog::quote_identifier;
+use staffa_catalog::{SqlType, quote_identifier};
 
 use super::image::Relation;
 use super::part::Kind;
@@ -16,6 +16,8 @@ use super::view::CatalogView;
 use crate::parse::{Ast, parse_one};
 use crate::resolve::fold;
 use crate::stored;
+use crate::type_planner::sql_type_of_ast;
+use crate::value::{type_modifier, type_oid};
 
 const BOOL: u32 = 16;
 const BIGINT: u32 = 20;
@@ -221,7 +223,7 @@ impl<'a> Printer<'a> {
                 return None;
             };
             let printed = self.expression(expression)?;
-            let own = match expression {
+            let own = match self.cast_away(expression, &printed) {
                 Expr::Identifier(name) => Some(fold(name)),
                 Expr::CompoundIdentifier(parts) => parts.last().map(fold),
                 _ => None,
@@ -379,7 +381,43 @@ impl<'a> Printer<'a> {
                 negated: false,
             } => self.listed(expr, list),
             Expr::Function(_) => self.call(expression),
+            Expr::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                array: false,
+                format: None,
+            } => self.converted(self.expression(expr)?, &sql_type_of_ast(data_type).ok()?),
             _ => None,
+        }
+    }
+
+    /// What is printed of a cast to the type its operand has.
+    fn cast_away<'e>(&self, expression: &'e Expr, printed: &Printed) -> &'e Expr {
+        match expression {
+            Expr::Cast { expr, .. } if self.expression(expr).is_some_and(|inner| inner.text == printed.text) => {
+                self.cast_away(expr, printed)
+            }
+            other => other,
+        }
+    }
+
+    /// A cast that is written.
+    fn converted(&self, value: Printed, ty: &SqlType) -> Option<Printed> {
+        let (oid, name) = (type_oid(ty), ty.to_string());
+        let is_plain = !matches!(ty, SqlType::System(_) | SqlType::Struct(_) | SqlType::Array(_));
+        if !is_plain || type_modifier(ty) != -1 {
+            return None;
+        }
+        match value.ty {
+            UNKNOWN => match oid {
+                TEXT | VARCHAR => Some(Printed::simple(literal(&value.text, &name), oid)),
+                DATE if is_date(&value.text) => Some(Printed::simple(literal(&value.text, &name), oid)),
+                _ => None,
+            },
+            BPCHAR => None,
+            same if same == oid => Some(value),
+            _ => Some(self.cast(value, oid, &name)),
         }
     }
 

@@ -11,7 +11,7 @@ use super::part::{Column, Key, KeyKind, Kind};
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas};
 use crate::error::Result;
-use crate::value::type_modifier;
+use crate::value::{sql_type_of_oid, type_modifier};
 
 /// `character_octet_length` of texts without a limit.
 const OCTETS_MAX: i32 = 1 << 30;
@@ -151,6 +151,8 @@ struct Described {
     radix: Option<i32>,
     scale: Option<i32>,
     datetime: Option<i32>,
+    /// The fields of an interval.
+    interval: Option<String>,
 }
 
 /// `oid` is the type's number, `modifier` as in `pg_attribute`.
@@ -198,11 +200,16 @@ fn described(oid: u32, modifier: i32) -> Described {
         (25 | 1042 | 1043, None) => Some(OCTETS_MAX),
         _ => None,
     };
+    let rounding = sql_type_of_oid(oid, modifier).and_then(|ty| match ty {
+        SqlType::Rounded(_, rounding) => Some(rounding),
+        _ => None,
+    });
     let datetime = match oid {
         1082 => Some(0),
-        1083 | 1114 | 1184 | 1186 => Some(6),
+        1083 | 1114 | 1184 | 1186 => Some(rounding.and_then(|rounding| rounding.digits).map_or(6, i32::from)),
         _ => None,
     };
+    let fields = rounding.and_then(|rounding| rounding.fields);
     Described {
         data_type: data_type.to_owned(),
         udt: ("pg_catalog", name.to_owned()),
@@ -212,6 +219,7 @@ fn described(oid: u32, modifier: i32) -> Described {
         radix,
         scale,
         datetime,
+        interval: fields.map(|fields| fields.to_string().to_uppercase()),
     }
 }
 
@@ -234,6 +242,7 @@ fn columns(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             "numeric_precision_radix",
             "numeric_scale",
             "datetime_precision",
+            "interval_type",
             "domain_catalog",
             "domain_schema",
             "domain_name",
@@ -279,6 +288,7 @@ fn columns(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
                 ty.radix.into(),
                 ty.scale.into(),
                 ty.datetime.into(),
+                ty.interval.into(),
                 Cell::Null,
                 Cell::Null,
                 Cell::Null,
@@ -319,6 +329,7 @@ fn columns(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
                 ty.radix.into(),
                 ty.scale.into(),
                 ty.datetime.into(),
+                ty.interval.into(),
                 if domain.is_some() { database() } else { Cell::Null },
                 if domain.is_some() {
                     system.schema.into()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use staffa_catalog::{SystemType, quote_identifier};
+use staffa_catalog::{Rounding, SqlType, SystemType, quote_identifier};
 
 use super::deparse;
 use super::facts::{self, DumpedRows};
@@ -631,7 +631,10 @@ fn sql_name(oid: u32, name: &str, modifier: i32, with_modifier: bool) -> String 
         1083 => precise("time", "without time zone"),
         1114 => precise("timestamp", "without time zone"),
         1184 => precise("timestamp", "with time zone"),
-        1186 => "interval".to_owned(),
+        1186 => Rounding::of_modifier(modifier, &SqlType::Interval).map_or_else(
+            || "interval".to_owned(),
+            |rounding| SqlType::Rounded(Box::new(SqlType::Interval), rounding).to_string(),
+        ),
         1266 => "time with time zone".to_owned(),
         1560 => "bit".to_owned(),
         1700 if modifier < 4 => "numeric".to_owned(),

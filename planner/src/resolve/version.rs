@@ -392,7 +392,7 @@ pub(super) async fn evaluate(scope: &Scope<'_>, value: Expr) -> Result<Option<Sc
     let plan = Box::pin(query::plan(scope, &query, &declared)).await?;
     let logical = crate::bind(&plan, values)?;
     let physical = crate::physical(context, logical).await?;
-    let rows = collect(physical, context.session.task_ctx()).await?;
+    let rows = collect(physical, context.task_context()).await?;
     match rows.iter().find(|batch| batch.num_rows() > 0) {
         Some(batch) => Ok(Some(ScalarValue::try_from_array(batch.column(0), 0)?)),
         None => Err(Error::internal("an expression without a value")),

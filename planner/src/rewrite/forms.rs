@@ -19,11 +19,11 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
     OrderByExpr, OrderByOptions, Subscript, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
-use staffa_catalog::SqlType;
+use staffa_catalog::{IntervalFields, Rounding, SqlType};
 
 use super::{call, taken};
-use crate::error::Result;
-use crate::function::{AS_TEXT, MATCHES, SERIES};
+use crate::error::{Error, Result};
+use crate::function::{AS_TEXT, MATCHES, ROUNDED, SERIES};
 use crate::type_planner::sql_type_of_ast;
 
 /// Types whose names PostgreSQL has functions of, or takes for one: `date(x)` is `x::date`.
@@ -183,7 +183,7 @@ fn or_none(length: Expr) -> Expr {
 fn counted_type(name: &str) -> Option<DataType> {
     Some(match name {
         "array_length" | "cardinality" | "array_ndims" | "array_position" | "ntile" => DataType::Int4(None),
-        "row_number" | "rank" | "dense_rank" => DataType::Int8(None),
+        "row_number" | "rank" | "dense_rank" | "regr_count" => DataType::Int8(None),
         "array_positions" => DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Int4(None)), None)),
         _ => return None,
     })
@@ -345,19 +345,78 @@ pub(super) fn plain_pattern(pattern: &mut Expr, escape: &mut Option<ValueWithSpa
     }
 }
 
-/// An interval literal's text in words DataFusion reads: it knows no `2 days 03:04:05`.
-pub(super) fn plain_interval(interval: &mut Interval) -> Result<()> {
-    if interval.leading_field.is_some() {
-        return Ok(());
+/// An interval literal's text in words DataFusion reads: it knows no `2 days 03:04:05`. With fields (`interval '3' day`,
+/// `interval '1:02' minute to second`) the type to round to.
+pub(super) fn plain_interval(interval: &mut Interval) -> Result<Option<Rounding>> {
+    let fields = declared_fields(interval);
+    if fields.is_none() && interval.leading_field.is_some() {
+        if interval.last_field.is_none() {
+            // DataFusion has more units: `interval '2' weeks`.
+            return Ok(None);
+        }
+        let message = "these fields of an interval are not supported";
+        return Err(Error::unsupported(message));
     }
     let Expr::Value(value) = interval.value.as_mut() else {
-        return Ok(());
+        return Ok(None);
     };
     if let Value::SingleQuotedString(text) = &mut value.value {
-        let read = crate::value::interval::parse(text.as_bytes())?;
-        let micros = read.nanoseconds / 1000;
-        *text = format!("{} months {} days {micros} microseconds", read.months, read.days);
+        *text = spelled(text, fields)?;
     }
+    let digits = interval
+        .fractional_seconds_precision
+        .take()
+        .or(interval.leading_precision.take());
+    interval.leading_field = None;
+    interval.last_field = None;
+    let digits = digits.and_then(|digits| u8::try_from(digits).ok());
+    Ok((fields.is_some() || digits.is_some()).then_some(Rounding { digits, fields }))
+}
+
+fn spelled(text: &str, fields: Option<IntervalFields>) -> Result<String> {
+    let read = crate::value::interval::parse_as(text.as_bytes(), fields)?;
+    let micros = read.nanoseconds / 1000;
+    Ok(format!(
+        "{} months {} days {micros} microseconds",
+        read.months, read.days
+    ))
+}
+
+fn declared_fields(interval: &Interval) -> Option<IntervalFields> {
+    let name = match (interval.leading_field.as_ref()?, &interval.last_field) {
+        (first, None) => first.to_string(),
+        (first, Some(last)) => format!("{first} to {last}"),
+    };
+    IntervalFields::named(&name.to_lowercase())
+}
+
+/// `x::timestamp(3)`: a cast to the type without its modifier, and the rounding this wants.
+pub(super) fn round(cast: &mut Expr, plain: &SqlType, rounding: Rounding) -> Result<()> {
+    let of = |plain: &SqlType| match plain {
+        SqlType::Time => DataType::Time(None, TimezoneInfo::None),
+        SqlType::Timestamp => DataType::Timestamp(None, TimezoneInfo::None),
+        SqlType::TimestampTz => DataType::Timestamp(None, TimezoneInfo::Tz),
+        _ => DataType::Interval {
+            fields: None,
+            precision: None,
+        },
+    };
+    match cast {
+        Expr::Cast { data_type, expr, .. } => {
+            *data_type = of(plain);
+            if let Expr::Value(value) = expr.as_mut()
+                && let Value::SingleQuotedString(text) = &mut value.value
+                && rounding.fields.is_some()
+            {
+                *text = spelled(text, rounding.fields)?;
+            }
+        }
+        Expr::TypedString(typed) => typed.data_type = of(plain),
+        _ => {}
+    }
+    let modifier = Expr::Value(Value::SingleQuotedString(rounding.modifier(plain).to_string()).into());
+    let value = std::mem::replace(cast, Expr::Value(Value::Null.into()));
+    *cast = call(ROUNDED, vec![value, modifier]);
     Ok(())
 }
 

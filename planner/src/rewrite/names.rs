@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::resolve::fold;
@@ -176,6 +176,10 @@ fn named(expression: &Expr) -> Option<(String, bool)> {
             _ => Some((type_name(data_type), false)),
         },
         Expr::TypedString(typed) => Some((type_name(&typed.data_type), false)),
+        Expr::BinaryOp {
+            op: BinaryOperator::Overlaps,
+            ..
+        } => strong("overlaps"),
         Expr::Interval(_) => weak("interval"),
         Expr::Case { else_result, .. } => match else_result.as_ref().and_then(|result| named(result)) {
             Some((name, true)) => Some((name, true)),
@@ -219,7 +223,7 @@ fn first_column(body: &SetExpr) -> Option<(String, bool)> {
 /// PostgreSQL's internal name of a type, which is what a cast without a column is called.
 fn type_name(data_type: &DataType) -> String {
     use staffa_catalog::SqlType;
-    let name = match sql_type_of_ast(data_type) {
+    let name = match sql_type_of_ast(data_type).map(|ty| ty.plain().clone()) {
         Ok(SqlType::Boolean) => "bool",
         Ok(SqlType::SmallInt) => "int2",
         Ok(SqlType::Integer) => "int4",

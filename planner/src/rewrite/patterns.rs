@@ -8,7 +8,7 @@
 //!
 //! `substring(x from y)` must not fire where `y` is a place: it is taken for a pattern where its form says that it is a text.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
 use staffa_catalog::SqlType;
 
 use super::{call, taken};
@@ -96,36 +96,47 @@ pub(super) fn overlaps(expression: &mut Expr) {
     else {
         return;
     };
-    let (Expr::Tuple(first), Expr::Tuple(second)) = (left.as_mut(), right.as_mut()) else {
+    let (Some(first), Some(second)) = (pair(left), pair(right)) else {
         return;
     };
-    let ([_, _], [_, _]) = (first.as_slice(), second.as_slice()) else {
-        return;
-    };
-    let spans = [std::mem::take(first), std::mem::take(second)];
     let mut arguments = Vec::with_capacity(4);
-    for mut span in spans {
-        let end = span.pop();
-        let start = span.pop();
-        if let (Some(start), Some(end)) = (start, end) {
-            let end = match is_interval(&end) {
-                true => Expr::Nested(Box::new(Expr::BinaryOp {
-                    left: Box::new(start.clone()),
-                    op: BinaryOperator::Plus,
-                    right: Box::new(end),
-                })),
-                false => end,
-            };
-            arguments.extend([start, end]);
-        }
+    for [start, end] in [first, second] {
+        let end = match is_interval(&end) {
+            true => Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(start.clone()),
+                op: BinaryOperator::Plus,
+                right: Box::new(end),
+            })),
+            false => end,
+        };
+        arguments.extend([start, end]);
     }
     *expression = call("overlaps", arguments);
+}
+
+/// The parts of `(a, b)` and of `row(a, b)`.
+fn pair(row: &Expr) -> Option<[Expr; 2]> {
+    match row {
+        Expr::Tuple(parts) => <[Expr; 2]>::try_from(parts.clone()).ok(),
+        Expr::Function(function) if crate::resolve::shown(&function.name) == "row" => {
+            let FunctionArguments::List(list) = &function.args else {
+                return None;
+            };
+            let plain = |argument: &FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(part)) => Some(part.clone()),
+                _ => None,
+            };
+            let parts: Option<Vec<Expr>> = list.args.iter().map(plain).collect();
+            <[Expr; 2]>::try_from(parts?).ok()
+        }
+        _ => None,
+    }
 }
 
 fn is_interval(expression: &Expr) -> bool {
     match expression {
         Expr::Interval(_) => true,
-        Expr::Cast { data_type, .. } => matches!(sql_type_of_ast(data_type), Ok(SqlType::Interval)),
+        Expr::Cast { data_type, .. } => sql_type_of_ast(data_type).is_ok_and(|ty| *ty.plain() == SqlType::Interval),
         Expr::Nested(inner) => is_interval(inner),
         _ => false,
     }

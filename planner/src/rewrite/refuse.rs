@@ -6,8 +6,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, OrderBy,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit, Visitor,
+    self, CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, LockClause,
+    OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit,
+    Visitor,
 };
 
 use super::series::can_count;
@@ -64,11 +65,7 @@ fn refuse(clauses: &[(bool, &str)]) -> Result<()> {
 }
 
 fn check_query(query: &Query) -> Result<()> {
-    if let Some(lock) = query.locks.first() {
-        let what = format!("FOR {}", lock.lock_type);
-        return Err(Error::unsupported(format!("{what} is not supported"))
-            .with_hint("Readers see one snapshot and never block; conflicting writers get a serialization failure."));
-    }
+    query.locks.iter().try_for_each(|lock| check_lock(lock, &query.body))?;
     refuse(&[
         (query.for_clause.is_some(), "FOR XML and FOR JSON"),
         (query.settings.is_some(), "SETTINGS"),
@@ -87,13 +84,62 @@ fn check_query(query: &Query) -> Result<()> {
     }
     match &query.limit_clause {
         Some(LimitClause::LimitOffset { limit_by, .. }) => refuse(&[(!limit_by.is_empty(), "LIMIT BY")])?,
-        Some(LimitClause::OffsetCommaLimit { .. }) => {
-            return Err(Error::new(ErrorKind::SyntaxError, "LIMIT #,# syntax is not supported")
-                .with_hint("Use separate LIMIT and OFFSET clauses."));
-        }
+        Some(LimitClause::OffsetCommaLimit { .. }) => refuse(&[(true, "LIMIT #,#")])?,
         None => {}
     }
     check_body(&query.body)
+}
+
+/// Locks are of rows of tables, which must still be there in the result.
+fn check_lock(lock: &LockClause, body: &SetExpr) -> Result<()> {
+    let what = format!("FOR {}", lock.lock_type);
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Values(_) => return Err(Error::unsupported(format!("{what} cannot be applied to VALUES"))),
+        _ => {
+            return Err(Error::unsupported(format!(
+                "{what} is not allowed with UNION/INTERSECT/EXCEPT"
+            )));
+        }
+    };
+    let grouped = match &select.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
+    };
+    for (present, clause) in [
+        (select.distinct.is_some(), "DISTINCT clause"),
+        (grouped, "GROUP BY clause"),
+        (select.having.is_some(), "HAVING clause"),
+    ] {
+        if present {
+            return Err(Error::unsupported(format!("{what} is not allowed with {clause}")));
+        }
+    }
+    let Some(of) = &lock.of else { return Ok(()) };
+    let of = crate::resolve::shown(of);
+    let joined = select
+        .from
+        .iter()
+        .flat_map(|from| from.joins.iter().map(|join| &join.relation));
+    let mut factors = select.from.iter().map(|from| &from.relation).chain(joined);
+    let is_found = factors.any(|factor| match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. } => crate::resolve::fold(&alias.name) == of,
+        TableFactor::Table { name, .. } => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .is_some_and(|name| crate::resolve::fold(name) == of),
+        // Its tables cannot be told here.
+        TableFactor::NestedJoin { .. } => true,
+        _ => false,
+    });
+    if is_found {
+        return Ok(());
+    }
+    let message = format!("relation \"{of}\" in {what} clause not found in FROM clause");
+    Err(Error::new(ErrorKind::UndefinedTable, message))
 }
 
 fn check_order(order_by: &OrderBy, body: &SetExpr) -> Result<()> {
@@ -128,7 +174,10 @@ fn check_body(body: &SetExpr) -> Result<()> {
 
 fn check_select(select: &Select) -> Result<()> {
     if select.into.is_some() {
-        return Err(Error::unsupported("SELECT INTO is not supported").with_hint("Use CREATE TABLE … AS SELECT."));
+        return Err(Error::new(
+            ErrorKind::SyntaxError,
+            "SELECT ... INTO is not allowed here",
+        ));
     }
     refuse(&[
         (select.select_modifiers.is_some(), "a modifier after SELECT"),
@@ -159,11 +208,6 @@ fn check_select(select: &Select) -> Result<()> {
     }
     for item in &select.projection {
         match item {
-            // DataFusion's parser takes `select 'a' 'b'` for an alias.
-            SelectItem::ExprWithAlias { alias, .. } if alias.quote_style == Some('\'') => {
-                let message = format!("syntax error at or near \"'{}'\"", alias.value.replace('\'', "''"));
-                return Err(Error::new(ErrorKind::SyntaxError, message));
-            }
             SelectItem::ExprWithAliases { .. } => refuse(&[(true, "several aliases for one expression")])?,
             SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => refuse(&[
                 (options.opt_ilike.is_some(), "* ILIKE"),
@@ -309,14 +353,6 @@ fn check_expression(expression: &Expr) -> Result<()> {
             refuse(&[(true, "COLLATE other than \"C\" and \"default\"")])
         }
         Expr::Trim { trim_characters, .. } => refuse(&[(trim_characters.is_some(), "TRIM with a list")]),
-        Expr::Interval(interval) => refuse(&[
-            (interval.leading_precision.is_some(), "a precision in INTERVAL"),
-            (interval.last_field.is_some(), "a range of fields in INTERVAL"),
-            (
-                interval.fractional_seconds_precision.is_some(),
-                "a precision in INTERVAL",
-            ),
-        ]),
         Expr::TypedString(typed) => refuse(&[(typed.uses_odbc_syntax, "ODBC literal syntax")]),
         Expr::Prior(_) => refuse(&[(true, "PRIOR")]),
         Expr::OuterJoin(_) => refuse(&[(true, "(+) for outer joins")]),

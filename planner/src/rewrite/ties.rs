@@ -2,10 +2,14 @@
 //!
 //! Before: `select a from t order by a offset 2 limit "\u{1}with ties"(3)` (see `parse/fetch.rs`). After:
 //! `select a from t qualify (rank() over (order by a) <= 2 + 3) is not false order by a offset 2`.
+//!
+//! And LIMIT with a subquery, which DataFusion cannot count by: the same with `row_number()`.
+
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    OrderByKind, Query, Select, SelectItem, SetExpr, WindowSpec, WindowType,
+    self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, WindowSpec, WindowType,
 };
 
 use super::{call, resolve_ordinals};
@@ -17,32 +21,41 @@ pub(super) fn query(query: &mut Query) -> Result<()> {
     let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
         return Ok(());
     };
-    let Some(count) = limit.as_ref().and_then(count_with_ties) else {
-        return Ok(());
+    let (count, number, what) = match limit.as_ref() {
+        Some(limit) => match count_with_ties(limit) {
+            Some(count) => (count, "rank", "WITH TIES"),
+            None if has_subquery(limit) => (as_bigint(limit.clone()), "row_number", "LIMIT with a subquery"),
+            None => return Ok(()),
+        },
+        None => return Ok(()),
     };
-    let order = query.order_by.as_ref().map(|order| &order.kind);
-    let Some(OrderByKind::Expressions(keys)) = order else {
-        let message = "WITH TIES cannot be specified without ORDER BY clause";
-        return Err(Error::new(ErrorKind::SyntaxError, message));
+    let keys: &[OrderByExpr] = match query.order_by.as_ref().map(|order| &order.kind) {
+        Some(OrderByKind::Expressions(keys)) => keys,
+        None if number == "row_number" => &[],
+        None => {
+            let message = "WITH TIES cannot be specified without ORDER BY clause";
+            return Err(Error::new(ErrorKind::SyntaxError, message));
+        }
+        Some(_) => return Err(Error::unsupported(format!("{what} and ORDER BY ALL is not supported"))),
     };
     let select = match query.body.as_mut() {
         SetExpr::Select(select) if select.distinct.is_none() => select,
         _ => {
-            return Err(Error::unsupported(
-                "WITH TIES of DISTINCT or a set operation is not supported",
-            ));
+            return Err(Error::unsupported(format!(
+                "{what} of DISTINCT or a set operation is not supported"
+            )));
         }
     };
     let last = match offset {
         Some(offset) => binary(as_bigint(offset.value.clone()), BinaryOperator::Plus, count),
         None => count,
     };
-    let mut order_by = keys.clone();
+    let mut order_by = keys.to_vec();
     for key in &mut order_by {
         resolve_ordinals(std::slice::from_mut(&mut key.expr), &select.projection)?;
         resolve_alias(&mut key.expr, select);
     }
-    let mut rank = call("rank", Vec::new());
+    let mut rank = call(number, Vec::new());
     if let Expr::Function(Function { over, .. }) = &mut rank {
         *over = Some(WindowType::WindowSpec(WindowSpec {
             window_name: None,
@@ -63,6 +76,14 @@ pub(super) fn query(query: &mut Query) -> Result<()> {
         query.limit_clause = None;
     }
     Ok(())
+}
+
+fn has_subquery(limit: &Expr) -> bool {
+    let found = ast::visit_expressions(limit, |expression| match expression {
+        Expr::Subquery(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 fn count_with_ties(limit: &Expr) -> Option<Expr> {

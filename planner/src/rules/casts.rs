@@ -10,6 +10,7 @@
 //! | `cast(c as text)` of a `char(n)` or `varchar` in a result | leave it what it was, with its blanks | `staffa_as(c)` |
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
 //! | `to_jsonb(a / b)` | show all digits the column has | `to_jsonb(staffa_as(a / b))`, which knows those it is shown with |
+//! | `cast(interval as time)`, of an `oid`, a `"char"`, a float as `real` | refuse it, or make another value | a function of `function/between.rs` |
 //! | `cast(oid as regclass)` | leave it out | `staffa_as(oid)`, so that its text is the name |
 //!
 //! Must not fire between types Arrow casts alike. In conditions dates stay casts, through which bounds of files are seen. The results are functions, not casts: a second run finds
@@ -28,7 +29,7 @@ use staffa_catalog::{SqlType, SystemStorage, SystemType};
 use super::map_expressions;
 use crate::context::PlanContext;
 use crate::function::json::is_json_function;
-use crate::function::{TextCasts, crosses_zone, local_cast, to_integer, to_integer_target};
+use crate::function::{TextCasts, cast_between, crosses_zone, local_cast, to_integer, to_integer_target};
 use crate::shown::{Inputs, shown_type};
 use crate::types::sql_type;
 
@@ -116,6 +117,17 @@ fn cast(
             _ => {}
         }
     }
+    let expr = match cast_between(*expr, &from, &field) {
+        Ok(made) => {
+            let ty = sql_type(&field);
+            return Ok(Transformed::yes(match ty {
+                SqlType::System(named) if named != SystemType::Oid => texts.renamed(made, ty),
+                SqlType::Numeric { .. } => texts.renamed(made, ty),
+                _ => made,
+            }));
+        }
+        Err(expr) => Box::new(expr),
+    };
     if renames_number(&from, &field) {
         return Ok(Transformed::yes(texts.renamed(*expr, sql_type(&field))));
     }

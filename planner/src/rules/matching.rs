@@ -8,7 +8,7 @@
 //! | `nullif(i, n)` of an `integer` and a `bigint` | yield a `bigint` | an `integer` |
 //! | `case when 1 then …`, `1 and true` | take numbers for conditions | error 42804 |
 //! | `r = 0.1`, `r * i` of a `real` | compute with 32 bits | the same in 64 bits |
-//! | `s >> i` of a `smallint` and an `integer` | yield an `integer` | a `smallint` |
+//! | `s << i` of a `smallint` and an `integer` | yield an `integer` | a `smallint`: the lower half of 32 bits |
 //! | `coalesce(r, 0.1)` of a `real` | yield a `numeric` | a `real` |
 //! | `coalesce(v, w)` of a `varchar` or `name` | forget the type | `staffa_typed(coalesce(v, w))`, in results |
 //! | `greatest(i, j)` of intervals or `jsonb` | compare them part by part, or as texts | `case when i is null …`, which compares as operators do |
@@ -31,6 +31,7 @@ use super::map_expressions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::{is_typed, typed};
 use crate::operators::is_comparison;
+use crate::operators::json::type_of;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, data_type, sql_type};
 
@@ -105,6 +106,10 @@ fn known_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
     let (_, field) = expression.to_field(schema).ok()?;
     match sql_type(&field) {
         SqlType::Unknown => None,
+        // A choice of JSON forgets that it is.
+        SqlType::Text if matches!(expression, Expr::Case(_) | Expr::ScalarFunction(_)) => {
+            Some(type_of(expression, schema)).filter(|ty| *ty != SqlType::Unknown)
+        }
         ty => Some(ty),
     }
 }
@@ -139,6 +144,7 @@ impl Category {
             SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz => Self::Day,
             SqlType::Time => Self::Time,
             SqlType::Interval => Self::Interval,
+            SqlType::Rounded(plain, _) => return Self::of(plain),
             SqlType::Bytea => Self::Bytea,
             SqlType::Uuid => Self::Uuid,
             SqlType::Json => Self::Json,
@@ -183,7 +189,7 @@ fn comparable(left: &Option<SqlType>, op: Operator, right: &Option<SqlType>) -> 
 
 /// The name of a type without its modifiers.
 fn named(ty: &SqlType) -> String {
-    let text = ty.to_string();
+    let text = ty.plain().to_string();
     match ty {
         SqlType::Array(_) | SqlType::Struct(_) => text,
         _ => text.split('(').next().unwrap_or(&text).to_string(),
@@ -270,7 +276,10 @@ fn operands(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let types = (known_type(&left, schema), known_type(&right, schema));
             let by = |to| cast(*right.clone(), to);
             let right = match types {
-                (Some(SqlType::SmallInt), Some(SqlType::Integer)) => by(DataType::Int16),
+                // What the processor makes of it: it shifts 32 bits, and looks at five of the count.
+                (Some(SqlType::SmallInt), Some(SqlType::SmallInt | SqlType::Integer)) => {
+                    return Ok(Transformed::yes(shifted_smallint(*left, op, *right)));
+                }
                 (Some(SqlType::BigInt), Some(SqlType::SmallInt | SqlType::Integer)) => by(DataType::Int64),
                 _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
             };
@@ -283,6 +292,15 @@ fn operands(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> 
         _ => {}
     }
     Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+}
+
+/// In 32 bits, as a processor shifts, of which the lower half is kept.
+fn shifted_smallint(left: Expr, op: Operator, right: Expr) -> Expr {
+    let shifted = |value: Expr, op, by: Expr| Expr::BinaryExpr(BinaryExpr::new(Box::new(value), op, Box::new(by)));
+    let half = || Expr::Literal(ScalarValue::Int32(Some(16)), None);
+    let whole = shifted(cast(left, DataType::Int32), op, cast(right, DataType::Int32));
+    let kept = shifted(whole, Operator::BitwiseShiftLeft, half());
+    cast(shifted(kept, Operator::BitwiseShiftRight, half()), DataType::Int16)
 }
 
 /// A `real` beside any other number is a `double precision`, and so is the other one.
@@ -361,7 +379,7 @@ fn common_type(context: &str, types: &[Option<SqlType>]) -> Result<Option<SqlTyp
 
 /// Types are cast by themselves to those of their category that have a higher rank.
 fn rank(ty: &SqlType) -> u8 {
-    match ty {
+    match ty.plain() {
         SqlType::SmallInt | SqlType::Date => 1,
         SqlType::Integer | SqlType::Timestamp => 2,
         SqlType::BigInt | SqlType::TimestampTz => 3,
@@ -472,7 +490,7 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Tr
                 let message = "could not identify a comparison function for type json";
                 return Err(Error::new(ErrorKind::UndefinedFunction, message));
             }
-            Some(ty @ (SqlType::Interval | SqlType::Jsonb)) => {
+            Some(ty) if matches!(ty.plain(), SqlType::Interval | SqlType::Jsonb) => {
                 return Ok(Transformed::yes(by_comparisons(call, ty)?));
             }
             _ => {}

@@ -15,10 +15,11 @@ use staffa_catalog::{
     TableChange, TableName, is_widening, quote_identifier,
 };
 
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{AlterAst, AlterTableAst, Altered, NewName};
-use crate::resolve::{self, fold, shown};
+use crate::resolve::{self, Relations, fold, shown};
 use crate::statement::change::TARGET;
 use crate::statement::ddl::{PERSISTENCE, UNLOGGED};
 use crate::statement::query::Scope;
@@ -219,6 +220,35 @@ pub(crate) async fn rename_relation(
         }
     }
     Ok(Plan::RenameRelation { from, to, defaults })
+}
+
+pub(crate) async fn rename_view_column(
+    scope: &Scope<'_>,
+    name: &ObjectName,
+    if_exists: bool,
+    from: &Ident,
+    to: &Ident,
+) -> Result<Plan> {
+    let Some((view, kind)) = resolve::existing(scope.context, name)? else {
+        return missing(scope, name, if_exists);
+    };
+    if materialized::noun(scope.context, &view, kind).await? != "view" {
+        return Err(wrong_type(&view, "view"));
+    }
+    let Some(view) = scope.context.snapshot.view(&view).await? else {
+        return missing(scope, name, if_exists);
+    };
+    let (from, to) = (fold(from), fold(to));
+    let has = |name: &str| view.columns.iter().any(|(column, _)| column == name);
+    if !has(&from) {
+        let message = format!("column \"{from}\" does not exist");
+        return Err(Error::new(ErrorKind::UndefinedColumn, message));
+    }
+    if has(&to) {
+        let message = format!("column \"{to}\" of relation \"{}\" already exists", view.name.name);
+        return Err(Error::new(ErrorKind::DuplicateColumn, message));
+    }
+    Ok(Plan::RenameViewColumn { view, from, to })
 }
 
 /// The sequence of a column stays in its table's schema.
@@ -705,6 +735,13 @@ fn set_default(context: &PlanContext, table: &Table, path: &[Ident], default: Op
             table.name().name
         );
         return Err(Error::new(ErrorKind::SyntaxError, message));
+    }
+    if let Some(value @ Expr::Value(_)) = default {
+        let relations = Relations::default();
+        let checked = checks::Assignments::new(context, &relations, "", "DEFAULT expressions")?;
+        // PostgreSQL names no place here.
+        let told = |error: Error| Error::new(error.kind(), error.message());
+        checked.check_literal(value, column).map_err(told)?;
     }
     let default = default
         .map(|default| resolve::sequence::stored_text(context, default))

@@ -24,6 +24,7 @@ use crate::authorize::Mentioned;
 use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::generic::Generic;
 use crate::parse::{Ast, parse_one};
 use crate::resolve::{self, Relations, fold};
 use crate::rewrite::parameter_index;
@@ -387,7 +388,7 @@ pub(super) fn computed(number: usize, value: Expr) -> SelectItem {
 pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]) -> Result<Vec<(usize, Expr)>> {
     let mut all: Vec<(usize, Expr)> = Vec::new();
     let relations = Relations::default();
-    let mut checked = checks::Assignments::new(scope.context, &relations, scope.text)?;
+    let mut checked = checks::Assignments::new(scope.context, &relations, scope.text, "UPDATE")?;
     let mut add = |name: &ObjectName, value: Expr| {
         let index = target_column(scope, table, name)?;
         if all.iter().any(|(known, _)| *known == index) {
@@ -572,7 +573,7 @@ pub(super) fn declared_by_targets(
         if matches!(types[index], None | Some(SqlType::Unknown)) {
             types[index] = Some(match &table.schema().columns[*target].ty {
                 SqlType::Varchar(_) | SqlType::Char(_) => SqlType::Text,
-                other => other.clone(),
+                other => other.plain().clone(),
             });
         }
     }
@@ -608,6 +609,7 @@ pub(super) fn projected_plan(context: &PlanContext, source: QueryPlan, projected
         logical: crate::rules::analyse(context, plan)?,
         parameters: source.parameters,
         columns: Vec::new(),
+        generic: Generic::default(),
     })
 }
 

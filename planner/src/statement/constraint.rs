@@ -49,13 +49,18 @@ pub(super) fn column(
     let mut set_default = |given: ColumnDefault| {
         let is_identity = |default: &ColumnDefault| matches!(default, ColumnDefault::Identity(identity) if identity.kind != IdentityKind::Serial);
         let given_is_identity = is_identity(&given);
+        let given_is_generated = matches!(given, ColumnDefault::Generated(_));
         let Some(before) = default.replace(given) else {
             return Ok(());
         };
-        let message = match given_is_identity != is_identity(&before) {
-            true => format!("both default and identity specified for column \"{name}\" of table \"{relation}\""),
-            false => format!("multiple default values specified for column \"{name}\" of table \"{relation}\""),
+        let what = if given_is_identity != is_identity(&before) {
+            "both default and identity specified"
+        } else if given_is_generated != matches!(before, ColumnDefault::Generated(_)) {
+            "both default and generation expression specified"
+        } else {
+            "multiple default values specified"
         };
+        let message = format!("{what} for column \"{name}\" of table \"{relation}\"");
         Err(Error::new(ErrorKind::SyntaxError, message))
     };
     for option in &defined.options {

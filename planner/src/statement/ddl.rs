@@ -7,12 +7,14 @@ use staffa_catalog::{
     ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform, is_temporary_schema,
 };
 
+use crate::checks;
 use crate::context::{PlanContext, TEMPORARY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Commented, CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
 use crate::resolve::{self, fold, parts, shown};
 use crate::statement::query::{self, Scope};
-use crate::statement::{Plan, constraint, index, like, materialized, origin, stars, storage, with};
+use crate::statement::{Plan, constraint, identity, index, like, materialized, origin, stars, storage, with};
+use crate::type_planner::sql_type_of_ast;
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
 pub const ON_COMMIT: &str = "temporary.on-commit";
@@ -35,7 +37,10 @@ pub(crate) async fn create_table(
 ) -> Result<Plan> {
     let name = match create.temporary {
         true => resolve::creatable_temporary(scope.context, &create.name)?,
-        false => resolve::creatable(scope.context, &create.name)?,
+        false => resolve::creatable(scope.context, &create.name).map_err(|error| match error.kind() {
+            ErrorKind::UndefinedSchema => resolve::at_name(error, &create.name, scope.text),
+            _ => error,
+        })?,
     };
     let on_commit = on_commit(scope.context, &name, create.on_commit)?;
     let own = on_commit.into_iter();
@@ -66,10 +71,17 @@ pub(crate) async fn create_table(
         None => {
             let mut columns = Vec::with_capacity(create.columns.len());
             for defined in &create.columns {
+                if identity::serial(&defined.data_type).is_none() {
+                    sql_type_of_ast(&defined.data_type)
+                        .map_err(|error| checks::behind(error, &defined.name, scope.text))?;
+                }
                 let (column, constraints) = constraint::column(scope.context, defined, &name.name)?;
                 columns.push(column);
                 given.extend(constraints);
             }
+            check_columns(&columns)?;
+            let (defined, constraints) = (&create.columns, &create.constraints);
+            checks::definition(scope.context, &name.name, &columns, defined, constraints, scope.text)?;
             given.extend_from_slice(&create.constraints);
             (columns, None)
         }
@@ -193,9 +205,6 @@ fn storable(ty: &SqlType) -> SqlType {
 }
 
 fn check_columns(columns: &[ColumnDefinition]) -> Result<()> {
-    if columns.is_empty() {
-        return Err(Error::unsupported("a table without columns is not supported"));
-    }
     if columns.len() > COLUMNS_MAX {
         let message = format!("tables can have at most {COLUMNS_MAX} columns");
         return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
@@ -248,13 +257,13 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
         ))
     };
     let Some(transform) = &term.transform else {
-        return match column.ty {
+        return match column.ty.plain() {
             SqlType::Array(_) | SqlType::Struct(_) => wrong_type("its value"),
             SqlType::Interval => wrong_type("its value"),
             _ => Ok((column.name.clone(), Transform::Identity)),
         };
     };
-    let timestamp = matches!(column.ty, SqlType::Timestamp | SqlType::TimestampTz);
+    let timestamp = matches!(column.ty.plain(), SqlType::Timestamp | SqlType::TimestampTz);
     let dated = timestamp || column.ty == SqlType::Date;
     let transform = match (transform.as_str(), term.number) {
         ("identity", None) => {
@@ -273,7 +282,7 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
         ("year" | "years" | "month" | "months" | "day" | "days" | "date" | "hour" | "hours", None) => {
             return wrong_type(transform);
         }
-        ("bucket", Some(count)) if count > 0 => match column.ty {
+        ("bucket", Some(count)) if count > 0 => match column.ty.plain() {
             SqlType::Boolean
             | SqlType::Real
             | SqlType::Double
@@ -282,7 +291,7 @@ fn partition(term: &PartitionTerm, columns: &[ColumnDefinition]) -> Result<(Stri
             | SqlType::Struct(_) => return wrong_type("bucket"),
             _ => Transform::Bucket(count),
         },
-        ("truncate", Some(width)) if width > 0 => match column.ty {
+        ("truncate", Some(width)) if width > 0 => match column.ty.plain() {
             SqlType::SmallInt
             | SqlType::Integer
             | SqlType::BigInt
@@ -316,7 +325,10 @@ pub(super) fn sort(terms: &[SortTerm], columns: &[ColumnDefinition]) -> Result<V
         .iter()
         .map(|term| {
             let column = named(&term.column, columns, "sort key")?;
-            if matches!(column.ty, SqlType::Array(_) | SqlType::Struct(_) | SqlType::Interval) {
+            if matches!(
+                column.ty.plain(),
+                SqlType::Array(_) | SqlType::Struct(_) | SqlType::Interval
+            ) {
                 let message = format!("cannot sort by column \"{}\" of type {}", column.name, column.ty);
                 return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
             }

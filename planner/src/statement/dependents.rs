@@ -298,8 +298,13 @@ async fn views(context: &PlanContext) -> Result<Vec<Arc<View>>> {
 pub enum Renamed<'a> {
     /// Relations by their names now.
     Relations(BTreeMap<TableName, TableName>),
-    /// A column of a table.
-    Column { table: &'a Table, from: String, to: String },
+    /// A column of a table or view that has these.
+    Column {
+        relation: &'a TableName,
+        columns: Vec<&'a str>,
+        from: String,
+        to: String,
+    },
 }
 
 /// The views that read what is renamed, with texts that read it under its new name.
@@ -358,10 +363,15 @@ fn edits(context: &PlanContext, text: &str, query: &Query, renamed: &Renamed<'_>
                 Some(to) => format!("{}{alias}", sql_name(context, to)),
                 None => continue,
             },
-            Renamed::Column { table, from, to } if *table.name() == full => {
-                let columns = table.schema().columns.iter().map(|column| match column.name == *from {
+            Renamed::Column {
+                relation,
+                columns,
+                from,
+                to,
+            } if **relation == full => {
+                let columns = columns.iter().map(|column| match column == from {
                     true => format!("{} AS {}", quote_identifier(to), quote_identifier(from)),
-                    false => quote_identifier(&column.name).to_string(),
+                    false => quote_identifier(column).to_string(),
                 });
                 let columns: Vec<String> = columns.collect();
                 format!("(SELECT {} FROM {}){alias}", columns.join(", "), &text[place.clone()])

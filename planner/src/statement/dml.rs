@@ -20,6 +20,7 @@ use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::next_number;
+use crate::generic::Generic;
 use crate::resolve::{self, Relations};
 use crate::rewrite::parameter_index;
 use crate::statement::change::{self, Target, target_relation, template};
@@ -119,11 +120,19 @@ async fn source(
             logical: with_defaults(scope.context, table, &[], source)?,
             parameters: Vec::new(),
             columns: Vec::new(),
+            generic: Generic::default(),
         });
     };
     let outputs = checks::outputs_of(&body.body);
     if outputs.len() > targets.len() {
         return Err(checks::at(too_many_expressions(), outputs[targets.len()], scope.text));
+    }
+    let given = match body.body.as_ref() {
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => Some(outputs.len()).filter(|_| outputs.iter().all(Option::is_some)),
+    };
+    if let Some(target) = given.filter(|given| *given > 0).and_then(|given| listed.get(given)) {
+        return Err(checks::at_ident(too_few_expressions(), target, scope.text));
     }
     let mut body = with_default_values(scope.context, table, targets, body, scope.overriding)?;
     check_values(scope, table, targets, &body)?;
@@ -230,7 +239,7 @@ fn check_values(scope: &Scope<'_>, table: &Table, targets: &[usize], body: &Quer
         return Ok(());
     };
     let relations = Relations::default();
-    let mut assignments = checks::Assignments::new(scope.context, &relations, scope.text)?;
+    let mut assignments = checks::Assignments::new(scope.context, &relations, scope.text, "VALUES")?;
     for row in values.rows.iter().take(CHECKED_ROWS) {
         for (value, target) in row.content.iter().zip(targets) {
             assignments.check(value, &table.schema().columns[*target])?;
@@ -243,6 +252,13 @@ fn too_many_expressions() -> Error {
     Error::new(
         ErrorKind::SyntaxError,
         "INSERT has more expressions than target columns",
+    )
+}
+
+fn too_few_expressions() -> Error {
+    Error::new(
+        ErrorKind::SyntaxError,
+        "INSERT has more target columns than expressions",
     )
 }
 
@@ -279,10 +295,6 @@ pub(super) fn default_syntax(context: &PlanContext, column: &Column) -> Result<a
 }
 
 fn refuse(insert: &Insert) -> Result<()> {
-    if let Some(alias) = insert.table_alias.as_ref().filter(|alias| !alias.explicit) {
-        let message = format!("syntax error at or near \"{}\"", alias.alias.value);
-        return Err(Error::new(ErrorKind::SyntaxError, message));
-    }
     for (present, what) in [
         (
             insert.or.is_some() || insert.ignore || insert.replace_into,
@@ -374,7 +386,7 @@ fn declared_by_columns(
                         scale: *scale,
                         digits: Digits::All,
                     },
-                    other => other.clone(),
+                    other => other.plain().clone(),
                 });
             }
         }
@@ -427,7 +439,7 @@ fn cast_type(ty: &SqlType) -> Option<ast::DataType> {
         SqlType::Varchar(_) | SqlType::Char(_) => "text".to_string(),
         SqlType::Numeric { .. } => "numeric".to_string(),
         SqlType::Struct(_) | SqlType::Unknown => return None,
-        other => other.to_string(),
+        other => other.plain().to_string(),
     };
     let mut parser = Parser::new(&crate::parse::DIALECT).try_with_sql(&name).ok()?;
     parser.parse_data_type().ok()
@@ -448,10 +460,7 @@ fn assigned(
         return Err(too_many_expressions());
     }
     if given.len() < targets.len() && !all_columns {
-        return Err(Error::new(
-            ErrorKind::SyntaxError,
-            "INSERT has more target columns than expressions",
-        ));
+        return Err(too_few_expressions());
     }
     if !values {
         for target in targets.iter().take(given.len()) {
@@ -492,6 +501,7 @@ fn assigned(
         logical,
         parameters: source.parameters,
         columns: Vec::new(),
+        generic: Generic::default(),
     })
 }
 
@@ -596,6 +606,7 @@ fn family(ty: &SqlType) -> Family {
         SqlType::Time => Family::Time,
         SqlType::Timestamp | SqlType::TimestampTz => Family::Timestamp,
         SqlType::Interval => Family::Interval,
+        SqlType::Rounded(plain, _) => family(plain),
         SqlType::Uuid => Family::Uuid,
         SqlType::Array(_) => Family::Array,
         SqlType::Struct(_) => Family::Struct,

@@ -28,9 +28,5 @@ pub(crate) async fn explain(scope: &Scope<'_>, asked: &ExplainAst, declared: &[O
         },
         _ => return Err(Error::unsupported("EXPLAIN of this statement is not supported")),
     };
-    Ok(Plan::Explain {
-        target,
-        options,
-        reports: scope.context.reports.clone(),
-    })
+    Ok(Plan::Explain { target, options })
 }

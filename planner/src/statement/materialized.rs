@@ -6,6 +6,7 @@ use staffa_catalog::{MaterializedQuery, RelationKind, SqlType, Table, TableName}
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::generic::Generic;
 use crate::parse::{AlterAst, CreateTableAst};
 use crate::resolve;
 use crate::statement::query::Scope;
@@ -83,6 +84,7 @@ async fn rows(scope: &Scope<'_>, table: &Table, query: &MaterializedQuery) -> Re
         logical: dml::as_stored(scope.context, plan, &columns)?,
         parameters: Vec::new(),
         columns: Vec::new(),
+        generic: Generic::default(),
     })
 }
 

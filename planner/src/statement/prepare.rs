@@ -42,7 +42,7 @@ fn without_modifier(ty: SqlType) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(None),
         // Without a length, `char` is `text` here.
         SqlType::Char(_) => SqlType::Text,
-        other => other,
+        other => other.plain().clone(),
     }
 }
 

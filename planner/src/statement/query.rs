@@ -2,19 +2,22 @@
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement, With};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, SelectItem, SetExpr, Statement, Visit, Visitor, With};
 use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::{padded, quantified};
-use crate::resolve::{Provider, Relations, function, load, populate, version};
+use crate::generic::Generic;
+use crate::parse::position_of;
+use crate::resolve::{Provider, Relations, fold, function, load, populate, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::stored::has_volatile;
@@ -158,7 +161,11 @@ pub(crate) fn shown(query: QueryPlan) -> Result<QueryPlan> {
         })
         .collect();
     let logical = LogicalPlanBuilder::from(query.logical).project(projected)?.build()?;
-    Ok(QueryPlan { logical, ..query })
+    Ok(QueryPlan {
+        logical,
+        generic: Generic::default(),
+        ..query
+    })
 }
 
 /// Analyses a plan and describes what it yields.
@@ -169,6 +176,7 @@ pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlTy
         logical: analysed,
         parameters,
         columns,
+        generic: Generic::default(),
     })
 }
 
@@ -183,31 +191,61 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     if rewrite::asks_catalog(scope.context, &first) {
         scope.context.load_catalog().await?;
     }
-    let mut relations = load(scope, &first).await?;
+    let loaded = load(scope, &first).await;
+    let mut relations = loaded.map_err(|error| with_hidden(error, &query))?;
     version::load(scope, &asked, &versions, &mut relations).await?;
     function::load(scope, functions, &mut relations).await?;
-    checks::query(scope.context, &relations, &query, scope.text)?;
+    let readings = checks::query(scope.context, &relations, &query, scope.text)?;
     if rewrite::joins::any(&query) {
         rewrite::joins::query(&mut query, &|name| relations.columns(name))?;
         first = rewritten(scope, &query, false)?.0;
     }
+    readings.apply(&mut first);
     let sorting = has_volatile(scope.context, &query).then(|| with_sorted_subqueries(scope.context));
     let context = sorting.as_ref().unwrap_or(scope.context);
     let provider = Provider::new(context, relations);
     let outcome = match to_plan(context, &provider, first, parameters) {
         Err(error) if is_name_collision(&error) => {
-            let (second, _) = rewritten(scope, &query, true)?;
+            let (mut second, _) = rewritten(scope, &query, true)?;
+            readings.apply(&mut second);
             to_plan(context, &provider, second, parameters).map_err(|_| error)
         }
         outcome => outcome,
     };
-    outcome.map_err(|error| located(Error::from_planning(error, scope.text), &query, scope.text))
+    outcome.map_err(|error| {
+        let error = located(Error::from_planning(error, scope.text), &query, scope.text);
+        with_hidden(error, &query)
+    })
+}
+
+/// A relation that is missing may be a name of WITH that comes later.
+fn with_hidden(error: Error, query: &Query) -> Error {
+    struct Find<'a>(&'a str);
+    impl Visitor for Find<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let mut names = query.with.iter().flat_map(|with| &with.cte_tables);
+            match names.any(|cte| fold(&cte.alias.name) == self.0) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let name = error.message().split('"').nth(1).unwrap_or_default().to_owned();
+    if error.kind() != ErrorKind::UndefinedTable || query.visit(&mut Find(&name)).is_continue() {
+        return error;
+    }
+    error
+        .with_detail(format!(
+            "There is a WITH item named \"{name}\", but it cannot be referenced from this part of the query."
+        ))
+        .with_hint("Use WITH RECURSIVE, or re-order the WITH items to remove forward references.")
 }
 
 /// `select nextval('s'), a from (select … order by b)` gives numbers in that order: DataFusion would leave it out.
 fn with_sorted_subqueries(context: &PlanContext) -> PlanContext {
     let mut context = context.clone();
-    let options = context.session.config_mut().options_mut();
+    let options = Arc::make_mut(&mut context.session).config_mut().options_mut();
     options.sql_parser.enable_subquery_sort_elimination = false;
     context
 }
@@ -287,10 +325,22 @@ fn located(error: Error, query: &Query, text: &str) -> Error {
         _ => None,
     };
     let wanted = wanted.map(|name| name.rsplit('.').next().unwrap_or(name).to_string());
-    match wanted.and_then(|name| place::find(query, &name, text)) {
+    let found = wanted.and_then(|name| place::find(query, &name, text));
+    match found.or_else(|| star(query, text).filter(|_| error.kind() == ErrorKind::GroupingError)) {
         Some(position) => error.with_position(position),
         None => error,
     }
+}
+
+/// Where `*` stands in the select list.
+fn star(query: &Query, text: &str) -> Option<usize> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    select.projection.iter().find_map(|item| match item {
+        SelectItem::Wildcard(options) => position_of(text, options.wildcard_token.0.span.start),
+        _ => None,
+    })
 }
 
 mod place {
@@ -409,7 +459,7 @@ fn parameter_type(column: &SqlType) -> SqlType {
     match column {
         SqlType::Numeric { .. } => BARE_NUMERIC,
         SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Unknown => SqlType::Text,
-        other => other.clone(),
+        other => other.plain().clone(),
     }
 }
 
@@ -421,10 +471,13 @@ fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
         .iter()
         .zip(types)
         .enumerate()
-        .map(|(index, (field, ty))| OutputColumn {
-            name: strip_marker(field.name()).to_string(),
-            ty: casts.get(&index).cloned().unwrap_or(ty),
-            origin: None,
+        .map(|(index, (field, ty))| {
+            let ty = casts.get(&index).cloned().unwrap_or(ty);
+            OutputColumn {
+                name: strip_marker(field.name()).to_string(),
+                ty,
+                origin: None,
+            }
         })
         .collect()
 }

@@ -25,11 +25,13 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, TableWithJoins};
 use staffa_catalog::{SqlType, Table};
 
 use crate::bind::bind;
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
+use crate::generic::Generic;
 use crate::resolve::fold;
 use crate::statement::QueryPlan;
-use crate::statement::change::{body, refuse_computed, template};
+use crate::statement::change::{body, template};
 use crate::statement::origin::{self, ColumnOrigin};
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
@@ -88,6 +90,7 @@ impl Planned {
 /// Plans the list over the statement's relations, to learn its types and what it names.
 pub(super) async fn plan(scope: &Scope<'_>, list: List<'_>, declared: &[Option<SqlType>]) -> Result<Planned> {
     let context = scope.context;
+    checks::row_by_row(list.items, "RETURNING", scope.text)?;
     let mut select = template()?;
     let parts = body(&mut select)?;
     parts.projection = list.items.to_vec();
@@ -103,7 +106,6 @@ pub(super) async fn plan(scope: &Scope<'_>, list: List<'_>, declared: &[Option<S
         ..scope.copied()
     };
     let mut query = query::plan(&scope, &select, declared).await?;
-    refuse_computed(&query.logical, "RETURNING")?;
     let LogicalPlan::Projection(projection) = &query.logical else {
         return Err(Error::unsupported("this kind of RETURNING list is not supported"));
     };
@@ -212,6 +214,7 @@ fn over_gathered(context: &PlanContext, table: &Table, alias: &Ident, planned: P
     let logical = Projection::try_new(projection.expr.clone(), Arc::new(rows))?;
     let query = QueryPlan {
         logical: LogicalPlan::Projection(logical),
+        generic: Generic::default(),
         ..query
     };
     Ok(Returning { query, gathered })

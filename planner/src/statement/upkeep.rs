@@ -124,7 +124,7 @@ pub async fn compaction_plan(
     tasks: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut context = context.clone();
-    context.session.config_mut().options_mut().execution.target_partitions = tasks.max(1);
+    context.set_tasks(tasks.max(1));
     let provider = StaffaTable::of_files(&context, Arc::clone(table), files.to_vec());
     let rows = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(provider)), None)?.build()?;
     crate::write::sorted(table, crate::physical(&context, rows).await?)

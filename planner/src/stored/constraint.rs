@@ -1,17 +1,14 @@
 //! The check of one CHECK constraint, as a function DataFusion can run in a projection.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::write::shown_row;
+use crate::write::{row_of, shown_row};
 
 /// `staffa_constraint(value, condition, columns …)` is the value, or an error where the condition is false.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,11 +76,7 @@ impl ScalarUDFImpl for ConstraintCheck {
         let (value, condition) = (value?, condition?);
         let columns = arrays.collect::<DataFusionResult<Vec<_>>>()?;
         self.check(condition.as_ref(), |row| {
-            let fields: Vec<_> = columns
-                .iter()
-                .map(|column| Field::new("", column.data_type().clone(), true))
-                .collect();
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.clone()).ok()?;
+            let batch = row_of(columns.clone()).ok()?;
             Some(shown_row(&batch, row))
         })?;
         Ok(ColumnarValue::Array(value))

@@ -17,8 +17,8 @@ use staffa_storage::{FileWriter, ParquetScan, StoreOptions, Stores, WriteOptions
 
 use crate::error::{Error, Result};
 use crate::{
-    Momentary, Plan, PlanContext, QueryPlan, ScanReport, ScanReports, base_session_state, bind, data_file, parse,
-    physical, plan, session_config, write_plan, write_spec,
+    Momentary, Plan, PlanContext, QueryPlan, ScanReport, ScanReports, base_session_state, bind, data_file,
+    operators_state, parse, physical, plan, session_config, write_plan, write_spec,
 };
 
 /// A moment whose spelling the tests know.
@@ -28,8 +28,9 @@ pub(super) struct Fixture {
     catalog: Catalog,
     stores: Stores,
     scan: Arc<ParquetScan>,
-    state: SessionState,
-    pub reports: ScanReports,
+    state: Arc<SessionState>,
+    operators: Arc<SessionState>,
+    pub reports: Arc<ScanReports>,
     pub search_path: Vec<String>,
     pub allow_files: bool,
     pub time_zone: String,
@@ -50,13 +51,14 @@ impl Fixture {
         let objects = Arc::new(MemoryObjects::new());
         let catalog = Catalog::open(&database, &warehouse, objects).await.expect("a catalog");
         let runtime = Arc::new(RuntimeEnvBuilder::new().build().expect("a runtime environment"));
-        let state = base_session_state(runtime, session_config(2));
+        let state = Arc::new(base_session_state(runtime, session_config(2)));
         let fixture = Self {
             catalog,
             scan: Arc::new(ParquetScan::new(stores.clone())),
             stores,
+            operators: Arc::new(operators_state(&state)),
             state,
-            reports: ScanReports::new(),
+            reports: Arc::default(),
             search_path: vec!["$user".to_string(), "public".to_string()],
             allow_files: false,
             time_zone: "UTC".to_string(),
@@ -87,13 +89,14 @@ impl Fixture {
             authority: Arc::new(staffa_catalog::Authority::of_warehouse()),
             time_zone: self.time_zone.clone(),
             backend_pid: 42,
-            session: self.state.clone(),
+            session: Arc::clone(&self.state),
+            operators: Arc::clone(&self.operators),
             scan: Arc::clone(&self.scan),
             settings: Arc::new(BTreeMap::from([("work_mem".to_string(), "4MB".to_string())])),
             actions: None,
             statement_time: now,
             transaction_time: now,
-            reports: self.reports.clone(),
+            reports: Some(Arc::clone(&self.reports)),
             reads: None,
             system_tables: None,
             catalog: Arc::default(),
@@ -137,14 +140,14 @@ impl Fixture {
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// What one scan of the query's reported.
+    /// What the last scan of the query's reported.
     pub(super) async fn report(&self, sql: &str) -> ScanReport {
-        self.reports.clear();
+        let before = self.reports.all().len();
         self.physical(sql).await;
-        self.reports
-            .all()
+        let reports = self.reports.all().split_off(before);
+        reports
             .into_iter()
-            .next()
+            .next_back()
             .unwrap_or_else(|| panic!("{sql} scans nothing"))
     }
 
@@ -159,7 +162,7 @@ impl Fixture {
     pub(super) async fn run(&self, query: &QueryPlan, parameters: &[ScalarValue]) -> Result<Vec<String>> {
         let context = self.context().await;
         let plan = physical(&context, bind(query, parameters)?).await?;
-        let batches = collect(plan, context.session.task_ctx()).await?;
+        let batches = collect(plan, context.task_context()).await?;
         Ok(texts(&batches))
     }
 
@@ -225,7 +228,7 @@ impl Fixture {
         let mut files = Vec::new();
         for partition in 0..plan.output_partitioning().partition_count() {
             let mut writer = FileWriter::new(self.stores.clone(), Arc::clone(&spec), Arc::clone(&counter), None)?;
-            let mut stream = plan.execute(partition, context.session.task_ctx())?;
+            let mut stream = plan.execute(partition, context.task_context())?;
             while let Some(batch) = stream.next().await {
                 writer.write(batch?).await?;
             }

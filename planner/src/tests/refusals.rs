@@ -93,7 +93,7 @@ async fn errors_have_the_words_and_place_of_postgres() {
             "insert into t (a, b) values (1)",
             SyntaxError,
             "INSERT has more target columns than expressions",
-            None,
+            Some(19),
         ),
         (
             "insert into t (a) select b from t",
@@ -119,7 +119,7 @@ async fn errors_have_the_words_and_place_of_postgres() {
             "create table nosuch.u (a int)",
             UndefinedSchema,
             "schema \"nosuch\" does not exist",
-            None,
+            Some(14),
         ),
         (
             "create table u (a text) partition by (day(a))",
@@ -179,14 +179,10 @@ async fn what_would_be_ignored_is_refused() {
     let fixture = Fixture::new().await;
     fixture.change("create table t (a int, b text, ts timestamp)").await;
     for sql in [
-        "select * from t for update",
-        "select * from t for share of t",
-        "select a into u from t",
         "select * from t tablesample system (10)",
         "select * from (select 1 as x) as s(x int)",
         "select x'1f' from t",
         "select b collate \"de_DE\" from t",
-        "select interval '1' year to month",
         "select * from (with x as (insert into t values (1) returning a) select * from x) as y",
         "delete from t where current of c",
         "update t set a = 1 where current of c",

@@ -104,7 +104,7 @@ pub fn decode_scalar(
     }
     let bare = match ty {
         SqlType::Varchar(_) | SqlType::Char(_) => &SqlType::Varchar(None),
-        other => other,
+        other => other.plain(),
     };
     let mut decoder = ColumnDecoder::new(bare, format, settings, 1);
     decoder.append(bytes)?;
@@ -203,6 +203,8 @@ impl ColumnDecoder {
                 Builder::TimestampTz(TimestampMicrosecondBuilder::with_capacity(capacity), zone.into())
             }
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity)),
+            // Rounded when they are stored.
+            SqlType::Rounded(plain, _) => return child(plain),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16)),
             // Deeper than any real type: values of it are read as text.
             SqlType::Array(_) | SqlType::Struct(_) if depth > DEPTH_MAX => text(TextRule::Any),

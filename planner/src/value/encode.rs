@@ -48,6 +48,7 @@ impl ColumnEncoder {
     /// # Errors
     /// `FeatureNotSupported` when the Arrow type has no representation.
     pub fn new(field: &Field, ty: &SqlType, format: Format, settings: &FormatSettings) -> Result<Self> {
+        let ty = ty.plain();
         let target = target_type(field.data_type(), ty)?;
         let child = |field: &Field, ty: &SqlType| ColumnEncoder::new(field, ty, format, settings);
         let children = match (&target, ty) {

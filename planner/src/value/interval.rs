@@ -2,6 +2,7 @@
 
 use arrow::datatypes::IntervalMonthDayNano;
 use bytes::{BufMut, BytesMut};
+use staffa_catalog::IntervalFields;
 
 use super::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, write_clock};
 use super::number::{trim, write_integer};
@@ -91,10 +92,15 @@ pub(crate) fn out_of_range() -> Error {
 
 /// Reads an interval: PostgreSQL's words, SQL's `1-2 3 04:05:06`, ISO 8601's `P1Y2M3DT4H`.
 pub(crate) fn parse(text: &[u8]) -> Result<IntervalMonthDayNano> {
+    parse_as(text, None)
+}
+
+/// Reads an interval declared with fields: a number without a unit counts the last of them.
+pub(crate) fn parse_as(text: &[u8], fields: Option<IntervalFields>) -> Result<IntervalMonthDayNano> {
     let trimmed = trim(text);
     let read = match trimmed.first() {
         Some(b'P' | b'p') => iso(&trimmed[1..]),
-        Some(_) if trimmed.len() <= 256 => words(trimmed),
+        Some(_) if trimmed.len() <= 256 => words(trimmed, fields),
         _ => Err(Fault::Syntax),
     };
     read.and_then(|total| total.interval().ok_or(Fault::Range))
@@ -201,7 +207,7 @@ impl Total {
 }
 
 /// `1 year 2 mons 3 days 04:05:06`, `@ 1 minute ago`, `1-2`, `3 04:05:06`, `1.5 h`
-fn words(text: &[u8]) -> Result<Total, Fault> {
+fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
     let mut total = Total::default();
     let mut rest = text;
     // A number whose unit has not come yet.
@@ -211,22 +217,23 @@ fn words(text: &[u8]) -> Result<Total, Fault> {
     let mut seen = 0_u32;
     while let Some(&first) = rest.first() {
         match first {
-            b' ' | b'\t' | b'\n' | b'\r' | b'@' => rest = &rest[1..],
+            b' ' | b'\t' | b'\n' | b'\r' => rest = &rest[1..],
             b'+' | b'-' | b'.' | b'0'..=b'9' => {
-                let end = rest[1..]
+                let (negative, number) = sign(rest);
+                let number = trim(number);
+                let end = number
                     .iter()
                     .position(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b':' | b'-'))
-                    .map_or(rest.len(), |at| at + 1);
-                let token = &rest[..end];
-                rest = &rest[end..];
-                let (negative, digits) = sign(token);
+                    .unwrap_or(number.len());
+                let digits = &number[..end];
+                rest = &number[end..];
                 if digits.contains(&b':') {
                     once(CLOCK_BITS, &mut seen)?;
                     if let Some(days) = pending.take() {
                         once(DAY_BIT, &mut seen)?;
                         total.add(days, Unit::Days(1));
                     }
-                    let micros = clock(digits)?;
+                    let micros = clock(digits, fields)?;
                     total.micros += if negative { -micros } else { micros };
                 } else if pending.is_some() {
                     return Err(Fault::Syntax);
@@ -261,13 +268,15 @@ fn words(text: &[u8]) -> Result<Total, Fault> {
                 once(1 << bit, &mut seen)?;
                 total.add(pending.take().ok_or(Fault::Syntax)?, unit);
             }
+            // Other marks stand between parts, as blanks do.
+            byte if byte.is_ascii_punctuation() => rest = &rest[1..],
             _ => return Err(Fault::Syntax),
         }
     }
-    // A bare number counts seconds.
-    if let Some(seconds) = pending {
-        once(SECOND_BIT, &mut seen)?;
-        total.add(seconds, SECOND);
+    if let Some(number) = pending {
+        let (bit, unit) = bare_unit(fields);
+        once(1 << bit, &mut seen)?;
+        total.add(number, unit);
     }
     if any { Ok(total) } else { Err(Fault::Syntax) }
 }
@@ -281,12 +290,24 @@ fn once(bits: u32, seen: &mut u32) -> Result<(), Fault> {
     Ok(())
 }
 
-const SECOND_BIT: u32 = 1 << 2;
 const DAY_BIT: u32 = 1 << 5;
 /// Seconds, minutes and hours.
 const CLOCK_BITS: u32 = 0b111 << 2;
 /// Months, with years behind them.
 const YEAR_MONTH_BIT: u32 = 7;
+
+/// What a number without a unit counts, with its bit.
+fn bare_unit(fields: Option<IntervalFields>) -> (u32, Unit) {
+    use IntervalFields as F;
+    match fields {
+        Some(F::Year) => (8, Unit::Months(12)),
+        Some(F::Month | F::YearToMonth) => (7, Unit::Months(1)),
+        Some(F::Day) => (5, Unit::Days(1)),
+        Some(F::Hour | F::DayToHour) => (4, HOUR),
+        Some(F::Minute | F::DayToMinute | F::HourToMinute) => (3, MINUTE),
+        _ => (2, SECOND),
+    }
+}
 
 /// A unit with its bit.
 fn unit(word: &str) -> Option<(u32, Unit)> {
@@ -311,11 +332,14 @@ fn unit(word: &str) -> Option<(u32, Unit)> {
     })
 }
 
-/// `h:m`, `h:m:s.f`, or `m:s.f` when the second part has a fraction. Hours may be many.
-fn clock(text: &[u8]) -> Result<i128, Fault> {
+/// `h:m`, `h:m:s.f`, or `m:s.f` when the second part has a fraction or the fields are these. Hours may be many.
+fn clock(text: &[u8], fields: Option<IntervalFields>) -> Result<i128, Fault> {
+    let begins_with_minutes = fields == Some(IntervalFields::MinuteToSecond);
     let parts: Vec<&[u8]> = text.split(|&byte| byte == b':').collect();
     let (hours, minutes, seconds) = match parts[..] {
-        [minutes, seconds] if seconds.contains(&b'.') => (ZERO, digits_only(minutes)?, digits_only(seconds)?),
+        [minutes, seconds] if begins_with_minutes || seconds.contains(&b'.') => {
+            (ZERO, digits_only(minutes)?, digits_only(seconds)?)
+        }
         [hours, minutes] => (digits_only(hours)?, digits_only(minutes)?, ZERO),
         [hours, minutes, seconds] => (digits_only(hours)?, digits_only(minutes)?, digits_only(seconds)?),
         _ => return Err(Fault::Syntax),
@@ -364,7 +388,7 @@ fn iso(text: &[u8]) -> Result<Total, Fault> {
     match time {
         Some(time) if time.contains(&b':') => {
             let (negative, time) = sign(time);
-            let micros = clock(time)?;
+            let micros = clock(time, None)?;
             total.micros += if negative { -micros } else { micros };
         }
         Some(time) => iso_fields(time, &mut total, |letter| match letter {

@@ -1,6 +1,6 @@
 //! PostgreSQL's fixed OIDs of types, their lengths and their modifiers (`src/include/catalog/pg_type.dat`).
 
-use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
+use staffa_catalog::{Digits, Rounding, SqlType, SystemStorage, SystemType};
 
 use crate::type_planner::BARE_NUMERIC;
 
@@ -29,6 +29,7 @@ pub fn type_modifier(ty: &SqlType) -> i32 {
             scale,
             digits: Digits::Declared,
         } => ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + MODIFIER_OFFSET,
+        SqlType::Rounded(plain, rounding) => rounding.modifier(plain),
         SqlType::Array(_) => type_modifier(innermost(ty)),
         _ => -1,
     }
@@ -42,6 +43,7 @@ pub fn type_length(ty: &SqlType) -> i16 {
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
         SqlType::BigInt | SqlType::Double | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
         SqlType::Interval | SqlType::Uuid => 16,
+        SqlType::Rounded(plain, _) => type_length(plain),
         SqlType::System(SystemType::Char) => 1,
         SqlType::System(SystemType::Name) => 64,
         SqlType::System(SystemType::Lsn) => 8,
@@ -55,6 +57,10 @@ pub fn type_length(ty: &SqlType) -> i16 {
 /// `text`.
 pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
     let length = || u32::try_from(modifier.checked_sub(MODIFIER_OFFSET)?).ok();
+    let rounded = |plain: SqlType| match Rounding::of_modifier(modifier, &plain) {
+        Some(rounding) => SqlType::Rounded(Box::new(plain), rounding),
+        None => plain,
+    };
     let ty = match oid {
         16 => SqlType::Boolean,
         17 => SqlType::Bytea,
@@ -69,10 +75,10 @@ pub fn sql_type_of_oid(oid: u32, modifier: i32) -> Option<SqlType> {
         1042 => length().map_or(SqlType::Text, SqlType::Char),
         1043 => SqlType::Varchar(length()),
         1082 => SqlType::Date,
-        1083 => SqlType::Time,
-        1114 => SqlType::Timestamp,
-        1184 => SqlType::TimestampTz,
-        1186 => SqlType::Interval,
+        1083 => rounded(SqlType::Time),
+        1114 => rounded(SqlType::Timestamp),
+        1184 => rounded(SqlType::TimestampTz),
+        1186 => rounded(SqlType::Interval),
         1700 => numeric_of_modifier(modifier),
         2950 => SqlType::Uuid,
         3802 => SqlType::Jsonb,
@@ -129,6 +135,7 @@ fn oids(ty: &SqlType) -> (u32, u32) {
         SqlType::Timestamp => (1114, 1115),
         SqlType::TimestampTz => (1184, 1185),
         SqlType::Interval => (1186, 1187),
+        SqlType::Rounded(plain, _) => oids(plain),
         SqlType::Uuid => (2950, 2951),
         SqlType::Json => (114, 199),
         SqlType::Jsonb => (3802, 3807),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::BytesMut;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
@@ -13,6 +13,9 @@ use datafusion::logical_expr::{
 use staffa_catalog::{Column, SqlType};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::function::rounded;
+use crate::types::sql_type;
+use crate::value::{ColumnEncoder, Format, FormatSettings};
 
 /// Failing rows are shown up to this many characters a value.
 const SHOWN_CHARACTERS_MAX: usize = 64;
@@ -33,7 +36,7 @@ impl ColumnCheck {
             column: column.name.clone(),
             ty: column.ty.clone(),
             nullable: column.nullable,
-            signature: Signature::any(1, Volatility::Immutable),
+            signature: Signature::variadic_any(Volatility::Immutable),
         }
     }
 
@@ -48,7 +51,11 @@ impl ColumnCheck {
 
     /// Whether any value of the column's Arrow type could be wrong.
     pub(crate) fn is_needed(&self) -> bool {
-        !self.nullable || matches!(self.ty, SqlType::Varchar(Some(_)) | SqlType::Char(_))
+        !self.nullable
+            || matches!(
+                self.ty,
+                SqlType::Varchar(Some(_)) | SqlType::Char(_) | SqlType::Rounded(..)
+            )
     }
 
     /// The column as it is stored; `batch` is the whole row set, for the detail of the error.
@@ -56,9 +63,10 @@ impl ColumnCheck {
         if !self.nullable && column.null_count() > 0 {
             return Err(self.null_violation(column, batch));
         }
-        match self.ty {
-            SqlType::Varchar(Some(length)) => limited(column, length, false, "character varying"),
-            SqlType::Char(length) => limited(column, length, true, "character"),
+        match &self.ty {
+            SqlType::Varchar(Some(length)) => limited(column, *length, false, "character varying"),
+            SqlType::Char(length) => limited(column, *length, true, "character"),
+            SqlType::Rounded(plain, rounding) => rounded(column, plain, *rounding),
             _ => Ok(Arc::clone(column)),
         }
     }
@@ -71,7 +79,9 @@ impl ColumnCheck {
         let error = Error::new(ErrorKind::NotNullViolation, message);
         let row = (0..column.len()).find(|row| column.is_null(*row));
         match (row, batch) {
-            (Some(row), Some(batch)) => error.with_detail(format!("Failing row contains ({}).", shown(batch, row))),
+            (Some(row), Some(batch)) if batch.num_columns() > 0 => {
+                error.with_detail(format!("Failing row contains ({}).", shown(batch, row)))
+            }
             _ => error,
         }
     }
@@ -118,22 +128,34 @@ fn adjusted(text: &str, length: usize, trim: bool) -> Option<&str> {
     Some(if trim { kept.trim_end_matches(' ') } else { kept })
 }
 
+/// Columns as rows without names.
+pub(crate) fn row_of(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    let fields = columns
+        .iter()
+        .map(|column| Field::new("", column.data_type().clone(), true));
+    let fields: Vec<_> = fields.collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 /// A row as the detail of an error shows it.
 pub(crate) fn shown(batch: &RecordBatch, row: usize) -> String {
-    let options = FormatOptions::default().with_null("null");
-    let values: Vec<String> = batch
-        .columns()
-        .iter()
-        .map(|column| match ArrayFormatter::try_new(column.as_ref(), &options) {
-            Ok(formatter) => {
-                let text = formatter.value(row).to_string();
-                match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
-                    Some((at, _)) => format!("{}...", &text[..at]),
-                    None => text,
-                }
-            }
-            Err(_) => "?".to_string(),
+    let settings = FormatSettings::default();
+    let value = |(field, column): (&FieldRef, &ArrayRef)| -> Result<String> {
+        let encoder = ColumnEncoder::new(field, &sql_type(field), Format::Text, &settings)?;
+        let mut text = BytesMut::new();
+        if !encoder.column(column)?.write(row, &mut text)? {
+            return Ok("null".to_string());
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+            Some((at, _)) => format!("{}...", &text[..at]),
+            None => text,
         })
+    };
+    let schema = batch.schema();
+    let values = schema.fields().iter().zip(batch.columns());
+    let values: Vec<String> = values
+        .map(|pair| value(pair).unwrap_or_else(|_| "?".to_string()))
         .collect();
     values.join(", ")
 }
@@ -161,13 +183,25 @@ impl ScalarUDFImpl for ColumnCheck {
         }
     }
 
+    /// The column, and behind it those of the whole row.
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let rows = args.number_rows;
-        let Some(argument) = args.args.into_iter().next() else {
+        let mut arguments = args.args.into_iter();
+        let Some(argument) = arguments.next() else {
             return Err(Error::internal("a check of nothing").into());
         };
         let column = argument.into_array(rows)?;
-        Ok(ColumnarValue::Array(self.apply(&column, None)?))
+        let checked = self.apply(&column, None).map_err(|error| {
+            if error.kind() != ErrorKind::NotNullViolation {
+                return error;
+            }
+            let row = arguments
+                .map(|value| value.into_array(rows))
+                .collect::<Result<Vec<_>, _>>();
+            let row = row.ok().and_then(|columns| row_of(columns).ok());
+            row.map_or(error, |row| self.null_violation(&column, Some(&row)))
+        });
+        Ok(ColumnarValue::Array(checked?))
     }
 }
 

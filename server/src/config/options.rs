@@ -190,6 +190,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Memory for queries and caches: a size, or a share of the machine's (or its cgroup's) memory",
     ),
     option(
+        "column_cache",
+        Kind::Text,
+        "SIZE",
+        None,
+        "Memory of that limit for decoded columns, while no query needs it; 0 keeps none [default: half of it]",
+    ),
+    option(
         "spill_dir",
         Kind::Path,
         "DIR",

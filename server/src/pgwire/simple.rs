@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use staffa::{CommandTag, ErrorKind, Format, Outcome, Prepared};
+use staffa::{CommandTag, Error, ErrorKind, Format, Outcome, Prepared};
 
 use super::conversation::Conversation;
 use super::reply;
-use super::report::{Failure, Report, Step};
+use super::report::{Failure, Step};
 use super::rows::{RowSet, Sent};
 use crate::log::{StatementEnd, statement_ended};
 
@@ -57,10 +57,9 @@ impl Conversation {
     async fn simple_statement(&mut self, prepared: &Prepared, is_last: bool) -> Step<CommandTag> {
         let offset = prepared.statement().offset;
         if !prepared.parameters().is_empty() {
-            let text = "there is no parameter $1";
-            return Err(Report::error(ErrorKind::UndefinedParameter, text)
-                .hint("Parameters need the extended protocol, or PREPARE and EXECUTE.")
-                .into());
+            let (name, position) = prepared.statement().first_parameter().unwrap_or(("$1".to_string(), 1));
+            let error = Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {name}"));
+            return Err(error.with_position(position).shifted(offset).into());
         }
         let outcome = self.session.run(prepared, Vec::new()).await;
         let mut outcome = outcome.map_err(|error| error.shifted(offset))?;
@@ -103,7 +102,7 @@ impl Conversation {
             Outcome::Done(tag) => Ok(tag),
             Outcome::CopyIn(copy) => self.copy_in(copy).await,
             Outcome::CopyOut(copy) => self.copy_out(copy).await,
-            Outcome::Rows(_) => Err(staffa::Error::internal("rows where a command was expected").into()),
+            Outcome::Rows(_) => Err(Error::internal("rows where a command was expected").into()),
         }
     }
 

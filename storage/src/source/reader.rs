@@ -1,5 +1,4 @@
-//! How DataFusion's Parquet opener gets bytes and footers: through our caches. A cache of decoded chunks belongs above this
-//! file, in a `FileSource` of our own.
+//! How readers of Parquet get bytes and footers: through our caches.
 
 use std::fmt::{Debug, Formatter};
 use std::ops::Range;
@@ -17,6 +16,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::file::metadata::ParquetMetaData;
 
+use crate::cache::ChunkCache;
 use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
 use crate::footer::Footers;
@@ -26,6 +26,38 @@ pub(super) struct Caches {
     pub(super) footers: Footers,
     /// `None` when no memory was given to it.
     pub(super) ranges: Option<RangeCache>,
+    /// Decoded columns.
+    pub(super) chunks: Arc<ChunkCache>,
+}
+
+impl Caches {
+    pub(super) async fn footer(&self, placed: &Placed, size_bytes: u64) -> Result<Arc<ParquetMetaData>> {
+        let Placed {
+            store,
+            path,
+            key,
+            location,
+            ..
+        } = placed;
+        let footer = self.footers.get(store, path, key, size_bytes).await;
+        footer.map_err(|e| e.at(location.as_ref()))
+    }
+
+    pub(super) fn reader(
+        self: &Arc<Self>,
+        placed: Placed,
+        size_bytes: u64,
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Reader {
+        Reader {
+            metrics: ParquetFileMetrics::new(partition, placed.path.as_ref(), metrics),
+            cached_bytes: MetricBuilder::new(metrics).counter("bytes_from_cache", partition),
+            caches: Arc::clone(self),
+            size_bytes,
+            placed,
+        }
+    }
 }
 
 /// Where a file is; travels with it through DataFusion.
@@ -67,17 +99,17 @@ impl ParquetFileReaderFactory for ReaderFactory {
     ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
         let placed = file.extension::<Placed>().cloned();
         let placed = placed.ok_or_else(|| Error::internal("a file of the scan has no store"))?;
-        Ok(Box::new(Reader {
-            metrics: ParquetFileMetrics::new(partition_index, file.object_meta.location.as_ref(), metrics),
-            cached_bytes: MetricBuilder::new(metrics).counter("bytes_from_cache", partition_index),
-            caches: Arc::clone(&self.caches),
-            size_bytes: file.object_meta.size,
+        Ok(Box::new(self.caches.reader(
             placed,
-        }))
+            file.object_meta.size,
+            partition_index,
+            metrics,
+        )))
     }
 }
 
-struct Reader {
+/// Reads one file.
+pub(super) struct Reader {
     metrics: ParquetFileMetrics,
     /// Of the scanned bytes, those that no request was made for.
     cached_bytes: Count,
@@ -87,7 +119,15 @@ struct Reader {
 }
 
 impl Reader {
-    async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.placed.location
+    }
+
+    pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         self.metrics.bytes_scanned.add(bytes as usize);
         let Placed {
@@ -135,18 +175,7 @@ impl AsyncFileReader for Reader {
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        async move {
-            let Placed {
-                store,
-                path,
-                key,
-                location,
-                ..
-            } = &self.placed;
-            let footer = self.caches.footers.get(store, path, key, self.size_bytes).await;
-            Ok(footer.map_err(|e| e.at(location.as_ref()))?)
-        }
-        .boxed()
+        async move { Ok(self.caches.footer(&self.placed, self.size_bytes).await?) }.boxed()
     }
 }
 

@@ -36,7 +36,8 @@ def run(servers, work, only):
         if oracle.state() != staffa.state():
             got["transaction"] = f"{staffa.state()} instead of {oracle.state()}"
             staffa.begin_session(oracle.state())
-        leaks = {word[0] for part in got.values() for word in FOREIGN.finditer(part) if word[0] not in item["sql"]}
+        known = item["sql"] + "".join(wanted.values())
+        leaks = {word[0] for part in got.values() for word in FOREIGN.finditer(part) if word[0] not in known}
         if leaks:
             got["leaks"] = ", ".join(leaks)
         for part, said in wanted.items():

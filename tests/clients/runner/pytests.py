@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -13,6 +14,8 @@ import pair
 from checks import Check
 
 CLIENTS = Path(__file__).resolve().parent.parent
+# Whom its tests of grants grant to.
+DBT_ROLES = {f"DBT_TEST_USER_{number}": f"dbt_test_user_{number}" for number in (1, 2, 3)}
 # Seconds one suite gets on one server.
 LIMIT = 2400
 
@@ -40,13 +43,23 @@ def dbt_adapter(servers, work, only):
 
 def dbt_postgres(servers, work, only):
     """The functional tests of dbt-postgres, from its source archive."""
-    return compare(servers, work, only, "dbt-venv", environments.sources("dbt-postgres"), lambda url: ["tests/functional", "-n", "2"])
+    for url in servers.each():
+        with psycopg.connect(url, autocommit=True) as conn:
+            for role in DBT_ROLES.values():
+                conn.execute(f"drop role if exists {role}")
+                conn.execute(f"create role {role}")
+            # Some of them expect the name.
+            conn.execute("drop database if exists dbt")
+            conn.execute("create database dbt")
+    return compare(servers, work, only, "dbt-venv", environments.sources("dbt-postgres"), lambda url: ["tests/functional", "-n", "2"],
+                   database="dbt")
 
 
-def compare(servers, work, only, environment, folder, command):
+def compare(servers, work, only, environment, folder, command, database=None):
     python = environments.python(environment)
     assert python and folder.exists(), f"{environment} or {folder} is missing: run scripts/setup clients"
-    wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only) for i, url in enumerate(servers.each()))
+    urls = [urlsplit(url)._replace(path=f"/{database}").geturl() if database else url for url in servers.each()]
+    wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only) for i, url in enumerate(urls))
     passed = [name for name, (state, _) in wanted.items() if state == "passed"]
     assert passed, f"nothing passes on PostgreSQL: {list(wanted.items())[:3]}"
     checks = []
@@ -59,7 +72,7 @@ def compare(servers, work, only, environment, folder, command):
 def outcomes(python, folder, results, arguments, url, only):
     """{test: (passed, failed, skipped; why)}, also of a run that was stopped."""
     at = pair.environment(url)
-    environment = {**at, "CLIENTS_RESULTS": str(results), "PYTHONPATH": str(CLIENTS / "runner" / "plugin"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+    environment = {**at, **DBT_ROLES, "CLIENTS_RESULTS": str(results), "PYTHONPATH": str(CLIENTS / "runner" / "plugin"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
                    "POSTGRES_TEST_HOST": at["PGHOST"], "POSTGRES_TEST_PORT": at["PGPORT"], "POSTGRES_TEST_USER": at["PGUSER"],
                    "POSTGRES_TEST_PASS": at["PGPASSWORD"], "POSTGRES_TEST_DATABASE": at["PGDATABASE"]}
     command = [str(python), "-m", "pytest", *arguments, "-q", "-p", "outcomes", "-p", "no:cacheprovider"]

@@ -10,7 +10,7 @@ use super::privileges::{
 use super::sizes::{size_bytes, size_pretty};
 use super::{Answer, Asked, Function, How, Takes, Yields, is_of_another};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pg_catalog::{Kind, split_name};
+use crate::pg_catalog::Kind;
 use crate::value::{ENCODINGS, encoding_number as number_of_encoding};
 
 use SystemType::{AclItem, Name, Oid as OidType, RegClass, RegNamespace, RegProc, RegProcedure, RegRole, RegType};
@@ -279,11 +279,60 @@ fn sequence_of_column(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
 
 fn name_parts(given: &[Answer]) -> Result<Answer> {
     let name = text(given, 0);
-    let parts = split_name(name).map_err(|_| {
-        let message = format!("string is not a valid identifier: \"{name}\"");
-        Error::new(ErrorKind::InvalidParameterValue, message)
-    })?;
-    Ok(Answer::Texts(parts))
+    let is_strict = !matches!(given.get(1), Some(Answer::Bool(false)));
+    match identifiers(name, is_strict) {
+        Some(parts) => Ok(Answer::Texts(parts)),
+        None => {
+            let message = format!("string is not a valid identifier: \"{name}\"");
+            Err(Error::new(ErrorKind::InvalidParameterValue, message))
+        }
+    }
+}
+
+/// The identifiers that points join; what follows them is a mistake if one is strict.
+fn identifiers(text: &str, is_strict: bool) -> Option<Vec<String>> {
+    let is_start = |letter: char| letter.is_ascii_alphabetic() || letter == '_' || !letter.is_ascii();
+    let is_more = |letter: char| is_start(letter) || letter.is_ascii_digit() || letter == '$';
+    let mut parts = Vec::new();
+    let mut rest = text.trim_ascii_start();
+    loop {
+        let after = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut part = String::new();
+                let mut left = quoted;
+                loop {
+                    let (before, behind) = left.split_once('"')?;
+                    part.push_str(before);
+                    left = behind;
+                    match left.strip_prefix('"') {
+                        Some(more) => {
+                            part.push('"');
+                            left = more;
+                        }
+                        None => break,
+                    }
+                }
+                if part.is_empty() {
+                    return None;
+                }
+                parts.push(part);
+                left
+            }
+            None => {
+                rest.chars().next().filter(|letter| is_start(*letter))?;
+                let end = rest.find(|letter| !is_more(letter)).unwrap_or(rest.len());
+                let (part, left) = rest.split_at(end);
+                parts.push(part.to_ascii_lowercase());
+                left
+            }
+        };
+        let after = after.trim_ascii_start();
+        match after.strip_prefix('.') {
+            Some(next) => rest = next.trim_ascii_start(),
+            None if is_strict && !after.is_empty() => return None,
+            None => return Some(parts),
+        }
+    }
 }
 
 /// INSERT, UPDATE and DELETE as bits.

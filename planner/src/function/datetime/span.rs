@@ -3,21 +3,26 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Builder, PrimitiveArray, PrimitiveBuilder};
-use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
+use arrow::datatypes::{
+    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
 
 use super::{
-    DATE, INTERVAL, Moments, TIMESTAMP, interval, interval_at, is_infinite, is_integer, is_interval, is_text,
-    micros_of, timestamp_like,
+    DATE, INTERVAL, Moments, TIMESTAMP, from_local, in_range, interval, interval_at, is_infinite, is_integer,
+    is_interval, is_text, micros_of, timestamp_like,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::native::{Columns, Resolved, Shape, wrong_type};
-use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::value::Zone;
+use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month};
 
 pub(in crate::function) const FUNCTIONS: &[Shape] = &[
     LENGTH,
     TIMES,
     OVER,
     DIFFERENCE,
+    LATER,
+    EARLIER,
     Shape::new("justify_days", one_interval, |columns| each(columns, justify_days)),
     Shape::new("justify_hours", one_interval, |columns| each(columns, justify_hours)),
     Shape::new("justify_interval", one_interval, |columns| {
@@ -63,6 +68,12 @@ pub(in crate::function) const DIFFERENCE: Shape = Shape::new(
     },
     difference,
 );
+
+/// `timestamp + interval`
+pub(in crate::function) const LATER: Shape = Shape::new("timestamp_later", moved_types, |columns| moved(columns, 1));
+/// `timestamp - interval`
+pub(in crate::function) const EARLIER: Shape =
+    Shape::new("timestamp_earlier", moved_types, |columns| moved(columns, -1));
 
 const MICROS_PER_HOUR: i64 = 3600 * MICROS_PER_SECOND;
 const DAYS_PER_MONTH: f64 = 30.0;
@@ -179,6 +190,76 @@ fn difference(columns: &Columns<'_>) -> Result<ArrayRef> {
     }
     Ok(Arc::new(builder.finish()))
 }
+
+fn moved_types(types: &[DataType]) -> Resolved {
+    match types {
+        [ty, interval] if is_interval(interval) => {
+            let ty = timestamp_like(ty)?;
+            Some((vec![ty.clone(), INTERVAL], ty))
+        }
+        _ => None,
+    }
+}
+
+fn moved(columns: &Columns<'_>, sign: i64) -> Result<ArrayRef> {
+    let moments = Moments::of(&columns.arrays[0])?;
+    let zone = moments.zone();
+    let mut builder = PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(columns.rows)
+        .with_data_type(columns.result.clone());
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let interval = interval_at(&columns.arrays[1], columns.at(1, row))?;
+        let (months, days) = (sign * i64::from(interval.months), sign * i64::from(interval.days));
+        let micros = sign * micros_of(interval);
+        builder.append_value(later(
+            moments.stored(columns.at(0, row)),
+            zone.as_ref(),
+            months,
+            days,
+            micros,
+        )?);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// `timestamp_pl_interval`: months, then days of the zone's clock, then time; infinity stays.
+fn later(stored: i64, zone: Option<&Zone>, months: i64, days: i64, micros: i64) -> Result<i64> {
+    if is_infinite(stored) {
+        return Ok(stored);
+    }
+    let on_clock = |stored: i64, change: &dyn Fn(i64) -> i64| -> Result<i64> {
+        let Some(zone) = zone else {
+            return in_range(change(stored));
+        };
+        let local = stored.saturating_add(i64::from(zone.offset_at(stored)) * MICROS_PER_SECOND);
+        in_range(from_local(change(local), zone))
+    };
+    let mut moment = stored;
+    if months != 0 {
+        moment = on_clock(moment, &|local| {
+            let (year, month, day) = civil_from_days(local.div_euclid(MICROS_PER_DAY));
+            let month = year * 12 + i64::from(month) - 1 + months;
+            let (year, month) = (month.div_euclid(12), month.rem_euclid(12) as u32 + 1);
+            let date = days_from_civil(year, month, day.min(days_in_month(year, month)));
+            let micros = date.checked_mul(MICROS_PER_DAY);
+            let moved = micros.and_then(|micros| micros.checked_add(local.rem_euclid(MICROS_PER_DAY)));
+            moved.unwrap_or(BEYOND)
+        })?;
+    }
+    if days != 0 {
+        moment = on_clock(moment, &|local| {
+            let moved = days.checked_mul(MICROS_PER_DAY);
+            moved.and_then(|days| local.checked_add(days)).unwrap_or(BEYOND)
+        })?;
+    }
+    in_range(moment.checked_add(micros).unwrap_or(BEYOND))
+}
+
+/// A moment after all that there are.
+const BEYOND: i64 = i64::MAX - MICROS_PER_DAY;
 
 /// Two parts brought to the same sign: `rest` of `unit`s moves into `whole`.
 fn carry(whole: i64, rest: i64, unit: i64) -> (i64, i64) {

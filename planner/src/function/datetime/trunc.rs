@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimestampMicrosecondT
 use super::span::is_moment;
 use super::{
     DATE, INTERVAL, Moments, TEXT, TIMESTAMP, from_local, in_range, interval, interval_at, is_infinite, is_interval,
-    is_text, micros_of, timestamp_like, unknown_unit, unsupported_unit, zone_named,
+    is_text, micros_of, timestamp_like, unknown_unit, unsupported_unit, zone_asked,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::native::{Columns, Resolved, Shape};
@@ -117,6 +117,14 @@ fn unit_named(name: &str) -> Option<Unit> {
     })
 }
 
+/// Offsets of zones are units, too, but nothing is cut off by them.
+fn no_unit(name: &str, ty: &DataType) -> Error {
+    match name.to_ascii_lowercase().as_str() {
+        "timezone" | "timezone_hour" | "timezone_minute" => unsupported_unit(name, ty),
+        _ => unknown_unit(name, ty),
+    }
+}
+
 pub(super) fn truncate(columns: &Columns<'_>) -> Result<ArrayRef> {
     if columns.result == &INTERVAL {
         return truncate_intervals(columns);
@@ -130,30 +138,32 @@ pub(super) fn truncate(columns: &Columns<'_>) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         }
+        let at = columns.at(1, row);
+        let stored = moments.stored(at);
+        if is_infinite(stored) {
+            builder.append_value(stored);
+            continue;
+        }
         let name = columns.text(0, row)?;
         let unit = match &named {
             Some((known, unit)) if known == name => *unit,
             _ => {
-                let unit = unit_named(name).ok_or_else(|| unknown_unit(name, columns.arrays[1].data_type()))?;
+                let unit = unit_named(name).ok_or_else(|| no_unit(name, columns.arrays[1].data_type()))?;
                 named = Some((name.to_string(), unit));
                 unit
             }
         };
-        let at = columns.at(1, row);
         let zone = if columns.len() == 3 {
-            Some(zone_named(columns.text(2, row)?)?)
+            Some(zone_asked(columns.text(2, row)?)?)
         } else {
             moments.zone()
         };
-        builder.append_value(truncated(unit, moments.stored(at), zone.as_ref()));
+        builder.append_value(truncated(unit, stored, zone.as_ref()));
     }
     Ok(Arc::new(builder.finish()))
 }
 
 fn truncated(unit: Unit, stored: i64, zone: Option<&Zone>) -> i64 {
-    if is_infinite(stored) {
-        return stored;
-    }
     let Some(zone) = zone else {
         return floor(unit, stored);
     };
@@ -194,7 +204,7 @@ fn truncate_intervals(columns: &Columns<'_>) -> Result<ArrayRef> {
         let given = interval_at(&columns.arrays[1], columns.at(1, row))?;
         let (months, days, micros) = (i64::from(given.months), i64::from(given.days), micros_of(given));
         let whole_months = |length: i64| interval(months / length * length, 0, 0);
-        builder.append_value(match unit_named(name).ok_or_else(|| unknown_unit(name, &INTERVAL))? {
+        builder.append_value(match unit_named(name).ok_or_else(|| no_unit(name, &INTERVAL))? {
             Unit::Micros(MICROS_PER_DAY) => interval(months, days, 0)?,
             Unit::Micros(length) => interval(months, days, micros / length * length)?,
             Unit::Week => {

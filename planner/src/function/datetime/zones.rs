@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use super::calendar::moment_of_row;
 use super::{
     DATE, INTERVAL, Moments, TEXT, TIME, TIMESTAMP, from_local, in_range, interval_at, is_infinite, is_interval,
-    is_text, micros_of, zone_named,
+    is_text, micros_of, zone_asked, zone_named,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::native::{Columns, no_such_call};
@@ -272,7 +272,7 @@ fn in_zone(columns: &Columns<'_>) -> Result<ArrayRef> {
         match &known {
             Some((same, zone)) if same == name => Ok(*zone),
             _ => {
-                let zone = zone_named(name)?;
+                let zone = zone_asked(name)?;
                 known = Some((name.to_string(), zone));
                 Ok(zone)
             }

@@ -39,7 +39,7 @@ pub(super) fn keys(call: &Call<'_>, place: usize) -> Result<LargeStringArray> {
     let ty = sql_type(field);
     Ok(match Form::of(&ty) {
         Form::Moment => {
-            let is_zoned = ty == SqlType::TimestampTz;
+            let is_zoned = *ty.plain() == SqlType::TimestampTz;
             plain.iter().map(|text| text.map(|text| xsd(text, is_zoned))).collect()
         }
         _ => plain,
@@ -78,7 +78,7 @@ fn texts(array: &ArrayRef, field: &Field, settings: &FormatSettings, separator: 
         match form {
             // Not every number is one of JSON: NaN, Infinity.
             Form::Number if text.ends_with(|c: char| c.is_ascii_digit()) => out.push_str(text),
-            Form::Moment => write_string(&xsd(text, ty == SqlType::TimestampTz), &mut out),
+            Form::Moment => write_string(&xsd(text, *ty.plain() == SqlType::TimestampTz), &mut out),
             _ => write_string(text, &mut out),
         }
         builder.append_value(&out);
@@ -97,7 +97,7 @@ enum Form {
 
 impl Form {
     fn of(ty: &SqlType) -> Self {
-        match ty {
+        match ty.plain() {
             SqlType::Boolean | SqlType::Json | SqlType::Jsonb => Form::Bare,
             SqlType::SmallInt
             | SqlType::Integer

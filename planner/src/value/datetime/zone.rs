@@ -47,6 +47,29 @@ impl Zone {
             .map(|zone| Zone(Kind::Named(*zone)))
     }
 
+    /// A zone as POSIX describes those without summer time: letters, which tell nothing, and how far it is to the west:
+    /// `+03`, `UTC-5:30`, `<x>3`.
+    pub(crate) fn of_posix(text: &str) -> Option<Self> {
+        let offset = match text.strip_prefix('<') {
+            Some(rest) => rest.split_once('>')?.1,
+            None => text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic()),
+        };
+        let (sign, digits) = match offset.as_bytes().first()? {
+            b'-' => (1, &offset[1..]),
+            b'+' => (-1, &offset[1..]),
+            _ => (-1, offset),
+        };
+        let mut seconds = 0;
+        let mut parts = digits.split(':');
+        for (unit, limit) in [(3600, 168), (60, 60), (1, 60)] {
+            let Some(part) = parts.next() else { break };
+            let is_number = !part.is_empty() && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+            let number = part.parse::<i32>().ok().filter(|number| is_number && *number < limit)?;
+            seconds += number * unit;
+        }
+        parts.next().is_none().then(|| Zone::fixed(sign * seconds))
+    }
+
     /// A zone this many seconds east of Greenwich.
     pub(crate) fn fixed(seconds: i32) -> Self {
         Zone(Kind::Fixed(seconds))

@@ -1,0 +1,609 @@
+//! One file of a scan, from the cache of decoded chunks: which row groups, which rows of them, which columns of those rows.
+//!
+//! 1. The file's and the row groups' statistics leave out what no row can pass (`FileScan::begin`).
+//! 2. What is better read from Parquet goes there ([`ScanPart::open_parquet`]).
+//! 3. For each row group the chunks of the conditions' columns are taken from the cache, or decoded; blocks of rows are selected
+//!    by them (`source/condition.rs`), and by the rows that are deleted.
+//! 4. When the first row of a row group is wanted, so are the chunks of the other columns. Rows of several blocks make a batch.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::{
+    PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetRowSelection, RowGroupAccess, RowGroupAccessPlanFilter,
+    apply_file_schema_type_coercions,
+};
+use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, ParquetFileMetrics};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_expr_adapter::{PhysicalExprAdapterFactory, replace_columns_with_literals};
+use datafusion::physical_optimizer::pruning::{FilePruner, PruningPredicateBuilder};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
+use futures::future::try_join_all;
+use futures::stream;
+use futures::{FutureExt, StreamExt};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::ParquetMetaData;
+
+use super::chunks::OpenParquet;
+use super::condition::{Condition, Dynamic, Test, Usefulness, over_columns};
+use super::decode::decode;
+use super::reader::{Caches, Placed, Reader};
+use crate::cache::ChunkKey;
+use crate::chunk::{BLOCK_ROWS, Chunk, Gather, Selected, compact};
+use crate::error::{Error, Result};
+
+/// Parquet's reader is asked when it has to read no more than this share of the rows.
+const FEW_ROWS_SHARE: usize = 8;
+
+/// What one task of a scan reads and how.
+pub(super) struct ScanPart {
+    pub(super) caches: Arc<Caches>,
+    pub(super) table: TableSchema,
+    pub(super) adapters: Arc<dyn PhysicalExprAdapterFactory>,
+    /// Over the table's columns.
+    pub(super) projection: ProjectionExprs,
+    pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) limit: Option<usize>,
+    pub(super) batch_rows: usize,
+    pub(super) partition: usize,
+    pub(super) open_parquet: OpenParquet,
+}
+
+/// Opens the files of one task.
+pub(super) struct ChunkOpener {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    part: ScanPart,
+    output: DfResult<SchemaRef>,
+    metrics: Metrics,
+    /// For each of the predicate's dynamic filters, by its place.
+    usefulness: parking_lot::Mutex<Vec<Arc<Usefulness>>>,
+}
+
+struct Metrics {
+    set: ExecutionPlanMetricsSet,
+    files: ParquetFileMetrics,
+    errors: Count,
+    elapsed: Time,
+    chunks_cached: Count,
+    chunks_decoded: Count,
+}
+
+impl ChunkOpener {
+    pub(super) fn new(part: ScanPart, metrics: &ExecutionPlanMetricsSet) -> Self {
+        let partition = part.partition;
+        let output = part.projection.project_schema(part.table.table_schema()).map(Arc::new);
+        let metrics = Metrics {
+            files: ParquetFileMetrics::new(partition, "", metrics),
+            errors: MetricBuilder::new(metrics).global_counter("num_predicate_creation_errors"),
+            elapsed: BaselineMetrics::new(metrics, partition).elapsed_compute().clone(),
+            chunks_cached: MetricBuilder::new(metrics).counter("chunks_from_cache", partition),
+            chunks_decoded: MetricBuilder::new(metrics).counter("chunks_decoded", partition),
+            set: metrics.clone(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                part,
+                output,
+                metrics,
+                usefulness: Default::default(),
+            }),
+        }
+    }
+}
+
+impl FileOpener for ChunkOpener {
+    fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
+        let shared = Arc::clone(&self.shared);
+        let open = async move {
+            Ok(match FileScan::begin(Arc::clone(&shared), &file).await? {
+                Begun::Nothing => stream::empty().boxed(),
+                Begun::Parquet => (shared.part.open_parquet)(file)?,
+                Begun::Chunks(scan) => stream::try_unfold(scan, |mut scan| async move {
+                    let batch = scan.next().await?;
+                    Ok(batch.map(|batch| (batch, scan)))
+                })
+                .boxed(),
+            })
+        };
+        Ok(open.boxed())
+    }
+}
+
+enum Begun {
+    /// No row can pass.
+    Nothing,
+    /// Parquet's own reader does it better.
+    Parquet,
+    Chunks(Box<FileScan>),
+}
+
+/// A file that is being read.
+struct FileScan {
+    shared: Arc<Shared>,
+    output: SchemaRef,
+    reader: Reader,
+    key: Arc<str>,
+    footer: Arc<ParquetMetaData>,
+    /// The file's columns, with the types that chunks have.
+    schema: SchemaRef,
+    /// What the scan gives, over `columns`.
+    projection: Vec<Arc<dyn PhysicalExpr>>,
+    /// Columns of the file that the projection needs.
+    columns: Vec<usize>,
+    columns_schema: SchemaRef,
+    conditions: Vec<Arc<Condition>>,
+    dynamic: Vec<Dynamic>,
+    /// Row groups to read, each with its rows.
+    groups: VecDeque<(usize, RowGroupAccess)>,
+    current: Option<GroupScan>,
+}
+
+impl FileScan {
+    async fn begin(shared: Arc<Shared>, file: &PartitionedFile) -> DfResult<Begun> {
+        let part = &shared.part;
+        let output = match &shared.output {
+            Ok(output) => Arc::clone(output),
+            Err(error) => return Err(Error::internal(format!("a scan has no columns ({error})")).into()),
+        };
+        let table = part.table.file_schema();
+        let constants = constants(file.statistics.as_deref(), table);
+        let settle = |expr: Arc<dyn PhysicalExpr>| match constants.is_empty() {
+            true => Ok(expr),
+            false => replace_columns_with_literals(expr, &constants),
+        };
+        let predicate = part.predicate.clone().map(settle).transpose()?;
+        let pruner = predicate.as_ref().and_then(|predicate| {
+            FilePruner::try_new(Arc::clone(predicate), table, file, shared.metrics.errors.clone())
+        });
+        if let Some(mut pruner) = pruner {
+            let pruned = &shared.metrics.files.files_ranges_pruned_statistics;
+            if pruner.should_prune()? {
+                pruned.add_pruned(1);
+                return Ok(Begun::Nothing);
+            }
+            pruned.add_matched(1);
+        }
+
+        let placed = file.extension::<Placed>().cloned();
+        let placed = placed.ok_or_else(|| Error::internal("a file of the scan has no store"))?;
+        let footer = part.caches.footer(&placed, file.object_meta.size).await?;
+        let stored = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new());
+        let stored = stored.map_err(|error| Error::from(error).at(placed.location.as_ref()))?;
+        let schema = match apply_file_schema_type_coercions(table, stored.schema()) {
+            Some(schema) => Arc::new(schema),
+            None => Arc::clone(stored.schema()),
+        };
+        let adapter = part.adapters.create(Arc::clone(table), Arc::clone(&schema))?;
+        let simplifier = PhysicalExprSimplifier::new(&schema);
+        let adapt = |expr: Arc<dyn PhysicalExpr>| simplifier.simplify(adapter.rewrite(expr)?);
+        let predicate = predicate.map(adapt).transpose()?;
+
+        let Some(groups) = shared.row_groups(file, &footer, &schema, predicate.as_ref())? else {
+            return Ok(Begun::Nothing);
+        };
+        let exprs = part.projection.expr_iter().map(settle).collect::<DfResult<Vec<_>>>()?;
+        let exprs = exprs.into_iter().map(adapt).collect::<DfResult<Vec<_>>>()?;
+        let columns = columns_of(&exprs);
+        let mut scan = Self {
+            output,
+            reader: part.caches.reader(
+                placed.clone(),
+                file.object_meta.size,
+                part.partition,
+                &shared.metrics.set,
+            ),
+            key: placed.key,
+            columns_schema: Arc::new(schema.project(&columns)?),
+            projection: exprs
+                .iter()
+                .map(|expr| over_columns(expr, &columns))
+                .collect::<DfResult<_>>()?,
+            columns,
+            conditions: Vec::new(),
+            dynamic: Vec::new(),
+            groups,
+            current: None,
+            footer,
+            schema,
+            shared: Arc::clone(&shared),
+        };
+        if !scan.take_conditions(predicate.as_ref())? {
+            return Ok(Begun::Nothing);
+        }
+        Ok(match scan.is_for_parquet(predicate.as_ref()) {
+            true => Begun::Parquet,
+            false => Begun::Chunks(Box::new(scan)),
+        })
+    }
+
+    /// The parts of the predicate. False when no row can pass.
+    fn take_conditions(&mut self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> DfResult<bool> {
+        let mut taken: Vec<&Arc<dyn PhysicalExpr>> = Vec::new();
+        for part in predicate.map(split_conjunction).unwrap_or_default() {
+            // Planning and pushing down may both have brought it.
+            if taken.contains(&part) {
+                continue;
+            }
+            taken.push(part);
+            if part.is::<DynamicFilterPhysicalExpr>() {
+                let mut usefulness = self.shared.usefulness.lock();
+                let number = self.dynamic.len();
+                if usefulness.len() == number {
+                    usefulness.push(Arc::default());
+                }
+                self.dynamic.push(Dynamic::new(part, &usefulness[number]));
+                continue;
+            }
+            let condition = Condition::new(part, &self.schema, None)?;
+            match condition.constant() {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => self.conditions.push(Arc::new(condition)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether decoding whole chunks would be far more than what is asked for, and nobody has done it yet.
+    fn is_for_parquet(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> bool {
+        if self.is_cached() {
+            return false;
+        }
+        let rows = |group: usize| usize::try_from(self.footer.row_group(group).num_rows()).unwrap_or(0);
+        let total: usize = self.groups.iter().map(|(group, _)| rows(*group)).sum();
+        let wanted = match (predicate, self.shared.part.limit) {
+            (None, Some(limit)) => limit,
+            (None, None) => return false,
+            (Some(predicate), _) => {
+                let pages = PagePruningAccessPlanFilter::new(predicate, Arc::clone(&self.schema));
+                if pages.filter_number() == 0 {
+                    return false;
+                }
+                let mut plan = ParquetAccessPlan::new_none(self.footer.num_row_groups());
+                for (group, _) in &self.groups {
+                    plan.scan(*group);
+                }
+                let scratch = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
+                let parquet = self.footer.file_metadata().schema_descr();
+                let plan = pages.prune_plan_with_page_index(plan, &self.schema, parquet, &self.footer, &scratch);
+                let access = plan.inner().iter().enumerate();
+                access
+                    .map(|(group, access)| match access {
+                        RowGroupAccess::Skip => 0,
+                        RowGroupAccess::Scan => rows(group),
+                        RowGroupAccess::Selection(selection) => selection.row_count(),
+                    })
+                    .sum()
+            }
+        };
+        wanted < total / FEW_ROWS_SHARE
+    }
+
+    fn is_cached(&self) -> bool {
+        let conditions = self.conditions.iter().flat_map(|condition| condition.columns());
+        let mut columns = conditions.chain(&self.columns);
+        columns.all(|column| {
+            let mut groups = self.groups.iter();
+            groups.all(|(group, _)| {
+                self.shared
+                    .part
+                    .caches
+                    .chunks
+                    .contains(&self.chunk_key(*group, *column))
+            })
+        })
+    }
+
+    fn chunk_key(&self, row_group: usize, column: usize) -> ChunkKey {
+        ChunkKey {
+            file: Arc::clone(&self.key),
+            row_group,
+            column,
+            data_type: self.schema.field(column).data_type().clone(),
+        }
+    }
+
+    async fn chunk(&self, row_group: usize, column: usize) -> DfResult<Arc<Chunk>> {
+        let decode = async {
+            let decoded = decode(&self.reader, &self.footer, &self.schema, row_group, column).await;
+            decoded.map_err(|error| error.at(self.reader.location()))
+        };
+        let cache = &self.shared.part.caches.chunks;
+        let (chunk, is_cached) = cache.get(self.chunk_key(row_group, column), decode).await?;
+        match is_cached {
+            true => self.shared.metrics.chunks_cached.add(1),
+            false => self.shared.metrics.chunks_decoded.add(1),
+        }
+        Ok(chunk)
+    }
+
+    async fn next(&mut self) -> DfResult<Option<RecordBatch>> {
+        loop {
+            let mut group = match self.current.take() {
+                Some(group) => group,
+                None => {
+                    let Some((row_group, access)) = self.groups.pop_front() else {
+                        return Ok(None);
+                    };
+                    // A file may have many row groups without a row to give.
+                    tokio::task::yield_now().await;
+                    self.begin_group(row_group, &access).await?
+                }
+            };
+            if let Some(batch) = self.next_of(&mut group).await? {
+                self.current = Some(group);
+                return Ok(Some(batch));
+            }
+        }
+    }
+
+    async fn begin_group(&mut self, row_group: usize, access: &RowGroupAccess) -> DfResult<GroupScan> {
+        let rows = usize::try_from(self.footer.row_group(row_group).num_rows());
+        let rows = rows.map_err(|_| Error::corrupt("a row group has a negative row count"))?;
+        let mut tests = Vec::with_capacity(self.conditions.len());
+        for condition in &self.conditions {
+            tests.push(self.test(row_group, condition).await?);
+        }
+        tests.sort_by_key(Test::cost);
+        let mut group = GroupScan {
+            row_group,
+            rows,
+            block: 0,
+            live: live_rows(access, rows),
+            tests,
+            optional: Vec::new(),
+            gathers: None,
+            gathered: 0,
+            pending: None,
+        };
+        self.renew_optional(&mut group).await?;
+        Ok(group)
+    }
+
+    async fn test(&self, row_group: usize, condition: &Arc<Condition>) -> DfResult<Test> {
+        let chunks = condition.columns().iter().map(|column| self.chunk(row_group, *column));
+        Test::new(condition, try_join_all(chunks).await?)
+    }
+
+    /// The tests of dynamic filters as these are now.
+    async fn renew_optional(&mut self, group: &mut GroupScan) -> DfResult<()> {
+        let mut conditions = Vec::new();
+        for dynamic in &mut self.dynamic {
+            conditions.extend(dynamic.conditions(&self.schema)?);
+        }
+        let mut tests = Vec::with_capacity(conditions.len());
+        for condition in &conditions {
+            if condition.constant() == Some(true) {
+                continue;
+            }
+            tests.push(self.test(group.row_group, condition).await?);
+        }
+        tests.sort_by_key(Test::cost);
+        group.optional = tests;
+        Ok(())
+    }
+
+    /// The next batch of a row group; none when it has no more rows.
+    async fn next_of(&mut self, group: &mut GroupScan) -> DfResult<Option<RecordBatch>> {
+        let blocks = group.rows.div_ceil(BLOCK_ROWS);
+        while group.block < blocks {
+            let selected = match group.pending.take() {
+                Some(selected) => selected,
+                None => self.select(group).await?,
+            };
+            let count = selected.count(group.block_rows());
+            if count == 0 {
+                group.block += 1;
+                continue;
+            }
+            if group.gathers.is_none() {
+                let chunks = self.columns.iter().map(|column| self.chunk(group.row_group, *column));
+                let chunks = try_join_all(chunks).await?;
+                group.gathers = Some(chunks.iter().map(Gather::new).collect());
+            }
+            let _timer = self.shared.metrics.elapsed.timer();
+            if group.gathered > 0 && group.gathered + count > self.shared.part.batch_rows {
+                group.pending = Some(selected);
+                return self.batch(group).map(Some);
+            }
+            group.add(&selected)?;
+            if group.gathered >= self.shared.part.batch_rows / 2 {
+                return self.batch(group).map(Some);
+            }
+        }
+        match group.gathered {
+            0 => Ok(None),
+            _ => self.batch(group).map(Some),
+        }
+    }
+
+    /// The rows of the next block that pass.
+    async fn select(&mut self, group: &mut GroupScan) -> DfResult<Selected> {
+        if self.dynamic.iter().any(Dynamic::has_changed) {
+            self.renew_optional(group).await?;
+        }
+        let metrics = &self.shared.metrics;
+        let _timer = metrics.elapsed.timer();
+        let selected = group.select()?;
+        let (rows, count) = (group.block_rows(), selected.count(group.block_rows()));
+        metrics.files.pushdown_rows_pruned.add(rows - count);
+        metrics.files.pushdown_rows_matched.add(count);
+        Ok(selected)
+    }
+
+    /// The rows gathered so far.
+    fn batch(&self, group: &mut GroupScan) -> DfResult<RecordBatch> {
+        let rows = std::mem::take(&mut group.gathered);
+        let gathers = group.gathers.iter_mut().flatten();
+        let columns = gathers.map(|gather| gather.finish().map(compact));
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let read = RecordBatch::try_new_with_options(Arc::clone(&self.columns_schema), columns, &options)?;
+        let given = self
+            .projection
+            .iter()
+            .map(|expr| expr.evaluate(&read)?.into_array(rows));
+        let given = given.collect::<DfResult<Vec<ArrayRef>>>()?;
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.output),
+            given,
+            &options,
+        )?)
+    }
+}
+
+/// A row group that is being read.
+struct GroupScan {
+    row_group: usize,
+    rows: usize,
+    /// The next block.
+    block: usize,
+    /// Rows that are not deleted; `None`: all.
+    live: Option<BooleanBuffer>,
+    tests: Vec<Test>,
+    /// Those of dynamic filters.
+    optional: Vec<Test>,
+    /// By column of the projection, once a row was wanted.
+    gathers: Option<Vec<Gather>>,
+    /// Rows in them.
+    gathered: usize,
+    /// What was selected of the next block, when there was no room for it in the last batch.
+    pending: Option<Selected>,
+}
+
+impl GroupScan {
+    fn block_rows(&self) -> usize {
+        BLOCK_ROWS.min(self.rows - self.block * BLOCK_ROWS)
+    }
+
+    /// The rows of the next block that pass.
+    fn select(&self) -> DfResult<Selected> {
+        let rows = self.block_rows();
+        let mut selected = match &self.live {
+            None => Selected::All,
+            Some(live) => Selected::of(live.slice(self.block * BLOCK_ROWS, rows)),
+        };
+        for test in self.tests.iter().chain(&self.optional) {
+            selected = test.select(self.block, rows, &selected)?;
+            if matches!(selected, Selected::None) {
+                break;
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Takes the selected rows of the next block.
+    fn add(&mut self, selected: &Selected) -> Result<()> {
+        let rows: Option<Vec<u32>> = match selected {
+            Selected::Some(rows) => Some(rows.set_indices_u32().collect()),
+            Selected::All => None,
+            Selected::None => Some(Vec::new()),
+        };
+        for gather in self.gathers.iter_mut().flatten() {
+            gather.add(self.block, rows.as_deref())?;
+        }
+        self.gathered += selected.count(self.block_rows());
+        self.block += 1;
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The row groups of the file, or of the range of it that is this task's, which may have rows that pass. `None`: none.
+    fn row_groups(
+        &self,
+        file: &PartitionedFile,
+        footer: &ParquetMetaData,
+        schema: &SchemaRef,
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Option<VecDeque<(usize, RowGroupAccess)>>> {
+        let groups = footer.row_groups();
+        let plan = match file.extension::<ParquetRowSelection>() {
+            Some(rows) => ParquetAccessPlan::try_new_from_overall_row_selection(rows.selection().clone(), groups)?,
+            None => ParquetAccessPlan::new_all(groups.len()),
+        };
+        let mut pruned = RowGroupAccessPlanFilter::new(plan);
+        if let Some(range) = &file.range {
+            pruned.prune_by_range(groups, range);
+        }
+        if let Some(predicate) = predicate {
+            let predicate = PruningPredicateBuilder::new()
+                .with_file_schema(Arc::clone(schema))
+                .with_error_counter(&self.metrics.errors)
+                .build(Arc::clone(predicate));
+            if let Some(predicate) = predicate {
+                let parquet = footer.file_metadata().schema_descr();
+                pruned.prune_by_statistics(schema, parquet, groups, &predicate, &self.metrics.files);
+            }
+        }
+        let access = pruned.build().into_inner();
+        let left: VecDeque<_> = access
+            .into_iter()
+            .enumerate()
+            .filter(|(_, access)| access.should_scan())
+            .collect();
+        Ok((!left.is_empty()).then_some(left))
+    }
+}
+
+/// The columns that have one value in the whole file, by name.
+fn constants(statistics: Option<&Statistics>, table: &Schema) -> HashMap<String, ScalarValue> {
+    let Some(statistics) = statistics else {
+        return HashMap::new();
+    };
+    let columns = table.fields().iter().zip(&statistics.column_statistics);
+    let constant = columns.filter_map(|(field, known)| {
+        let nulls = known
+            .null_count
+            .get_value()
+            .filter(|_| known.null_count.is_exact() == Some(true))?;
+        if matches!(statistics.num_rows, Precision::Exact(rows) if rows == *nulls) {
+            let null = ScalarValue::try_new_null(field.data_type()).ok()?;
+            return Some((field.name().clone(), null));
+        }
+        match (&known.min_value, &known.max_value) {
+            (Precision::Exact(min), Precision::Exact(max)) if *nulls == 0 && min == max && !min.is_null() => {
+                let value = min.cast_to(field.data_type()).ok()?;
+                Some((field.name().clone(), value))
+            }
+            _ => None,
+        }
+    });
+    constant.collect()
+}
+
+fn columns_of(exprs: &[Arc<dyn PhysicalExpr>]) -> Vec<usize> {
+    let columns = exprs.iter().flat_map(collect_columns);
+    let mut columns: Vec<usize> = columns.map(|column: Column| column.index()).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+/// The rows of a row group that are to be read, when it is not all of them.
+fn live_rows(access: &RowGroupAccess, rows: usize) -> Option<BooleanBuffer> {
+    let RowGroupAccess::Selection(selection) = access else {
+        return None;
+    };
+    let mut live = BooleanBufferBuilder::new(rows);
+    for selector in selection.iter() {
+        live.append_n(selector.row_count, !selector.skip);
+    }
+    // A selection need not say that the rest is skipped.
+    live.append_n(rows.saturating_sub(live.len()), false);
+    Some(live.finish())
+}
