@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::Expr as Logical;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Visit, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Visitor,
 };
 use staffa_catalog::{
     AccessKey, ConstraintKind, ObjectKind, Privileges, RelationKind, Rights, Table, TableName, is_temporary_schema,
@@ -22,6 +22,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
 use crate::statement::{ExplainTarget, Plan};
+use crate::walk::Visit;
 
 /// `permission denied for table t`
 pub(crate) fn denied(what: &str, name: &str) -> Error {

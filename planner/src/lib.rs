@@ -50,6 +50,7 @@ mod table_provider;
 mod type_planner;
 pub mod types;
 pub mod value;
+mod walk;
 mod write;
 mod yielding;
 

@@ -21,9 +21,7 @@ use arrow::datatypes::Fields;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
-use datafusion::sql::sqlparser::ast::{
-    Ident, ObjectName, Query, SetExpr, Values, Visit, VisitMut, Visitor, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr, Values, Visitor, VisitorMut};
 use staffa_catalog::{AccessKey, Privileges, RelationKind, Table, TableName, Uuid, View, is_temporary_schema};
 
 pub(crate) use self::provider::Provider;
@@ -36,6 +34,7 @@ use crate::statement::origin;
 use crate::statement::query::{self, Scope};
 use crate::statement::upsert::PROPOSED;
 use crate::table_provider::{StaffaTable, open_file};
+use crate::walk::{Visit, VisitMut};
 
 /// Views inside views; PostgreSQL's own limit is its stack.
 const VIEW_DEPTH_MAX: usize = 32;

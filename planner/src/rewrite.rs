@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -40,6 +40,7 @@ use crate::function::ARRAY_OF_ROWS;
 use crate::function::json::parameter_type as json_parameter;
 use crate::resolve::sequence;
 use crate::type_planner::sql_type_of_ast;
+use crate::walk::VisitMut;
 
 /// Functions that are put into another form before DataFusion sees them.
 pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[

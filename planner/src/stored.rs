@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPl
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, Ident, Query, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, Ident, Query, SelectItem, SetExpr, Visitor, VisitorMut};
 use staffa_catalog::{Column, ColumnDefault, ConstraintKind, SqlType, Table, quote_identifier};
 
 use self::constraint::ConstraintCheck;
@@ -34,6 +34,7 @@ use crate::rules::numbers::computed_by;
 use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
+use crate::walk::{Visit, VisitMut};
 use crate::write::ColumnCheck;
 
 /// What a stored expression is for; its name in messages.

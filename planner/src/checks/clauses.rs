@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Distinct, Expr, Function, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem,
-    UnaryOperator, Value, Visit, Visitor,
+    Distinct, Expr, Function, GroupByExpr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, UnaryOperator,
+    Value, Visitor,
 };
 
 use super::scope::Columns;
@@ -12,6 +12,7 @@ use super::signatures::{self, BIGINT, UNKNOWN, can_assign, type_name};
 use super::{Checker, Type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
+use crate::walk::{self, Visit};
 
 /// One column of the select list.
 pub(super) struct Output<'e> {
@@ -395,7 +396,7 @@ fn text_of(expression: &Expr) -> String {
         Expr::Nested(inner) => inner.as_ref().clone(),
         other => other.clone(),
     };
-    let _ = ast::visit_expressions_mut(&mut bare, |inner| {
+    let _ = walk::expressions_mut(&mut bare, |inner| {
         if let Expr::CompoundIdentifier(parts) = inner
             && let Some(last) = parts.last()
         {

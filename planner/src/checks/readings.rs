@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Query, Value, ValueWithSpan, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -19,6 +19,7 @@ use staffa_catalog::SqlType;
 use super::signatures::{element, is_text};
 use crate::pg_catalog::facts;
 use crate::value::sql_type_of_oid;
+use crate::walk::VisitMut;
 
 #[derive(Debug, Default)]
 pub(crate) struct Readings {

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, Ident, JoinOperator, Select, SelectItem, SetExpr, SetOperator, TableFactor, Visit, Visitor,
+    Cte, Expr, Function, Ident, JoinOperator, Select, SelectItem, SetExpr, SetOperator, TableFactor, Visitor,
 };
 
 use super::place::Places;
 use super::signatures;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
+use crate::walk::Visit;
 
 /// Finds what PostgreSQL allows in no recursive query: another one may never end.
 pub(super) fn check(cte: &Cte, places: &Places<'_>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
     JoinConstraint, JoinOperator, Query, Select, SetExpr, Spanned, TableFactor, TableWithJoins, Value, ValueWithSpan,
-    Visit, Visitor,
+    Visitor,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -16,6 +16,7 @@ use super::ast::{Ast, CopySource};
 use super::tokens::{Lexed, offset_of, position_of, positions_of_words, syntax_error_near};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::facts;
+use crate::walk::Visit;
 
 /// Words that are no names without quotes.
 static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| {

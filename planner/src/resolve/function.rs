@@ -14,8 +14,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, VisitMut,
-    VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, VisitorMut,
 };
 use staffa_catalog::{Privileges, Table};
 
@@ -23,6 +22,7 @@ use super::{Relations, parts, version};
 use crate::error::{Error, ErrorKind, Result, undefined_function};
 use crate::parse::parse_one;
 use crate::statement::query::Scope;
+use crate::walk::VisitMut;
 
 /// The schema of the functions.
 const SCHEMA: &str = "staffa";

@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableAliasColumnDef, TableFactor, Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use staffa_catalog::SqlType;
@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::DIALECT;
 use crate::statement::query::Scope;
 use crate::types::sql_type;
+use crate::walk::{Visit, VisitMut};
 
 const FUNCTIONS: &[&str] = &[
     "json_populate_record",

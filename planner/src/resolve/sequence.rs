@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitorMut,
 };
 use staffa_catalog::{Sequence, SequenceState, SqlType, TableName};
 
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::resolve::shown;
 use crate::statement::sequence::{named, stored_name};
 use crate::types::arrow_field;
+use crate::walk::VisitMut;
 
 /// `SELECT * FROM sequence`: its one row.
 pub(super) fn rows(context: &PlanContext, sequence: &Sequence) -> Result<Arc<dyn TableProvider>> {

@@ -17,8 +17,7 @@ use datafusion::physical_plan::collect;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableVersion, TimezoneInfo, Visit, VisitMut, Visitor,
-    VisitorMut,
+    Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableVersion, TimezoneInfo, Visitor, VisitorMut,
 };
 use staffa_catalog::{Privileges, RelationKind, SqlType, Table, TableVersionSpec};
 
@@ -28,6 +27,7 @@ use crate::parse::{Ast, parse_one};
 use crate::rewrite::parameter_index;
 use crate::statement::query::{self, Scope};
 use crate::table_provider::StaffaTable;
+use crate::walk::{Visit, VisitMut};
 
 /// What the name of an older state begins with. No text has this character.
 const MARK: &str = "\u{1}v";

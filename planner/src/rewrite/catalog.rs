@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, TableFactor, Value, Visit, Visitor,
+    ObjectName, ObjectNamePart, Query, TableFactor, Value, Visitor,
 };
 use staffa_catalog::{SqlType, SystemType};
 
@@ -30,6 +30,7 @@ use crate::pg_catalog::facts;
 use crate::pg_catalog::provider::needs_catalog;
 use crate::resolve::{fold, parts};
 use crate::type_planner::sql_type_of_ast;
+use crate::walk::Visit;
 
 /// Whether a statement may need the system catalogs: it names one of their relations, calls a function about them, or casts
 /// to a type that is shown by name.

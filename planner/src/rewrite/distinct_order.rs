@@ -8,8 +8,9 @@
 
 use std::ops::ControlFlow;
 
+use crate::walk::VisitMut;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    Distinct, Expr, OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitorMut,
 };
 
 pub(super) fn by_position(query: &mut Query) {

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, TableVersion, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, With,
+    TableFactor, TableVersion, TableWithJoins, Value, VisitorMut, WildcardAdditionalOptions, With,
 };
 
 use super::names::{MARKER, output_name};
@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::relation_of;
 use crate::resolve::{fold, parts};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION};
+use crate::walk::VisitMut;
 
 /// The columns of a table or view, if there is one of the name.
 pub(crate) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
@@ -50,7 +51,9 @@ fn found(yes: bool) -> ControlFlow<()> {
 
 /// Whether the query has a join this is about, an alias that names columns, or columns of `*` that are replaced.
 pub(crate) fn any(query: &Query) -> bool {
-    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
+    use datafusion::sql::sqlparser::ast::Visitor;
+
+    use crate::walk::Visit;
     struct Find;
     impl Visitor for Find {
         type Break = ();

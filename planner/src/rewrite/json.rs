@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind,
     OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    Value, Visitor, VisitorMut,
 };
 use staffa_catalog::SqlType;
 
@@ -29,6 +29,7 @@ use crate::function::ORDINALS;
 use crate::resolve::{fold, shown};
 use crate::stored;
 use crate::type_planner::sql_type_of_ast;
+use crate::walk::{Visit, VisitMut};
 
 /// PostgreSQL's functions that are put into another form here.
 pub(crate) const FUNCTIONS: &[&str] = &[

@@ -12,11 +12,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, TrimWhereField, Visit, VisitMut, Visitor, VisitorMut,
+    TableFactor, TrimWhereField, Visitor, VisitorMut,
 };
 
 use crate::resolve::fold;
 use crate::type_planner::sql_type_of_ast;
+use crate::walk::{Visit, VisitMut};
 
 /// Separates a name from what makes it distinct. PostgreSQL allows it in quoted names, nobody uses it.
 pub(crate) const MARKER: char = '\u{1}';

@@ -6,8 +6,9 @@
 
 use std::ops::ControlFlow;
 
+use crate::walk::VisitMut;
 use datafusion::sql::sqlparser::ast::{
-    Expr, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    Expr, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Value, VisitorMut,
 };
 
 pub(super) fn by_position(query: &mut Query) {

@@ -6,9 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, LockClause,
-    OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visit,
-    Visitor,
+    CastKind, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinOperator, LimitClause, LockClause, OrderBy,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, Value, Visitor,
 };
 
 use super::series::can_count;
@@ -16,6 +15,7 @@ use super::{json, order_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
 use crate::statement::with::not_at_top_level;
+use crate::walk::{self, Visit};
 
 pub(super) fn query(query: &Query) -> Result<()> {
     match query.visit(&mut Refuse) {
@@ -200,7 +200,7 @@ fn check_select(select: &Select) -> Result<()> {
     }
     if matches!(select.group_by, GroupByExpr::All(_)) {
         let is_window = |expression: &Expr| matches!(expression, Expr::Function(function) if function.over.is_some());
-        let found = ast::visit_expressions(&select.projection, |expression| match is_window(expression) {
+        let found = walk::expressions(&select.projection, |expression| match is_window(expression) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         });

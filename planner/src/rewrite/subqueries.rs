@@ -16,14 +16,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, TableFactor, Value, Visitor,
+    VisitorMut,
 };
 
 use super::literals::is_wrapped as is_literal;
 use super::{call, taken};
 use crate::function::NUMBERED;
 use crate::resolve::{fold, shown};
+use crate::walk::{Visit, VisitMut};
 
 /// Numbers the subqueries and casts in arguments of `unnest`, or, with `everywhere`, all subqueries and all casts in arguments.
 pub(super) fn number(query: &mut Query, everywhere: bool) {

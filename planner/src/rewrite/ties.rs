@@ -8,14 +8,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, WindowSpec, WindowType,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, WindowSpec, WindowType,
 };
 
 use super::{call, resolve_ordinals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::WITH_TIES;
 use crate::resolve::fold;
+use crate::walk;
 
 pub(super) fn query(query: &mut Query) -> Result<()> {
     let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
@@ -79,7 +80,7 @@ pub(super) fn query(query: &mut Query) -> Result<()> {
 }
 
 fn has_subquery(limit: &Expr) -> bool {
-    let found = ast::visit_expressions(limit, |expression| match expression {
+    let found = walk::expressions(limit, |expression| match expression {
         Expr::Subquery(_) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });

@@ -17,14 +17,15 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, JoinOperator, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor,
-    VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use super::call;
 use super::joins::{Joins, Scope, query_of, select_all};
 use super::names::{MARKER, output_name};
 use crate::resolve::{fold, parts, shown};
+use crate::walk::{Visit, VisitMut};
 
 /// What a row becomes as an argument of a function of JSON.
 pub(super) const ROW: &str = "staffa_row";

@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Update, UpdateTableFromKind, VisitorMut,
 };
 use staffa_catalog::{Column, ColumnDefault, IdentityKind, LiveFile, Privileges, SqlType, Table};
 
@@ -35,6 +35,7 @@ use crate::statement::returning::{self, Returning, other_name};
 use crate::statement::{ChangeKind, ChangePlan, QueryPlan, materialized};
 use crate::table_provider::{ADDRESS_FILE, ADDRESS_POSITION, StaffaTable};
 use crate::types::arrow_field;
+use crate::walk::VisitMut;
 
 /// The name the target of a statement is read under.
 pub(crate) const TARGET: &str = "\u{1}target";

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Spanned, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Spanned, TableFactor, Visitor};
 use staffa_catalog::{
     CatalogSnapshot, RelationKind, Table, TableName, Uuid, View, ViewDefinition, is_temporary_schema, quote_identifier,
 };
@@ -19,6 +19,7 @@ use crate::parse::{Ast, offset_of, parse_one};
 use crate::pg_catalog::is_lasting;
 use crate::resolve::{existing, outer_names};
 use crate::statement::stars::edited;
+use crate::walk::Visit;
 
 /// How many objects a message names.
 const NAMED_MAX: usize = 100;

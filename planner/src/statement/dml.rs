@@ -29,6 +29,7 @@ use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::{InsertPlan, Plan, QueryPlan, materialized, returning, upsert};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
+use crate::walk;
 
 /// Rows whose values are looked at before planning; those behind them are found out when they are stored.
 const CHECKED_ROWS: usize = 1000;
@@ -220,7 +221,7 @@ fn with_row_of_subqueries(body: &mut Query) -> Result<()> {
 }
 
 pub(super) fn has_subquery(value: &ast::Expr) -> bool {
-    let found = ast::visit_expressions(value, |inner| match inner {
+    let found = walk::expressions(value, |inner| match inner {
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });

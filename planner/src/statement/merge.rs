@@ -17,7 +17,7 @@ use datafusion::prelude::lit;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 use staffa_catalog::{Privileges, SqlType};
 
@@ -35,6 +35,7 @@ use crate::statement::query::Scope;
 use crate::statement::returning::other_name;
 use crate::statement::{ChangeKind, ChangePlan};
 use crate::stored::{self, body_of, has_volatile};
+use crate::walk::VisitMut;
 
 /// What is done to the target must be allowed, and what is read of it.
 fn check(scope: &Scope<'_>, target: &Target, merge: &MergeAst, clauses: &[Clause]) -> Result<()> {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, SelectItem, SetExpr, Statement, Visit, Visitor, With};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, SelectItem, SetExpr, Statement, Visitor, With};
 use staffa_catalog::{SqlType, TableName};
 
 use crate::context::PlanContext;
@@ -23,6 +23,7 @@ use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::stored::has_volatile;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
+use crate::walk::Visit;
 use crate::{checks, rules, shown};
 
 /// Whose value an identity column gets when one is given.
@@ -348,10 +349,11 @@ mod place {
 
     use std::ops::ControlFlow;
 
-    use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Visit, Visitor};
+    use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Visitor};
 
     use crate::parse::position_of;
     use crate::resolve::fold;
+    use crate::walk::Visit;
 
     pub(super) fn find(query: &Query, name: &str, text: &str) -> Option<usize> {
         struct Find<'a> {

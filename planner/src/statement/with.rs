@@ -25,7 +25,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, Statement, TableFactor, Visit, Visitor, With,
+    Cte, Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, Statement, TableFactor, Visitor, With,
 };
 use staffa_catalog::{SqlType, Table};
 
@@ -38,6 +38,7 @@ use crate::statement::change::{body, template};
 use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::{ChangeKind, ChangePlan, InsertPlan, Plan, QueryPlan};
 use crate::stored::has_volatile;
+use crate::walk::Visit;
 
 /// What the relations of returned rows are called, before their number.
 const RETURNED: &str = "\u{1}with";
