@@ -9,7 +9,9 @@
 //! that no role has any more gives nobody anything: ids are not used twice.
 
 mod acl;
+mod predefined;
 mod role;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use acl::{Acl, AclItem, ObjectKind, Privileges, Rights};
 pub use role::{FIRST_ROLE, Membership, Role};
+pub use security::{AttachedMask, MaskingPolicy, Policy, PolicyCommand, PolicyCondition, Security};
 
 /// The schema every database has from its beginning: everybody may use it.
 pub(crate) const OPEN_SCHEMA: &str = "public";
@@ -41,6 +44,10 @@ pub enum AccessKey {
     Relation(Uuid),
     /// What is granted on objects that a role will make: the role, the database, the schema if it is for one, and of what kind.
     Default(Uuid, String, Option<String>, ObjectKind),
+    /// The row policies and masks of a table, by its UUID.
+    Security(Uuid),
+    /// A masking policy, by the names of its database and its own.
+    Mask(String, String),
 }
 
 impl AccessKey {
@@ -57,6 +64,8 @@ pub(crate) enum AccessEntry {
     Role(Role),
     Rights(Rights),
     Default(Acl),
+    Security(Security),
+    Mask(MaskingPolicy),
 }
 
 impl AccessEntry {
@@ -148,7 +157,14 @@ impl Access {
         Access::of(kept)
     }
 
-    fn of(kept: BTreeMap<AccessKey, Kept>) -> Access {
+    fn of(mut kept: BTreeMap<AccessKey, Kept>) -> Access {
+        for role in predefined::roles() {
+            let key = AccessKey::Role(role.name.clone());
+            kept.entry(key).or_insert_with(|| Kept {
+                csn: 0,
+                entry: Arc::new(AccessEntry::Role(role)),
+            });
+        }
         let roles = kept.values().filter_map(|kept| match &*kept.entry {
             AccessEntry::Role(role) => Some((role.id, role.name.clone())),
             _ => None,
@@ -224,6 +240,40 @@ impl Access {
         }
     }
 
+    /// The row policies and masks of a table, if it has any.
+    pub fn security(&self, table: Uuid) -> Option<&Security> {
+        match self.entry(&AccessKey::Security(table))? {
+            AccessEntry::Security(security) => Some(security),
+            _ => None,
+        }
+    }
+
+    /// All tables that have row policies or masks.
+    pub fn all_security(&self) -> impl Iterator<Item = (Uuid, &Security)> {
+        self.kept.iter().filter_map(|(key, kept)| match (key, &*kept.entry) {
+            (AccessKey::Security(table), AccessEntry::Security(security)) => Some((*table, security)),
+            _ => None,
+        })
+    }
+
+    /// The masking policy of this name.
+    pub fn mask(&self, database: &str, name: &str) -> Option<&MaskingPolicy> {
+        match self.entry(&AccessKey::Mask(database.to_owned(), name.to_owned()))? {
+            AccessEntry::Mask(mask) => Some(mask),
+            _ => None,
+        }
+    }
+
+    /// The masking policies of a database, by name.
+    pub fn masks<'a>(&'a self, database: &'a str) -> impl Iterator<Item = (&'a str, &'a MaskingPolicy)> {
+        self.kept
+            .iter()
+            .filter_map(move |(key, kept)| match (key, &*kept.entry) {
+                (AccessKey::Mask(of, name), AccessEntry::Mask(mask)) if of == database => Some((name.as_str(), mask)),
+                _ => None,
+            })
+    }
+
     /// What a new object of a role begins with. A schema's own defaults add to those of the database.
     pub(crate) fn of_new(&self, owner: Uuid, database: &str, schema: Option<&str>, kind: ObjectKind) -> Rights {
         let given = |schema: Option<&str>| {
@@ -276,6 +326,7 @@ impl Access {
             Some(role) => Authority {
                 id: Some(role.id),
                 is_superuser: role.superuser,
+                bypasses_policies: role.superuser || role.bypassrls,
                 roles: match role.superuser {
                     true => BTreeSet::from([role.id]),
                     false => self.roles_of(role.id, true),
@@ -283,6 +334,24 @@ impl Access {
             },
             None => Authority::default(),
         }
+    }
+
+    /// Whether a role may see what another one's sessions do.
+    pub fn may_watch(&self, watcher: &str, watched: &str) -> bool {
+        self.has_privileges_of_one(watcher, [watched, predefined::READ_ALL_STATS])
+    }
+
+    /// Whether a role may stop what another one's sessions do.
+    pub fn may_signal(&self, role: &str, signalled: &str) -> bool {
+        let is_superuser = |name| self.role(name).is_some_and(|role| role.superuser);
+        let may = self.has_privileges_of_one(role, [signalled, predefined::SIGNAL_BACKEND]);
+        may && (is_superuser(role) || !is_superuser(signalled))
+    }
+
+    fn has_privileges_of_one(&self, role: &str, others: [&str; 2]) -> bool {
+        let authority = self.authority(role);
+        let mut others = others.into_iter().filter_map(|name| self.role(name));
+        authority.is_superuser() || others.any(|other| authority.has_privileges_of(other.id))
     }
 
     /// Whether a role may SET ROLE to another.
@@ -306,6 +375,8 @@ pub struct Authority {
     /// `None`: nobody any more.
     id: Option<Uuid>,
     is_superuser: bool,
+    /// `BYPASSRLS`
+    bypasses_policies: bool,
     /// Whose privileges it has: its own, and those it inherits.
     roles: BTreeSet<Uuid>,
 }
@@ -316,6 +387,7 @@ impl Authority {
         Authority {
             id: Some(Uuid::nil()),
             is_superuser: true,
+            bypasses_policies: true,
             roles: BTreeSet::new(),
         }
     }
@@ -323,6 +395,11 @@ impl Authority {
     /// Whether nothing is refused.
     pub fn is_superuser(&self) -> bool {
         self.is_superuser
+    }
+
+    /// Whether no row policy is for it.
+    pub fn bypasses_policies(&self) -> bool {
+        self.bypasses_policies
     }
 
     /// Whose objects it makes.

@@ -49,7 +49,8 @@ mod value;
 
 pub use crate::iceberg::{TableCommit, TableCreation};
 pub use access::{
-    Access, AccessKey, Acl, AclItem, Authority, FIRST_ROLE, Membership, ObjectKind, Privileges, Rights, Role,
+    Access, AccessKey, Acl, AclItem, AttachedMask, Authority, FIRST_ROLE, MaskingPolicy, Membership, ObjectKind,
+    Policy, PolicyCommand, PolicyCondition, Privileges, Rights, Role, Security,
 };
 pub use alter::{TableChange, is_widening};
 pub use catalog::{Catalog, CatalogDatabase};

@@ -74,6 +74,7 @@ pub(crate) async fn change(session: &mut Session, asked: &AccessPlan) -> Result<
         });
     }
     for edit in &asked.edits {
+        check_changeable(session, edit).await?;
         let transaction = session.transaction().await?;
         match edit.clone() {
             AccessEdit::CreateRole(role) => transaction.create_role(role)?,
@@ -81,6 +82,8 @@ pub(crate) async fn change(session: &mut Session, asked: &AccessPlan) -> Result<
             AccessEdit::DropRole(name) => transaction.drop_role(&name)?,
             AccessEdit::Rights(key, rights) => transaction.set_rights(key, rights),
             AccessEdit::Default(key, acl) => transaction.set_default(key, acl),
+            AccessEdit::Security(table, security) => transaction.set_security(table, security),
+            AccessEdit::Mask { database, name, mask } => transaction.set_mask(&database, &name, mask)?,
             AccessEdit::DropRelation(name) => match transaction.snapshot().relation(&name) {
                 Some(RelationKind::Table) => transaction.drop_table(&name).await?,
                 Some(RelationKind::View) => transaction.drop_view(&name).await?,
@@ -92,6 +95,26 @@ pub(crate) async fn change(session: &mut Session, asked: &AccessPlan) -> Result<
         }
     }
     Ok(())
+}
+
+/// PostgreSQL's own roles stay as they are.
+async fn check_changeable(session: &mut Session, edit: &AccessEdit) -> Result<()> {
+    let (AccessEdit::AlterRole { before: name, .. } | AccessEdit::DropRole(name)) = edit else {
+        return Ok(());
+    };
+    let snapshot = session.transactions_snapshot().await?;
+    let role = snapshot.access().role(name);
+    if role.and_then(|role| role.number_of_postgres()).is_none() {
+        return Ok(());
+    }
+    Err(match edit {
+        AccessEdit::DropRole(_) => {
+            let message = format!("cannot drop role {name} because it is required by the database system");
+            Error::new(ErrorKind::DependentObjects, message)
+        }
+        _ => Error::new(ErrorKind::ReservedName, format!("role name \"{name}\" is reserved"))
+            .with_detail("Cannot alter reserved roles."),
+    })
 }
 
 impl Session {

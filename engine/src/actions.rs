@@ -11,12 +11,15 @@ use staffa_planner::{AdvisoryKey, AdvisoryLock, Error, ErrorKind, Result, Sessio
 use crate::activity::Activity;
 use crate::advisory::LockOwner;
 use crate::outcome::Notice;
+use crate::random::Random;
 use crate::settings::Settings;
 
 /// One session's.
 #[derive(Debug)]
 pub(crate) struct Actions {
     activity: Arc<Activity>,
+    /// The session's number.
+    backend: i32,
     pub(crate) locks: LockOwner,
     /// Settings as `set_config()` leaves them.
     asked: Mutex<Asked>,
@@ -25,6 +28,7 @@ pub(crate) struct Actions {
     access: Mutex<Option<(Access, String)>>,
     /// How many savepoints there are.
     level: AtomicUsize,
+    random: Mutex<Random>,
 }
 
 #[derive(Debug)]
@@ -34,9 +38,10 @@ struct Asked {
 }
 
 impl Actions {
-    pub(crate) fn new(activity: Arc<Activity>, locks: LockOwner, settings: Settings) -> Self {
+    pub(crate) fn new(activity: Arc<Activity>, backend: i32, locks: LockOwner, settings: Settings) -> Self {
         Self {
             activity,
+            backend,
             locks,
             asked: Mutex::new(Asked {
                 settings,
@@ -45,10 +50,11 @@ impl Actions {
             notices: Mutex::default(),
             access: Mutex::default(),
             level: AtomicUsize::new(0),
+            random: Mutex::default(),
         }
     }
 
-    /// Who may stop what a session runs: those who have its role's privileges, of a superuser's only superusers.
+    /// Who may stop what a session runs: those who have its role's privileges or pg_signal_backend's, of a superuser's only superusers.
     fn check_signal(&self, backend: i32, end: bool) -> Result<()> {
         let access = self.access.lock();
         let Some((access, user)) = &*access else {
@@ -57,11 +63,10 @@ impl Actions {
         let Some(target) = self.activity.user_of(backend) else {
             return Ok(());
         };
-        let authority = access.authority(user);
-        let target = access.role(&target);
-        if authority.is_superuser() || target.is_some_and(|it| !it.superuser && authority.has_privileges_of(it.id)) {
+        if access.may_signal(user, &target) {
             return Ok(());
         }
+        let target = access.role(&target);
         let message = match (target.is_some_and(|target| !target.superuser), end) {
             (true, true) => {
                 "must be a member of the role whose process is being terminated or member of pg_signal_backend"
@@ -121,9 +126,20 @@ impl SessionActions for Actions {
 
     async fn lock(&self, lock: AdvisoryLock) -> Result<()> {
         let patience = self.asked.lock().settings.timeout("lock_timeout");
-        self.locks
-            .lock(lock, self.level.load(Ordering::Relaxed), patience)
-            .await
+        self.activity.waits_for(self.backend, Some(("Lock", "advisory")));
+        let level = self.level.load(Ordering::Relaxed);
+        let locked = self.locks.lock(lock, level, patience).await;
+        self.activity.waits_for(self.backend, None);
+        locked
+    }
+
+    fn seed(&self, seed: f64) {
+        *self.random.lock() = Random::seeded(seed);
+    }
+
+    fn random(&self, count: usize) -> Vec<f64> {
+        let mut random = self.random.lock();
+        (0..count).map(|_| random.next()).collect()
     }
 
     fn try_lock(&self, lock: AdvisoryLock) -> bool {

@@ -10,9 +10,16 @@ use staffa_planner::SessionRow;
 
 use crate::cancel::Canceller;
 use crate::outcome::TransactionStatus;
+use crate::register::query_id;
 
 /// How much of a statement is shown, as in PostgreSQL.
 const QUERY_BYTES_MAX: usize = 1024;
+
+/// What an idle session waits for.
+const CLIENT: Wait = ("Client", "ClientRead");
+
+/// What a session waits for, by type and name, as `pg_stat_activity` tells it.
+pub(crate) type Wait = (&'static str, &'static str);
 
 /// All sessions of a server.
 #[derive(Debug, Default)]
@@ -56,6 +63,8 @@ impl Activity {
             query_start: None,
             state_change: now,
             state: "idle",
+            wait: Some(CLIENT),
+            query_id: None,
             query: String::new(),
         };
         self.sessions.lock().insert(number, Entry { canceller, row });
@@ -67,6 +76,18 @@ impl Activity {
 
     pub(crate) fn rows(&self) -> Vec<SessionRow> {
         self.sessions.lock().values().map(|entry| entry.row.clone()).collect()
+    }
+
+    /// What a session waits for from now on, while its statement runs.
+    pub(crate) fn waits_for(&self, number: i32, wait: Option<Wait>) {
+        if let Some(Entry { row, .. }) = self.sessions.lock().get_mut(&number) {
+            row.wait = wait;
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.lock().len()
     }
 
     /// How many sessions a role has logged in to.
@@ -107,7 +128,14 @@ impl Connected {
             row.state_change = now;
             row.xact_start = Some(transaction.map_or(now, |started| started.timestamp_micros()));
             row.state = "active";
+            row.wait = None;
+            row.query_id = Some(query_id(sql));
         }
+    }
+
+    /// What its statement waits for.
+    pub(crate) fn waits_for(&self, wait: Option<Wait>) {
+        self.activity.waits_for(self.number, wait);
     }
 
     /// Nothing runs any more, and the client may say what comes next.
@@ -115,6 +143,7 @@ impl Connected {
         let mut sessions = self.activity.sessions.lock();
         if let Some(Entry { row, .. }) = sessions.get_mut(&self.number) {
             row.state_change = Utc::now().timestamp_micros();
+            row.wait = Some(CLIENT);
             row.state = match status {
                 TransactionStatus::Idle => "idle",
                 TransactionStatus::InTransaction => "idle in transaction",

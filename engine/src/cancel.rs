@@ -40,6 +40,13 @@ impl Canceller {
         }
     }
 
+    /// Ends the running statement because the server runs out of memory.
+    pub(crate) fn give_up_memory(&self) {
+        if let Some(guard) = &*self.shared.current.lock() {
+            guard.stop(Cause::Memory);
+        }
+    }
+
     /// Resolves when [`terminate`](Self::terminate) was called.
     pub async fn terminated(&self) {
         self.shared.terminated.cancelled().await;
@@ -101,6 +108,7 @@ pub(crate) struct StatementGuard {
 enum Cause {
     User = 1,
     Shutdown = 2,
+    Memory = 3,
 }
 
 impl Cause {
@@ -111,6 +119,9 @@ impl Cause {
                 ErrorKind::AdminShutdown,
                 "terminating connection due to administrator command",
             ),
+            Cause::Memory => Error::new(ErrorKind::OutOfMemory, "out of memory")
+                .with_detail("The server ran out of memory, and this statement held most of it.")
+                .with_hint("Use a smaller query, or run fewer at a time."),
         }
     }
 }
@@ -133,6 +144,7 @@ impl StatementGuard {
             biased;
             () = self.token.cancelled() => match self.cause.load(Ordering::SeqCst) {
                 2 => Cause::Shutdown.error(),
+                3 => Cause::Memory.error(),
                 _ => Cause::User.error(),
             },
             () = timeout => Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout"),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use staffa_storage::{S3Options, Secret};
 
+use crate::audit::AuditConfig;
+
 /// Where a warehouse lives and what it may use.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,6 +25,13 @@ pub struct Config {
     pub spill_dir: Option<PathBuf>,
     /// Disk that spilled data may take together, in bytes.
     pub spill_limit_bytes: u64,
+    /// Memory that the process may hold in all before its largest statement is ended; `None` is the limit of queries and a quarter more
+    /// (512 MiB at least), but no more than 95 % of what the process may use.
+    pub memory_ceiling_bytes: Option<u64>,
+    /// Statements that read or write tables and run at a time; others wait. `None`: as many as want to.
+    pub running_max: Option<usize>,
+    /// Settings that all sessions begin with, by name: limits, time zone, …
+    pub settings: Vec<(String, String)>,
     /// Threads that plan and execute; `None` is one per core.
     pub threads: Option<usize>,
     /// Size at which a data file is closed and the next begun, in bytes.
@@ -33,6 +42,10 @@ pub struct Config {
     pub column_cache_bytes: Option<u64>,
     /// Access to S3, when tables live there.
     pub s3: Option<S3Options>,
+    /// How long the passwords must be that statements set, beside other rules; 0: as they like.
+    pub password_min_length: usize,
+    /// The audit log; `None`: there is none.
+    pub audit: Option<AuditConfig>,
     /// Background upkeep of the tables; `None`: only by VACUUM and OPTIMIZE.
     pub maintenance: Option<Maintenance>,
     /// Folders outside the warehouse from which `FROM 'file.parquet'` may read, in sessions that allow it.
@@ -73,11 +86,16 @@ impl Config {
             memory_limit_bytes: default_memory_limit(),
             spill_dir: None,
             spill_limit_bytes: 100 << 30,
+            memory_ceiling_bytes: None,
+            running_max: None,
+            settings: Vec::new(),
             threads: None,
             target_file_bytes: 256 << 20,
             range_cache_bytes: 256 << 20,
             column_cache_bytes: None,
             s3: None,
+            password_min_length: 0,
+            audit: None,
             maintenance: None,
             allowed_paths: Vec::new(),
         }
@@ -86,6 +104,23 @@ impl Config {
 
 /// Seven tenths of what this process may use: the machine's memory or its control group's limit, whichever is less.
 pub fn default_memory_limit() -> u64 {
+    memory_of_process() / 10 * 7
+}
+
+impl Config {
+    /// See [`memory_ceiling_bytes`](Self::memory_ceiling_bytes).
+    pub(crate) fn memory_ceiling(&self) -> u64 {
+        const LEAST_ROOM: u64 = 512 << 20;
+        self.memory_ceiling_bytes.unwrap_or_else(|| {
+            let limit = self.memory_limit_bytes;
+            let wanted = limit.saturating_add((limit / 4).max(LEAST_ROOM));
+            wanted.min(memory_of_process() / 100 * 95)
+        })
+    }
+}
+
+/// The machine's memory or its control group's limit, whichever is less.
+fn memory_of_process() -> u64 {
     const FALLBACK: u64 = 2 << 30;
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
@@ -93,6 +128,5 @@ pub fn default_memory_limit() -> u64 {
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
     });
     let group = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let least = machine.into_iter().chain(group).min().unwrap_or(FALLBACK);
-    least / 10 * 7
+    machine.into_iter().chain(group).min().unwrap_or(FALLBACK)
 }

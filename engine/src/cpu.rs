@@ -103,3 +103,23 @@ impl<T> Future for Task<T> {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_work_alone() {
+        let cpu = CpuRuntime::start("staffa-test", 1).expect("a thread");
+        let other = cpu.spawn(async {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            Ok(7)
+        });
+        let failed = cpu.run::<()>(async { panic!("a defect") });
+        let error = failed.await.expect_err("it panicked");
+        assert_eq!(error.kind(), ErrorKind::InternalError);
+        assert!(!error.message().contains("a defect"), "{error}");
+        assert_eq!(other.await.expect("not touched"), 7);
+        assert_eq!(cpu.run(async { Ok(8) }).await.expect("the thread goes on"), 8);
+    }
+}

@@ -28,6 +28,7 @@ mod access;
 mod actions;
 mod activity;
 mod advisory;
+mod audit;
 mod caches;
 mod cancel;
 mod command;
@@ -36,11 +37,19 @@ mod copy;
 mod copy_stream;
 mod cpu;
 mod iceberg_catalog;
+mod limits;
+mod masks;
+mod memory;
+mod metrics;
 mod objects;
 mod outcome;
 mod pg_catalog;
 mod plans;
 mod portal;
+mod queries;
+mod queue;
+mod random;
+mod register;
 mod rerun;
 mod run;
 mod sequences;
@@ -52,21 +61,24 @@ mod transaction;
 mod upkeep;
 mod warehouse;
 
+pub use audit::{AuditClasses, AuditConfig};
 pub use cancel::Canceller;
 pub use config::{Config, Maintenance, default_memory_limit};
 pub use copy_stream::{CopyIn, CopyOut};
 pub use datafusion::scalar::ScalarValue;
 pub use iceberg_catalog::{ChangedProperties, IcebergCatalog, IcebergCommit, IcebergKind, IcebergMetadata};
+pub use metrics::{CacheMetrics, Metrics};
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
 pub use portal::Portal;
+pub use register::Totals;
 pub use session::{Prepared, Session, SessionOptions};
 pub use settings::Settings;
 pub use staffa_catalog::shown_database as shown_catalog;
 pub use staffa_planner::value::{ColumnDecoder, ColumnEncoder, Format, FormatSettings, decode_scalar};
 pub use staffa_planner::value::{sql_type_of_oid, type_length, type_modifier, type_oid};
 pub use staffa_planner::{
-    ColumnOrigin, Error, ErrorKind, OutputColumn, ParsedStatement, Result, SqlType, StatementClass, TransactionClass,
-    scram_verifier,
+    ColumnOrigin, Error, ErrorKind, LoginRuleRow, OutputColumn, ParsedStatement, Result, SqlType, StatementClass,
+    TransactionClass, scram_verifier,
 };
 pub use staffa_storage::{S3Options, Secret};
 pub use stream::RowStream;

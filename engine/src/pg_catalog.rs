@@ -8,18 +8,23 @@ use datafusion::catalog::TableProvider;
 use parking_lot::Mutex;
 use staffa_catalog::{Access, Catalog, CatalogSnapshot};
 use staffa_planner::{
-    CursorRow, Error, Image, ImageFacts, ObjectNumbers, Parts, Result, Roles, SessionRow, SessionRows, SettingRow,
-    StatementRow, SystemTables,
+    CursorRow, Error, Image, ImageFacts, LoginRuleRow, ObjectNumbers, Parts, Result, Roles, SessionRow, SessionRows,
+    SettingRow, StatementRow, SystemTables,
 };
 use staffa_storage::ParquetScan;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use crate::activity::Activity;
+use crate::audit::AuditTable;
 use crate::caches::CacheTable;
+use crate::masks::MasksTable;
+use crate::queries::QueriesTable;
+use crate::register::Register;
 use crate::session::Statements;
 use crate::settings::Settings;
 use crate::upkeep::{MaintenanceTable, Records};
+use crate::warehouse::Warehouse;
 
 /// Images that are kept: one for each state and database that is asked about now, and for each session with temporary tables.
 const IMAGES_MAX: usize = 16;
@@ -170,6 +175,9 @@ pub(crate) struct SystemCatalog {
     pub(crate) cursors: Vec<CursorRow>,
     pub(crate) statements: Arc<Mutex<Statements>>,
     pub(crate) activity: Arc<Activity>,
+    /// What runs and ran.
+    pub(crate) register: Arc<Register>,
+    pub(crate) warehouse: Warehouse,
 }
 
 impl fmt::Debug for SystemCatalog {
@@ -211,6 +219,7 @@ impl SystemTables for SystemCatalog {
             cursors: self.cursors.clone(),
             statements: Arc::clone(&self.statements),
             activity: Arc::clone(&self.activity),
+            warehouse: self.warehouse.clone(),
         }))
     }
 
@@ -219,6 +228,23 @@ impl SystemTables for SystemCatalog {
             let records = Arc::clone(&self.records);
             let table = MaintenanceTable::new(records, &self.database, self.settings.time_zone());
             return Some(Arc::new(table));
+        }
+        if (schema, name) == ("staffa", "queries") {
+            let (access, zone) = (self.snapshot.access().clone(), self.settings.time_zone());
+            return Some(Arc::new(QueriesTable::new(
+                Arc::clone(&self.register),
+                access,
+                &self.user,
+                zone,
+            )));
+        }
+        if (schema, name) == ("staffa", "audit") {
+            let audit = self.warehouse.audit().cloned();
+            return Some(Arc::new(AuditTable::new(audit, self.settings.time_zone())));
+        }
+        if (schema, name) == ("staffa", "masking_policies") {
+            let masks = MasksTable::new(&self.snapshot, &self.database, &self.user);
+            return Some(Arc::new(masks));
         }
         if (schema, name) == ("staffa", "cache") {
             return Some(Arc::new(CacheTable::new(Arc::clone(&self.scan))));
@@ -232,6 +258,7 @@ struct Facts {
     cursors: Vec<CursorRow>,
     statements: Arc<Mutex<Statements>>,
     activity: Arc<Activity>,
+    warehouse: Warehouse,
 }
 
 impl fmt::Debug for Facts {
@@ -251,6 +278,10 @@ impl SessionRows for Facts {
 
     fn settings(&self) -> Vec<SettingRow> {
         self.settings.rows()
+    }
+
+    fn login_rules(&self) -> Vec<LoginRuleRow> {
+        self.warehouse.login_rules()
     }
 
     fn sessions(&self) -> Vec<SessionRow> {

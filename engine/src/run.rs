@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use staffa_planner::{
     DiscardTarget, Error, ErrorKind, ParsedStatement, Plan, QueryPlan, Result, SavepointAction, SqlType,
-    StatementClass, argument, physical_query,
+    StatementClass, TableName, argument, physical_query,
 };
 
 use crate::access;
@@ -23,34 +24,50 @@ use crate::upkeep;
 impl Session {
     /// Runs a prepared statement. After an error of it, or of the rows it gave, call [`fail`](Self::fail).
     pub async fn run(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        self.transactions.check_allowed(prepared.statement().class())?;
+        self.take_over_settings();
+        self.note_begin(prepared.statement(), false)?;
+        self.run_noted(prepared, parameters).await
+    }
+
+    /// The same for a statement that others see already.
+    async fn run_noted(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let class = prepared.statement().class();
         self.transactions.check_allowed(class)?;
-        self.take_over_settings();
-        self.note_run(prepared.statement());
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
         self.transactions.locks_rows = prepared.statement().locks_rows();
-        let plan = guard.run(self.plan_of(prepared, &parameters)).await?;
-        if let Plan::Execute { name, arguments } = &*plan {
+        let plan = guard.run(self.plan_of(prepared, &parameters)).await;
+        let plan = plan.inspect_err(|error| self.audit(prepared.statement(), Err(error)))?;
+        if let Plan::Execute {
+            name,
+            arguments,
+            places,
+        } = &*plan
+        {
             let inner = self.statement(name).ok_or_else(|| undefined_statement(name))?;
             check_argument_count(name, inner.parameters().len(), arguments.len())?;
             // The parser takes no EXECUTE inside PREPARE, so this recursion is one deep.
-            let arguments = self.arguments(&inner, arguments).await?;
-            return Box::pin(self.run(&inner, arguments)).await;
+            let arguments = self.arguments(&inner, arguments, places).await?;
+            return Box::pin(self.run_noted(&inner, arguments)).await;
         }
         if let Plan::Fetch { name, .. } = &*plan
             && let Some((inner, values)) = self.take_unstarted(name)
         {
             // Of Bind, and not run yet: here, where it is as deep as an EXECUTE.
-            let outcome = Box::pin(self.run(&inner, values)).await;
+            let outcome = Box::pin(self.run_noted(&inner, values)).await;
             self.started(name, &inner, outcome)?;
         }
         if class == StatementClass::Ddl {
             self.own_what_is_made().await?;
         }
+        if is_work(&plan)? {
+            self.wait_for_place(&guard).await?;
+        }
         let repeatable = self.transactions.ran.start(prepared, &parameters);
         let outcome = self.dispatch(&plan, parameters, prepared.statement(), guard).await;
         self.transactions.ran.end(repeatable, &outcome);
+        self.audit(prepared.statement(), outcome.as_ref());
         outcome
     }
 
@@ -65,9 +82,11 @@ impl Session {
         let tag = statement.tag();
         let done = |words: &str| Ok(Outcome::Done(CommandTag::plain(words)));
         match plan {
-            Plan::Query(query) => {
-                async move { self.start_query(query, &parameters, guard).await.map(Outcome::Rows) }.boxed()
+            Plan::Query(query) => async move {
+                let rows = self.start_query(query, &parameters, guard).await?;
+                Ok(Outcome::Rows(rows.counted(self.running.clone())))
             }
+            .boxed(),
             Plan::Explain { target, options } => async move {
                 describe::explain(self, target, options, &parameters, guard)
                     .await
@@ -131,9 +150,10 @@ impl Session {
             Plan::CreateSchema {
                 database,
                 schema,
+                owner,
                 if_not_exists,
             } => async move {
-                create::create_schema(self, database, schema, *if_not_exists).await?;
+                create::create_schema(self, database, schema, *owner, *if_not_exists).await?;
                 done(tag)
             }
             .boxed(),
@@ -153,12 +173,11 @@ impl Session {
             }
             .boxed(),
             Plan::DropTables {
-                noun,
                 names,
                 missing,
                 cascade,
             } => async move {
-                drop::drop_tables(self, noun, names, missing, *cascade).await?;
+                drop::drop_tables(self, names, missing, *cascade).await?;
                 done(tag)
             }
             .boxed(),
@@ -191,6 +210,11 @@ impl Session {
                 notices,
             } => async move {
                 truncate::truncate(self, tables, *restart, notices).await?;
+                done(tag)
+            }
+            .boxed(),
+            Plan::Lock { tables } => async move {
+                self.lock_tables(tables).await?;
                 done(tag)
             }
             .boxed(),
@@ -233,9 +257,17 @@ impl Session {
                 done(tag)
             }
             .boxed(),
-            Plan::Vacuum { tables, full } => async move {
+            Plan::Vacuum { tables, full, analyze } => async move {
                 self.check_outside_block("VACUUM")?;
                 guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
+                if *analyze {
+                    self.analyze(tables, &guard).await?;
+                }
+                done(tag)
+            }
+            .boxed(),
+            Plan::Analyze { tables } => async move {
+                self.analyze(tables, &guard).await?;
                 done(tag)
             }
             .boxed(),
@@ -315,6 +347,7 @@ impl Session {
             .boxed(),
             Plan::CopyOut { query, options } => async move {
                 let rows = self.start_query(query, &parameters, guard).await?;
+                let rows = rows.counted(self.running.clone());
                 copy::copy_out(self, rows, options).map(Outcome::CopyOut)
             }
             .boxed(),
@@ -428,17 +461,26 @@ impl Session {
     }
 
     /// The arguments of `EXECUTE` in the types of the parameters.
-    async fn arguments(&mut self, prepared: &Prepared, given: &[ScalarValue]) -> Result<Vec<ScalarValue>> {
+    async fn arguments(
+        &mut self,
+        prepared: &Prepared,
+        given: &[ScalarValue],
+        places: &[Option<usize>],
+    ) -> Result<Vec<ScalarValue>> {
         if given.is_empty() {
             return Ok(Vec::new());
         }
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
-        let typed = given.iter().zip(prepared.parameters());
-        typed
-            .zip(1..)
-            .map(|((value, ty), number)| argument(&context, number, value.clone(), ty))
-            .collect()
+        let typed = given.iter().zip(prepared.parameters()).zip(places);
+        let settled = typed.zip(1..).map(|(((value, ty), place), number)| {
+            let located = |error: Error| match place {
+                Some(position) => error.with_position(*position),
+                None => error,
+            };
+            argument(&context, number, value.clone(), ty).map_err(located)
+        });
+        settled.collect()
     }
 
     /// Optimises a query and starts it on the CPU runtime.
@@ -472,6 +514,7 @@ impl Session {
             Ok((plan, context.catalog_view()))
         };
         let (plan, catalog) = guard.run(self.warehouse.planning().run(work)).await?;
+        self.note_plan(&plan);
         let canceller = self.canceller();
         let stream = RowStream::planned(
             self.warehouse.cpu(),
@@ -485,9 +528,29 @@ impl Session {
         Ok(stream.with_catalog(catalog))
     }
 
+    /// These operators are the running statement's.
+    pub(crate) fn note_plan(&self, plan: &Arc<dyn ExecutionPlan>) {
+        if let Some(running) = &self.running {
+            running.note_plan(plan);
+        }
+    }
+
     /// The state of the open transaction, opened now if there is none.
     pub(crate) async fn transactions_snapshot(&mut self) -> Result<Arc<staffa_catalog::CatalogSnapshot>> {
         Ok(self.transaction().await?.snapshot())
+    }
+
+    async fn analyze(&mut self, tables: &[TableName], guard: &StatementGuard) -> Result<()> {
+        let snapshot = self.transactions_snapshot().await?;
+        let context = self.context(snapshot);
+        for table in guard.run(staffa_planner::analyze(&context, tables)).await? {
+            let message = format!(
+                "skipping \"{}\" --- only table or database owner can analyze it",
+                table.name
+            );
+            self.notices.push(Notice::warning("01000", message));
+        }
+        Ok(())
     }
 
     /// Tells the client what a statement found to say.
@@ -575,6 +638,28 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether a statement needs a place among those that run: it reads or writes tables, or makes rows. What only looks at the server or
+/// changes definitions never waits, so that whoever is to clear a jam can.
+fn is_work(plan: &Plan) -> Result<bool> {
+    Ok(match plan {
+        Plan::Query(query) => query.is_work()?,
+        Plan::CopyOut { query, .. } => query.is_work()?,
+        Plan::Declare { source, .. } => is_work(source)?,
+        Plan::Explain { options, .. } => options.analyze,
+        Plan::Insert(_)
+        | Plan::Change(_)
+        | Plan::With(_)
+        | Plan::CreateTableAs { .. }
+        | Plan::Refresh { .. }
+        | Plan::AlterTable { .. }
+        | Plan::CopyIn { .. }
+        | Plan::Fetch { .. }
+        | Plan::Vacuum { .. }
+        | Plan::Optimize { .. } => true,
+        _ => false,
+    })
 }
 
 /// Whether values of a type are shown by the names of objects.

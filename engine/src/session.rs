@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use staffa_catalog::{CatalogSnapshot, Uuid};
@@ -24,6 +25,8 @@ use crate::outcome::{CommandTag, Notice, Outcome, Severity};
 use crate::pg_catalog::SystemCatalog;
 use crate::plans::PlanKey;
 use crate::portal::Portals;
+use crate::queue::{Asked, Place};
+use crate::register::{End, Running, Whose};
 use crate::sequences::SessionSequences;
 use crate::settings::Settings;
 use crate::stream::RowStream;
@@ -82,7 +85,12 @@ pub struct Session {
     pub(crate) portals: Portals,
     allow_files: bool,
     backend_pid: i32,
+    client: Option<SocketAddr>,
     connected: Connected,
+    /// The statement that runs.
+    pub(crate) running: Option<Arc<Running>>,
+    /// Its right to run, where it needs one.
+    place: Option<Place>,
     pub(crate) actions: Arc<Actions>,
     /// Shared with statements that show them. Locked for a look-up or a change only.
     statements: Arc<Mutex<Statements>>,
@@ -205,10 +213,11 @@ impl Session {
         if options.login {
             access::check_connect(&snapshot, role, &options.database)?;
         }
-        let mut settings = Settings::new(&options.user, role.superuser);
+        let mut settings = warehouse.settings().for_user(&options.user, role.superuser);
         let mut notices = Vec::new();
         access::apply_settings(&mut settings, role, &options.database, &mut notices);
         for (name, value) in &options.settings {
+            settings.check_may_set(name)?;
             settings.set_default(name, value)?;
         }
         let backend_pid = warehouse.next_backend();
@@ -222,7 +231,7 @@ impl Session {
             canceller.clone(),
         );
         let locks = LockOwner::new(Arc::clone(warehouse.locks()), &options.database, backend_pid);
-        let actions = Actions::new(Arc::clone(activity), locks, settings.clone());
+        let actions = Actions::new(Arc::clone(activity), backend_pid, locks, settings.clone());
         Ok(Self {
             actions: Arc::new(actions),
             sequences: Arc::new(SessionSequences::new(warehouse.sequences())),
@@ -237,7 +246,10 @@ impl Session {
             notices,
             allow_files: options.allow_files,
             backend_pid,
+            client: options.client,
             connected,
+            running: None,
+            place: None,
             statements: Arc::default(),
             canceller,
             reported: Vec::new(),
@@ -295,19 +307,32 @@ impl Session {
             self.run(&prepared, parameters.to_vec()).await
         }
         .await;
-        self.note_waiting();
-        match outcome {
+        let outcome = match outcome {
             // The data of a COPY is still to come: its transaction ends with it.
-            Ok(outcome @ Outcome::CopyIn(_)) => Ok(outcome),
-            Ok(outcome) => {
-                let outcome = self.end_untold(outcome).await?;
-                self.end_implicit().await.map(|()| outcome)
-            }
+            Ok(outcome @ Outcome::CopyIn(_)) => return Ok(outcome),
+            Ok(outcome) => match self.end_untold(outcome).await {
+                Ok(outcome) => self.end_implicit().await.map(|()| outcome),
+                Err(error) => Err(error),
+            },
             Err(error) => {
+                self.note_failed(None, error.message());
                 self.fail().await;
                 Err(error)
             }
+        };
+        match &outcome {
+            // It has ended when its rows are read, or nobody wants more of them.
+            Ok(Outcome::Rows(rows)) if rows.is_counted() => {
+                if let Some(running) = self.running.take() {
+                    running.leave();
+                }
+            }
+            Ok(Outcome::Done(tag)) => self.note_done(tag.rows().unwrap_or_default()),
+            Ok(_) => {}
+            Err(error) => self.note_failed(None, error.message()),
         }
+        self.note_waiting();
+        outcome
     }
 
     /// Splits a text into its statements; empty ones are left out.
@@ -319,11 +344,17 @@ impl Session {
     /// inferred.
     pub async fn prepare(&mut self, statement: ParsedStatement, declared: &[Option<SqlType>]) -> Result<Arc<Prepared>> {
         self.transactions.check_allowed(statement.class())?;
+        let cut = statement.cut_names().iter();
+        self.notices
+            .extend(cut.map(|message| Notice::remark("42622", message.clone())));
+        if statement.needs_block() {
+            self.require_block(statement.command())?;
+        }
         self.take_over_settings();
-        self.connected
-            .runs(statement.public_text(), self.transactions.started());
+        self.note_begin(&statement, true)?;
         let guard = self.start_statement()?;
-        let (version, plan) = guard.run(self.plan(&statement, declared, None)).await?;
+        let planned = guard.run(self.plan(&statement, declared, None)).await;
+        let (version, plan) = planned.inspect_err(|error| self.audit(&statement, Err(error)))?;
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
             columns: plan.columns().map(Arc::from),
@@ -456,6 +487,8 @@ impl Session {
             cursors: self.portals.rows(),
             statements: Arc::clone(&self.statements),
             activity: Arc::clone(self.warehouse.activity()),
+            register: Arc::clone(self.warehouse.register()),
+            warehouse: self.warehouse.clone(),
         };
         PlanContext {
             snapshot,
@@ -465,6 +498,7 @@ impl Session {
             login_user: self.user.clone(),
             authority,
             user,
+            password_min_length: self.warehouse.password_min_length(),
             time_zone: self.settings.time_zone().to_owned(),
             backend_pid: self.backend_pid,
             session: Arc::clone(self.warehouse.base()),
@@ -473,7 +507,8 @@ impl Session {
             settings: self.settings.to_map(),
             statement_time: Utc::now(),
             transaction_time: self.transactions.started().unwrap_or_else(Utc::now),
-            reports: None,
+            runtime: self.running.as_ref().map(|running| Arc::clone(&running.runtime)),
+            reports: self.running.as_ref().map(|running| Arc::clone(&running.reports)),
             reads: self.reads(),
             system_tables: Some(Arc::new(system_tables)),
             arguments: None,
@@ -486,9 +521,21 @@ impl Session {
         }
     }
 
+    /// The memory of the statement that runs.
+    pub(crate) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
+        let runtime = self.running.as_ref().map(|running| &running.runtime);
+        let runtime = runtime.unwrap_or(self.warehouse.base().runtime_env());
+        Arc::clone(&runtime.memory_pool)
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.client
+    }
+
     pub(crate) fn start_statement(&self) -> Result<StatementGuard> {
         self.actions.begin(&self.settings, self.transactions.savepoint_count());
-        let timeout = self.settings.timeout("statement_timeout");
+        let timeout = self.settings.limits().time;
         self.canceller
             .start_statement(timeout.map(|timeout| tokio::time::Instant::now() + timeout))
     }
@@ -501,15 +548,90 @@ impl Session {
         }
     }
 
-    /// Notes that a statement runs, for others to see.
-    pub(crate) fn note_run(&self, statement: &ParsedStatement) {
-        self.connected
-            .runs(statement.public_text(), self.transactions.started());
+    /// A statement begins, for others to see; `only_planned`: it is not run yet. What ran before has ended.
+    pub(crate) fn note_begin(&mut self, statement: &ParsedStatement, only_planned: bool) -> Result<()> {
+        let text = statement.public_text();
+        self.connected.runs(text, self.transactions.started());
+        if !only_planned && self.running.as_ref().is_some_and(|running| running.goes_on(text)) {
+            return Ok(());
+        }
+        self.note_end(End::Finished(None));
+        let whose = Whose {
+            pid: self.backend_pid,
+            user: self.user.clone(),
+            database: self.database.clone(),
+            canceller: self.canceller.clone(),
+        };
+        let (register, server) = (self.warehouse.register(), self.warehouse.base().runtime_env());
+        let limits = self.settings.limits();
+        self.running = Some(register.begin(whose, text, limits, server, only_planned)?);
+        Ok(())
+    }
+
+    /// The statement that runs is done: it gave or changed so many rows.
+    pub fn note_done(&mut self, rows: u64) {
+        self.note_end(End::Finished(Some(rows)));
+    }
+
+    /// The statement that runs has failed with this message, and SQLSTATE where the caller knows one.
+    pub fn note_failed(&mut self, code: Option<&'static str>, message: &str) {
+        self.note_end(End::Failed(code, message));
+    }
+
+    fn note_end(&mut self, end: End<'_>) {
+        if let Some(running) = self.running.take() {
+            running.end(end);
+        }
+    }
+
+    /// Waits until the statement may run.
+    ///
+    /// # Errors
+    /// It waited too long, or too many wait already.
+    pub(crate) async fn wait_for_place(&mut self, guard: &StatementGuard) -> Result<()> {
+        let Some(running) = self.running.clone().filter(|_| self.place.is_none()) else {
+            return Ok(());
+        };
+        let limits = &running.limits;
+        let places_of_role = limits.running.and_then(|most| usize::try_from(most).ok());
+        let waiting_max = usize::try_from(limits.queued).unwrap_or(usize::MAX);
+        let mut waiting = match self.warehouse.queue().ask(&self.user, places_of_role, waiting_max)? {
+            Asked::Runs(place) => {
+                self.place = Some(place);
+                return Ok(());
+            }
+            Asked::Waits(waiting) => waiting,
+        };
+        running.waits();
+        self.connected.waits_for(Some(("Extension", "StatementQueue")));
+        let patience = async {
+            match limits.queue_time {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+            Err(Error::new(
+                ErrorKind::QueryCanceled,
+                "canceling statement due to queue timeout",
+            ))
+        };
+        let waited = guard.run(async {
+            tokio::select! {
+                biased;
+                place = waiting.place() => place,
+                error = patience => error,
+            }
+        });
+        self.place = Some(waited.await?);
+        self.connected.waits_for(None);
+        running.runs();
+        Ok(())
     }
 
     /// Notes that nothing runs any more, and the client may say what comes next.
     pub fn note_waiting(&mut self) {
         self.take_over_settings();
+        self.note_end(End::Finished(None));
+        self.place = None;
         let name = self.settings.get("application_name").unwrap_or_default();
         self.connected.waits(self.status(), name);
     }
@@ -624,6 +746,8 @@ impl Session {
 
     /// Ends the session; an open transaction is rolled back.
     pub async fn close(mut self) {
+        self.note_end(End::Failed(None, "the session ended"));
+        self.place = None;
         self.abandon_transaction().await;
     }
 }

@@ -5,9 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use staffa_planner::value::FormatSettings;
-use staffa_planner::{Error, ErrorKind, Result, SettingRow};
+use staffa_planner::{Error, ErrorKind, Result, SettingRow, is_for_superusers, postgres_setting_context};
+
+use crate::limits::Limits;
 
 mod check;
+mod limits;
 mod tuning;
 
 /// One setting as users know it.
@@ -125,30 +128,46 @@ pub struct Settings {
     session: BTreeMap<String, String>,
     /// SET LOCAL: gone at the end of the transaction.
     local: BTreeMap<String, String>,
-    /// All of them together, once somebody has asked.
+    worked_out: WorkedOut,
+}
+
+/// What follows from the settings as they are, once somebody has asked.
+#[derive(Clone, Debug, Default)]
+struct WorkedOut {
+    /// All of them together.
     merged: OnceLock<Arc<BTreeMap<String, String>>>,
+    limits: OnceLock<Arc<Limits>>,
 }
 
 impl Settings {
     pub(crate) fn new(user: &str, is_superuser: bool) -> Self {
-        let mut defaults: BTreeMap<String, String> = definitions()
+        let defaults: BTreeMap<String, String> = definitions()
             .map(|definition| (key(definition.name), definition.default.to_owned()))
             .collect();
-        defaults.insert("session_authorization".to_owned(), user.to_owned());
-        let is_superuser = if is_superuser { "on" } else { "off" };
-        defaults.insert("is_superuser".to_owned(), is_superuser.to_owned());
-        Self {
+        let settings = Self {
             defaults: Arc::new(defaults),
             session: BTreeMap::new(),
             local: BTreeMap::new(),
-            merged: OnceLock::new(),
-        }
+            worked_out: WorkedOut::default(),
+        };
+        settings.for_user(user, is_superuser)
+    }
+
+    /// The same settings for a session of this role.
+    pub(crate) fn for_user(&self, user: &str, is_superuser: bool) -> Self {
+        let mut settings = self.clone();
+        settings.worked_out = WorkedOut::default();
+        let defaults = Arc::make_mut(&mut settings.defaults);
+        defaults.insert("session_authorization".to_owned(), user.to_owned());
+        let is_superuser = if is_superuser { "on" } else { "off" };
+        defaults.insert("is_superuser".to_owned(), is_superuser.to_owned());
+        settings
     }
 
     /// A value asked for at login: it becomes what RESET goes back to.
     pub(crate) fn set_default(&mut self, name: &str, value: &str) -> Result<()> {
         let value = checked(name, value)?;
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         Arc::make_mut(&mut self.defaults).insert(key(name), value);
         Ok(())
     }
@@ -167,14 +186,24 @@ impl Settings {
         self.get(name).ok_or_else(|| unknown(name))
     }
 
+    /// Refuses what only superusers may set, unless the session is one's.
+    pub(crate) fn check_may_set(&self, name: &str) -> Result<()> {
+        if !is_for_superusers(&key(name)) || self.get("is_superuser") == Some("on") {
+            return Ok(());
+        }
+        let message = format!("permission denied to set parameter \"{name}\"");
+        Err(Error::new(ErrorKind::InsufficientPrivilege, message))
+    }
+
     /// SET (`local`: SET LOCAL); `None` is DEFAULT.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        self.check_may_set(name)?;
         let name = key(name);
         let value = match value {
             Some(value) => checked(&name, value)?,
             None => self.default_of(&name)?,
         };
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         if local {
             self.local.insert(name, value);
         } else {
@@ -186,7 +215,7 @@ impl Settings {
 
     /// Who the session is: `session_authorization`, `role` and `is_superuser`, which only statements of their own set.
     pub(crate) fn set_identity(&mut self, name: &str, value: &str, local: bool) {
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         if local {
             self.local.insert(name.to_owned(), value.to_owned());
         } else {
@@ -197,7 +226,7 @@ impl Settings {
 
     /// The session is who logged in again.
     pub(crate) fn reset_identity(&mut self) {
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         for values in [&mut self.local, &mut self.session] {
             values.retain(|name, _| !is_identity(name));
         }
@@ -205,13 +234,14 @@ impl Settings {
 
     /// RESET name.
     pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
+        self.check_may_set(name)?;
         let name = key(name);
         if let Some(definition) = definition(&name) {
             refuse_read_only(definition)?;
         } else if self.get(&name).is_none() {
             return Err(unknown(&name));
         }
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         self.local.remove(&name);
         self.session.remove(&name);
         // A name that was given once stays known.
@@ -223,7 +253,7 @@ impl Settings {
 
     /// RESET ALL: but who the session is stays.
     pub(crate) fn reset_all(&mut self) {
-        self.merged = OnceLock::new();
+        self.worked_out = WorkedOut::default();
         for values in [&mut self.local, &mut self.session] {
             values.retain(|name, _| is_identity(name));
         }
@@ -233,7 +263,7 @@ impl Settings {
     pub(crate) fn end_transaction(&mut self) -> bool {
         let depended_on = self.local.keys().any(|name| !name.starts_with("transaction_"));
         if !self.local.is_empty() {
-            self.merged = OnceLock::new();
+            self.worked_out = WorkedOut::default();
             self.local.clear();
         }
         depended_on
@@ -291,6 +321,7 @@ impl Settings {
                 kind: word,
                 unit,
                 can_change: !matches!(kind, Kind::ReadOnly),
+                for_superusers: is_for_superusers(&key(&name)),
                 name,
             }
         };
@@ -305,7 +336,7 @@ impl Settings {
             map.extend(self.local.clone());
             Arc::new(map)
         };
-        Arc::clone(self.merged.get_or_init(merge))
+        Arc::clone(self.worked_out.merged.get_or_init(merge))
     }
 
     /// Names and values to report to the client, spelled as PostgreSQL spells them.
@@ -345,6 +376,22 @@ impl Settings {
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
+    /// What statements may use.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(self.worked_out.limits.get_or_init(|| Arc::new(Limits::of(self))))
+    }
+
+    /// A whole number that is not negative.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Bytes of a setting of memory or disk, unless it is negative.
+    pub(crate) fn bytes(&self, name: &str) -> Option<u64> {
+        let kilobytes = check::kilobytes(self.get(name)?, 1).ok()?;
+        u64::try_from(kilobytes).ok()?.checked_mul(1 << 10)
+    }
+
     /// How values are printed and read in this session.
     pub fn format(&self) -> Result<FormatSettings> {
         check::format_settings(self)
@@ -377,7 +424,7 @@ pub(crate) fn checked(name: &str, value: &str) -> Result<String> {
             check_custom_name(name)?;
             Ok(value.to_owned())
         }
-        None => Err(unknown(name)),
+        None => Err(unchangeable(name)),
     }
 }
 
@@ -404,7 +451,7 @@ fn refuse_read_only(definition: &Definition) -> Result<()> {
 }
 
 fn definitions() -> impl Iterator<Item = &'static Definition> {
-    DEFINITIONS.iter().chain(tuning::DEFINITIONS)
+    DEFINITIONS.iter().chain(limits::DEFINITIONS).chain(tuning::DEFINITIONS)
 }
 
 fn definition(name: &str) -> Option<&'static Definition> {
@@ -413,6 +460,18 @@ fn definition(name: &str) -> Option<&'static Definition> {
 
 fn key(name: &str) -> String {
     name.to_lowercase()
+}
+
+/// A parameter of PostgreSQL that no statement changes there either, or one that is not known.
+fn unchangeable(name: &str) -> Error {
+    let what = match postgres_setting_context(&name.to_lowercase()) {
+        Some("postmaster") => "cannot be changed without restarting the server",
+        Some("sighup") => "cannot be changed now",
+        Some("internal") => "cannot be changed",
+        _ => return unknown(name),
+    };
+    let message = format!("parameter \"{}\" {what}", name.to_lowercase());
+    Error::new(ErrorKind::CannotChangeRuntimeParameter, message)
 }
 
 fn unknown(name: &str) -> Error {

@@ -18,6 +18,7 @@ use crate::cancel::{Canceller, StatementGuard};
 use crate::cpu::{CpuRuntime, Task};
 use crate::outcome::CommandTag;
 use crate::portal::{Pattern, PortalRows};
+use crate::register::{End, Running};
 
 /// Batches that may wait between the operators and a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -38,6 +39,17 @@ pub struct RowStream {
     catalog: Option<Arc<CatalogView>>,
     /// Rows of a cursor that was declared BINARY.
     binary: bool,
+    /// The statement whose result it is.
+    counted: Option<Counted>,
+}
+
+/// A statement whose result is read.
+struct Counted(Arc<Running>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.end_if_left(End::Finished(None));
+    }
 }
 
 /// Rows that are all there, and more than once to be read.
@@ -131,6 +143,7 @@ impl RowStream {
             _kept: Vec::new(),
             catalog: None,
             binary: false,
+            counted: None,
         }
     }
 
@@ -166,6 +179,7 @@ impl RowStream {
             _kept: Vec::new(),
             catalog: pattern.catalog.clone(),
             binary: pattern.binary,
+            counted: None,
         }
     }
 
@@ -211,6 +225,7 @@ impl RowStream {
             _kept: Vec::new(),
             catalog: None,
             binary: false,
+            counted: None,
         }
     }
 
@@ -243,6 +258,7 @@ impl RowStream {
             _kept: Vec::new(),
             catalog: None,
             binary: false,
+            counted: None,
         }
     }
 
@@ -284,6 +300,17 @@ impl RowStream {
             Source::Returned(returned) => Some(returned.rows.clone()),
             _ => None,
         }
+    }
+
+    /// As the result of this statement.
+    pub(crate) fn counted(mut self, running: Option<Arc<Running>>) -> Self {
+        self.counted = running.map(Counted);
+        self
+    }
+
+    /// Whether it is the result of a statement, whose rows are still to come.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.is_some()
     }
 
     /// With the names of objects.
@@ -335,8 +362,15 @@ impl RowStream {
                 }
             }
         };
+        let item = match (item, &self.counted) {
+            (Some(Ok(batch)), Some(Counted(running))) => Some(running.sends(&batch).map(|()| batch)),
+            (item, _) => item,
+        };
         if !matches!(item, Some(Ok(_))) {
             self.source = Source::Ended;
+        }
+        if let (Some(Err(error)), Some(Counted(running))) = (&item, &self.counted) {
+            running.end_if_left(End::Failed(None, error.message()));
         }
         item
     }

@@ -200,6 +200,7 @@ impl Session {
 
     /// What follows a statement's error: the implicit transaction is rolled back, a block fails.
     pub async fn fail(&mut self) {
+        self.note_failed(None, "the statement failed");
         match self.transactions.block {
             Block::None | Block::Failed => {}
             Block::Implicit | Block::OfMessage => self.abandon_transaction().await,
@@ -296,6 +297,15 @@ impl Session {
         if let Some(reads) = self.reads() {
             reads.all(table);
         }
+    }
+
+    /// LOCK TABLE: what the transaction commits holds only if nobody else changed the tables since.
+    pub(crate) async fn lock_tables(&mut self, tables: &[Arc<Table>]) -> Result<()> {
+        self.require_block("LOCK TABLE")?;
+        self.transactions_snapshot().await?;
+        self.transactions.locks_rows = true;
+        tables.iter().for_each(|table| self.note_all_read(table));
+        Ok(())
     }
 
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION`: modes of later transactions.

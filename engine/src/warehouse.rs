@@ -1,6 +1,7 @@
 //! The warehouse: catalog, stores, memory and threads behind one cheap handle.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,19 +11,24 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
-use staffa_planner::{Error, ErrorKind, Result, base_session_state, operators_state};
+use staffa_planner::{Error, ErrorKind, LoginRuleRow, Result, base_session_state, operators_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
 use crate::access;
 use crate::activity::Activity;
 use crate::advisory::AdvisoryLocks;
+use crate::audit::{Audit, Event};
 use crate::config::{Config, Maintenance};
 use crate::cpu::CpuRuntime;
+use crate::memory::watchdog;
 use crate::objects::StoreObjects;
 use crate::pg_catalog::Images;
 use crate::plans::Plans;
+use crate::queue::Queue;
+use crate::register::Register;
 use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
+use crate::settings::Settings;
 use crate::upkeep::{Records, Upkeep};
 
 /// The database and the role that exist from the first start.
@@ -30,8 +36,8 @@ pub const DEFAULT_DATABASE: &str = "staffa";
 /// See [`DEFAULT_DATABASE`].
 pub const DEFAULT_ROLE: &str = staffa_catalog::FIRST_ROLE;
 
-/// Threads that plan. Planning takes milliseconds; two let a short statement pass a very long one.
-const PLANNING_THREADS: usize = 2;
+/// Threads that plan. Planning takes milliseconds, and cannot be interrupted: so many let a short statement pass some very long ones.
+const PLANNING_THREADS: usize = 4;
 
 /// Queries named in an out-of-memory error, largest first.
 const MEMORY_CONSUMERS_NAMED: usize = 3;
@@ -54,15 +60,27 @@ pub(crate) struct Inner {
     cpu: CpuRuntime,
     write_options: WriteOptions,
     memory_limit_bytes: u64,
+    memory_ceiling_bytes: u64,
     next_backend: AtomicI32,
     sequences: Arc<Sequences>,
     images: Arc<Images>,
     activity: Arc<Activity>,
+    register: Arc<Register>,
+    queue: Arc<Queue>,
+    /// What all sessions begin with.
+    settings: Settings,
     locks: Arc<AdvisoryLocks>,
     maintenance: Maintenance,
+    password_min_length: usize,
+    audit: Option<Arc<Audit>>,
+    /// Who shows the rules of logins, where there are some.
+    login_rules: OnceLock<LoginRules>,
     /// Set when the rest is there: it holds on to that, weakly.
     upkeep: OnceLock<Upkeep>,
 }
+
+/// Gives the rules of logins as they are now.
+struct LoginRules(Box<dyn Fn() -> Vec<LoginRuleRow> + Send + Sync>);
 
 impl fmt::Debug for Warehouse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,11 +144,18 @@ impl Warehouse {
                 ..WriteOptions::default()
             },
             memory_limit_bytes: config.memory_limit_bytes,
+            memory_ceiling_bytes: config.memory_ceiling(),
             next_backend: AtomicI32::new(1),
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
             images: Arc::new(Images::new(catalog.clone(), tokio::runtime::Handle::current())),
             activity: Arc::default(),
+            register: Arc::default(),
+            queue: Arc::new(Queue::new(config.running_max)),
+            settings: initial_settings(&config)?,
             locks: Arc::default(),
+            password_min_length: config.password_min_length,
+            audit: config.audit.clone().map(Audit::open).transpose()?,
+            login_rules: OnceLock::new(),
             maintenance: config.maintenance.clone().unwrap_or_default(),
             upkeep: OnceLock::new(),
             catalog,
@@ -138,6 +163,7 @@ impl Warehouse {
         };
         let inner = Arc::new(inner);
         let upkeep = Upkeep::start(&Arc::downgrade(&inner), config.maintenance.as_ref())?;
+        watchdog::start(Arc::downgrade(&inner), config.memory_ceiling())?;
         if inner.upkeep.set(upkeep).is_err() {
             return Err(Error::internal("upkeep was started twice"));
         }
@@ -158,6 +184,54 @@ impl Warehouse {
         let snapshot = self.inner.catalog.snapshot().await?;
         let role = snapshot.access().role(role).filter(|role| !access::is_expired(role));
         Ok(role.and_then(|role| role.verifier.clone()))
+    }
+
+    /// The names of the roles that a role is a member of, its own among them; none when there is no such role.
+    pub async fn groups_of(&self, role: &str) -> Result<Vec<String>> {
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let access = snapshot.access();
+        let Some(role) = access.role(role) else {
+            return Ok(Vec::new());
+        };
+        let groups = access.roles_of(role.id, false).into_iter();
+        Ok(groups
+            .filter_map(|id| Some(access.role_with_id(id)?.name.clone()))
+            .collect())
+    }
+
+    /// Says who shows the rules of logins; once.
+    pub fn show_login_rules(&self, rules: impl Fn() -> Vec<LoginRuleRow> + Send + Sync + 'static) {
+        let _ = self.inner.login_rules.set(LoginRules(Box::new(rules)));
+    }
+
+    pub(crate) fn login_rules(&self) -> Vec<LoginRuleRow> {
+        self.inner
+            .login_rules
+            .get()
+            .map(|rules| (rules.0)())
+            .unwrap_or_default()
+    }
+
+    /// Notes a login, or why it was refused, in the audit log.
+    pub fn audit_login(&self, user: &str, database: &str, client: SocketAddr, refused: Option<&str>) {
+        let Some(audit) = self.audit().filter(|audit| audit.classes().login) else {
+            return;
+        };
+        let event = Event::new("login", user, database, Some(client)).with("ok", refused.is_none());
+        match refused {
+            None => event,
+            Some(why) => event.with("error", why),
+        }
+        .write(audit);
+    }
+
+    /// How long new passwords must be.
+    pub(crate) fn password_min_length(&self) -> usize {
+        self.inner.password_min_length
+    }
+
+    pub(crate) fn audit(&self) -> Option<&Arc<Audit>> {
+        self.inner.audit.as_ref()
     }
 
     /// Stores the verifier of a role's password.
@@ -266,9 +340,29 @@ impl Warehouse {
         self.inner.memory_limit_bytes
     }
 
+    /// Bytes of memory that the process may hold before its largest statement is ended.
+    pub(crate) fn memory_ceiling_bytes(&self) -> u64 {
+        self.inner.memory_ceiling_bytes
+    }
+
     /// Who is connected.
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.inner.activity
+    }
+
+    /// What runs and ran.
+    pub(crate) fn register(&self) -> &Arc<Register> {
+        &self.inner.register
+    }
+
+    /// Who runs and who waits.
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.inner.queue
+    }
+
+    /// What all sessions begin with.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.inner.settings
     }
 
     pub(crate) fn locks(&self) -> &Arc<AdvisoryLocks> {
@@ -278,6 +372,26 @@ impl Warehouse {
     pub(crate) fn next_backend(&self) -> i32 {
         self.inner.next_backend.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+impl Inner {
+    pub(crate) fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// Gives back memory that only makes queries faster.
+    pub(crate) fn release_caches(&self, bytes: u64) {
+        self.scan.release_memory(bytes);
+    }
+}
+
+/// The settings of nobody in particular.
+fn initial_settings(config: &Config) -> Result<Settings> {
+    let mut settings = Settings::new("", false);
+    for (name, value) in &config.settings {
+        settings.set_default(name, value)?;
+    }
+    Ok(settings)
 }
 
 /// Where new tables go. Servers that share a catalog must find each other's files, so all of them use one place.

@@ -15,7 +15,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Visitor,
 };
 use staffa_catalog::{
-    AccessKey, ConstraintKind, ObjectKind, Privileges, RelationKind, Rights, Table, TableName, is_temporary_schema,
+    AccessKey, ConstraintKind, ObjectKind, Privileges, RelationKind, Rights, Table, TableName, View,
+    is_temporary_schema,
 };
 
 use crate::context::PlanContext;
@@ -176,9 +177,15 @@ impl PlanContext {
     }
 }
 
+/// The columns of a view with the numbers that their grants are kept by: new ones only come behind them.
+pub(crate) fn view_columns(view: &View) -> impl Iterator<Item = (i32, &str)> {
+    (1..).zip(view.columns.iter().map(|(name, _)| name.as_str()))
+}
+
 /// The columns of a table that a role may read, when it may not read all.
 #[derive(Clone, Debug)]
 pub(crate) struct Readable {
+    noun: &'static str,
     table: String,
     columns: HashSet<usize>,
 }
@@ -196,12 +203,36 @@ impl Readable {
         let may = |id| context.authority.may_with_column(&rights, id, Privileges::SELECT);
         let columns = table.schema().columns.iter().enumerate();
         Some(Readable {
+            noun: "table",
             table: table.name().name.clone(),
             columns: columns
                 .filter(|(_, column)| may(column.field_id))
                 .map(|(index, _)| index)
                 .collect(),
         })
+    }
+
+    /// The same of a view, whose columns are read: none of them is an error.
+    pub(crate) fn of_view(context: &PlanContext, view: &View) -> Result<Option<Readable>> {
+        let rights = context.rights(&AccessKey::Relation(view.uuid));
+        if context.authority.may(&rights, ObjectKind::Table, Privileges::SELECT) {
+            return Ok(None);
+        }
+        let may = |id| context.authority.may_with_column(&rights, id, Privileges::SELECT);
+        let columns: HashSet<usize> = view_columns(view)
+            .enumerate()
+            .filter(|(_, (id, _))| may(*id))
+            .map(|(index, _)| index)
+            .collect();
+        let table = view.name.name.clone();
+        match columns.is_empty() {
+            true => Err(denied("view", &table)),
+            false => Ok(Some(Readable {
+                noun: "view",
+                table,
+                columns,
+            })),
+        }
     }
 
     /// Whether a scan of these columns, `None` for all of `width`, with these filters, is one it may do.
@@ -221,7 +252,7 @@ impl Readable {
         // Also how many rows there are is told to none who may read no column.
         match read && tested && !self.columns.is_empty() {
             true => Ok(()),
-            false => Err(denied("table", &self.table)),
+            false => Err(denied(self.noun, &self.table)),
         }
     }
 }
@@ -268,6 +299,11 @@ impl Mentioned {
             }
             _ => {}
         }
+    }
+
+    /// Whether a column of the target is read.
+    pub(crate) fn reads(&self, table: &Table, alias: &Ident) -> bool {
+        !self.columns(table, alias).is_empty()
     }
 
     /// The positions of the target's columns among them.
@@ -327,6 +363,7 @@ pub(crate) async fn check(context: &PlanContext, plan: &Plan) -> Result<()> {
     match plan {
         // Checked where they read and write.
         Plan::Query(_)
+        | Plan::Lock { .. }
         | Plan::Insert(_)
         | Plan::Change(_)
         | Plan::With(_)
@@ -373,6 +410,9 @@ pub(crate) async fn check(context: &PlanContext, plan: &Plan) -> Result<()> {
         Plan::Refresh { table, .. } => context.check_owner(table, false).await,
         Plan::AlterTable { table, actions } => {
             context.check_owner(table, false).await?;
+            if let Some(table) = context.snapshot.table(table).await? {
+                context.check_unmasked(&table)?;
+            }
             for action in actions {
                 if let Some(referenced) = action.referenced(context)? {
                     check_reference(context, &referenced).await?;
@@ -452,6 +492,8 @@ pub(crate) async fn check(context: &PlanContext, plan: &Plan) -> Result<()> {
         | Plan::Fetch { .. }
         | Plan::CloseCursor { .. }
         | Plan::Undone { .. }
+        // Tables of others are left out.
+        | Plan::Analyze { .. }
         | Plan::Nothing { .. } => Ok(()),
     }
 }

@@ -19,18 +19,20 @@ mod windows;
 use std::cell::{Cell, RefCell};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins,
+    Expr, Function, FunctionArg, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins,
+    Visit,
 };
 
-use staffa_catalog::{Column, SqlType};
+use staffa_catalog::{Column, SqlType, Table};
 
 use self::clauses::Output;
 pub(crate) use self::definition::definition;
 use self::place::Places;
 pub(crate) use self::readings::Readings;
 use self::scope::{Columns, Level, Relation};
-use self::signatures::{TEXT, UNKNOWN, can_assign, common_type, is_implicit, type_name};
+use self::signatures::{BIGINT, TEXT, UNKNOWN, can_assign, common_type, is_implicit, type_name};
+pub(crate) use self::signatures::{is_aggregate, returns_set};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::TextCasts;
@@ -43,10 +45,20 @@ type Type = Option<u32>;
 /// Deeper parts of an expression are not looked at.
 const DEPTH_MAX: usize = 100;
 
-/// Finds the first mistake of a query; without one, what its literals are.
-pub(crate) fn query(context: &PlanContext, relations: &Relations, query: &Query, text: &str) -> Result<Readings> {
+/// Finds the first mistake of a query; without one, what its literals are. The rows of VALUES may be stored in a table, each value
+/// in its column. `parameters` are types that are given, not inferred.
+pub(crate) fn query(
+    context: &PlanContext,
+    relations: &Relations,
+    query: &Query,
+    stored_in: Option<&Table>,
+    parameters: &[Option<SqlType>],
+    text: &str,
+) -> Result<Readings> {
     let mut checker = Checker::new(context, relations, text)?;
-    checker.query(query, false)?;
+    checker.parameters = parameters;
+    checker.target = stored_in.map(Relation::target);
+    checker.query(query, stored_in.is_none())?;
     Ok(checker.readings.into_inner())
 }
 
@@ -92,14 +104,42 @@ pub(crate) fn row_by_row(items: &[SelectItem], clause: &str, text: &str) -> Resu
     }
 }
 
+/// Whether the part itself (not a query in it) calls such a function.
+pub(crate) fn has_call(part: &impl Visit, is_wanted: impl Fn(&Function, &str) -> bool) -> bool {
+    clauses::find_call(part, is_wanted).is_some()
+}
+
+/// What messages call a type: without its modifiers.
+pub(crate) fn type_called(ty: &SqlType) -> String {
+    match ty {
+        SqlType::Struct(_) | SqlType::Unknown => ty.to_string(),
+        ty => type_name(type_oid(ty)),
+    }
+}
+
 /// The error at a name.
 pub(crate) fn at_ident(error: Error, ident: &Ident, text: &str) -> Error {
     Places::new(text).at(error, ident)
 }
 
+/// The error at the parenthesis around a list of names.
+pub(crate) fn at_list(error: Error, ident: &Ident, text: &str) -> Error {
+    Places::new(text).before(error, &Expr::Identifier(ident.clone()), &["("])
+}
+
 /// The error at what follows a name.
 pub(crate) fn behind(error: Error, ident: &Ident, text: &str) -> Error {
     Places::new(text).behind(error, ident)
+}
+
+/// The error at the word before the last one of these.
+pub(crate) fn before_word(error: Error, word: &str, text: &str) -> Error {
+    Places::new(text).before_last(error, word)
+}
+
+/// Where an expression begins, in characters counted from 1.
+pub(crate) fn position(expression: &Expr, text: &str) -> Option<usize> {
+    Places::new(text).of(expression)
 }
 
 /// The error at an expression.
@@ -121,6 +161,11 @@ struct Checker<'a> {
     /// Whether the place is in the arguments of an aggregate.
     aggregate: bool,
     depth: Cell<usize>,
+    parameters: &'a [Option<SqlType>],
+    /// What an INSERT stores in: nothing can name its columns, but may have meant to.
+    target: Option<Relation>,
+    /// The query in WITH RECURSIVE whose first part comes next, by its place in `with`.
+    recursive: Option<(usize, TableAlias)>,
     readings: RefCell<Readings>,
 }
 
@@ -136,6 +181,9 @@ impl<'a> Checker<'a> {
             clause: None,
             aggregate: false,
             depth: Cell::new(0),
+            parameters: &[],
+            target: None,
+            recursive: None,
             readings: RefCell::default(),
         })
     }
@@ -151,6 +199,7 @@ impl<'a> Checker<'a> {
     }
 
     fn query_inside(&mut self, query: &Query, unify: bool) -> Result<Columns> {
+        let recursive = self.recursive.take();
         if let Some(with) = &query.with {
             for (at, cte) in with.cte_tables.iter().enumerate() {
                 let name = fold(&cte.alias.name);
@@ -168,6 +217,7 @@ impl<'a> Checker<'a> {
                 let known = self.with.len();
                 if with.recursive {
                     recursion::check(cte, &self.places)?;
+                    self.recursive = Some((known, cte.alias.clone()));
                     self.with.push((name.clone(), None));
                 }
                 let columns = self.query(&cte.query, true)?;
@@ -185,6 +235,7 @@ impl<'a> Checker<'a> {
             }
         }
         let depth = self.levels.len();
+        self.recursive = recursive;
         let columns = self.body(&query.body, Some(query), unify)?;
         self.levels.truncate(depth);
         Ok(columns)
@@ -201,6 +252,7 @@ impl<'a> Checker<'a> {
     }
 
     fn body_inside(&mut self, body: &SetExpr, query: Option<&Query>, unify: bool) -> Result<Columns> {
+        let recursive = self.recursive.take();
         match body {
             SetExpr::Select(select) => self.select(select, query),
             SetExpr::Query(inner) => self.query(inner, unify),
@@ -217,6 +269,9 @@ impl<'a> Checker<'a> {
                 let depth = self.levels.len();
                 let first = self.body(left, None, true)?;
                 self.levels.truncate(depth);
+                if let Some((at, alias)) = &recursive {
+                    self.with[*at].1 = renamed(settled(first.clone()), alias);
+                }
                 let second = self.body(right, None, true)?;
                 self.levels.truncate(depth);
                 let (Some(mut first), Some(second)) = (first, second) else {
@@ -236,7 +291,12 @@ impl<'a> Checker<'a> {
                 }
                 for (at, ((_, left), (_, right))) in first.iter_mut().zip(second).enumerate() {
                     let pair = [0, 1].map(|side: usize| outputs[side].get(at).copied().flatten());
-                    *left = self.unified(name, &[*left, right], &pair)?;
+                    let both = self.unified(name, &[*left, right], &pair)?;
+                    if let (Some((_, alias)), Some(begun), Some(overall)) = (&recursive, *left, both) {
+                        let error = recursion::check_column(alias, at + 1, begun, overall);
+                        error.map_err(|error| self.places.put(error, pair[0]))?;
+                    }
+                    *left = both;
                 }
                 let columns = Some(first);
                 if let Some(query) = query {
@@ -350,7 +410,14 @@ impl<'a> Checker<'a> {
             ..
         } in &table.joins
         {
-            self.factor(relation)?;
+            let is_outer = matches!(
+                join_operator,
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
+            );
+            self.level().beyond_join = is_outer.then_some(first);
+            let looked = self.factor(relation);
+            self.level().beyond_join = None;
+            looked?;
             let constraint = match join_operator {
                 JoinOperator::Join(constraint)
                 | JoinOperator::Inner(constraint)
@@ -417,7 +484,7 @@ impl<'a> Checker<'a> {
                 let shown = alias.as_ref().map_or_else(|| last.clone(), |alias| fold(&alias.name));
                 Relation {
                     alias: shown,
-                    table: Some(last),
+                    table: Some(scope::own_name(self.relations, name).unwrap_or(last)),
                     columns: alias.as_ref().map_or(columns.clone(), |alias| renamed(columns, alias)),
                 }
             }
@@ -452,12 +519,32 @@ impl<'a> Checker<'a> {
                 table_with_joins,
                 alias: None,
             } => return self.joined(table_with_joins),
+            TableFactor::Table {
+                name,
+                alias,
+                args: Some(TableFunctionArgs { args, .. }),
+                with_ordinality,
+                ..
+            } => self.function(name, args, alias.as_ref(), *with_ordinality)?,
+            TableFactor::Function {
+                name,
+                alias,
+                args,
+                with_ordinality,
+                ..
+            } => self.function(name, args, alias.as_ref(), *with_ordinality)?,
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
+                for array in array_exprs {
+                    let ty = self.expression(array)?;
+                    self.unnested(ty)
+                        .map_err(|error| self.places.before(error, array, &["unnest"]))?;
+                }
+                Relation::opaque(alias.as_ref().map(|alias| fold(&alias.name)).unwrap_or_default())
+            }
             TableFactor::Table { alias: Some(alias), .. }
             | TableFactor::NestedJoin { alias: Some(alias), .. }
-            | TableFactor::Function { alias: Some(alias), .. }
-            | TableFactor::UNNEST { alias: Some(alias), .. }
             | TableFactor::TableFunction { alias: Some(alias), .. } => Relation::opaque(fold(&alias.name)),
-            TableFactor::Table { name, .. } | TableFactor::Function { name, .. } => {
+            TableFactor::Table { name, .. } => {
                 let last = name.0.last().and_then(|part| part.as_ident());
                 Relation::opaque(last.map(fold).unwrap_or_default())
             }
@@ -465,6 +552,45 @@ impl<'a> Checker<'a> {
         };
         self.level().add(relation);
         Ok(())
+    }
+
+    /// A function in FROM.
+    fn function(
+        &mut self,
+        name: &ObjectName,
+        args: &[FunctionArg],
+        alias: Option<&TableAlias>,
+        with_ordinality: bool,
+    ) -> Result<Relation> {
+        let last = name.0.last().and_then(|part| part.as_ident());
+        let mut relation = Relation::opaque(alias.map(|alias| &alias.name).or(last).map(fold).unwrap_or_default());
+        let Some(ident) = last else { return Ok(relation) };
+        if signatures::is_of_kind(&fold(ident), "a") {
+            let message = "aggregate functions are not allowed in functions in FROM";
+            return Err(self.places.at(Error::new(ErrorKind::GroupingError, message), ident));
+        }
+        let Some(ty) = self.table_call(name, args)?.filter(|ty| signatures::is_one_value(*ty)) else {
+            return Ok(relation);
+        };
+        // What the column is called hangs on the function.
+        let mut columns = vec![(None, Some(ty))];
+        if with_ordinality {
+            columns.push((Some("ordinality".to_string()), Some(BIGINT)));
+        }
+        let given = alias.map_or(0, |alias| alias.columns.len());
+        if given > columns.len() {
+            let message = format!(
+                "table \"{}\" has {} columns available but {given} columns specified",
+                relation.alias,
+                columns.len()
+            );
+            return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+        }
+        relation.columns = match alias {
+            Some(alias) => renamed(Some(columns), alias),
+            None => Some(columns),
+        };
+        Ok(relation)
     }
 
     /// A value that is stored in a column; `what` messages call it.

@@ -45,6 +45,8 @@ pub struct PlanContext {
     pub login_user: String,
     /// What the statement may do: what the user may, inside a view what its owner may.
     pub authority: Arc<Authority>,
+    /// How long new passwords must be; 0: as they like.
+    pub password_min_length: usize,
     /// Name of the session's time zone, as `SHOW timezone` prints it.
     pub time_zone: String,
     /// What `pg_backend_pid()` answers.
@@ -60,6 +62,8 @@ pub struct PlanContext {
     pub statement_time: DateTime<Utc>,
     /// `now()`
     pub transaction_time: DateTime<Utc>,
+    /// What operators run with, where it is the statement's own: its memory and its temporary files.
+    pub runtime: Option<Arc<RuntimeEnv>>,
     /// Where scans report what they read and what they could leave out, when somebody wants to know.
     pub reports: Option<Arc<ScanReports>>,
     /// Where scans note what they read, when the transaction must know at its end.
@@ -161,7 +165,7 @@ impl PlanContext {
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
-            Arc::clone(state.runtime_env()),
+            Arc::clone(self.runtime.as_ref().unwrap_or(state.runtime_env())),
         ))
     }
 

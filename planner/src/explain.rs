@@ -12,10 +12,9 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::statistics::StatisticsContext;
 use staffa_catalog::SqlType;
 
-use self::node::Node;
+use self::node::{Estimates, Node};
 use crate::error::Result;
 use crate::scan_report::ScanReports;
 use crate::statement::{ExplainTarget, OutputColumn};
@@ -79,7 +78,8 @@ pub fn explain(
     options: &ExplainOptions,
     times: &ExplainTimes,
 ) -> Result<RecordBatch> {
-    let mut tree = Node::of(plan.as_ref(), &mut reports.all(), &StatisticsContext::new(), options);
+    let mut estimates = Estimates::default();
+    let mut tree = Node::of(plan, &mut reports.all(), &mut estimates, options);
     match target {
         ExplainTarget::Query(_) => {}
         ExplainTarget::Insert(insert) => tree = Node::above("Insert", &insert.table.name().to_string(), tree),

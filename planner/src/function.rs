@@ -17,6 +17,7 @@ mod catalog;
 pub(crate) mod coalesce;
 mod datetime;
 mod degrees;
+mod each;
 mod encode;
 mod format;
 pub(crate) mod json;
@@ -25,12 +26,15 @@ mod letters;
 mod math;
 mod native;
 mod ordered;
+mod padding;
+mod pairs;
 mod powers;
 pub(crate) mod quantified;
 mod quotient;
 mod regex;
 mod rounded;
 mod rounding;
+mod row;
 mod sequence;
 mod series;
 mod session;
@@ -45,6 +49,7 @@ mod text_cast;
 mod type_of;
 mod unordered;
 mod uuid;
+mod weighed;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -58,17 +63,18 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 
 pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::aggregate::NumberAggregate;
-pub(crate) use self::arithmetic::{checked, is_checked, negated};
+pub(crate) use self::arithmetic::{checked, is_checked, negated, type_of_first};
 pub(crate) use self::array_agg::array_agg;
-pub(crate) use self::arrays::{concatenated, contained, overlapping};
+pub(crate) use self::arrays::{compared_arrays, concatenated, contained, dimensions_of, overlapping, texts_of};
 pub(crate) use self::between::cast_between;
-pub(crate) use self::bytes::joined as joined_bytes;
+pub(crate) use self::bytes::{joined as joined_bytes, like as like_bytes};
 pub(crate) use self::cast::{to_integer, to_integer_target};
 use self::catalog::CatalogFunction;
 pub(crate) use self::catalog::is_catalog_function;
 use self::datetime::extract::Extract;
-pub(crate) use self::datetime::zones::{crosses_zone, local_cast};
+pub(crate) use self::datetime::zones::{crosses_zone, day_of_moment, local_cast};
 use self::datetime::{calendar, overlaps, span, trunc};
+pub(crate) use self::each::of_each;
 pub(crate) use self::format::TO_NUMBER;
 pub(crate) use self::quotient::{
     NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, numeric_average, numeric_quotient, numeric_variance,
@@ -96,6 +102,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(text::Limited::varchar())),
         Arc::new(ScalarUDF::from(text::Limited::char())),
         Arc::new(ScalarUDF::from(rounded::Rounded::new())),
+        Arc::new(ScalarUDF::from(row::Row::new())),
         Arc::new(ScalarUDF::from(type_of::TypeOf::new())),
         Arc::new(ScalarUDF::from(uuid::RandomUuid::new())),
         Arc::new(ScalarUDF::from(subquery::ArrayOfRows::new())),
@@ -123,6 +130,7 @@ pub(crate) fn register(state: &mut SessionState) {
         bytes::FUNCTIONS,
         encode::FUNCTIONS,
         format::FUNCTIONS,
+        padding::FUNCTIONS,
         string::FUNCTIONS,
         letters::FUNCTIONS,
         overlaps::FUNCTIONS,
@@ -135,6 +143,7 @@ pub(crate) fn register(state: &mut SessionState) {
     functions.extend(json::functions().map(Arc::new));
     let aggregates = ordered::functions()
         .chain(aggregate::functions())
+        .chain(pairs::functions())
         .map(Arc::new)
         .chain([array_agg(), string_agg::string_agg()]);
     for aggregate in aggregates {
@@ -189,9 +198,19 @@ pub(crate) fn date_after(date: Expr, days: Expr) -> Expr {
     calendar::DATE_AFTER.call(vec![date, days])
 }
 
+/// A date's midnight, to compare it with timestamps.
+pub(crate) fn midnight(date: Expr) -> Expr {
+    calendar::MIDNIGHT.call(vec![date])
+}
+
 /// `date - days`
 pub(crate) fn date_before(date: Expr, days: Expr) -> Expr {
     calendar::DATE_BEFORE.call(vec![date, days])
+}
+
+/// `date - date`
+pub(crate) fn date_difference(left: Expr, right: Expr) -> Expr {
+    calendar::DATE_DIFFERENCE.call(vec![left, right])
 }
 
 /// `date + time`

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
@@ -78,6 +78,20 @@ pub async fn physical_query(
 }
 
 impl QueryPlan {
+    /// Whether it does more than show what the server knows: reads files, makes rows of nothing or from one another.
+    pub fn is_work(&self) -> Result<bool> {
+        let mut is_work = false;
+        self.logical.apply_with_subqueries(|node| {
+            is_work |= match node {
+                LogicalPlan::TableScan(scan) => scan.source.table_type() == TableType::Base,
+                LogicalPlan::RecursiveQuery(_) | LogicalPlan::Unnest(_) => true,
+                _ => false,
+            };
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(is_work)
+    }
+
     /// Whether its plan is one session's, or one moment's. Functions of a session hold on to it.
     ///
     /// Errors: of DataFusion's walk through the plan.

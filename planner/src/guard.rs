@@ -39,13 +39,14 @@ use datafusion::physical_plan::{
     Statistics,
 };
 
+use crate::join_order::JoinOrder;
 use crate::lazy::{LazyConditions, LazyOutputs};
 use crate::operator::only_child;
 use crate::row_by_row::RowByRow;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, with guards put in before filters move and sorts are decided, what counts row by row
+/// DataFusion's rules in their order, one of them replaced (`join_order.rs`), with guards put in before filters move and sorts are decided, what counts row by row
 /// before all of them, and what makes conditions lazy around them.
 pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
     let rules = PhysicalOptimizer::new().rules.into_iter().flat_map(|rule| {
@@ -53,6 +54,10 @@ pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
             "FilterPushdown" => Some(Arc::new(Guards)),
             "FilterPushdown(Post)" => Some(Arc::new(NameGuards)),
             _ => None,
+        };
+        let rule: Rule = match rule.name() {
+            "join_selection" => Arc::new(JoinOrder),
+            _ => rule,
         };
         guard.into_iter().chain([rule])
     });

@@ -13,20 +13,25 @@
 
 mod authorize;
 mod bind;
+mod build_side;
 mod checks;
 mod context;
 mod copy_options;
 mod damage;
 mod error;
+mod estimate;
 mod explain;
 mod function;
 mod gather;
 mod generic;
+mod growing;
 mod guard;
+mod join_order;
 mod json;
 mod kept;
 mod lazy;
 mod literal;
+mod metered;
 mod operator;
 mod operators;
 mod optimizer;
@@ -34,6 +39,7 @@ mod parse;
 mod pg_catalog;
 mod physical;
 mod plan;
+mod policy;
 mod reads;
 mod resolve;
 mod rewrite;
@@ -70,16 +76,17 @@ pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use pg_catalog::{
-    CatalogView, CursorRow, Image, ImageFacts, ObjectNumbers, Parts, Roles, SessionRow, SessionRows, SettingRow,
-    StatementRow,
+    CatalogView, CursorRow, Image, ImageFacts, LoginRuleRow, ObjectNumbers, Parts, Roles, SessionRow, SessionRows,
+    SettingRow, StatementRow, postgres_setting_context,
 };
 pub use physical::physical;
 pub use plan::plan;
+pub use policy::{ColumnPolicies, column_policies};
 pub use reads::ReadLog;
 pub use row_changes::RowChanges;
-pub use scan_report::{ScanReport, ScanReports};
+pub use scan_report::{ScanLimits, ScanReport, ScanReports};
 pub use scram::scram_verifier;
-pub use settings::session_config;
+pub use settings::{is_for_superusers, session_config};
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, ColumnStep, Rewrite, RowCheck, rewritten_rows};
 pub use statement::constraint::sequence_name;
@@ -90,7 +97,7 @@ pub use statement::index::{IndexChange, IndexStep};
 pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
-pub use statement::upkeep::compaction_plan;
+pub use statement::upkeep::{analyze, compaction_plan};
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
     AccessEdit, AccessPlan, ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget,

@@ -4,14 +4,15 @@
 //! |---|---|
 //! | `u = '0000…'` with a `uuid`, `i > '1 day'` | the literal cast to the type of the other side |
 //! | `interval * number`, `interval / number` | `interval_multiply`, `interval_divide` |
-//! | `date - date` | an `integer` |
+//! | `date - date` | `date_mi(date, date)`, an `integer` |
 //! | `date + integer` | `date_after(date, integer)`: infinity stays, and what is no date is refused |
 //! | `timestamp + time` | the time cast to an `interval` |
 //! | `timestamp - timestamp` | `timestamp_difference`: days and time, not a count of nanoseconds |
 //! | `timestamptz > date` | the date is a midnight of the session's zone |
 //! | `float = numeric` | the `numeric` cast to `double precision` |
-//! | `a || b`, `a @> b`, `a && b` of arrays | `array_cat`, `arraycontains`, `arrayoverlap` |
+//! | `a || b`, `a @> b`, `a && b`, `a < b` of arrays | `array_cat`, `arraycontains`, `arrayoverlap`, `array_lt` |
 //! | `a[-1]`, `a[0:2]` | `a[0]`, which is NULL, and `a[1:2]`: DataFusion counts negative ones from the end |
+//! | `a[1]` of a `varchar(3)[]`, `json[]` | `staffa_typed(a[1])`: DataFusion calls it text |
 //! | `s ^@ t` | `starts_with` |
 //! | `(array_agg(x))[n]` | `array_element(array_agg(x), n)` |
 //! | `j -> 'a'` and the like | `operators/json.rs` |
@@ -29,11 +30,11 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, lit, when};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use staffa_catalog::SqlType;
+use staffa_catalog::{Digits, SqlType};
 
 use crate::function::{
-    concatenated, contained, date_after, date_at_time, date_before, extract, interval_over, interval_times,
-    joined_bytes, overlapping, timestamp_difference,
+    compared_arrays, concatenated, contained, date_after, date_at_time, date_before, date_difference, dimensions_of,
+    extract, interval_over, interval_times, joined_bytes, like_bytes, overlapping, timestamp_difference, typed,
 };
 use crate::rules::{date_as_timestamp, numbers};
 use crate::type_planner::BARE_NUMERIC;
@@ -131,13 +132,17 @@ impl ExprPlanner for PostgresOperators {
             GetFieldAccess::ListIndex { key } if matches!(expr, Expr::AggregateFunction(_)) => {
                 return Ok(PlannerResult::Planned(array_element(expr, *key)));
             }
-            GetFieldAccess::ListIndex { key } => GetFieldAccess::ListIndex {
-                key: Box::new(match whole_literal(&key) {
+            GetFieldAccess::ListIndex { key } => {
+                let key = match whole_literal(&key) {
                     Some(1..) => *key,
                     Some(_) => lit(0_i64),
                     None => greatest(vec![*key, lit(0_i64)]),
-                }),
-            },
+                };
+                if let Some(ty) = told_element(&expr, schema) {
+                    return Ok(PlannerResult::Planned(typed(array_element(expr, key), ty)));
+                }
+                GetFieldAccess::ListIndex { key: Box::new(key) }
+            }
             GetFieldAccess::ListRange { start, stop, stride } => {
                 let (start, stop) = within_bounds(*start, *stop)?;
                 GetFieldAccess::ListRange {
@@ -153,6 +158,24 @@ impl ExprPlanner for PostgresOperators {
 
     fn plan_extract(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(extract(args)))
+    }
+}
+
+/// The type of an array's elements where their Arrow type alone does not tell it.
+fn told_element(array: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let (_, field) = array.to_field(schema).ok()?;
+    match sql_type(&field) {
+        SqlType::Array(element) => match *element {
+            SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb | SqlType::Rounded(..) => {
+                Some(*element)
+            }
+            SqlType::Numeric {
+                digits: Digits::Declared,
+                ..
+            } => Some(*element),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -180,6 +203,8 @@ impl Kind {
             | BinaryOperator::Divide
             | BinaryOperator::Modulo => Kind::Arithmetic,
             BinaryOperator::PGOverlap
+            | BinaryOperator::PGLikeMatch
+            | BinaryOperator::PGNotLikeMatch
             | BinaryOperator::PGStartsWith
             | BinaryOperator::StringConcat
             | BinaryOperator::AtArrow
@@ -310,15 +335,30 @@ fn planned(
     let timestamp = |ty: &DataType| matches!(ty, DataType::Timestamp(..));
     let date = |ty: &DataType| ty == &DataType::Date32;
     let time = |ty: &DataType| ty == &DataType::Time64(TimeUnit::Microsecond);
+    // What `+` adds to a timestamp is an interval, what `*` multiplies one by a number, and a date is taken from a date.
+    let unknown = |ty: &DataType| ty == &DataType::Null;
+    let null = |value: ScalarValue| Expr::Literal(value, None);
     Ok(match op {
+        BinaryOperator::Plus if timestamp(left_type) && unknown(right_type) => {
+            left + null(ScalarValue::IntervalMonthDayNano(None))
+        }
+        BinaryOperator::Plus if unknown(left_type) && timestamp(right_type) => {
+            null(ScalarValue::IntervalMonthDayNano(None)) + right
+        }
+        BinaryOperator::Multiply if interval(left_type) && unknown(right_type) => {
+            interval_times(left, null(ScalarValue::Float64(None)))
+        }
+        BinaryOperator::Multiply if unknown(left_type) && interval(right_type) => {
+            interval_times(right, null(ScalarValue::Float64(None)))
+        }
+        BinaryOperator::Minus if date(left_type) && unknown(right_type) => {
+            let none = null(ScalarValue::Date32(None));
+            return planned(BinaryOperator::Minus, left, left_type, none, &DataType::Date32);
+        }
         BinaryOperator::Multiply if interval(left_type) && right_type.is_numeric() => interval_times(left, right),
         BinaryOperator::Multiply if interval(right_type) && left_type.is_numeric() => interval_times(right, left),
         BinaryOperator::Divide if interval(left_type) && right_type.is_numeric() => interval_over(left, right),
-        BinaryOperator::Minus if date(left_type) && date(right_type) => {
-            let days = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Minus, Box::new(right)));
-            let field = Arc::new(Field::new("", DataType::Int32, true));
-            Expr::Cast(Cast::new_from_field(Box::new(days), field))
-        }
+        BinaryOperator::Minus if date(left_type) && date(right_type) => date_difference(left, right),
         BinaryOperator::Plus if date(left_type) && right_type.is_integer() => date_after(left, right),
         BinaryOperator::Minus if date(left_type) && right_type.is_integer() => date_before(left, right),
         BinaryOperator::Plus if date(left_type) && interval(right_type) => date_as_timestamp(left) + right,
@@ -336,6 +376,10 @@ fn planned(
         }
         BinaryOperator::Plus if date(left_type) && time(right_type) => date_at_time(left, right),
         BinaryOperator::Plus if time(left_type) && date(right_type) => date_at_time(right, left),
+        BinaryOperator::Lt if are_arrays(left_type, right_type) => compared_arrays(left, Operator::Lt, right),
+        BinaryOperator::LtEq if are_arrays(left_type, right_type) => compared_arrays(left, Operator::LtEq, right),
+        BinaryOperator::Gt if are_arrays(left_type, right_type) => compared_arrays(left, Operator::Gt, right),
+        BinaryOperator::GtEq if are_arrays(left_type, right_type) => compared_arrays(left, Operator::GtEq, right),
         BinaryOperator::PGOverlap if are_arrays(left_type, right_type) => overlapping(left, right),
         BinaryOperator::AtArrow if are_arrays(left_type, right_type) => contained(left, right),
         BinaryOperator::ArrowAt if are_arrays(left_type, right_type) => contained(right, left),
@@ -343,12 +387,21 @@ fn planned(
         BinaryOperator::StringConcat if is_array(left_type) || is_array(right_type) => {
             let (left, left_type) = beside_array(left, left_type, right_type);
             let (right, right_type) = beside_array(right, right_type, &left_type);
-            match dimensions(&left_type).abs_diff(dimensions(&right_type)) {
+            match dimensions_of(&left_type).abs_diff(dimensions_of(&right_type)) {
                 0 | 1 => concatenated(left, &left_type, right, &right_type),
                 _ => return Err(RawBinaryExpr { op, left, right }),
             }
         }
         BinaryOperator::PGStartsWith => starts_with(left, right),
+        // DataFusion has it for texts only.
+        BinaryOperator::PGLikeMatch | BinaryOperator::PGNotLikeMatch
+            if are_bytes(left_type, right_type, &left, &right) =>
+        {
+            match op {
+                BinaryOperator::PGLikeMatch => like_bytes(left, right),
+                _ => Expr::Not(Box::new(like_bytes(left, right))),
+            }
+        }
         op => return Err(RawBinaryExpr { op, left, right }),
     })
 }
@@ -368,13 +421,6 @@ fn are_bytes(left_type: &DataType, right_type: &DataType, left: &Expr, right: &E
 
 fn is_array(ty: &DataType) -> bool {
     matches!(ty, DataType::List(_))
-}
-
-fn dimensions(ty: &DataType) -> usize {
-    match ty {
-        DataType::List(element) => 1 + dimensions(element.data_type()),
-        _ => 0,
-    }
 }
 
 /// Arrays, one of which may be a literal that has no type.

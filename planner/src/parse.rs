@@ -17,9 +17,11 @@ mod grammar;
 mod history;
 mod index;
 mod limits;
+mod lock;
 mod locks;
 mod merge;
 mod overriding;
+mod policy;
 mod sequence;
 mod sequence_options;
 mod tokens;
@@ -27,7 +29,9 @@ mod upkeep;
 mod utility;
 mod version;
 
-use datafusion::sql::sqlparser::tokenizer::Token;
+use std::collections::BTreeSet;
+
+use staffa_catalog::SqlType;
 
 pub(crate) use self::access::{
     AccessAst, GrantAst, GrantObjects, Owned, Password, RoleName, RoleOption, SettingChange,
@@ -43,9 +47,11 @@ use self::dialect::Postgres;
 pub(crate) use self::fetch::WITH_TIES;
 pub(crate) use self::grammar::is_reserved;
 pub(crate) use self::overriding::taken as overriding_of;
+pub(crate) use self::policy::{PolicyAst, RowSecurity};
 use self::tokens::Lexed;
-pub(crate) use self::tokens::{offset_of, position_of, position_of_next, positions_of_words};
-use crate::error::{Error, Result};
+pub(crate) use self::tokens::{offset_of, position_of, position_of_next, position_of_previous, positions_of_words};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rewrite::PARAMETERS_MAX;
 use crate::statement::SavepointAction;
 use crate::statement::with::in_query;
 
@@ -62,6 +68,9 @@ pub struct ParsedStatement {
     pub offset: usize,
     pub(crate) ast: Ast,
     locks_rows: bool,
+    cut: Vec<String>,
+    /// The parameters in the text, each with its position.
+    parameters: Vec<(String, usize)>,
 }
 
 /// What a statement is allowed to touch.
@@ -150,6 +159,8 @@ pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
         offset,
         ast,
         locks_rows: locks::any(&lexed.tokens),
+        parameters: lexed.parameters(),
+        cut: lexed.cut,
     })
 }
 
@@ -168,14 +179,54 @@ impl ParsedStatement {
         self.locks_rows
     }
 
+    /// What is told of names in it that were cut, because they are too long.
+    pub fn cut_names(&self) -> &[String] {
+        &self.cut
+    }
+
+    /// Whether it is nothing outside of a transaction block, whatever else is wrong with it.
+    pub fn needs_block(&self) -> bool {
+        matches!(self.ast, Ast::Lock { .. })
+    }
+
     /// The first parameter in the text, and its position.
     pub fn first_parameter(&self) -> Option<(String, usize)> {
-        let lexed = Lexed::new(&self.text).ok()?;
-        let mut tokens = lexed.tokens.iter().zip(&lexed.places);
-        tokens.find_map(|(token, place)| match &token.token {
-            Token::Placeholder(name) => Some((name.clone(), place.characters_before + 1)),
-            _ => None,
-        })
+        self.parameters.first().cloned()
+    }
+
+    /// Every parameter up to the last one has a type: it is named in the text, or declared.
+    pub(crate) fn check_parameters(&self, declared: &[Option<SqlType>]) -> Result<()> {
+        // Those of the statement in it, which is judged when it is prepared.
+        if matches!(self.ast, Ast::Prepare { .. }) {
+            return Ok(());
+        }
+        let number = |name: &str| name.strip_prefix('$')?.parse::<usize>().ok();
+        let named: BTreeSet<usize> = self.parameters.iter().filter_map(|(name, _)| number(name)).collect();
+        let last = named.last().copied().unwrap_or_default();
+        // No parameter has such a number: that is another mistake.
+        if last > PARAMETERS_MAX {
+            return Ok(());
+        }
+        let is_known = |number: &usize| named.contains(number) || matches!(declared.get(number - 1), Some(Some(_)));
+        match (1..=last).find(|number| !is_known(number)) {
+            None => Ok(()),
+            Some(number) => {
+                let message = format!("could not determine data type of parameter ${number}");
+                Err(Error::new(ErrorKind::IndeterminateDatatype, message))
+            }
+        }
+    }
+
+    /// The error at the parameter that it is about.
+    pub(crate) fn at_parameter(&self, error: Error) -> Error {
+        let named = self
+            .parameters
+            .iter()
+            .find(|(name, _)| error.message().ends_with(name.as_str()));
+        match named.filter(|_| error.kind() == ErrorKind::UndefinedParameter) {
+            Some((_, position)) => error.with_position(*position),
+            None => error,
+        }
     }
 
     /// Its text for people other than its client: without a password.
@@ -184,6 +235,11 @@ impl ParsedStatement {
             Ast::Access(asked) if asked.has_password() => self.tag(),
             _ => &self.text,
         }
+    }
+
+    /// Whether it is about roles, grants and policies.
+    pub fn is_about_roles(&self) -> bool {
+        matches!(self.ast, Ast::Access(_))
     }
 
     /// What errors call it: mostly its tag.
@@ -231,6 +287,7 @@ fn tag_of(ast: &Ast) -> &'static str {
         Ast::DropDatabase { .. } => "DROP DATABASE",
         Ast::DropAbsent(asked) => asked.tag,
         Ast::Truncate { .. } => "TRUNCATE TABLE",
+        Ast::Lock { .. } => "LOCK TABLE",
         Ast::Upkeep(UpkeepAst::Vacuum { .. }) => "VACUUM",
         Ast::Upkeep(UpkeepAst::Analyze { .. }) => "ANALYZE",
         Ast::Upkeep(UpkeepAst::Optimize { .. }) => "OPTIMIZE",
@@ -304,7 +361,7 @@ fn command_of(ast: &Ast) -> Option<&'static str> {
 fn class_of(ast: &Ast) -> StatementClass {
     match ast {
         Ast::Query(query) if in_query(query) => StatementClass::Write,
-        Ast::Query(_) | Ast::Declare(_) => StatementClass::Query,
+        Ast::Query(_) | Ast::Declare(_) | Ast::Lock { .. } => StatementClass::Query,
         Ast::With(_, statement) => class_of(statement),
         Ast::Insert(_)
         | Ast::Overriding(..)

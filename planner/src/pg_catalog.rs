@@ -8,6 +8,7 @@
 //! relations.rs  the image as rows of pg_catalog        information.rs   the same for information_schema
 //! provider.rs   the rows as tables of a query
 //! view.rs       the image as one session sees it: names by its search path, texts of definitions
+//! policies.rs  row policies
 //! names.rs      what texts call objects and types
 //! access_method.rs  kinds of indexes and their classes of operators
 //! ```
@@ -25,6 +26,7 @@ mod index;
 mod information;
 mod names;
 mod part;
+pub(crate) mod policies;
 pub(crate) mod provider;
 mod relations;
 pub(crate) mod roles;
@@ -38,12 +40,19 @@ pub(crate) use self::image::{FIRST_ROLE, Relation};
 pub use self::image::{Image, ImageFacts, ObjectNumbers};
 pub use self::part::Parts;
 pub(crate) use self::part::{Kind, is_lasting};
-pub use self::provider::{CursorRow, SessionRow, SessionRows, SettingRow, StatementRow};
+pub use self::provider::{CursorRow, LoginRuleRow, SessionRow, SessionRows, SettingRow, StatementRow};
 pub use self::roles::Roles;
 pub use self::view::CatalogView;
 pub(crate) use self::view::{argument_names, function};
 
 /// Whether only superusers may look at a system relation.
+/// When PostgreSQL lets a parameter be changed, if it has one of this name (in lower case): `pg_settings.context`.
+pub fn postgres_setting_context(name: &str) -> Option<&'static str> {
+    let rows = facts::DumpedRows::of("pg_settings")?;
+    let row = (0..rows.len()).find(|row| rows.text(*row, "name") == name)?;
+    Some(rows.text(row, "context"))
+}
+
 pub(crate) fn is_hidden(relation: &str) -> bool {
     relations::HIDDEN.contains(&relation)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
@@ -10,7 +11,15 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::context::PlanContext;
 use crate::error::Result;
 use crate::function::SequenceCalls;
+use crate::scan_report::ScanReports;
+use crate::table_provider::{StaffaTable, WantsSamples};
 use crate::{function, rules, yielding};
+
+/// Joins of tables that are all smaller are cheap in any order.
+const SAMPLED_ROWS_MIN: u64 = 10_000;
+
+/// What leaves joins in the order of the text: PostgreSQL's setting, at 1.
+const COLLAPSE_LIMIT: &str = "join_collapse_limit";
 
 /// The operators that compute a plan. Scans report to `context.reports`.
 ///
@@ -37,9 +46,35 @@ pub(crate) async fn optimised(context: &PlanContext, plan: LogicalPlan) -> Resul
 }
 
 /// The operators of an optimised plan.
-pub(crate) async fn operators_of(state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) async fn operators_of(mut state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    if wants_samples(&state, plan)? {
+        state.config_mut().set_extension(Arc::new(WantsSamples));
+    }
     let plan = state.query_planner().create_physical_plan(plan, &state).await?;
-    Ok(yielding::make_yielding(plan)?)
+    Ok(yielding::make_yielding(staffa_execution::replace(plan)?)?)
+}
+
+/// Whether estimates are of use: where the order of joins matters, and where somebody wants to see them.
+fn wants_samples(state: &SessionState, plan: &LogicalPlan) -> Result<bool> {
+    if state.config().get_extension::<ScanReports>().is_some() {
+        return Ok(true);
+    }
+    let (mut joins, mut rows_max) = (false, 0);
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::Join(_) => joins = true,
+            LogicalPlan::TableScan(scan) => {
+                if let Ok(provider) = source_as_provider(&scan.source)
+                    && let Some(table) = provider.downcast_ref::<StaffaTable>()
+                {
+                    rows_max = table.row_count().max(rows_max);
+                }
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(joins && rows_max >= SAMPLED_ROWS_MIN)
 }
 
 /// Whether rows take numbers of sequences and ask which were taken, or take them in an order: one after the other then. Batches
@@ -67,6 +102,9 @@ pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
     let zone = &state.config_options().execution.time_zone;
     if zone.as_ref() != Some(&context.time_zone) {
         state.config_mut().options_mut().execution.time_zone = Some(context.time_zone.clone());
+    }
+    if context.settings.get(COLLAPSE_LIMIT).is_some_and(|limit| limit == "1") {
+        state.config_mut().options_mut().optimizer.join_reordering = false;
     }
     if let Some(reads) = &context.reads {
         state.config_mut().set_extension(Arc::clone(reads));

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::parse::{Ast, DropKind, ParsedStatement};
 use crate::statement::query::Scope;
 use crate::statement::{
-    Plan, absent, access, alter, change, copy, cursor, ddl, dml, explain, history, index, materialized, merge, prepare,
-    query, sequence, set, transaction, truncate, upkeep, with,
+    Plan, absent, access, alter, change, copy, cursor, ddl, dml, explain, history, index, lock, materialized, merge,
+    prepare, query, sequence, set, transaction, truncate, upkeep, with,
 };
 
 /// Resolves a statement against the context's snapshot.
@@ -17,8 +17,13 @@ use crate::statement::{
 /// `declared` are the types a client gave to parameters, `None` where it gave none. Positions of errors count characters
 /// from the start of the statement's own text.
 pub async fn plan(context: &PlanContext, statement: &ParsedStatement, declared: &[Option<SqlType>]) -> Result<Plan> {
-    let scope = Scope::new(context, &statement.text);
-    let plan = of_ast(&scope, &statement.ast, declared).await?;
+    statement.check_parameters(declared)?;
+    let scope = Scope {
+        locks_rows: statement.locks_rows(),
+        ..Scope::new(context, &statement.text)
+    };
+    let plan = of_ast(&scope, &statement.ast, declared).await;
+    let plan = plan.map_err(|error| statement.at_parameter(error))?;
     authorize::check(context, &plan).await?;
     Ok(plan)
 }
@@ -81,7 +86,11 @@ pub(crate) fn of_ast<'a>(
                 cascade,
             } => index::drop(scope, names, *concurrently, *if_exists, *cascade).await,
             Ast::Reindex { what, concurrently } => index::reindex(scope, what, *concurrently).await,
-            Ast::CreateSchema { name, if_not_exists } => ddl::create_schema(context, name, *if_not_exists),
+            Ast::CreateSchema {
+                name,
+                owner,
+                if_not_exists,
+            } => ddl::create_schema(context, name.as_ref(), owner.as_ref(), *if_not_exists),
             Ast::CreateDatabase { name } => ddl::create_database(name),
             Ast::Drop {
                 kind,
@@ -101,6 +110,7 @@ pub(crate) fn of_ast<'a>(
                 restart,
                 cascade,
             } => truncate::truncate(scope, names, *restart, *cascade).await,
+            Ast::Lock { names, mode } => lock::lock(scope, names, *mode).await,
             Ast::Upkeep(asked) => upkeep::plan(scope, asked).await,
             Ast::History(asked) => history::plan(scope, asked).await,
             Ast::Access(asked) => access::plan(scope, asked).await,
@@ -141,7 +151,7 @@ pub(crate) fn of_ast<'a>(
                 modes: *modes,
                 session: *session,
             }),
-            Ast::Prepare { name, types, statement } => prepare::prepare(name, types, statement),
+            Ast::Prepare { name, types, statement } => prepare::prepare(scope, name, types, statement),
             Ast::Execute { name, arguments } => prepare::execute(scope, name, arguments).await,
             Ast::Deallocate { name } => Ok(Plan::Deallocate {
                 name: name.as_ref().map(crate::resolve::fold),

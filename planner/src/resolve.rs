@@ -19,23 +19,27 @@ use std::sync::Arc;
 
 use arrow::datatypes::Fields;
 use datafusion::common::TableReference;
-use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
+use datafusion::datasource::{TableProvider, ViewTable, provider_as_source, source_as_provider};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr, Values, Visitor, VisitorMut};
 use staffa_catalog::{AccessKey, Privileges, RelationKind, Table, TableName, Uuid, View, is_temporary_schema};
 
 pub(crate) use self::provider::Provider;
-use crate::authorize::denied;
+use crate::authorize::{Readable, denied};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::facts;
 use crate::pg_catalog::provider::SystemTable;
+use crate::policy;
 use crate::statement::change::TARGET;
 use crate::statement::origin;
 use crate::statement::query::{self, Scope};
 use crate::statement::upsert::PROPOSED;
-use crate::table_provider::{StaffaTable, open_file};
+use crate::table_provider::{SecuredTable, StaffaTable, open_file};
 use crate::walk::{Visit, VisitMut};
 
+/// Schemas that the catalog does not hold.
+const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "staffa"];
 /// Views inside views; PostgreSQL's own limit is its stack.
 const VIEW_DEPTH_MAX: usize = 32;
 
@@ -101,8 +105,7 @@ pub(crate) fn creatable(context: &PlanContext, name: &ObjectName) -> Result<Tabl
             .with_detail("System catalog modifications are currently disallowed."));
     }
     if !context.snapshot.has_database(&full.database) {
-        let message = format!("database \"{}\" does not exist", full.database);
-        return Err(Error::new(ErrorKind::UndefinedDatabase, message));
+        return Err(other_database(&parts(name)?));
     }
     if !context.snapshot.has_schema(&full.database, &full.schema) {
         let message = format!("schema \"{}\" does not exist", full.schema);
@@ -152,14 +155,16 @@ pub(crate) fn creatable_temporary(context: &PlanContext, name: &ObjectName) -> R
     }
 }
 
-/// The table of this name; views and missing names are errors.
-pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) -> Result<Arc<Table>> {
+/// The table that a command names; views and missing names are errors.
+pub(crate) async fn table(context: &PlanContext, name: &ObjectName) -> Result<Arc<Table>> {
+    let found = table_named(context, name).await?;
+    found.ok_or_else(|| missing(context, name))
+}
+
+/// The table of this name, if there is something of the name.
+async fn table_named(context: &PlanContext, name: &ObjectName) -> Result<Option<Arc<Table>>> {
     match existing(context, name)? {
-        Some((full, RelationKind::Table)) => context
-            .snapshot
-            .table(&full)
-            .await?
-            .ok_or_else(|| undefined_relation(name, text)),
+        Some((full, RelationKind::Table)) => Ok(context.snapshot.table(&full).await?),
         Some((full, RelationKind::Index)) => Err(Error::new(
             ErrorKind::WrongObjectType,
             format!("\"{}\" is an index", full.name),
@@ -168,13 +173,14 @@ pub(crate) async fn table(context: &PlanContext, name: &ObjectName, text: &str) 
             ErrorKind::WrongObjectType,
             format!("\"{}\" is not a table", full.name),
         )),
-        None => Err(undefined_relation(name, text)),
+        None => Ok(None),
     }
 }
 
 /// The table whose rows a statement changes: what it does to them is `verb`.
 pub(crate) async fn changed_table(scope: &Scope<'_>, name: &ObjectName, verb: &str) -> Result<Arc<Table>> {
-    match existing(scope.context, name)? {
+    let found = existing(scope.context, name).map_err(|error| at_name(error, name, scope.text))?;
+    match found {
         Some((_, RelationKind::View)) => {
             let message = format!("cannot {verb} view \"{}\"", shown(name));
             Err(Error::new(ErrorKind::ObjectNotInPrerequisiteState, message).with_detail("Views are not updatable."))
@@ -183,8 +189,88 @@ pub(crate) async fn changed_table(scope: &Scope<'_>, name: &ObjectName, verb: &s
             let message = format!("cannot change sequence \"{}\"", full.name);
             Err(Error::new(ErrorKind::WrongObjectType, message))
         }
-        _ => table(scope.context, name, scope.text).await,
+        _ => {
+            let found = table_named(scope.context, name).await?;
+            found.ok_or_else(|| undefined_relation(name, scope.text))
+        }
     }
+}
+
+/// What a command says of a relation that is not there. Only queries and changes of rows tell the place.
+pub(crate) fn missing(context: &PlanContext, name: &ObjectName) -> Error {
+    if let Some(error) = missing_schema(context, name).or_else(|| system_catalog(name)) {
+        return error;
+    }
+    let message = format!("relation \"{}\" does not exist", shown(name));
+    Error::new(ErrorKind::UndefinedTable, message)
+}
+
+/// What is told where a command's `IF EXISTS` forgives that there is no such relation.
+pub(crate) fn skipped(name: &ObjectName) -> String {
+    format!("relation \"{}\" does not exist, skipping", last(name))
+}
+
+/// The name without schema and database.
+fn last(name: &ObjectName) -> String {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.map(fold).unwrap_or_default()
+}
+
+/// What DROP says of a name of which there is nothing: a notice where `IF EXISTS` forgives it.
+pub(crate) fn nothing_to_drop(
+    context: &PlanContext,
+    name: &ObjectName,
+    (noun, kind): (&str, ErrorKind),
+    if_exists: bool,
+) -> Result<String> {
+    if let Some(error) = system_catalog(name) {
+        return Err(error);
+    }
+    let error = missing_schema(context, name).unwrap_or_else(|| {
+        let message = format!("{noun} \"{}\" does not exist", last(name));
+        Error::new(kind, message)
+    });
+    match if_exists {
+        true => Ok(format!("{}, skipping", error.message())),
+        false => Err(error),
+    }
+}
+
+/// The error where a name begins with a schema that is not there.
+pub(crate) fn missing_schema(context: &PlanContext, name: &ObjectName) -> Option<Error> {
+    let (database, schema) = match parts(name).ok()?.as_slice() {
+        [schema, _] => (context.database.clone(), schema.clone()),
+        [database, schema, _] => (database.clone(), schema.clone()),
+        _ => return None,
+    };
+    // Schemas of temporary tables come with the first of them.
+    let schema = context
+        .schema_named(&schema)
+        .filter(|full| !context.is_temporary(full))?;
+    let is_there = SYSTEM_SCHEMAS.contains(&schema.as_str()) || context.snapshot.has_schema(&database, &schema);
+    (!is_there).then(|| {
+        let message = format!("schema \"{schema}\" does not exist");
+        Error::new(ErrorKind::UndefinedSchema, message)
+    })
+}
+
+/// The error where a name is that of a relation of PostgreSQL's own schemas, which no command changes.
+fn system_catalog(name: &ObjectName) -> Option<Error> {
+    let parts = parts(name).ok()?;
+    let (schema, relation) = match parts.as_slice() {
+        [relation] => ("pg_catalog", relation),
+        [.., schema, relation] => (schema.as_str(), relation),
+        [] => return None,
+    };
+    facts::relation(schema, relation)?;
+    let message = format!("permission denied: \"{relation}\" is a system catalog");
+    Some(Error::new(ErrorKind::InsufficientPrivilege, message))
+}
+
+/// A name begins with a database that is not there: PostgreSQL does not look for it.
+fn other_database(parts: &[String]) -> Error {
+    let name = parts.join(".");
+    Error::unsupported(format!("cross-database references are not implemented: \"{name}\""))
 }
 
 /// `relation "x" does not exist`, with its position.
@@ -246,6 +332,9 @@ fn named_candidates(context: &PlanContext, parts: &[String]) -> Result<Vec<Table
                 .map(|schema| TableName::new(&context.database, schema, table))
                 .collect()
         }
+        [database, ..] if parts.len() == 3 && !context.snapshot.has_database(database) => {
+            return Err(other_database(parts));
+        }
         [database, schema, table] => {
             let schema = context.schema_named(schema).into_iter();
             schema.map(|schema| TableName::new(database, schema, table)).collect()
@@ -270,6 +359,14 @@ impl Relations {
         Some(fields.iter().map(|field| field.name().clone()).collect())
     }
 
+    /// The name of the table that was found.
+    pub(crate) fn table_called(&self, name: &ObjectName) -> Option<String> {
+        let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true).ok()?;
+        let provider = source_as_provider(self.sources.get(&reference)?).ok()?;
+        let table = provider.downcast_ref::<StaffaTable>()?;
+        Some(table.table().name().name.clone())
+    }
+
     /// The columns of a relation, if it was found.
     pub(crate) fn fields(&self, name: &ObjectName) -> Option<Fields> {
         let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true).ok()?;
@@ -286,7 +383,7 @@ pub(crate) fn load<'a>(
         let mut relations = Relations::default();
         for name in names_of(query) {
             if name.0.len() > 3 {
-                return Err(improper(&name));
+                return Err(at_name(improper(&name), &name, scope.text));
             }
             let reference = datafusion::sql::planner::object_name_to_table_reference(name.clone(), true)?;
             if relations.sources.contains_key(&reference) {
@@ -324,7 +421,8 @@ async fn source(scope: &Scope<'_>, name: &ObjectName) -> Result<Option<Arc<dyn T
         let provider = open_file(context, &ident.value).await?;
         return Ok(Some(provider_as_source(provider)));
     }
-    for candidate in candidates(context, &parts(name)?)? {
+    let candidates = candidates(context, &parts(name)?).map_err(|error| at_name(error, name, scope.text))?;
+    for candidate in candidates {
         if let Some(provider) = relation(scope, &candidate).await? {
             return Ok(Some(provider_as_source(provider)));
         }
@@ -339,12 +437,19 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
     }
     match context.snapshot.relation(name) {
         None if name.schema == "staffa" => {
+            // What others do is for superusers.
+            if name.name == "audit" && !context.authority.is_superuser() {
+                return Err(denied("view", &name.name));
+            }
             let system = context.system_tables.as_ref();
             Ok(system.and_then(|system| system.table(&name.schema, &name.name)))
         }
         None => Ok(None),
         Some(RelationKind::Table) => match context.snapshot.table(name).await? {
-            Some(table) => Ok(Some(Arc::new(StaffaTable::open(context, table).await?))),
+            Some(table) => {
+                let opened = StaffaTable::open(context, table).await?;
+                Ok(Some(policy::secured(scope, opened).await?))
+            }
             None => Ok(None),
         },
         Some(RelationKind::Index) => {
@@ -360,8 +465,8 @@ async fn relation(scope: &Scope<'_>, name: &TableName) -> Result<Option<Arc<dyn 
         },
         Some(RelationKind::View) => match context.snapshot.view(name).await? {
             Some(view) => {
-                context.check_relation(view.uuid, RelationKind::View, &name.name, Privileges::SELECT)?;
-                Ok(Some(expand(scope, &view).await?))
+                let readable = Readable::of_view(context, &view)?;
+                Ok(Some(expand(scope, &view, readable).await?))
             }
             None => Ok(None),
         },
@@ -382,7 +487,7 @@ fn system_table(context: &PlanContext, name: &TableName) -> Result<Option<Arc<dy
         return Ok(None);
     };
     if table.is_hidden() && !context.authority.is_superuser() {
-        let what = if name.name == "pg_shadow" { "view" } else { "table" };
+        let what = if table.relation.kind == "v" { "view" } else { "table" };
         return Err(denied(what, &name.name));
     }
     // What a session shows is another thing each time.
@@ -391,9 +496,12 @@ fn system_table(context: &PlanContext, name: &TableName) -> Result<Option<Arc<dy
 }
 
 /// Plans a view's query with its owner's rights, and gives its columns the view's names.
-async fn expand(scope: &Scope<'_>, view: &View) -> Result<Arc<dyn TableProvider>> {
+async fn expand(scope: &Scope<'_>, view: &View, readable: Option<Readable>) -> Result<Arc<dyn TableProvider>> {
     let plan = stored_query(scope, &view.name, view.uuid, "view", &view.sql, &view.search_path).await?;
     let plan = origin::of_view(renamed(plan, view)?, view.uuid)?;
+    if let Some(readable) = readable {
+        return Ok(Arc::new(SecuredTable::of_view(scope.context, view, plan, readable)));
+    }
     Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
 }
 
@@ -431,11 +539,14 @@ pub(crate) async fn stored_query(
         context: &context,
         text: sql,
         views,
+        policies: scope.policies.clone(),
+        locks_rows: scope.locks_rows,
         target: None,
         proposed: None,
         returned: Vec::new(),
         with: None,
         overriding: Default::default(),
+        stored_in: None,
     };
     let broken = |error: Error| {
         // A position would point into the view's text, which the user has not sent.
@@ -457,7 +568,7 @@ pub(crate) async fn stored_query(
             format!("{noun} \"{}\" is not a query", name.name),
         ));
     };
-    query::logical(&inner, *body, &[]).await.map_err(broken)
+    query::logical(&inner, *body, &[], &[]).await.map_err(broken)
 }
 
 /// Whether a kept query still gives as many columns as when it was kept.

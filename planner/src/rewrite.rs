@@ -62,7 +62,9 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
     "regexp_split_to_table",
     "scale",
     "string_to_table",
+    "timeofday",
     "timezone",
+    "trim_scale",
     "unnest",
     "variance",
 ];

@@ -45,7 +45,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = matching::settle(plan)?;
     let plan = literals::fold(context, plan)?;
     let plan = json::resolve(plan)?;
-    let plan = dates::compare_midnights(plan)?;
+    let plan = dates::compare(context, plan)?;
     let plan = intervals::by_length(context, plan)?;
     let plan = frames::by_groups(plan)?;
     let coerced = |plan| {
@@ -55,9 +55,10 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = numbers::settle(plan)?;
     let plan = coerced(plan)?;
     let plan = casts::as_postgres(context, plan)?;
+    let plan = set_operations::renewed(plan)?;
     let plan = arithmetic::check(plan)?;
     let plan = recursion::same_types(plan)?;
-    let plan = sort_keys::once(plan)?;
+    let plan = sort_keys::settle(plan)?;
     let plan = elements::unnested(plan)?;
     let plan = conditions::compute_before(plan)?;
     let plan = estimates::opaque(plan)?;

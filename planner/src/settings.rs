@@ -10,6 +10,11 @@ const BATCH_ROWS: usize = 8192;
 const COLLECTED_BUILD_BYTES_MAX: usize = 256 << 20;
 const COLLECTED_BUILD_ROWS_MAX: usize = 8_000_000;
 
+/// Whether only superusers set a setting of users, given in lower case: the limits, which nobody is to lift for themselves.
+pub fn is_for_superusers(name: &str) -> bool {
+    name == "temp_file_limit" || name == "staffa.queue_timeout" || name.starts_with("staffa.max_")
+}
+
 /// The configuration every session starts from. `threads` is how wide one query may run.
 pub fn session_config(threads: usize) -> SessionConfig {
     let mut config = SessionConfig::new()

@@ -364,16 +364,29 @@ impl Walk<'_> {
             }
             Expr::Literal(value, _) => of_literal(value),
             Expr::Cast(Cast { expr, field }) => {
-                if !field.data_type().is_decimal() {
+                let list = match field.data_type() {
+                    DataType::List(element) => Some(element.data_type()),
+                    _ => None,
+                };
+                if let (
+                    Some(element),
+                    Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _),
+                ) = (list, expr.as_ref())
+                    && element.is_decimal()
+                {
+                    return of_array(text, of_type(&sql_type(field)));
+                }
+                if !list.unwrap_or(field.data_type()).is_decimal() {
                     return self.of_field(expression);
                 }
                 let target = of_type(&sql_type(field));
                 if target.declared {
                     return target;
                 }
-                let is_number = expr
-                    .get_type(self.schema)
-                    .is_ok_and(|ty| ty.is_decimal() || ty.is_integer());
+                let is_number = expr.get_type(self.schema).is_ok_and(|ty| match ty {
+                    DataType::List(element) => element.data_type().is_decimal() || element.data_type().is_integer(),
+                    ty => ty.is_decimal() || ty.is_integer(),
+                });
                 match is_number {
                     true => of(expr).computed(),
                     false if field.metadata().contains_key(TYPE_KEY) => target,
@@ -426,6 +439,9 @@ impl Walk<'_> {
                 (PLAIN, [inner, ..]) => of(inner),
                 ("abs" | "negate" | "staffa_single_row" | "array_element", [inner, ..]) => of(inner).computed(),
                 ("nullif", [inner, _]) => of(inner),
+                ("array_append" | "array_prepend" | "array_cat", args) => any_of(&mut args.iter()),
+                ("array_replace", [array, _, other]) => of(array).or(of(other)),
+                ("array_remove" | "array_slice" | "trim_array", [array, ..]) => of(array),
                 ("coalesce" | "nvl" | "ifnull" | "greatest" | "least" | "make_array", args) => any_of(&mut args.iter()),
                 _ => self.of_field(expression),
             },
@@ -470,6 +486,22 @@ impl Walk<'_> {
             Ok((_, field)) => of_type(&sql_type(&field)),
             Err(_) => Shown::exactly(0),
         }
+    }
+}
+
+/// Of the literal of an array of this type.
+fn of_array(text: &str, declared: Shown) -> Shown {
+    if declared.declared {
+        return declared;
+    }
+    let elements = text
+        .split(['{', '}', ','])
+        .map(|element| element.trim_matches([' ', '"']));
+    let numbers = elements.filter(|element| element.contains(|letter: char| letter.is_ascii_digit()));
+    let digits = |element: &str| element.split_once('.').map_or(0, |(_, behind)| behind.len());
+    Shown {
+        numbers: numbers.fold(0, |mask, element| mask | 1 << digits(element).min(63)),
+        ..Shown::ANY
     }
 }
 

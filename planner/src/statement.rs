@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{
-    LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec, View, ViewRead,
+    LiveFile, Sequence, SqlType, Table, TableChange, TableDefinition, TableName, TableVersionSpec, Uuid, View, ViewRead,
 };
 
 use crate::copy_options::CopyOptions;
@@ -34,10 +34,12 @@ pub(crate) mod ddl;
 pub(crate) mod dependents;
 pub(crate) mod dml;
 pub(crate) mod explain;
+mod guarded;
 pub(crate) mod history;
 mod identity;
 pub(crate) mod index;
 mod like;
+pub(crate) mod lock;
 pub(crate) mod materialized;
 pub(crate) mod merge;
 pub(crate) mod origin;
@@ -104,11 +106,8 @@ pub enum Plan {
         comment: Option<String>,
         reads: Vec<ViewRead>,
     },
-    /// `DROP TABLE a, b`, `DROP MATERIALIZED VIEW a, b`. `missing` are names that were not found and `IF EXISTS` forgives: a
-    /// notice each.
+    /// `DROP TABLE a, b`, `DROP MATERIALIZED VIEW a, b`. `missing` is told of names that were not found and `IF EXISTS` forgives.
     DropTables {
-        /// What messages call them.
-        noun: &'static str,
         names: Vec<TableName>,
         missing: Vec<String>,
         cascade: bool,
@@ -143,6 +142,8 @@ pub enum Plan {
     CreateSchema {
         database: String,
         schema: String,
+        /// Whose it is, when it is another's.
+        owner: Option<Uuid>,
         if_not_exists: bool,
     },
     /// `DROP SCHEMA a, b`; pairs of database and schema.
@@ -162,6 +163,8 @@ pub enum Plan {
         restart: bool,
         notices: Vec<String>,
     },
+    /// `LOCK TABLE`: the tables that others may not change meanwhile.
+    Lock { tables: Vec<Arc<Table>> },
     /// `ALTER TABLE` but for its name: the actions are resolved when they run, each after the one before.
     AlterTable {
         table: TableName,
@@ -190,7 +193,11 @@ pub enum Plan {
         tables: Vec<TableName>,
         /// Files are written again, too.
         full: bool,
+        /// What ANALYZE does, too.
+        analyze: bool,
     },
+    /// `ANALYZE`
+    Analyze { tables: Vec<TableName> },
     /// `OPTIMIZE`
     Optimize {
         table: TableName,
@@ -255,7 +262,12 @@ pub enum Plan {
         statement: Box<ParsedStatement>,
     },
     /// `EXECUTE name (arguments)`
-    Execute { name: String, arguments: Vec<ScalarValue> },
+    Execute {
+        name: String,
+        arguments: Vec<ScalarValue>,
+        /// Where each stands in the text.
+        places: Vec<Option<usize>>,
+    },
     /// `DEALLOCATE name`; `None` is `ALL`.
     Deallocate { name: Option<String> },
     /// `DECLARE name CURSOR FOR …`: `source` gives rows.

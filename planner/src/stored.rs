@@ -45,6 +45,8 @@ pub(crate) enum Role {
     Check,
     IndexExpression,
     IndexPredicate,
+    /// What a masking policy shows.
+    Mask,
     /// What `ALTER COLUMN … TYPE` makes of the values that are there.
     Transform,
 }
@@ -57,6 +59,7 @@ impl Role {
             Role::Check => "check constraint",
             Role::IndexExpression => "index expression",
             Role::IndexPredicate => "index predicate",
+            Role::Mask => "masking policy",
             Role::Transform => "transform expression",
         }
     }
@@ -68,6 +71,7 @@ impl Role {
             Role::Check => "check constraints",
             Role::IndexExpression => "index expressions",
             Role::IndexPredicate => "index predicates",
+            Role::Mask => "masking policies",
             Role::Transform => "transform expressions",
         }
     }
@@ -440,11 +444,13 @@ pub(crate) fn with_checks(context: &PlanContext, table: &Table, rows: LogicalPla
     // PostgreSQL checks them in the order of their names.
     checks.sort();
     let bare = |column: &Column| Expr::Column(DataFusionColumn::new_unqualified(&column.name));
+    let shows = context.may_show_rows(table);
     let mut checked = bare(first);
     for (name, text) in checks {
         let condition = over_row(context, Role::Check, text, &table.name().name, columns)?;
         let check = ConstraintCheck::new(&table.name().name, name);
-        let arguments = [checked, condition].into_iter().chain(columns.iter().map(bare));
+        let row = columns.iter().filter(|_| shows).map(bare);
+        let arguments = [checked, condition].into_iter().chain(row);
         checked = ScalarUDF::from(check).call(arguments.collect());
     }
     let others: Vec<Expr> = after_row(rows.schema(), columns).collect();

@@ -5,6 +5,8 @@
 
 mod covered;
 mod prune;
+mod sample;
+mod secured;
 mod statistics;
 
 use std::collections::{HashMap, HashSet};
@@ -27,6 +29,8 @@ use staffa_storage::{
 };
 
 pub(crate) use self::covered::without_covered_files;
+pub(crate) use self::sample::WantsSamples;
+pub(crate) use self::secured::SecuredTable;
 use crate::authorize::Readable;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -141,6 +145,12 @@ impl StaffaTable {
         }
     }
 
+    /// The same with all columns for whoever takes them, and which of them the role may read.
+    pub(crate) fn unrestricted(mut self) -> (Self, Option<Readable>) {
+        let readable = self.readable.take();
+        (self, readable)
+    }
+
     pub(crate) fn table(&self) -> &Arc<Table> {
         &self.table
     }
@@ -240,7 +250,7 @@ impl TableProvider for StaffaTable {
                 pruned_by_partition: pruned.by_partition,
                 pruned_by_statistics: pruned.by_statistics,
                 directory: directory(self.table.location()),
-            });
+            })?;
         }
         if pruned.files.is_empty() {
             let schema = match projection {
@@ -249,6 +259,10 @@ impl TableProvider for StaffaTable {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
+        let sample = match state.config().get_extension::<WantsSamples>() {
+            Some(_) => self.sample().await,
+            None => None,
+        };
         let parquet = &state.config_options().execution.parquet;
         let request = ScanRequest {
             files: self.scan_files(&pruned.files).await?,
@@ -266,6 +280,7 @@ impl TableProvider for StaffaTable {
                 pushdown_filters: parquet.pushdown_filters,
                 reorder_filters: parquet.reorder_filters,
             },
+            sample,
         };
         self.scan.plan(request).map_err(|error| Error::from(error).into())
     }

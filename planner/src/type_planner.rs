@@ -79,7 +79,7 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
         DataType::Time(precision, zone) => {
             let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Time,
-                _ => return Err(no_support("time with time zone")),
+                _ => return Err(instead("time with time zone", INSTEAD_OF_TIMETZ)),
             };
             with_digits(plain, *precision, "TIME")?
         }
@@ -121,7 +121,12 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
         }
         DataType::Custom(name, modifiers) => custom(name, modifiers)?,
         DataType::Regclass => SqlType::System(SystemType::RegClass),
-        DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => return Err(no_support("bit")),
+        DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => {
+            return Err(instead(
+                "bit",
+                "Use bytea, or an integer with the operators &, | and #.",
+            ));
+        }
         DataType::TsVector | DataType::TsQuery => return Err(no_support("text search")),
         DataType::GeometricType(kind) => return Err(no_support(&kind.to_string().to_lowercase())),
         other => return Err(undefined(&other.to_string().to_lowercase())),
@@ -185,8 +190,10 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         other if SystemType::named(other).is_some_and(is_known) => {
             SystemType::named(other).map_or(SqlType::Text, SqlType::System)
         }
-        "timetz" | "money" | "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "tid" | "pg_lsn" | "int4range"
-        | "int8range" | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
+        "timetz" => return Err(instead("timetz", INSTEAD_OF_TIMETZ)),
+        "money" => return Err(instead("money", "Use numeric.")),
+        "inet" | "cidr" | "macaddr" | "macaddr8" | "xml" | "tid" | "pg_lsn" | "int4range" | "int8range"
+        | "numrange" | "tsrange" | "tstzrange" | "daterange" | "hstore" | "citext" | "geometry" => {
             return Err(no_support(name));
         }
         other => return Err(undefined(other)),
@@ -274,6 +281,13 @@ fn invalid(message: impl Into<String>) -> Error {
 
 fn undefined(name: &str) -> Error {
     Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
+}
+
+const INSTEAD_OF_TIMETZ: &str = "Use timestamp with time zone, or time with the zone in a column of its own.";
+
+/// A type that is not supported, with what to use.
+fn instead(name: &str, hint: &str) -> Error {
+    no_support(name).with_hint(hint)
 }
 
 fn no_support(name: &str) -> Error {

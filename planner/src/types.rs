@@ -17,7 +17,9 @@ use staffa_catalog::{Digits, FieldIds, Rounding, SqlType, SystemStorage, SystemT
 pub const TYPE_KEY: &str = "staffa.type";
 /// Metadata key under which Parquet readers and writers find a column's field id.
 pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
-/// Name of the element field of every list.
+/// Name of the element field of lists. Behind it and a blank stands what would be the metadata of another field, for example
+/// `element numeric(5,2)`: DataFusion keeps the names of elements' fields where it drops their metadata, and lists of fields
+/// that differ are of different types.
 pub const ELEMENT_NAME: &str = "element";
 
 const EXTENSION_KEY: &str = "ARROW:extension:name";
@@ -65,13 +67,37 @@ pub fn data_type(ty: &SqlType, time_zone: &str) -> DataType {
         SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
         SqlType::Rounded(plain, _) => data_type(plain, time_zone),
         SqlType::Uuid => DataType::FixedSizeBinary(16),
-        SqlType::Array(element) => DataType::List(Arc::new(arrow_field(ELEMENT_NAME, element, true, time_zone))),
+        SqlType::Array(element) => DataType::List(Arc::new(element_field(element, time_zone))),
         SqlType::Struct(fields) => DataType::Struct(
             fields
                 .iter()
                 .map(|(name, ty)| arrow_field(name, ty, true, time_zone))
                 .collect(),
         ),
+    }
+}
+
+/// The field of the elements of arrays.
+pub(crate) fn element_field(ty: &SqlType, time_zone: &str) -> Field {
+    let name = match metadata(ty) {
+        Some((TYPE_KEY, told)) => format!("{ELEMENT_NAME} {told}"),
+        _ => ELEMENT_NAME.to_string(),
+    };
+    Field::new(name, data_type(ty, time_zone), true)
+}
+
+/// The SQL type of the elements that an array's element field is of.
+pub(crate) fn element_type(field: &Field) -> SqlType {
+    let told = field
+        .name()
+        .strip_prefix(ELEMENT_NAME)
+        .and_then(|rest| rest.strip_prefix(' '));
+    match told {
+        Some(told) => {
+            let metadata = HashMap::from([(TYPE_KEY.to_string(), told.to_string())]);
+            sql_type(&field.clone().with_metadata(metadata))
+        }
+        None => sql_type(field),
     }
 }
 
@@ -190,7 +216,7 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         | DataType::LargeList(element)
         | DataType::FixedSizeList(element, _)
         | DataType::ListView(element)
-        | DataType::LargeListView(element) => SqlType::Array(Box::new(sql_type(element))),
+        | DataType::LargeListView(element) => SqlType::Array(Box::new(element_type(element))),
         DataType::Struct(fields) => SqlType::Struct(
             fields
                 .iter()
@@ -248,6 +274,10 @@ fn with_field_ids(field: Field, id: i32, children: &[FieldIds]) -> Field {
     };
     let mut metadata = field.metadata().clone();
     metadata.insert(FIELD_ID_KEY.to_string(), id.to_string());
+    if data_type == DataType::FixedSizeBinary(16) {
+        // Elements of arrays do not say so yet.
+        metadata.insert(EXTENSION_KEY.to_string(), EXTENSION_UUID.to_string());
+    }
     field.with_data_type(data_type).with_metadata(metadata)
 }
 

@@ -39,6 +39,8 @@ const REWRITE_SHARE_DEFAULT: f64 = 0.3;
 #[derive(Clone, Debug)]
 pub struct RowRules {
     columns: Vec<ColumnCheck>,
+    /// Whether messages may show the row that is refused.
+    shows: bool,
 }
 
 impl RowRules {
@@ -54,7 +56,11 @@ impl RowRules {
                 _ => ColumnCheck::new(&relation, column),
             })
             .collect();
-        Self { columns }
+        Self { columns, shows: true }
+    }
+
+    fn showing(self, shows: bool) -> Self {
+        Self { shows, ..self }
     }
 
     pub(crate) fn column_count(&self) -> usize {
@@ -77,7 +83,7 @@ pub fn check_row_rules(rules: &RowRules, batch: &RecordBatch) -> Result<RecordBa
         .columns
         .iter()
         .zip(batch.columns())
-        .map(|(check, column)| check.apply(column, Some(batch)))
+        .map(|(check, column)| check.apply(column, rules.shows.then_some(batch)))
         .collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
@@ -113,7 +119,8 @@ pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPla
         )));
     }
     // The whole row is for the detail of an error: of a wide table it would make the plan too large.
-    let row = given.iter().filter(|_| given.len() <= SHOWN_COLUMNS_MAX);
+    let shows = given.len() <= SHOWN_COLUMNS_MAX && context.may_show_rows(table);
+    let row = given.iter().filter(|_| shows);
     let row: Vec<Expr> = row.cloned().map(Expr::Column).collect();
     let checked = given
         .into_iter()
@@ -158,7 +165,7 @@ pub async fn change_plan(context: &PlanContext, change: &ChangePlan, plan: Logic
     };
     let rules = match change.kind {
         ChangeKind::Delete => None,
-        _ => Some(RowRules::new(&change.table)),
+        _ => Some(RowRules::new(&change.table).showing(context.may_show_rows(&change.table))),
     };
     let rows = match change.kind {
         ChangeKind::Upsert => in_order(physical(context, plan).await?)?,

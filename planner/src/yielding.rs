@@ -1,11 +1,11 @@
-//! Joins that give the thread back in time.
+//! Joins that give the thread back in time; and windows whose memory is known (`metered.rs`).
 //!
 //! A task of the CPU runtime can only be stopped, and others can only run, where it waits. DataFusion's scans wait often
 //! enough, its joins do not: a nested-loop join whose condition is never true works through all pairs of its build side
 //! and a whole probe batch before it asks for more. So, after optimisation:
 //!
 //! ```text
-//! before  NestedLoopJoin(build, probe)         after  Yield(NestedLoopJoin(build, SmallBatches(probe)))
+//! before  NestedLoopJoin(build, probe)         after  Yield(NestedLoopJoin(BuildSide(build), SmallBatches(probe)))
 //! before  HashJoin(…), CrossJoin(…)            after  Yield(HashJoin(…)), Yield(CrossJoin(…))
 //! ```
 //!
@@ -23,11 +23,16 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::windows::WindowAggExec;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
+use staffa_execution::HashJoin;
 
+use crate::build_side::BuildSideExec;
+use crate::growing::{self, calls_growing};
+use crate::metered::MeteredExec;
 use crate::operator::only_child;
 
 /// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
@@ -37,15 +42,24 @@ const PROBE_ROWS_MAX: usize = 1024;
 /// Puts the waits in.
 pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
-        if plan.downcast_ref::<NestedLoopJoinExec>().is_some() {
-            let children = plan.children();
-            let build = Arc::clone(children[0]);
+        if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+            let build: Arc<dyn ExecutionPlan> = Arc::new(BuildSideExec::of(join));
             let probe: Arc<dyn ExecutionPlan> =
-                Arc::new(SmallBatchesExec::new(Arc::clone(children[1]), PROBE_ROWS_MAX));
+                Arc::new(SmallBatchesExec::new(Arc::clone(join.right()), PROBE_ROWS_MAX));
             let join = replace_children_if_necessary(plan, vec![build, probe])?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
         }
-        let joins = plan.downcast_ref::<HashJoinExec>().is_some() || plan.downcast_ref::<CrossJoinExec>().is_some();
+        if calls_growing(plan.as_ref())? {
+            let input = Arc::clone(plan.children()[0]);
+            let small = Arc::new(SmallBatchesExec::new(input, growing::ROWS_MAX));
+            return Ok(Transformed::yes(replace_children_if_necessary(plan, vec![small])?));
+        }
+        if plan.downcast_ref::<WindowAggExec>().is_some() {
+            let input = Arc::clone(plan.children()[0]);
+            let windows = replace_children_if_necessary(plan, vec![Arc::new(MeteredExec::new(input))])?;
+            return Ok(Transformed::yes(windows));
+        }
+        let joins = plan.is::<HashJoin>() || plan.is::<HashJoinExec>() || plan.is::<CrossJoinExec>();
         Ok(if joins {
             Transformed::yes(Arc::new(CooperativeExec::new(plan)))
         } else {

@@ -1,13 +1,19 @@
 //! Who is it? Turns credentials into a role.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use staffa::{ErrorKind, Warehouse};
 
+use self::rules::{Caller, Method};
+use crate::listen::ServerOptions;
 use crate::pgwire::link::Link;
 use crate::pgwire::report::{Failure, Report, Step};
+use crate::pgwire::startup::StartupMessage;
 
+pub mod rules;
 pub(crate) mod scram;
+pub(crate) mod throttle;
 
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +27,33 @@ pub enum AuthMode {
 /// Whether there is such a role.
 pub(crate) async fn is_role(warehouse: &Warehouse, user: &str) -> staffa::Result<bool> {
     Ok(warehouse.roles().await?.iter().any(|role| role == user))
+}
+
+/// How a client proves that it is who it says: by the rules, if there are some.
+pub(crate) async fn mode_of(
+    link: &Link,
+    peer: SocketAddr,
+    warehouse: &Warehouse,
+    options: &ServerOptions,
+    message: &StartupMessage,
+) -> Step<AuthMode> {
+    let Some(rules) = &options.rules else {
+        return Ok(options.auth);
+    };
+    let groups = warehouse.groups_of(&message.user).await?;
+    let caller = Caller {
+        peer: peer.ip(),
+        local: link.local_address().map(|local| local.ip()),
+        encrypted: link.is_encrypted(),
+        database: &message.database,
+        user: &message.user,
+        groups: &groups,
+    };
+    match rules.method(&caller) {
+        Ok(Method::Trust) => Ok(AuthMode::Trust),
+        Ok(Method::Scram | Method::Reject) => Ok(AuthMode::Scram),
+        Err(text) => Err(Report::fatal(ErrorKind::InvalidAuthorization, text).into()),
+    }
 }
 
 /// Lets a client prove that it is `user`; any error is FATAL.

@@ -48,7 +48,15 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where other engines find the Iceberg REST catalog; empty: nowhere.
     pub rest: Vec<SocketAddr>,
+    /// Where health and metrics are told; empty: nowhere.
+    pub health: Vec<SocketAddr>,
     pub auth: AuthMode,
+    /// Rules of logins, in the place of `auth`.
+    pub hba_file: Option<PathBuf>,
+    /// How long new passwords must be; 0: as they like.
+    pub password_min_length: usize,
+    /// `None`: nothing is audited.
+    pub audit: Option<staffa::AuditConfig>,
     pub tls: Option<TlsFiles>,
     /// Clients without TLS are refused.
     pub tls_required: bool,
@@ -59,6 +67,12 @@ pub struct Config {
     /// What running statements get after the order to stop.
     pub shutdown_grace: Duration,
     pub memory_limit_bytes: u64,
+    /// `None`: worked out from the limit.
+    pub memory_ceiling_bytes: Option<u64>,
+    /// Statements at a time; `None`: as many as want to.
+    pub max_running: Option<usize>,
+    /// Settings that sessions begin with.
+    pub settings: Vec<(String, String)>,
     /// `None`: half of the memory limit.
     pub column_cache_bytes: Option<u64>,
     /// `None`: a directory inside `data`.
@@ -138,7 +152,11 @@ impl Config {
                 .ok_or_else(|| Failure::new("no data directory is set"))?,
             listen,
             rest,
+            health: raw.parse_optional("health", parse_rest)?.unwrap_or_default(),
             auth,
+            hba_file: raw.path("hba_file"),
+            password_min_length: raw.parse("password_min_length", |text| parse_count(text, 0, 1000))?,
+            audit: parse_audit(raw)?,
             tls,
             tls_required,
             max_connections: raw.parse("max_connections", |text| parse_count(text, 1, 100_000))?,
@@ -152,6 +170,9 @@ impl Config {
             })?,
             shutdown_grace: raw.parse("shutdown_grace", |text| Ok(units::duration(text)?.unwrap_or_default()))?,
             memory_limit_bytes: raw.parse("memory_limit", parse_memory)?,
+            memory_ceiling_bytes: raw.parse_optional("memory_ceiling", parse_memory)?,
+            max_running: raw.parse_optional("max_running", |text| parse_count(text, 1, 100_000))?,
+            settings: raw.parse_optional("settings", parse_settings)?.unwrap_or_default(),
             column_cache_bytes: raw.parse_optional("column_cache", units::size)?,
             spill_dir: raw.path("spill_dir"),
             spill_limit_bytes: raw.parse("spill_limit", units::size)?,
@@ -271,6 +292,23 @@ fn parse_count(text: &str, least: usize, most: usize) -> Result<usize, String> {
     }
 }
 
+fn parse_audit(raw: &RawConfig) -> Result<Option<staffa::AuditConfig>, Failure> {
+    let classes = raw.parse("audit", staffa::AuditClasses::parse)?;
+    if classes == staffa::AuditClasses::default() {
+        return Ok(None);
+    }
+    let directory = raw.path("audit_dir").or_else(|| Some(raw.path("data")?.join("audit")));
+    Ok(Some(staffa::AuditConfig {
+        directory: directory.ok_or_else(|| Failure::new("no data directory is set"))?,
+        classes,
+        file_bytes: raw.parse("audit_file_size", |text| match units::size(text)? {
+            bytes if bytes >= 4096 => Ok(bytes),
+            _ => Err("must be at least 4KiB".to_owned()),
+        })?,
+        files_kept: raw.parse("audit_files", |text| parse_count(text, 1, 10_000))?,
+    }))
+}
+
 fn parse_maintenance(raw: &RawConfig) -> Result<Option<staffa::Maintenance>, Failure> {
     let maintenance = staffa::Maintenance {
         interval: raw.parse("maintenance_interval", |text| {
@@ -287,6 +325,17 @@ fn parse_maintenance(raw: &RawConfig) -> Result<Option<staffa::Maintenance>, Fai
     };
     let is_on = raw.parse("maintenance", parse_bool)?;
     Ok(is_on.then_some(maintenance))
+}
+
+/// `NAME=VALUE;NAME=VALUE`; what the names mean is the engine's to know.
+fn parse_settings(text: &str) -> Result<Vec<(String, String)>, String> {
+    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| match part.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => Err(format!("expected NAME=VALUE;NAME=VALUE, not {part:?}")),
+        })
+        .collect()
 }
 
 /// Less than this and no query of any use would run.

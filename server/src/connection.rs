@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::auth::authenticate;
 use crate::auth::scram::Doubles;
+use crate::auth::throttle::Throttle;
+use crate::auth::{authenticate, mode_of};
 use crate::listen::ServerOptions;
 use crate::pgwire::backends::{Backends, LONG_KEY_BYTES, Registration, SHORT_KEY_BYTES};
 use crate::pgwire::conversation::Conversation;
@@ -18,6 +19,7 @@ use crate::pgwire::frame::{frame_channel, read_frames};
 use crate::pgwire::link::Link;
 use crate::pgwire::reply;
 use crate::pgwire::report::{Failure, Report, Step};
+use crate::pgwire::sqlstate::sqlstate;
 use crate::pgwire::startup::{StartupMessage, Wish, negotiate, reply_negotiation};
 use crate::pgwire::writer::Writer;
 use crate::shutdown::{FAREWELL, Shutdown};
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     /// One permit a logged-in client.
     pub(crate) logins: Arc<Semaphore>,
     pub(crate) doubles: Arc<Doubles>,
+    pub(crate) throttle: Throttle,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -76,7 +79,7 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
 
 /// Everything before ReadyForQuery. `None` when the client wants no session.
 async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Option<Admitted>> {
-    let message = match negotiate(link, shared.options.tls.as_ref()).await? {
+    let message = match negotiate(link, shared.options.tls.as_deref()).await? {
         Wish::Login(message) => message,
         Wish::Cancel { process, key } => {
             shared.backends.cancel(process, &key);
@@ -102,14 +105,35 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     if !out.is_empty() {
         link.send(&mut out).await?;
     }
-    authenticate(
-        link,
-        &shared.warehouse,
-        shared.options.auth,
-        &shared.doubles,
-        &message.user,
-    )
-    .await?;
+    let audit = |refused: Option<&str>| {
+        shared
+            .warehouse
+            .audit_login(&message.user, &message.database, peer, refused);
+    };
+    let Some(wait) = shared.throttle.wait(&message.user, Some(peer.ip())) else {
+        let text = format!("too many failed logins of user \"{}\"", message.user);
+        audit(Some(&text));
+        return Err(Report::fatal(ErrorKind::InvalidAuthorization, text)
+            .hint("Try again in some seconds.")
+            .into());
+    };
+    tokio::time::sleep(wait).await;
+    let proved = async {
+        let mode = mode_of(link, peer, &shared.warehouse, &shared.options, &message).await?;
+        authenticate(link, &shared.warehouse, mode, &shared.doubles, &message.user).await
+    };
+    match proved.await {
+        Ok(()) => shared.throttle.succeeded(&message.user, Some(peer.ip())),
+        Err(failure) => {
+            if is_wrong_password(&failure) {
+                shared.throttle.failed(&message.user, Some(peer.ip()));
+            }
+            if let Failure::Report(report) = &failure {
+                audit(Some(&report.message));
+            }
+            return Err(failure);
+        }
+    }
     // Before the session is opened: clients tell a refused login from an unknown database by it.
     reply::authentication_ok(&mut out);
     link.send(&mut out).await?;
@@ -118,7 +142,9 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     } else {
         SHORT_KEY_BYTES
     };
-    let session = shared.warehouse.session(session_options(message, peer)).await?;
+    let opened = shared.warehouse.session(session_options(&message, peer)).await;
+    audit(opened.as_ref().err().map(|error| error.message()));
+    let session = opened?;
     let registration = shared
         .backends
         .register(session.backend_pid(), key_bytes, session.canceller())?;
@@ -130,11 +156,16 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     }))
 }
 
-fn session_options(message: StartupMessage, client: SocketAddr) -> SessionOptions {
+/// Who hangs up to ask for a password has not guessed.
+fn is_wrong_password(failure: &Failure) -> bool {
+    matches!(failure, Failure::Report(report) if report.code == sqlstate(ErrorKind::InvalidPassword))
+}
+
+fn session_options(message: &StartupMessage, client: SocketAddr) -> SessionOptions {
     SessionOptions {
-        database: message.database,
-        user: message.user,
-        settings: message.settings,
+        database: message.database.clone(),
+        user: message.user.clone(),
+        settings: message.settings.clone(),
         // Files of the server are not a client's to read.
         allow_files: false,
         client: Some(client),

@@ -29,7 +29,7 @@ pub(crate) fn run(config: Config, scale: f64, load_only: bool) -> Result<(), Fai
             node.warehouse.close().await;
             return Ok(());
         }
-        node.serve(|addresses, rest| greet(addresses, rest, &queries())).await
+        node.serve(|places| greet(places, &queries())).await
     });
     runtime.shutdown_background();
     result

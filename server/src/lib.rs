@@ -8,6 +8,7 @@
 //!
 //! listen -> connection -> pgwire          one client: messages in, statements run, rows out
 //!                         auth, tls       who it is, and that nobody listens
+//! health                                  machines that watch: health and metrics
 //! rest                                    other engines: the warehouse as an Iceberg REST catalog
 //! ```
 
@@ -16,6 +17,7 @@ mod cli;
 mod config;
 mod connection;
 mod demo;
+mod health;
 mod listen;
 mod log;
 mod pgwire;
@@ -31,7 +33,7 @@ pub use auth::AuthMode;
 pub use config::{Config, LogFormat, RawConfig};
 pub use listen::{Server, ServerOptions, bind};
 pub use staffa::scram_verifier;
-pub use tls::tls_config;
+pub use tls::{Tls, tls_config};
 
 /// Runs the command line of this process. 0 is good; 1 is a refusal or a failed statement, with one clear line on stderr.
 pub fn main() -> ExitCode {

@@ -9,19 +9,21 @@ use std::time::Duration;
 use staffa::{Error, ErrorKind, Result, Warehouse};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::rustls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::AuthMode;
+use crate::auth::rules::Rules;
 use crate::auth::scram::Doubles;
+use crate::auth::throttle::Throttle;
 use crate::connection::{self, Shared};
 use crate::pgwire::backends::Backends;
 use crate::shutdown::{STOPPING, Shutdown};
+use crate::tls::Tls;
 
 /// Connections that may be between accept and the end of their login. More wait in the kernel's queue: a crowd that
 /// never logs in holds this many sockets, and each for no longer than the login timeout.
-const ARRIVING_MAX: usize = 256;
+const ARRIVING_MAX: usize = 100;
 
 /// Connections that may wait in the kernel's queue.
 const BACKLOG: u32 = 1024;
@@ -35,8 +37,10 @@ pub struct ServerOptions {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
     pub auth: AuthMode,
-    /// See [`tls_config`](crate::tls_config). Without it, clients that ask for encryption are told there is none.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may log in from where, in the place of `auth`.
+    pub rules: Option<Arc<Rules>>,
+    /// Without it, clients that ask for encryption are told there is none.
+    pub tls: Option<Arc<Tls>>,
     /// Refuse clients that do not encrypt.
     pub tls_required: bool,
     /// Logged-in clients at a time; the next one is told `sorry, too many clients already`.
@@ -85,6 +89,7 @@ pub async fn bind(warehouse: Warehouse, options: ServerOptions) -> Result<Server
         backends: Arc::new(Backends::default()),
         logins: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
         doubles: Arc::new(Doubles::new()),
+        throttle: Throttle::default(),
         shutdown: Shutdown::new(stop.clone()),
         options,
     };
@@ -131,7 +136,9 @@ fn check(options: &ServerOptions) -> Result<()> {
     if options.listen.is_empty() {
         return invalid("no address to listen on".to_owned());
     }
-    check_trust(options.auth, &options.listen)?;
+    if options.rules.is_none() {
+        check_trust(options.auth, &options.listen)?;
+    }
     if options.tls_required && options.tls.is_none() {
         return invalid("TLS is required, but there is no certificate".to_owned());
     }
@@ -255,6 +262,7 @@ mod tests {
         ServerOptions {
             listen: vec![listen.parse().expect("address")],
             auth,
+            rules: None,
             tls: None,
             tls_required,
             max_connections: 1,

@@ -28,9 +28,10 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use staffa::Warehouse;
-use tokio_rustls::rustls;
 
 use crate::auth::AuthMode;
+use crate::auth::rules::Rules;
+use crate::tls::Tls;
 
 pub(crate) use listen::bind;
 
@@ -39,8 +40,10 @@ pub(crate) use listen::bind;
 pub(crate) struct RestOptions {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) auth: AuthMode,
+    /// Who may come from where, when it needs a password.
+    pub(crate) rules: Option<Arc<Rules>>,
     /// With it, clients speak HTTPS only.
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) max_connections: usize,
     pub(crate) shutdown_grace: Duration,
 }
@@ -49,6 +52,15 @@ pub(crate) struct RestOptions {
 pub(crate) struct Shared {
     warehouse: Warehouse,
     auth: auth::Authority,
+    rules: Option<Arc<Rules>>,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    encrypted: bool,
 }
 
 /// Every route. `GET /v1/config` lists them for clients, see [`config`].

@@ -6,18 +6,20 @@ mod password;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use staffa::{S3Options, Warehouse};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::rules::Rules;
 use crate::cli::Failure;
 use crate::config::{Config, S3};
+use crate::health;
 use crate::listen::{ServerOptions, bind};
 use crate::rest::{self, RestOptions};
-use crate::tls::tls_config;
+use crate::tls::Tls;
 
 use lock::DirectoryLock;
 
@@ -30,7 +32,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let node = Node::open(config).await?;
-        node.serve(|addresses, rest| greet(addresses, rest, &[])).await
+        node.serve(|places| greet(places, &[])).await
     });
     // Whatever still runs was given its time.
     runtime.shutdown_background();
@@ -53,12 +55,21 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(format!("cannot start threads: {error}")))
 }
 
+/// Where a server listens, with real ports.
+pub(crate) struct Places {
+    postgres: Vec<SocketAddr>,
+    /// URLs of the REST catalog.
+    rest: Vec<String>,
+    /// URLs of health and metrics.
+    health: Vec<String>,
+}
+
 /// A data directory that this process serves.
 pub(crate) struct Node {
     pub(crate) warehouse: Warehouse,
     config: Config,
     /// Read first of all: a bad certificate leaves nothing behind.
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Tls>>,
     /// Held as long as the server runs.
     _lock: DirectoryLock,
 }
@@ -69,7 +80,7 @@ impl Node {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| tls_config(&files.cert, &files.key))
+            .map(|files| Tls::load(&files.cert, &files.key).map(Arc::new))
             .transpose()?;
         make_directory(&config.data)?;
         let lock = DirectoryLock::take(&config.data)?;
@@ -85,8 +96,8 @@ impl Node {
         })
     }
 
-    /// Listens until SIGINT or SIGTERM; `ready` is told the addresses, with real ports, and the URLs of the REST catalog.
-    pub(crate) async fn serve(self, ready: impl FnOnce(&[SocketAddr], &[String])) -> Result<(), Failure> {
+    /// Listens until SIGINT or SIGTERM; `ready` is told where.
+    pub(crate) async fn serve(self, ready: impl FnOnce(&Places)) -> Result<(), Failure> {
         let Self {
             warehouse,
             config,
@@ -94,15 +105,26 @@ impl Node {
             _lock,
         } = self;
         let encrypted = tls.is_some();
+        let certificate = tls.clone();
+        let rules = match &config.hba_file {
+            Some(path) => Some(Arc::new(Rules::open(path).map_err(Failure::new)?)),
+            None => None,
+        };
+        if let Some(rules) = &rules {
+            let rules = Arc::clone(rules);
+            warehouse.show_login_rules(move || rules.rows());
+        }
         let rest_options = RestOptions {
             listen: config.rest.clone(),
             auth: config.auth,
+            rules: rules.clone(),
             tls: tls.clone(),
             max_connections: config.max_connections,
             shutdown_grace: config.shutdown_grace,
         };
         let options = ServerOptions {
             listen: config.listen.clone(),
+            rules: rules.clone(),
             auth: config.auth,
             tls,
             tls_required: config.tls_required,
@@ -114,26 +136,39 @@ impl Node {
         // The address first: a password that is told only once must not be told by a server that then fails to start.
         let server = bind(warehouse.clone(), options).await?;
         let rest = rest::bind(warehouse.clone(), rest_options)?;
+        let health = health::bind(warehouse.clone(), &config.health)?;
         password::settle(&warehouse, &config).await?;
         let stop = CancellationToken::new();
+        let places = Places {
+            postgres: server.local_addrs().to_vec(),
+            rest: rest.urls(),
+            health: health.urls(),
+        };
+        health.start(stop.clone())?;
+        let renewal = certificate
+            .map(|tls| Ok::<_, Failure>(tokio::spawn(watch_certificate(tls)?)))
+            .transpose()?;
         let watcher = tokio::spawn(watch_signals(stop.clone())?);
-        let addresses = server.local_addrs().to_vec();
-        let listed: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let listed: Vec<String> = places.postgres.iter().map(ToString::to_string).collect();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             data = %config.data.display(),
             listen = listed.join(","),
-            rest = rest.urls().join(","),
+            rest = places.rest.join(","),
+            health = places.health.join(","),
             tls = encrypted,
             "ready"
         );
         if !encrypted && !config.only_loopback() {
             tracing::warn!("clients from other machines connect without encryption: set tls_cert and tls_key");
         }
-        ready(&addresses, &rest.urls());
+        ready(&places);
         tokio::join!(server.run(stop.clone()), rest.run(stop));
         warehouse.close().await;
         watcher.abort();
+        if let Some(renewal) = renewal {
+            renewal.abort();
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -143,6 +178,9 @@ impl Node {
 pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> {
     let mut engine = staffa::Config::new(&config.data);
     engine.memory_limit_bytes = config.memory_limit_bytes;
+    engine.memory_ceiling_bytes = config.memory_ceiling_bytes;
+    engine.running_max = config.max_running;
+    engine.settings.clone_from(&config.settings);
     engine.column_cache_bytes = config.column_cache_bytes;
     engine.spill_dir.clone_from(&config.spill_dir);
     engine.spill_limit_bytes = config.spill_limit_bytes;
@@ -150,6 +188,8 @@ pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> 
     engine.target_file_bytes = config.target_file_bytes;
     engine.catalog = config.catalog.clone().map(staffa::Secret::new);
     engine.maintenance.clone_from(&config.maintenance);
+    engine.audit.clone_from(&config.audit);
+    engine.password_min_length = config.password_min_length;
     engine.warehouse = config.warehouse.as_deref().map(location).transpose()?;
     // A shared catalog may name a place on S3 where this server's settings do not.
     let on_s3 = engine
@@ -238,11 +278,34 @@ fn watch_signals(stop: CancellationToken) -> Result<impl Future<Output = ()> + S
     })
 }
 
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_PERIOD: Duration = Duration::from_secs(60);
+
+/// Takes a new certificate at SIGHUP, and when its files have changed. Sessions that are open keep theirs.
+fn watch_certificate(tls: Arc<Tls>) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|error| Failure::new(format!("cannot watch for signals: {error}")))?;
+    Ok(async move {
+        loop {
+            let asked = tokio::select! {
+                _ = hangup.recv() => true,
+                () = tokio::time::sleep(CERTIFICATE_PERIOD) => false,
+            };
+            match tls.renew(asked) {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("new connections get the new certificate"),
+                // The one before is still good, or as good as before.
+                Err(error) => tracing::error!("the new certificate is not used: {}", error.message()),
+            }
+        }
+    })
+}
+
 /// Tells a person how to connect.
-pub(crate) fn greet(addresses: &[SocketAddr], rest: &[String], more: &[String]) {
+pub(crate) fn greet(places: &Places, more: &[String]) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let listed: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let listed: Vec<String> = places.postgres.iter().map(ToString::to_string).collect();
     // Nobody may be reading; the server runs all the same.
     let _ = writeln!(
         out,
@@ -250,11 +313,14 @@ pub(crate) fn greet(addresses: &[SocketAddr], rest: &[String], more: &[String]) 
         env!("CARGO_PKG_VERSION"),
         listed.join(", ")
     );
-    if let Some(address) = addresses.first() {
+    if let Some(address) = places.postgres.first() {
         let _ = writeln!(out, "\n  {}", psql_line(*address));
     }
-    for url in rest {
+    for url in &places.rest {
         let _ = writeln!(out, "  Iceberg REST catalog: {url}");
+    }
+    for url in &places.health {
+        let _ = writeln!(out, "  Health and metrics: {url}");
     }
     for line in more {
         let _ = writeln!(out, "{line}");

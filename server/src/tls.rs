@@ -1,9 +1,12 @@
 //! TLS: certificate and key from PEM files. Whatever is wrong with them keeps the server from starting; nothing falls back
 //! to plain text.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use parking_lot::RwLock;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use staffa::{Error, ErrorKind, Result};
@@ -44,6 +47,84 @@ pub fn tls_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
         .map_err(unusable)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificate of a server, which may be renewed while it runs.
+pub struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Locked for a look-up or a change only.
+    current: RwLock<Current>,
+}
+
+struct Current {
+    changed: Changed,
+    postgres: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+/// When the two files were changed last.
+type Changed = [Option<SystemTime>; 2];
+
+impl Tls {
+    /// See [`tls_config`].
+    ///
+    /// # Errors
+    /// As of [`tls_config`].
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self> {
+        Ok(Self {
+            current: RwLock::new(Current::load(certificate, key)?),
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// For clients that speak PostgreSQL's protocol.
+    pub(crate) fn postgres(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().postgres)
+    }
+
+    /// For clients that speak HTTP.
+    pub(crate) fn http(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().http)
+    }
+
+    /// Reads the files again if they have changed, or if `asked` to. Tells whether it did.
+    pub(crate) fn renew(&self, asked: bool) -> Result<bool> {
+        if !asked && self.current.read().changed == changed(&self.certificate, &self.key) {
+            return Ok(false);
+        }
+        let renewed = Current::load(&self.certificate, &self.key)?;
+        *self.current.write() = renewed;
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Current {
+    fn load(certificate: &Path, key: &Path) -> Result<Self> {
+        // First: a change while they are read is then seen.
+        let changed = changed(certificate, key);
+        let postgres = tls_config(certificate, key)?;
+        let mut http = ServerConfig::clone(&postgres);
+        http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            changed,
+            postgres,
+            http: Arc::new(http),
+        })
+    }
+}
+
+fn changed(certificate: &Path, key: &Path) -> Changed {
+    [certificate, key].map(|file| std::fs::metadata(file).and_then(|file| file.modified()).ok())
 }
 
 fn unreadable(what: &str, path: &Path, error: &pem::Error) -> Error {
@@ -90,6 +171,25 @@ mod tests {
     fn certificate_with_its_key_in_each_form() {
         assert!(config(CERTIFICATE, KEY_PKCS8).is_ok());
         assert!(config(CERTIFICATE, KEY_SEC1).is_ok());
+    }
+
+    #[test]
+    fn a_new_certificate_is_taken_and_a_bad_one_is_not() {
+        let folder = std::env::temp_dir().join(format!("staffa-tls-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+        std::fs::write(&certificate, CERTIFICATE).expect("write");
+        std::fs::write(&key, KEY_PKCS8).expect("write");
+        let tls = Tls::load(&certificate, &key).expect("good");
+        let first = tls.postgres();
+        assert!(matches!(tls.renew(false), Ok(false)), "nothing has changed");
+        assert!(matches!(tls.renew(true), Ok(true)));
+        let second = tls.postgres();
+        assert!(!Arc::ptr_eq(&first, &second));
+        std::fs::write(&key, KEY_OTHER).expect("write");
+        assert!(tls.renew(true).is_err());
+        assert!(Arc::ptr_eq(&second, &tls.postgres()), "the one before stays");
+        std::fs::remove_dir_all(&folder).expect("remove");
     }
 
     #[test]

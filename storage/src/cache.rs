@@ -137,7 +137,7 @@ impl ChunkCache {
     }
 
     /// Drops what was not used for longest, at least so many bytes if there are as many.
-    fn shrink(&self, bytes: u64) {
+    pub(crate) fn shrink(&self, bytes: u64) {
         let mut chunks: Vec<_> = self.chunks.iter().collect();
         chunks.sort_unstable_by_key(|(_, chunk)| chunk.last_used());
         let mut freed = 0;

@@ -28,9 +28,14 @@ pub(crate) fn plain_field(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(data_type).with_metadata(metadata))
 }
 
+/// Values of a query that are arrays have no metadata in their elements' fields.
+pub(crate) fn plain_element(element: &FieldRef) -> FieldRef {
+    Arc::new(plain_field(element).as_ref().clone().with_metadata(HashMap::new()))
+}
+
 pub(crate) fn plain_type(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::List(element) => DataType::List(plain_field(element)),
+        DataType::List(element) => DataType::List(plain_element(element)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
         other => other.clone(),
     }

@@ -140,6 +140,7 @@ impl ParquetScan {
             target_partitions,
             output_ordering: Vec::new(),
             options,
+            sample: None,
         };
         self.plan_version(request, Some(&file.version))
     }

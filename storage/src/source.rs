@@ -11,6 +11,7 @@ mod reader;
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -30,6 +31,7 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
+use parquet::arrow::arrow_reader::RowSelection;
 use roaring::RoaringTreemap;
 
 use crate::cache::{ChunkCache, ChunkCounters, SharedMemory};
@@ -39,6 +41,7 @@ use crate::fetch::RangeCache;
 use crate::field_ids::{field_id, without_field_ids};
 use crate::footer::Footers;
 use crate::object::Stores;
+use crate::sample::{SampleRequest, SampledTable, Samples};
 use adapt::FieldIdAdapterFactory;
 use chunks::ChunkSource;
 use reader::{Caches, Placed, ReaderFactory};
@@ -121,6 +124,8 @@ pub struct ScanRequest {
     pub output_ordering: Vec<LexOrdering>,
     /// How to read.
     pub options: ScanOptions,
+    /// Rows of the table, for estimates.
+    pub sample: Option<SampledTable>,
 }
 
 /// What the caches did since the scan was made.
@@ -145,6 +150,7 @@ pub struct ParquetScan {
     stores: Stores,
     caches: Arc<Caches>,
     deletes: DeleteCache,
+    samples: Samples,
 }
 
 impl Debug for ParquetScan {
@@ -169,6 +175,7 @@ impl ParquetScan {
                 chunks: Arc::new(ChunkCache::new(chunk_bytes)),
             }),
             deletes: DeleteCache::new(),
+            samples: Samples::new(),
         }
     }
 
@@ -184,6 +191,11 @@ impl ParquetScan {
     /// together.
     pub fn share_memory(&self, queries: Arc<dyn MemoryPool>, bytes_max: u64) -> Arc<dyn MemoryPool> {
         Arc::new(SharedMemory::new(queries, Arc::clone(&self.caches.chunks), bytes_max))
+    }
+
+    /// Drops so many bytes of decoded columns, those first that were not used for longest.
+    pub fn release_memory(&self, bytes: u64) {
+        self.caches.chunks.shrink(bytes);
     }
 
     /// What the cache of decoded columns holds and did.
@@ -216,13 +228,48 @@ impl ParquetScan {
         &self.deletes
     }
 
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// The operator that reads the rows of a sample: by Parquet's reader, which need not decode what lies between.
+    pub(crate) fn plan_sample(&self, request: &SampleRequest) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = TableSchema::from(without_field_ids(&request.table_schema));
+        let place = |(file, ranges): &(ScanFile, Vec<Range<u64>>)| {
+            let statistics = file_statistics(file, &request.table_schema, request.table_schema.fields().len());
+            let placed = self.place(file, statistics, None, false)?;
+            let rows = rows_of_ranges(ranges, file.row_count);
+            let rows = match &file.deleted {
+                Some(deleted) => live_rows(deleted, file.row_count).intersection(&rows),
+                None => rows,
+            };
+            Ok(placed.with_extension(ParquetRowSelection::new(rows)))
+        };
+        let files = request.files.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let reader = Arc::new(ReaderFactory::new(Arc::clone(&self.caches)));
+        let source = ParquetSource::new(table)
+            .with_parquet_file_reader_factory(reader)
+            .with_enable_page_index(true);
+        let schema = Arc::clone(&request.table_schema);
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(vec![FileGroup::new(files)])
+            .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory::new(schema))))
+            .with_projection_indices(Some(request.columns.clone()))?
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
     pub(crate) fn plan_version(&self, request: ScanRequest, version: Option<&str>) -> Result<Arc<dyn ExecutionPlan>> {
         let table = table_schema(&request);
         let schema = table.table_schema();
         let addressed = request.address.is_some();
         let place = |file: &ScanFile| {
             let statistics = file_statistics(file, &request.table_schema, schema.fields().len());
-            self.place(file, statistics, version, addressed)
+            let placed = self.place(file, statistics, version, addressed)?;
+            Ok(match &request.sample {
+                Some(sample) => placed.with_extension(SampledTable::clone(sample)),
+                None => placed,
+            })
         };
         let files = request.files.iter().map(place).collect::<Result<Vec<_>>>()?;
         let partitions = request.target_partitions.max(1);
@@ -289,6 +336,14 @@ impl ParquetScan {
         }
         Ok(partitioned)
     }
+}
+
+/// Ascending ranges of rows, as the Parquet reader wants them told.
+fn rows_of_ranges(ranges: &[Range<u64>], row_count: u64) -> RowSelection {
+    let rows = usize::try_from(row_count).unwrap_or(usize::MAX);
+    let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX).min(rows);
+    let ranges = ranges.iter().map(|range| place(range.start)..place(range.end));
+    RowSelection::from_consecutive_ranges(ranges, rows)
 }
 
 /// What a file is known by in the caches.

@@ -138,10 +138,10 @@ fn run(servers: &[SocketAddr], level: &str) -> Vec<Transaction> {
 }
 
 /// xorshift: good enough to mix, and the same everywhere.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

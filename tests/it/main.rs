@@ -10,7 +10,9 @@
 //! clients.rs      psycopg and JDBC beside a real PostgreSQL
 //! judges.rs       pyiceberg and DuckDB read what was written
 //! roles.rs        logins, and each statement with and without each privilege
+//! secrets.rs      what row policies hide and masks replace does not come out, by any statement
 //! rest.rs         pyiceberg and DuckDB read and write through the REST catalog; its protocol
+//! limits.rs       limits of roles and servers, the queue, memory that runs out, health, guesses at passwords
 //! maintenance.rs  background upkeep, and a kill in the middle of it
 //! memory.rs       rows that statements keep, and the limit
 //! s3.rs           tables on S3: a stand-in store that also fails
@@ -18,6 +20,7 @@
 //! shared_catalog.rs  several servers on one catalog in PostgreSQL (postgres.rs)
 //! shared_upkeep.rs  the same, merging and deleting at once (s3.rs has it in a bucket, too)
 //! sequences.rs    numbers among many clients and servers; temporary tables of sessions and servers that are gone
+//! shapes.rs       deep, wide and long statements
 //! full_disk.rs    a file system without space;  sick_disk.rs   one that fails
 //! writers.rs      several writers of one table, in and outside transaction blocks
 //! support.rs      starting servers and tools;  wire.rs   a small protocol client that can also misbehave
@@ -33,6 +36,7 @@ mod durability;
 mod full_disk;
 mod isolation;
 mod judges;
+mod limits;
 mod maintenance;
 mod memory;
 mod postgres;
@@ -40,7 +44,9 @@ mod protocol;
 mod rest;
 mod roles;
 mod s3;
+mod secrets;
 mod sequences;
+mod shapes;
 mod shared_catalog;
 mod shared_upkeep;
 mod sick_disk;

@@ -58,3 +58,40 @@ fn rows_that_come_one_by_one_count_once() {
     }
     server.assert_well();
 }
+
+/// The build side of a nested-loop join that does not fit runs twice, and gives each row once, or none.
+#[test]
+fn nested_loop_joins_larger_than_memory() {
+    let mut server = limited();
+    let mut wire = server.connect();
+    let build = "(select repeat('x', 1000) || i as t from generate_series(1, 300000) as s (i)) a";
+    let probe = "(select j from generate_series(1, 20000) as s (j) where j <= 3 or j > 100000) b";
+    for (join, count) in [("join", "900000"), ("left join", "900000"), ("full join", "900000")] {
+        let sql = format!("select count(*) from {build} {join} {probe} on length(a.t) > b.j");
+        let reply = wire.simple(&sql);
+        match &reply.error {
+            None => assert_eq!(reply.value(), count, "{sql}"),
+            Some(error) => assert_eq!(error.code, "53200", "{sql}: {error}"),
+        }
+    }
+    server.assert_well();
+}
+
+/// What windows and arrays keep counts.
+#[test]
+fn windows_and_arrays_count() {
+    let mut server = limited();
+    let mut wire = server.connect();
+    for sql in [
+        "select max(length(m)) from (select max(t) over (partition by i % 2 order by i rows between unbounded preceding and \
+         unbounded following) as m from (select i, repeat('x', 500) || i as t from generate_series(1, 1000000) as s (i)) x) y",
+        "select cardinality(array_agg(repeat('x', 1000) || i)) from generate_series(1, 1000000) as s (i)",
+        "select max(cardinality(a)) from (select array_agg(repeat('x', 1000) || i) as a from generate_series(1, 1000000) as s (i) \
+         group by i % 3) x",
+    ] {
+        assert_eq!(wire.simple(sql).code(), "53200", "{sql}");
+    }
+    let small = "select cardinality(array_agg(repeat('x', 1000) || i)) from generate_series(1, 1000) as s (i)";
+    assert_eq!(wire.simple(small).value(), "1000");
+    server.assert_well();
+}

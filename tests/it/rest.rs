@@ -60,7 +60,7 @@ fn answers_are_the_protocols() {
 }
 
 /// The answer to one request, head and body.
-fn ask(rest: &str, request: &str, body: &str) -> String {
+pub fn ask(rest: &str, request: &str, body: &str) -> String {
     let mut socket = TcpStream::connect(rest.strip_prefix("http://").unwrap()).unwrap();
     let length = body.len();
     let text = format!("{request}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");

@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::Server;
+use crate::support::{Server, serve};
 use crate::wire::Wire;
 
 const PASSWORD: (&str, &str) = ("STAFFA_ADMIN_PASSWORD", "correct horse");
@@ -219,6 +219,23 @@ const NEVER: &[&str] = &[
     "create database x",
     "select rolpassword from pg_authid",
     "select passwd from pg_shadow",
+    "create policy p on s.t using (true)",
+    "alter policy p on s.t using (true)",
+    "alter policy p on s.t rename to q",
+    "drop policy p on s.t",
+    "comment on policy p on s.t is 'x'",
+    "alter table s.t enable row level security",
+    "alter table s.t disable row level security",
+    "alter table s.t no force row level security",
+    "create masking policy m with (a int) using (a)",
+    "alter masking policy m using (a)",
+    "drop masking policy m",
+    "attach masking policy m on s.t(a) to public",
+    "detach masking policy m on s.t(a) from public",
+    "create schema new authorization holder",
+    "alter role tester bypassrls",
+    "select * from pg_hba_file_rules",
+    "select * from staffa.audit",
     "undrop table s.gone",
     "rollback table s.t to version 1",
 ];
@@ -286,5 +303,204 @@ fn statements_need_their_privileges_and_no_others() {
     run(&mut admin, "revoke usage on schema s from tester");
     for (sql, _) in MATRIX.iter().filter(|(sql, _)| sql.contains("s.t")) {
         assert_eq!(tried(false, sql), "42501", "{sql} without the schema");
+    }
+}
+
+#[tokio::test]
+async fn rules_of_logins_decide_in_order() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("hba.conf");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write(
+        "# who comes in\nlocal all all trust\nhost all eve all reject\nhost inner_one +crew 127.0.0.1/32 scram-sha-256\n\
+         host staffa admin,ann 127.0.0.1 255.255.255.255 md5\nhostssl all all all scram-sha-256\n",
+    );
+    let flags = ["--hba-file", path.to_str().unwrap()];
+    let server = Server::start_on(folder.path(), &flags, &[PASSWORD]);
+    let admin = login(&server, "admin", "correct horse").await.unwrap();
+    admin
+        .batch_execute(
+            "create role crew; create user ann password 'x'; create user bob password 'x' in role crew;
+             create user eve password 'x'",
+        )
+        .await
+        .unwrap();
+    admin.batch_execute("create database inner_one").await.unwrap();
+    let into = async |user: &str, database: &str| {
+        let mut config = server.configuration();
+        config.user(user).password("x").dbname(database);
+        match config.connect(NoTls).await {
+            Ok(_) => String::new(),
+            Err(error) => {
+                let error = error.as_db_error().unwrap();
+                format!("{}: {}", error.code().code(), error.message())
+            }
+        }
+    };
+    let none = |user: &str, database: &str| {
+        format!(
+            "28000: no pg_hba.conf entry for host \"127.0.0.1\", user \"{user}\", database \"{database}\", no encryption"
+        )
+    };
+    assert_eq!(into("ann", "staffa").await, "");
+    assert_eq!(into("ann", "inner_one").await, none("ann", "inner_one"));
+    assert_eq!(into("bob", "inner_one").await, "");
+    assert_eq!(into("bob", "staffa").await, none("bob", "staffa"));
+    assert_eq!(into("nobody", "staffa").await, none("nobody", "staffa"));
+    assert_eq!(
+        into("eve", "staffa").await,
+        "28000: pg_hba.conf rejects connection for host \"127.0.0.1\", user \"eve\", database \"staffa\", no encryption"
+    );
+    let rows = admin
+        .query(
+            "select line_number, type, array_to_string(user_name, ','), address, netmask, auth_method, error from pg_hba_file_rules",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 5);
+    let text = |row: usize, column: usize| rows[row].get::<_, Option<&str>>(column).unwrap_or("-").to_owned();
+    assert_eq!(rows[3].get::<_, i32>(0), 5);
+    let shown: Vec<String> = (1..7).map(|column| text(3, column)).collect();
+    assert_eq!(
+        shown,
+        [
+            "host",
+            "admin,ann",
+            "127.0.0.1",
+            "255.255.255.255",
+            "scram-sha-256",
+            "-"
+        ]
+    );
+    // A change holds at once; a mistake changes nothing, and is shown.
+    write("host all all 127.0.0.1/32 scram-sha-256\n");
+    assert_eq!(into("eve", "staffa").await, "");
+    write("host all all 127.0.0.1/32 password\nhost all all all reject\n");
+    assert_eq!(into("eve", "staffa").await, "");
+    let wrong = admin
+        .query_one("select error from pg_hba_file_rules where error is not null", &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        wrong.get::<_, &str>(0),
+        "authentication method \"password\" is not supported"
+    );
+    let mut config = server.configuration();
+    config.user("eve").password("x");
+    let (eve, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    for hidden in ["pg_hba_file_rules", "staffa.audit"] {
+        let refused = eve.query(&format!("select * from {hidden}"), &[]).await.unwrap_err();
+        assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{hidden}");
+    }
+    // A server does not start with a mistake.
+    let other = tempfile::TempDir::new().unwrap();
+    let refused = Server::try_start(other.path(), &serve(other.path(), &flags), &[PASSWORD]);
+    let told = refused.err().unwrap();
+    assert!(told.contains("hba.conf:1: authentication method"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_done_is_audited() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let flags = [
+        "--password-min-length",
+        "8",
+        "--audit",
+        "all",
+        "--audit-file-size",
+        "4KiB",
+        "--audit-files",
+        "3",
+    ];
+    let server = Server::start_on(folder.path(), &flags, &[PASSWORD]);
+    let admin = login(&server, "admin", "correct horse").await.unwrap();
+    admin
+        .batch_execute(
+            "create user ann password 'whispered 1'; create table kept (a int); insert into kept values (1); grant select on kept to ann",
+        )
+        .await
+        .unwrap();
+    for (password, told) in [
+        ("short1", "password is too short"),
+        ("annannann1", "password must not contain user name"),
+        ("lettersonly", "password must contain both letters and nonletters"),
+    ] {
+        let refused = admin
+            .batch_execute(&format!("alter role ann password '{password}'"))
+            .await;
+        assert_eq!(refused.unwrap_err().as_db_error().unwrap().message(), told);
+    }
+    let ann = login(&server, "ann", "whispered 1").await.unwrap();
+    assert!(login(&server, "ann", "shouted").await.is_err());
+    ann.query("select a from kept", &[]).await.unwrap();
+    ann.execute("delete from kept", &[]).await.unwrap_err();
+    ann.simple_query("drop table kept").await.unwrap_err();
+    let rows = admin
+        .query(
+            "select event, \"user\", coalesce(statement, ''), ok, coalesce(error, ''), client is not null, time > now() - interval '1 hour'
+             from staffa.audit order by time",
+            &[],
+        )
+        .await
+        .unwrap();
+    let events: Vec<(String, String, String, bool, String)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
+        .collect();
+    assert!(rows.iter().all(|row| row.get::<_, bool>(5) && row.get::<_, bool>(6)));
+    let has = |event: &str, user: &str, statement: &str, ok: bool, error: &str| {
+        let wanted = (
+            event.to_owned(),
+            user.to_owned(),
+            statement.to_owned(),
+            ok,
+            error.to_owned(),
+        );
+        assert!(events.contains(&wanted), "{wanted:?} in {events:#?}");
+    };
+    has("login", "admin", "", true, "");
+    has("login", "ann", "", true, "");
+    has(
+        "login",
+        "ann",
+        "",
+        false,
+        "password authentication failed for user \"ann\"",
+    );
+    has("role", "admin", "CREATE ROLE", true, "");
+    has("ddl", "admin", "create table kept (a int)", true, "");
+    has("write", "admin", "insert into kept values (1)", true, "");
+    has("role", "admin", "grant select on kept to ann", true, "");
+    has("read", "ann", "select a from kept", true, "");
+    has(
+        "denied",
+        "ann",
+        "delete from kept",
+        false,
+        "permission denied for table kept",
+    );
+    has("denied", "ann", "drop table kept", false, "must be owner of table kept");
+    // Files are closed at their size, the oldest go, and no password is in them.
+    for number in 0..100 {
+        admin
+            .batch_execute(&format!("select {number} as a_number_of_some_length_to_fill_the_files"))
+            .await
+            .unwrap();
+    }
+    let directory = server.data().join("audit");
+    let mut names: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2", "audit.jsonl.3"]
+    );
+    for name in names {
+        let text = std::fs::read_to_string(directory.join(name)).unwrap();
+        assert!(!text.contains("whispered") && text.lines().count() > 3, "{text}");
     }
 }

@@ -118,6 +118,16 @@ impl Server {
         }
     }
 
+    /// The address of the health pages of a server that was started with `--health`.
+    pub fn health(&self) -> String {
+        let log = self.log();
+        let line = log
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Health and metrics: http://"));
+        line.unwrap_or_else(|| panic!("the server has no health pages:\n{log}"))
+            .to_owned()
+    }
+
     /// What the server wrote so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

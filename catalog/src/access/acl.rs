@@ -114,6 +114,10 @@ pub enum ObjectKind {
     Schema,
     /// Databases.
     Database,
+    /// Functions.
+    Function,
+    /// Types.
+    Type,
 }
 
 impl ObjectKind {
@@ -128,6 +132,8 @@ impl ObjectKind {
             ObjectKind::Sequence => P::USAGE | P::SELECT | P::UPDATE,
             ObjectKind::Schema => P::USAGE | P::CREATE,
             ObjectKind::Database => P::CREATE | P::TEMPORARY | P::CONNECT,
+            ObjectKind::Function => P::EXECUTE,
+            ObjectKind::Type => P::USAGE,
         }
     }
 
@@ -139,6 +145,8 @@ impl ObjectKind {
             ObjectKind::Sequence => "sequence",
             ObjectKind::Schema => "schema",
             ObjectKind::Database => "database",
+            ObjectKind::Function => "function",
+            ObjectKind::Type => "type",
         }
     }
 
@@ -146,6 +154,8 @@ impl ObjectKind {
     fn open_to_all(self) -> Privileges {
         match self {
             ObjectKind::Database => Privileges::TEMPORARY | Privileges::CONNECT,
+            ObjectKind::Function => Privileges::EXECUTE,
+            ObjectKind::Type => Privileges::USAGE,
             _ => Privileges::NONE,
         }
     }
@@ -294,6 +304,12 @@ impl Acl {
         // What others could give on only because of that goes as well.
         let _ = acl.revoke(None, role, Privileges::NONE, false, owner, true);
         acl
+    }
+
+    /// Whether two lists say the same, in whatever order.
+    pub fn says_what(&self, other: &Acl) -> bool {
+        let has = |list: &Acl, item: &AclItem| list.0.contains(item);
+        self.0.len() == other.0.len() && self.0.iter().all(|item| has(other, item))
     }
 
     /// Whether a role is named in it.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Transaction, check_name};
-use crate::access::{AccessEntry, AccessKey, Acl, OPEN_SCHEMA, ObjectKind, Rights, Role};
+use crate::access::{AccessEntry, AccessKey, Acl, MaskingPolicy, OPEN_SCHEMA, ObjectKind, Rights, Role, Security};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
 use crate::snapshot::RelationKind;
@@ -72,6 +72,20 @@ impl Transaction {
         self.put(key, acl.map(AccessEntry::Default));
     }
 
+    /// Sets the row policies and masks of a table.
+    pub fn set_security(&mut self, table: Uuid, security: Security) {
+        let entry = (!security.is_empty()).then_some(AccessEntry::Security(security));
+        self.put(AccessKey::Security(table), entry);
+    }
+
+    /// Sets a masking policy; `None`: there is none any more.
+    pub fn set_mask(&mut self, database: &str, name: &str, mask: Option<MaskingPolicy>) -> Result<()> {
+        check_name(name)?;
+        let key = AccessKey::Mask(database.to_owned(), name.to_owned());
+        self.put(key, mask.map(AccessEntry::Mask));
+        Ok(())
+    }
+
     fn put(&mut self, key: AccessKey, entry: Option<AccessEntry>) {
         let was_there = self.base.access().csn_of(&key).is_some();
         let access = &mut self.change().access;
@@ -130,6 +144,7 @@ impl Transaction {
     pub(super) async fn disown_relation(&mut self, name: &TableName) -> Result<()> {
         if let Some(id) = self.relation_id(name).await? {
             self.disown(AccessKey::Relation(id));
+            self.disown(AccessKey::Security(id));
         }
         Ok(())
     }

@@ -45,6 +45,9 @@ impl Transaction {
             self.drop_schema(database, &schema, true).await?;
         }
         set_existence(&mut self.change().databases, database.to_owned(), false);
+        for (mask, _) in snapshot.access().masks(database) {
+            self.disown(AccessKey::Mask(database.to_owned(), mask.to_owned()));
+        }
         self.disown(AccessKey::Database(database.to_owned()));
         Ok(())
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::changes::{RelationState, ViewDelta};
 use super::{Transaction, wrong_type};
 use crate::access::ObjectKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::iceberg::write_view;
 use crate::name::TableName;
 use crate::schema::{View, ViewDefinition};
@@ -19,11 +19,10 @@ impl Transaction {
         self.check_new_relation(&name)?;
         let snapshot = self.snapshot();
         match snapshot.relation(&name) {
-            Some(RelationKind::Table) if replace => return Err(wrong_type(&name, "view", "A table has that name.")),
-            Some(RelationKind::Sequence) if replace => {
-                return Err(wrong_type(&name, "view", "A sequence has that name."));
+            Some(RelationKind::Table | RelationKind::Sequence | RelationKind::Index) if replace => {
+                let message = format!("\"{}\" is not a view", name.name);
+                return Err(Error::new(ErrorKind::WrongObjectType, message));
             }
-            Some(RelationKind::Index) if replace => return Err(wrong_type(&name, "view", "An index has that name.")),
             Some(RelationKind::View) if replace => {
                 if let Some(old) = self.snapshot().view(&name).await? {
                     definition.comment = definition.comment.or_else(|| old.comment.clone());

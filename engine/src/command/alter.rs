@@ -12,7 +12,7 @@ use staffa_catalog::{
 };
 use staffa_planner::{
     AlterAction, ColumnStep, Dropped, Error, ErrorKind, IndexChange, Plan, PlanContext, Renamed, Result, RowCheck,
-    column_readers, following, rewritten_rows,
+    column_policies, column_readers, described, following, rewritten_rows,
 };
 
 use crate::cancel::StatementGuard;
@@ -46,11 +46,8 @@ pub(crate) async fn alter_table(
                     number: *number,
                     name: column.clone(),
                 };
+                drop_policies(session, &context, &table, &dropped, column, *cascade).await?;
                 drop_dependents(session, &[dropped], *cascade).await?;
-                Vec::new()
-            }
-            Some(ColumnStep::Retyped { number, name }) => {
-                check_unread(&context, &table, *number, name).await?;
                 Vec::new()
             }
             Some(ColumnStep::Renamed { from, to }) => {
@@ -67,8 +64,9 @@ pub(crate) async fn alter_table(
                 };
                 following(&context, &renamed).await?
             }
-            None => Vec::new(),
+            Some(ColumnStep::Retyped { .. }) | None => Vec::new(),
         };
+        let readers = (context.clone(), Arc::clone(&table));
         let rows = match step.rewrite {
             Some(rewrite) => {
                 let work = async move { rewrite.rows(&context, &table).await };
@@ -76,6 +74,10 @@ pub(crate) async fn alter_table(
             }
             None => None,
         };
+        if let Some(ColumnStep::Retyped { number, name }) = &step.column {
+            check_unread(&readers.0, &readers.1, *number, name).await?;
+            check_unguarded(&readers.0, &readers.1, name)?;
+        }
         let checked = !step.checks.is_empty() || rows.is_some();
         for check in step.checks {
             check_rows(session, name, check, guard).await?;
@@ -94,6 +96,70 @@ pub(crate) async fn alter_table(
         }
     }
     Ok(())
+}
+
+/// Row policies that read a column go with it when the statement says CASCADE; masks are never dropped along.
+async fn drop_policies(
+    session: &mut Session,
+    context: &PlanContext,
+    table: &Table,
+    dropped: &Dropped,
+    column: &str,
+    cascade: bool,
+) -> Result<()> {
+    let found = column_policies(&context.snapshot, table, column);
+    let name = &table.name().name;
+    let what = described(context, dropped);
+    let refused = |detail: String, hint: &str| {
+        let message = format!("cannot drop {what} because other objects depend on it");
+        let error = Error::new(ErrorKind::DependentObjects, message);
+        Err(error.with_detail(detail).with_hint(hint))
+    };
+    if let Some(mask) = found.masks.first() {
+        let detail = format!("masking policy {mask} depends on {what}");
+        return refused(detail, "Use DETACH MASKING POLICY first.");
+    }
+    if found.policies.is_empty() {
+        return Ok(());
+    }
+    if !cascade {
+        let line = |policy: &String| format!("policy {policy} on table {name} depends on {what}");
+        let lines: Vec<String> = found.policies.iter().map(line).collect();
+        return refused(
+            lines.join("\n"),
+            "Use DROP ... CASCADE to drop the dependent objects too.",
+        );
+    }
+    let mut security = context
+        .snapshot
+        .access()
+        .security(table.uuid())
+        .cloned()
+        .unwrap_or_default();
+    for policy in &found.policies {
+        security.policies.remove(policy);
+        let notice = format!("drop cascades to policy {policy} on table {name}");
+        session.notices.push(Notice::remark("00000", notice));
+    }
+    session.transaction().await?.set_security(table.uuid(), security);
+    Ok(())
+}
+
+/// Row policies and masks keep the types of what they read.
+fn check_unguarded(context: &PlanContext, table: &Table, column: &str) -> Result<()> {
+    let found = column_policies(&context.snapshot, table, column);
+    let refused = |by: &str, what: String| {
+        let error = Error::unsupported(format!("cannot alter type of a column used {by}"));
+        Err(error.with_detail(format!("{what} depends on column \"{column}\"")))
+    };
+    if let Some(policy) = found.policies.first() {
+        let what = format!("policy {policy} on table {}", table.name().name);
+        return refused("in a policy definition", what);
+    }
+    match found.masks.first() {
+        Some(mask) => refused("by a masking policy", format!("masking policy {mask}")),
+        None => Ok(()),
+    }
 }
 
 /// Views keep the types of what they read.
@@ -190,7 +256,7 @@ pub(crate) async fn alter_indexes(
     changes: &[(TableName, IndexChange)],
     missing: &[String],
 ) -> Result<()> {
-    tell_missing(session, "index", missing);
+    tell_missing(session, missing);
     for (name, change) in changes {
         let snapshot = session.transactions_snapshot().await?;
         let table = existing_table(&snapshot, name).await?;

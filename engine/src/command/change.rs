@@ -70,6 +70,7 @@ pub(crate) async fn change_rows(
         gathered,
     } = guard.run(session.warehouse.planning().run(work)).await?;
 
+    session.note_plan(&plan);
     let cpu = session.warehouse.cpu().clone();
     let written = match prefix {
         None => {
@@ -148,6 +149,7 @@ async fn rewrite(
     let (table, worn) = (Arc::clone(&change.table), worn.to_vec());
     let work = async move { rewrite_plan(&context, &table, &worn).await };
     let plan = guard.run(session.warehouse.planning().run(work)).await?;
+    session.note_plan(&plan);
     let options = session.warehouse.write_options().clone();
     let spec = Arc::new(write_spec(&change.table, &target.data_prefix, options)?);
     let cpu = session.warehouse.cpu().clone();

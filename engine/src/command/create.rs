@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::{ErrorKind as CatalogErrorKind, TableDefinition, TableName, TableVersionSpec, ViewDefinition};
+use staffa_catalog::{
+    ErrorKind as CatalogErrorKind, TableDefinition, TableName, TableVersionSpec, Uuid, ViewDefinition,
+};
 use staffa_planner::{Error, Plan, QueryPlan, Result};
 
 use crate::cancel::StatementGuard;
@@ -98,9 +100,14 @@ pub(crate) async fn create_schema(
     session: &mut Session,
     database: &str,
     schema: &str,
+    owner: Option<Uuid>,
     if_not_exists: bool,
 ) -> Result<()> {
-    let result = session.transaction().await?.create_schema(database, schema).await;
+    let transaction = session.transaction().await?;
+    if let Some(owner) = owner {
+        transaction.act_as(owner);
+    }
+    let result = transaction.create_schema(database, schema).await;
     skip_existing(
         session,
         result,

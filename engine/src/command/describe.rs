@@ -7,7 +7,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use staffa_planner::{
-    Error, ExplainOptions, ExplainTarget, ExplainTimes, QueryPlan, Result, ScanReports, bind, explain_columns, physical,
+    Error, ExplainOptions, ExplainTarget, ExplainTimes, QueryPlan, Result, bind, explain_columns, physical,
 };
 
 use crate::cancel::StatementGuard;
@@ -39,12 +39,17 @@ pub(crate) async fn explain(
     if !options.analyze {
         context.reads = None;
     }
-    let reports = Arc::new(ScanReports::default());
+    // Without ANALYZE nothing is read, and no limit refuses it: it shows what would be.
+    let reports = match &context.reports {
+        Some(reports) if options.analyze => Arc::clone(reports),
+        _ => Arc::default(),
+    };
     context.reports = Some(Arc::clone(&reports));
     let task_context = context.task_context();
     let logical = bind(source, parameters)?;
     let work = async move { physical(&context, logical).await };
     let plan = guard.run(session.warehouse.planning().run(work)).await?;
+    session.note_plan(&plan);
     let planning = started.elapsed();
     let mut execution = None;
     if options.analyze {

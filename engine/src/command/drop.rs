@@ -8,15 +8,13 @@ use staffa_planner::{Dropped, Error, ErrorKind, Result, dependents, described};
 use crate::outcome::Notice;
 use crate::session::Session;
 
-/// `noun` is what messages call them: a materialized view is a table, too.
 pub(crate) async fn drop_tables(
     session: &mut Session,
-    noun: &str,
     names: &[TableName],
     missing: &[String],
     cascade: bool,
 ) -> Result<()> {
-    tell_missing(session, noun, missing);
+    tell_missing(session, missing);
     drop_dependents(session, &relations(names), cascade).await?;
     for name in names {
         session.transaction().await?.drop_table(name).await?;
@@ -30,7 +28,7 @@ pub(crate) async fn drop_views(
     missing: &[String],
     cascade: bool,
 ) -> Result<()> {
-    tell_missing(session, "view", missing);
+    tell_missing(session, missing);
     drop_dependents(session, &relations(names), cascade).await?;
     for name in names {
         session.transaction().await?.drop_view(name).await?;
@@ -57,7 +55,7 @@ pub(crate) async fn drop_schemas(
             let message = format!("schema \"{schema}\" does not exist");
             return Err(Error::new(ErrorKind::UndefinedSchema, message));
         }
-        tell_missing(session, "schema", std::slice::from_ref(schema));
+        tell_missing(session, &[format!("schema \"{schema}\" does not exist, skipping")]);
     }
     let dropped = found.iter().map(|(database, name)| Dropped::Schema {
         database: database.clone(),
@@ -112,16 +110,15 @@ pub(crate) async fn drop_database(session: &mut Session, name: &str, if_exists: 
     // PostgreSQL's DROP DATABASE takes the schemas and tables along.
     match session.transaction().await?.drop_database(name, true).await {
         Err(error) if if_exists && error.kind() == CatalogErrorKind::UndefinedDatabase => {
-            tell_missing(session, "database", &[name.to_owned()]);
+            tell_missing(session, &[format!("database \"{name}\" does not exist, skipping")]);
             Ok(())
         }
         result => Ok(result?),
     }
 }
 
-pub(crate) fn tell_missing(session: &mut Session, noun: &str, missing: &[String]) {
-    let notices = missing
-        .iter()
-        .map(|name| Notice::remark("00000", format!("{noun} \"{name}\" does not exist, skipping")));
+/// Tells of names that were not found and `IF EXISTS` forgives.
+pub(crate) fn tell_missing(session: &mut Session, missing: &[String]) {
+    let notices = missing.iter().map(|message| Notice::remark("00000", message.clone()));
     session.notices.extend(notices);
 }

@@ -131,6 +131,7 @@ impl Writing {
         let task_context = context.task_context();
         let work = async move { write_plan(&context, &planned, rows, gathered.as_ref()).await };
         let plan = guard.run(session.warehouse.planning().run(work)).await?;
+        session.note_plan(&plan);
         let options = session.warehouse.write_options().clone();
         let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);
         let stores = session.warehouse.stores().clone();

@@ -46,7 +46,7 @@ pub(crate) async fn drop(
     missing: &[String],
     defaults: &[(TableName, i32)],
 ) -> Result<()> {
-    tell_missing(session, "sequence", missing);
+    tell_missing(session, missing);
     let transaction = session.transaction().await?;
     for (table, field_id) in defaults {
         let change = TableChange::SetDefault {

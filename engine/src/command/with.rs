@@ -3,8 +3,6 @@
 //!
 //! All of them are planned: what one writes is in no file that another reads.
 
-use std::sync::Arc;
-
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
@@ -22,7 +20,7 @@ pub(crate) async fn with(
     words: &'static str,
     guard: StatementGuard,
 ) -> Result<Outcome> {
-    let pool = Arc::clone(&session.warehouse.base().runtime_env().memory_pool);
+    let pool = session.memory_pool();
     let mut returned: Vec<ReturnedRows> = Vec::new();
     let mut memory: Vec<MemoryReservation> = Vec::new();
     for part in &with.parts {
@@ -76,7 +74,7 @@ async fn run_part(
     let plan = with_returned(&part.plan, before)?;
     let ((_, gathered), list) = match &plan {
         Plan::Query(query) => {
-            let pool = Arc::clone(&session.warehouse.base().runtime_env().memory_pool);
+            let pool = session.memory_pool();
             let rows = session.start_query(query, parameters, guard.clone()).await?;
             let (batches, memory) = rows.read_all(&pool, false).await?.into_returned();
             return Ok(part.rows(batches)?.map(|rows| (rows, memory)));

@@ -80,7 +80,7 @@ pub(super) fn normalise(name: &str, kind: Kind, value: &str) -> Result<String> {
             .as_str()
         {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
-            _ => Err(invalid(name, value).with_hint("Staffa speaks UTF8 only.")),
+            _ => Err(invalid(name, value)),
         },
     }
 }
@@ -153,7 +153,7 @@ fn memory(name: &str, value: &str, unit: i64, least: i64, greatest: i64) -> Resu
         .find(|(size, _)| number != 0 && number % size == 0);
     Ok(match shown {
         Some((size, unit)) => format!("{}{unit}", number / size),
-        None if number == 0 => "0".to_owned(),
+        None if number <= 0 => number.to_string(),
         None => format!("{number}kB"),
     })
 }

@@ -290,7 +290,7 @@ impl Checker<'_> {
     }
 }
 
-fn order_keys(query: &Query) -> Vec<&Expr> {
+pub(super) fn order_keys(query: &Query) -> Vec<&Expr> {
     match query.order_by.as_ref().map(|order| &order.kind) {
         Some(OrderByKind::Expressions(keys)) => keys.iter().map(|key| &key.expr).collect(),
         _ => Vec::new(),
@@ -391,7 +391,7 @@ fn is_too_large(count: &Expr) -> bool {
 }
 
 /// An expression's text without the tables before its columns: two that are written so are taken for the same.
-fn text_of(expression: &Expr) -> String {
+pub(super) fn text_of(expression: &Expr) -> String {
     let mut bare = match expression {
         Expr::Nested(inner) => inner.as_ref().clone(),
         other => other.clone(),

@@ -2,18 +2,22 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, ObjectName, Query, TrimWhereField, UnaryOperator, Value,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectName, Query, TrimWhereField, UnaryOperator,
+    Value,
 };
 
 use datafusion::sql::sqlparser::tokenizer::Location;
 use staffa_catalog::{SqlType, SystemType};
 
-use super::clauses::find_call;
+use super::clauses::{find_call, text_of};
+use super::forms::is_row;
+use super::scope::type_of_call;
 use super::signatures::{
     self, BIGINT, BOOLEAN, Choice, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
 };
 use super::{Checker, DEPTH_MAX, Type};
 use crate::error::{Error, ErrorKind, Result};
+use crate::parse::positions_of_words;
 use crate::pg_catalog::is_function_of_postgres;
 use crate::resolve::fold;
 use crate::rewrite::called_type;
@@ -32,7 +36,9 @@ const TAKE_AGGREGATES: &[&str] = &["HAVING", "window definitions"];
 pub(super) const NO_FUNCTION: &str =
     "No function matches the given name and argument types. You might need to add explicit type casts.";
 /// What the grammar makes of names, so that no function is looked up for them.
-const FORMS: &[&str] = &["grouping", "row", "array", "unnest"];
+const FORMS: &[&str] = &["grouping", "row", "array"];
+/// Window functions that, with arguments, are aggregates of a row that is not there.
+const HYPOTHETICAL: &[&str] = &["rank", "dense_rank", "percent_rank", "cume_dist"];
 
 impl Checker<'_> {
     /// The type of an expression; a bare literal's is `unknown`.
@@ -48,7 +54,10 @@ impl Checker<'_> {
 
     fn shallow(&mut self, expression: &Expr) -> Result<Type> {
         match expression {
-            Expr::Value(value) => Ok(type_of_value(&value.value)),
+            Expr::Value(value) => match &value.value {
+                Value::Placeholder(name) => Ok(self.parameter(name)),
+                value => Ok(type_of_value(value)),
+            },
             Expr::Nested(inner) => self.expression(inner),
             Expr::Identifier(ident) => self.column(ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
@@ -119,6 +128,14 @@ impl Checker<'_> {
             Expr::Function(function) => self.call(function),
             Expr::InList { expr, list, .. } => {
                 let left = self.expression(expr)?;
+                if let [Expr::Identifier(word)] = list.as_slice()
+                    && word.quote_style.is_none()
+                    && fold(word) == "select"
+                {
+                    // A subquery without columns.
+                    let error = Error::new(ErrorKind::SyntaxError, "subquery has too few columns");
+                    return Err(self.places.after(error, expr, &["in", "not"]));
+                }
                 let mut all = vec![(expr.as_ref(), left)];
                 for item in list {
                     all.push((item, self.expression(item)?));
@@ -165,6 +182,7 @@ impl Checker<'_> {
                 pattern,
                 ..
             } => self.pattern(if *negated { "!~~*" } else { "~~*" }, expr, pattern, "ilike"),
+            Expr::SimilarTo { expr, pattern, .. } => self.similar(expr, pattern),
             Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
                 self.expression(inner)?;
                 Ok(Some(BOOLEAN))
@@ -278,7 +296,7 @@ impl Checker<'_> {
                     false => self.form("substring", &arguments, &["substring"]),
                 }
             }
-            Expr::AtTimeZone { timestamp, time_zone } => self.form("timezone", &[time_zone, timestamp], &["at"]),
+            Expr::AtTimeZone { timestamp, time_zone } => self.at_time_zone(timestamp, time_zone),
             Expr::CompoundFieldAccess { root, access_chain } => self.subscript(root, access_chain),
             Expr::AnyOp {
                 left,
@@ -384,18 +402,41 @@ impl Checker<'_> {
         }
     }
 
+    /// The type of a parameter, where the statement or its client says it.
+    fn parameter(&self, name: &str) -> Type {
+        let index = name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?;
+        match self.parameters.get(index)?.as_ref()? {
+            SqlType::System(ty) if !is_plain(*ty) => None,
+            SqlType::Struct(_) | SqlType::Unknown => None,
+            ty => Some(type_oid(ty)),
+        }
+    }
+
+    /// Whether it is a parameter of which nothing else in the text can say what it is.
+    fn is_unknown(&self, expression: &Expr) -> bool {
+        match expression {
+            Expr::Value(value) => match &value.value {
+                Value::Placeholder(name) => positions_of_words(self.places.text(), &[name]).len() == 1,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     fn operation(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Type> {
-        let sides = (self.expression(left)?, self.expression(right)?);
         let (name, words): (String, Vec<String>) = match op {
             BinaryOperator::NotEq => ("<>".into(), vec!["<>".into(), "!=".into()]),
             BinaryOperator::BitwiseXor | BinaryOperator::PGExp => ("^".into(), vec!["^".into()]),
-            BinaryOperator::Xor | BinaryOperator::PGCustomBinaryOperator(_) => return Ok(None),
             other => (other.to_string(), vec![other.to_string()]),
         };
-        if matches!(right, Expr::Tuple(_)) || matches!(left, Expr::Tuple(_)) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if is_row(left) || is_row(right) {
+            return self.of_rows(&name, left, right, &words);
+        }
+        let sides = (self.expression(left)?, self.expression(right)?);
+        if matches!(op, BinaryOperator::Xor | BinaryOperator::PGCustomBinaryOperator(_)) {
             return Ok(None);
         }
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.operator(&name, (left, sides.0), (right, sides.1), &words)
     }
 
@@ -405,7 +446,13 @@ impl Checker<'_> {
     }
 
     /// Finds the operator for two values; literals are read as it takes them.
-    fn operator(&self, name: &str, left: (&Expr, Type), right: (&Expr, Type), words: &[&str]) -> Result<Type> {
+    pub(super) fn operator(
+        &self,
+        name: &str,
+        left: (&Expr, Type),
+        right: (&Expr, Type),
+        words: &[&str],
+    ) -> Result<Type> {
         Ok(self.chosen(name, left, right, words)?.and_then(|(_, result)| result))
     }
 
@@ -417,7 +464,13 @@ impl Checker<'_> {
         right: (&Expr, Type),
         words: &[&str],
     ) -> Result<Option<(Vec<u32>, Type)>> {
-        let (Some(left_type), Some(right_type)) = (left.1, right.1) else {
+        let unknown = left.1.is_none() && right.1.is_none() && self.is_unknown(left.0) && self.is_unknown(right.0);
+        let types = if unknown {
+            (Some(UNKNOWN), Some(UNKNOWN))
+        } else {
+            (left.1, right.1)
+        };
+        let (Some(left_type), Some(right_type)) = types else {
             return Ok(None);
         };
         let shown = || format!("{} {name} {}", type_name(left_type), type_name(right_type));
@@ -463,11 +516,7 @@ impl Checker<'_> {
         let Some(columns) = self.query(subquery, true)? else {
             return Ok(());
         };
-        if columns.len() != left.len() {
-            let count = if columns.len() > left.len() { "many" } else { "few" };
-            let error = Error::new(ErrorKind::SyntaxError, format!("subquery has too {count} columns"));
-            return Err(self.places.after(error, expr, &["in", "not"]));
-        }
+        self.check_width(&columns, left.len(), expr, &["in", "not"])?;
         for ((value, ty), (_, other)) in left.into_iter().zip(columns) {
             let other = other.map(|other| if other == UNKNOWN { TEXT } else { other });
             self.operator("=", (value, ty), (expr, other), &["in", "not"])?;
@@ -510,11 +559,20 @@ impl Checker<'_> {
             let word = if *kind == CastKind::DoubleColon { "::" } else { "as" };
             self.places.at_type(error, expr, word)
         })?;
+        if from == Some(UNKNOWN)
+            && to.is_none()
+            && let Ok(ty @ SqlType::System(_)) = sql_type_of_ast(data_type)
+        {
+            self.readable(expr, type_oid(&ty))?;
+        }
         let (Some(from), Some(to)) = (from, to) else {
             return Ok(to);
         };
         if from == UNKNOWN {
-            self.readable(expr, to)?;
+            // With fields, it is read by them.
+            if !matches!(data_type, DataType::Interval { fields: Some(_), .. }) {
+                self.readable(expr, to)?;
+            }
         } else if !can_cast(from, to) && matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
             let message = format!("cannot cast type {} to {}", type_name(from), type_name(to));
             let error = Error::new(ErrorKind::CannotCoerce, message);
@@ -534,10 +592,10 @@ impl Checker<'_> {
             Ok(SqlType::System(_) | SqlType::Struct(_)) => Ok(None),
             Ok(ty) => Ok(Some(type_oid(&ty))),
             Err(error) => Err(match data_type {
-                DataType::Custom(name, _) => match name.0.first().and_then(|part| part.as_ident()) {
-                    Some(ident) => self.places.at(error, ident),
-                    None => error,
-                },
+                DataType::Custom(name, _) => {
+                    let error = crate::resolve::missing_schema(self.context, name).unwrap_or(error);
+                    crate::resolve::at_name(error, name, self.places.text())
+                }
                 _ => error,
             }),
         }
@@ -557,7 +615,7 @@ impl Checker<'_> {
     }
 
     /// Whether a literal can be read as this type.
-    fn readable(&self, expression: &Expr, ty: u32) -> Result<()> {
+    pub(super) fn readable(&self, expression: &Expr, ty: u32) -> Result<()> {
         let text = match expression {
             Expr::Nested(inner) => return self.readable(inner, ty),
             Expr::Value(value) => match &value.value {
@@ -574,7 +632,10 @@ impl Checker<'_> {
             return Ok(());
         }
         // Names of objects are looked up when the catalog is there.
-        let is_known = |ty: &SqlType| !matches!(ty, SqlType::System(ty) if !is_plain(*ty));
+        let is_known = |ty: &SqlType| match ty {
+            SqlType::System(ty) => is_plain(*ty) || names_object(*ty) && self.context.catalog_view().is_some(),
+            _ => true,
+        };
         let Some(sql_type) = sql_type_of_oid(ty, -1).filter(is_known) else {
             return Ok(());
         };
@@ -586,9 +647,27 @@ impl Checker<'_> {
         }
     }
 
+    /// A call in FROM, which may yield rows.
+    pub(super) fn table_call(&mut self, name: &ObjectName, args: &[FunctionArg]) -> Result<Type> {
+        self.call(&Function {
+            name: name.clone(),
+            uses_odbc_syntax: false,
+            parameters: FunctionArguments::None,
+            args: FunctionArguments::List(FunctionArgumentList {
+                duplicate_treatment: None,
+                args: args.to_vec(),
+                clauses: Vec::new(),
+            }),
+            filter: None,
+            null_treatment: None,
+            over: None,
+            within_group: Vec::new(),
+        })
+    }
+
     fn call(&mut self, function: &Function) -> Result<Type> {
         let Some(name) = function_name(&function.name) else {
-            return Ok(None);
+            return self.call_elsewhere(function);
         };
         let Some(ident) = function.name.0.first().and_then(|part| part.as_ident()) else {
             return Ok(None);
@@ -634,10 +713,15 @@ impl Checker<'_> {
             FunctionArguments::List(list) => list,
             FunctionArguments::Subquery(query) if name == "array" => {
                 let columns = self.query(query, true)?;
+                if columns.as_ref().is_some_and(|columns| columns.len() != 1) {
+                    let error = Error::new(ErrorKind::SyntaxError, "subquery must return only one column");
+                    return Err(self.places.at(error, ident));
+                }
                 let first = columns.as_deref().and_then(|columns| columns.first()?.1);
                 let ty = first.map(|ty| if ty == UNKNOWN { TEXT } else { ty });
                 return Ok(ty.and_then(signatures::array_of));
             }
+            FunctionArguments::None => return Ok(type_of_call(&name)),
             _ => return Ok(None),
         };
         if let ([FunctionArg::Unnamed(FunctionArgExpr::Expr(value))], Some(ty)) =
@@ -695,17 +779,25 @@ impl Checker<'_> {
             }
             _ => {}
         }
+        let no_such = |types: &str| self.no_such_function(&function.name, types);
+        if is_positional && name == "unnest" {
+            let types: Option<Vec<u32>> = given.iter().map(|(_, ty)| *ty).collect();
+            return match (given.as_slice(), types) {
+                ([(_, ty)], _) => self.unnested(*ty).map_err(|error| self.places.at(error, ident)),
+                (_, Some(types)) => Err(no_such(&signature(&types))),
+                _ => Ok(None),
+            };
+        }
+        if is_aggregate && list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+            self.check_distinct_order(list, &given)?;
+        }
         if !is_positional || FORMS.contains(&name.as_str()) || !function.within_group.is_empty() {
             return Ok(None);
         }
-        let no_such = |types: &str| {
-            let message = format!(
-                "function {}({types}) does not exist",
-                crate::resolve::shown(&function.name)
-            );
-            let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION);
-            self.places.at(error, ident)
-        };
+        if HYPOTHETICAL.contains(&name.as_str()) && !given.is_empty() {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return fail(self, ErrorKind::WrongObjectType, message);
+        }
         let types: Option<Vec<u32>> = given.iter().map(|(_, ty)| *ty).collect();
         if !signatures::has_function(&name) {
             return match types {
@@ -741,6 +833,67 @@ impl Checker<'_> {
             }
         }
         Ok(choice.1)
+    }
+
+    /// What `unnest` makes of a value of this type.
+    pub(super) fn unnested(&self, ty: Type) -> Result<Type> {
+        match ty {
+            None => Ok(None),
+            Some(UNKNOWN) => Err(signatures::several_functions("unnest(unknown)")),
+            Some(ty) => match signatures::element(ty) {
+                Some(element) => Ok(Some(element)),
+                None => {
+                    let message = format!("function unnest({}) does not exist", type_name(ty));
+                    Err(Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION))
+                }
+            },
+        }
+    }
+
+    /// A call of a function of another schema: there are none.
+    fn call_elsewhere(&mut self, function: &Function) -> Result<Type> {
+        let FunctionArguments::List(list) = &function.args else {
+            return Ok(None);
+        };
+        let mut types = Vec::with_capacity(list.args.len());
+        for argument in &list.args {
+            types.push(match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => self.expression(argument)?,
+                _ => None,
+            });
+        }
+        if let Some(error) = crate::resolve::missing_schema(self.context, &function.name) {
+            return Err(crate::resolve::at_name(error, &function.name, self.places.text()));
+        }
+        let schema = function.name.0.first().and_then(|part| part.as_ident()).map(fold);
+        let is_users = schema.is_some_and(|schema| self.context.snapshot.has_schema(&self.context.database, &schema));
+        match types.into_iter().collect::<Option<Vec<u32>>>() {
+            Some(types) if is_users => Err(self.no_such_function(&function.name, &signature(&types))),
+            _ => Ok(None),
+        }
+    }
+
+    fn no_such_function(&self, name: &ObjectName, types: &str) -> Error {
+        let message = format!("function {}({types}) does not exist", crate::resolve::shown(name));
+        let error = Error::new(ErrorKind::UndefinedFunction, message).with_hint(NO_FUNCTION);
+        crate::resolve::at_name(error, name, self.places.text())
+    }
+
+    /// `agg(distinct a order by b)`: what is left of the rows has no `b`.
+    fn check_distinct_order(&self, list: &FunctionArgumentList, given: &[(&Expr, Type)]) -> Result<()> {
+        let keys = list.clauses.iter().filter_map(|clause| match clause {
+            FunctionArgumentClause::OrderBy(keys) => Some(keys),
+            _ => None,
+        });
+        let is_given = |key: &Expr| given.iter().any(|(argument, _)| text_of(argument) == text_of(key));
+        match keys.flatten().find(|key| !is_given(&key.expr)) {
+            Some(key) => {
+                let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                let error = Error::new(ErrorKind::InvalidColumnReference, message);
+                Err(self.places.put(error, Some(&key.expr)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// DISTINCT, FILTER and OVER where the function knows nothing of them.
@@ -785,6 +938,14 @@ pub(super) fn signature(types: &[u32]) -> String {
 /// Whether it is a type of the catalogs whose values are no names of objects.
 fn is_plain(ty: SystemType) -> bool {
     matches!(ty, SystemType::Char | SystemType::Name | SystemType::Oid)
+}
+
+/// Whether its values are numbers of objects, written as names.
+fn names_object(ty: SystemType) -> bool {
+    matches!(
+        ty,
+        SystemType::RegClass | SystemType::RegType | SystemType::RegNamespace | SystemType::RegRole
+    )
 }
 
 /// The name of a function that is not another schema's.

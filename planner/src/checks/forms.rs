@@ -3,12 +3,26 @@
 use datafusion::sql::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, Subscript};
 
 use super::expression::{NO_FUNCTION, signature};
-use super::signatures::{self, BOOLEAN, Choice, TEXT, UNKNOWN, type_name};
+use super::signatures::{self, BOOLEAN, Choice, INTEGER, TEXT, UNKNOWN, type_name};
 use super::{Checker, Type};
 use crate::error::{Error, ErrorKind, Result};
+use crate::resolve::fold;
 
+/// Operators that compare rows.
+const COMPARISONS: &[&str] = &["=", "<>", "<", "<=", ">", ">="];
 const JSONB: u32 = 3802;
 const NAME: u32 = 19;
+
+/// Whether it is written as a row of values.
+pub(super) fn is_row(expression: &Expr) -> bool {
+    match expression {
+        Expr::Tuple(_) => true,
+        Expr::Function(function) => {
+            matches!(function.name.0.as_slice(), [name] if name.as_ident().is_some_and(|name| fold(name) == "row"))
+        }
+        _ => false,
+    }
+}
 
 impl Checker<'_> {
     /// A call that grammar makes: of a function, with the words it begins with.
@@ -21,7 +35,7 @@ impl Checker<'_> {
             return Ok(None);
         };
         // Of these grammar knows nothing.
-        let schema = if matches!(name, "ceil" | "floor") {
+        let schema = if matches!(name, "ceil" | "floor" | "substr") {
             ""
         } else {
             "pg_catalog."
@@ -53,26 +67,137 @@ impl Checker<'_> {
         })
     }
 
+    /// `timestamp at time zone zone`
+    pub(super) fn at_time_zone(&mut self, timestamp: &Expr, zone: &Expr) -> Result<Type> {
+        self.form_behind("timezone", &[zone, timestamp], timestamp, &["at"])
+    }
+
+    /// `value similar to pattern`
+    pub(super) fn similar(&mut self, value: &Expr, pattern: &Expr) -> Result<Type> {
+        let (words, ty) = (["similar", "not"], self.expression(value)?);
+        let escaped = self.form_behind("similar_to_escape", &[pattern], value, &words)?;
+        self.operator("~", (value, ty), (pattern, escaped), &words)
+    }
+
+    /// A call that grammar makes of words behind an expression.
+    fn form_behind(&mut self, name: &str, arguments: &[&Expr], left: &Expr, words: &[&str]) -> Result<Type> {
+        let placed = |this: &Self, error: Error| match error.position() {
+            None => this.places.after(error, left, words),
+            Some(_) => error,
+        };
+        self.form(name, arguments, &[]).map_err(|error| placed(self, error))
+    }
+
+    /// Operators between rows: they are compared column by column.
+    pub(super) fn of_rows(&mut self, name: &str, left: &Expr, right: &Expr, words: &[&str]) -> Result<Type> {
+        let at_operator = |this: &Self, error: Error| this.places.after(error, left, words);
+        if !COMPARISONS.contains(&name) && matches!((left, right), (Expr::Tuple(_), Expr::Tuple(_))) {
+            // OVERLAPS is a word between rows.
+            self.expression(left)?;
+            self.expression(right)?;
+            return Ok(None);
+        }
+        match (left, right) {
+            (Expr::Tuple(all), Expr::Tuple(others)) => {
+                let mut sides = Vec::with_capacity(all.len());
+                for part in all.iter().chain(others) {
+                    sides.push(self.expression(part)?);
+                }
+                if all.len() != others.len() {
+                    let message = "unequal number of entries in row expressions";
+                    return Err(at_operator(self, Error::new(ErrorKind::SyntaxError, message)));
+                }
+                let (types, other_types) = sides.split_at(all.len());
+                let pairs = all.iter().zip(types).zip(others.iter().zip(other_types));
+                for ((part, ty), (other, other_ty)) in pairs {
+                    self.operator(name, (part, *ty), (other, *other_ty), &[])
+                        .map_err(|error| match error.position() {
+                            None => at_operator(self, error),
+                            Some(_) => error,
+                        })?;
+                }
+                Ok(Some(BOOLEAN))
+            }
+            (Expr::Tuple(parts), Expr::Subquery(query)) => {
+                for part in parts {
+                    self.expression(part)?;
+                }
+                if let Some(columns) = self.query(query, true)? {
+                    self.check_width(&columns, parts.len(), left, words)?;
+                }
+                Ok(Some(BOOLEAN))
+            }
+            _ => {
+                let sides = [left, right].map(|side| (is_row(side), side));
+                let mut names = Vec::with_capacity(sides.len());
+                for (is_row, side) in sides {
+                    let ty = self.expression(side)?.filter(|ty| *ty != UNKNOWN);
+                    names.push(if is_row {
+                        Some("record".to_string())
+                    } else {
+                        ty.map(type_name)
+                    });
+                }
+                match names.as_slice() {
+                    [Some(left_name), Some(right_name)] if left_name != right_name => {
+                        let message = format!("operator does not exist: {left_name} {name} {right_name}");
+                        let error = Error::new(ErrorKind::UndefinedFunction, message);
+                        Err(at_operator(self, error.with_hint(super::expression::NO_OPERATOR)))
+                    }
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// A subquery has as many columns as the row beside it.
+    pub(super) fn check_width(
+        &self,
+        columns: &[(Option<String>, Type)],
+        wanted: usize,
+        left: &Expr,
+        words: &[&str],
+    ) -> Result<()> {
+        if columns.len() == wanted {
+            return Ok(());
+        }
+        let count = if columns.len() > wanted { "many" } else { "few" };
+        let error = Error::new(ErrorKind::SyntaxError, format!("subquery has too {count} columns"));
+        Err(self.places.after(error, left, words))
+    }
+
     /// `array[1]`, `array[1:2]`, `jsonb['key']`
     pub(super) fn subscript(&mut self, root: &Expr, chain: &[AccessExpr]) -> Result<Type> {
         let Some(ty) = self.expression(root)? else {
             return Ok(None);
         };
-        let mut has_slice = false;
+        let (mut has_slice, mut has_index) = (false, false);
         for access in chain {
             match access {
                 AccessExpr::Subscript(Subscript::Index { index }) => {
-                    self.expression(index)?;
+                    has_index = true;
+                    if self.expression(index)? == Some(UNKNOWN) && signatures::element(ty).is_some() {
+                        self.literal(index, INTEGER)?;
+                    }
                 }
                 AccessExpr::Subscript(Subscript::Slice {
                     lower_bound,
                     upper_bound,
                     ..
                 }) => {
-                    has_slice = true;
+                    (has_slice, has_index) = (true, true);
                     for bound in [lower_bound, upper_bound].into_iter().flatten() {
                         self.expression(bound)?;
                     }
+                }
+                AccessExpr::Dot(Expr::Identifier(field)) if !has_index => {
+                    let message = format!(
+                        "column notation .{} applied to type {}, which is not a composite type",
+                        fold(field),
+                        type_name(ty)
+                    );
+                    let error = Error::new(ErrorKind::WrongObjectType, message);
+                    return Err(self.places.put(error, Some(root)));
                 }
                 AccessExpr::Dot(_) => return Ok(None),
             }
@@ -96,17 +221,32 @@ impl Checker<'_> {
     /// `value = any (array)`
     pub(super) fn quantified(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Type> {
         let value = self.expression(left)?;
-        if let Expr::Subquery(query) = right {
-            self.query(query, true)?;
-            return Ok(Some(BOOLEAN));
-        }
-        let (Some(value), Some(list)) = (value, self.expression(right)?) else {
-            return Ok(Some(BOOLEAN));
-        };
         let name = match op {
             BinaryOperator::NotEq => "<>".to_string(),
-            BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_) => return Ok(Some(BOOLEAN)),
             other => other.to_string(),
+        };
+        let is_custom = matches!(
+            op,
+            BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_)
+        );
+        if let Expr::Subquery(query) = right {
+            let Some(columns) = self.query(query, true)? else {
+                return Ok(Some(BOOLEAN));
+            };
+            let wanted = match left {
+                Expr::Tuple(parts) => parts.len(),
+                _ => 1,
+            };
+            let words = [name.as_str(), "!="];
+            self.check_width(&columns, wanted, left, &words)?;
+            if let ([(_, item)], false) = (columns.as_slice(), is_custom || is_row(left)) {
+                let item = item.map(|item| if item == UNKNOWN { TEXT } else { item });
+                self.operator(&name, (left, value), (right, item), &words)?;
+            }
+            return Ok(Some(BOOLEAN));
+        }
+        let (Some(value), Some(list), false) = (value, self.expression(right)?, is_custom) else {
+            return Ok(Some(BOOLEAN));
         };
         let item = match list {
             UNKNOWN => UNKNOWN,

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::Location;
 
 use crate::error::Error;
-use crate::parse::{position_of, position_of_next, positions_of_words};
+use crate::parse::{position_of, position_of_next, position_of_previous, positions_of_words};
 
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
@@ -14,6 +14,10 @@ pub(super) struct Places<'a> {
 impl<'a> Places<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { text }
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.text
     }
 
     /// The error at a name.
@@ -80,6 +84,12 @@ impl<'a> Places<'a> {
     pub(super) fn before(&self, error: Error, expression: &Expr, words: &[&str]) -> Error {
         let start = position_of(self.text, expression.span().start);
         positioned(error, start.and_then(|start| self.last_before(start, words)))
+    }
+
+    /// The error at what stands before the last of these words.
+    pub(super) fn before_last(&self, error: Error, word: &str) -> Error {
+        let last = positions_of_words(self.text, &[word]).pop();
+        positioned(error, last.and_then(|last| position_of_previous(self.text, last)))
     }
 
     fn last_before(&self, start: usize, words: &[&str]) -> Option<usize> {

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, Ident, JoinOperator, Select, SelectItem, SetExpr, SetOperator, TableFactor, Visitor,
+    Cte, Expr, Function, Ident, JoinOperator, LimitClause, Select, SelectItem, SetExpr, SetOperator, TableAlias,
+    TableFactor, Visitor,
 };
 
+use super::clauses::order_keys;
 use super::place::Places;
-use super::signatures;
+use super::signatures::{self, TEXT, UNKNOWN, type_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
 use crate::walk::Visit;
@@ -37,14 +39,20 @@ pub(super) fn check(cte: &Cte, places: &Places<'_>) -> Result<()> {
         let message = format!("recursive reference to query \"{name}\" must not appear within its non-recursive term");
         return wrong(message, at);
     }
+    let (limit, offset) = match &cte.query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+        }
+        _ => (None, None),
+    };
     let clauses = [
-        ("ORDER BY", cte.query.order_by.is_some()),
-        ("LIMIT", cte.query.limit_clause.is_some() || cte.query.fetch.is_some()),
+        ("ORDER BY", order_keys(&cte.query).first().copied()),
+        ("OFFSET", offset),
+        ("LIMIT", limit),
     ];
-    if let Some((clause, _)) = clauses.iter().find(|(_, there)| *there) {
-        return Err(Error::unsupported(format!(
-            "{clause} in a recursive query is not implemented"
-        )));
+    if let Some((clause, Some(place))) = clauses.iter().find(|(_, place)| place.is_some()) {
+        let error = Error::unsupported(format!("{clause} in a recursive query is not implemented"));
+        return Err(places.put(error, Some(place)));
     }
     let found = references(right.as_ref(), &name);
     let (Some(first), Some(last)) = (found.first(), found.last()) else {
@@ -73,6 +81,22 @@ pub(super) fn check(cte: &Cte, places: &Places<'_>) -> Result<()> {
         return wrong(message.to_string(), call);
     }
     Ok(())
+}
+
+/// The rows that follow the first ones have their types.
+pub(super) fn check_column(alias: &TableAlias, number: usize, begun: u32, overall: u32) -> Result<()> {
+    let begun = if begun == UNKNOWN { TEXT } else { begun };
+    if begun == overall {
+        return Ok(());
+    }
+    let message = format!(
+        "recursive query \"{}\" column {number} has type {} in non-recursive term but type {} overall",
+        fold(&alias.name),
+        type_name(begun),
+        type_name(overall)
+    );
+    Err(Error::new(ErrorKind::DatatypeMismatch, message)
+        .with_hint("Cast the output of the non-recursive term to the correct type."))
 }
 
 /// Where relations of this name stand.

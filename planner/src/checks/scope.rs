@@ -2,13 +2,14 @@
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, Table};
 
 use super::windows::Named;
 use super::{Checker, Type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::is_reserved;
 use crate::resolve::{Relations, fold};
+use crate::statement::change::TARGET;
 use crate::types::sql_type;
 use crate::value::type_oid;
 
@@ -53,6 +54,16 @@ impl Relation {
         }
     }
 
+    /// The table of an INSERT.
+    pub(super) fn target(table: &Table) -> Self {
+        let columns = table.schema().columns.iter();
+        Self {
+            alias: table.name().name.clone(),
+            table: None,
+            columns: Some(columns.map(|column| (Some(column.name.clone()), None)).collect()),
+        }
+    }
+
     /// The types of the columns of this name; an error stands for what is not known.
     pub(super) fn named(&self, name: &str) -> Result<Vec<Type>, ()> {
         let columns = self.columns.as_ref().ok_or(())?;
@@ -73,6 +84,8 @@ pub(super) struct Level {
     pub(super) relations: Vec<Relation>,
     /// Those before are no part of the join, or must not be named here.
     pub(super) first_visible: usize,
+    /// The first of the relations that stand on the other side of an outer join which lets nothing from there through.
+    pub(super) beyond_join: Option<usize>,
     /// The columns that USING and NATURAL make one of.
     pub(super) merged: Vec<String>,
     pub(super) windows: Vec<Named>,
@@ -112,6 +125,17 @@ pub(super) fn is_call(ident: &Ident) -> bool {
     ident.quote_style.is_none() && CALLS.contains(&fold(ident).as_str())
 }
 
+/// The type of what the grammar reads as a call, of those that are reckoned with.
+pub(super) fn type_of_call(name: &str) -> Type {
+    match name {
+        "current_date" => Some(1082),
+        "current_timestamp" => Some(1184),
+        "localtimestamp" => Some(1114),
+        "localtime" => Some(1083),
+        _ => None,
+    }
+}
+
 /// Whether the grammar keeps a word to itself, and does not read it as a call.
 fn is_reserved_name(word: &str) -> bool {
     is_reserved(word) && !CALLS.contains(&word)
@@ -133,6 +157,12 @@ pub(super) fn columns_of(relations: &Relations, name: &ObjectName) -> Columns {
     Some(fields.iter().map(column).collect())
 }
 
+/// The name of the table itself, where a statement reads what it changes by another.
+pub(super) fn own_name(relations: &Relations, name: &ObjectName) -> Option<String> {
+    let is_target = matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|part| part.value == TARGET));
+    is_target.then(|| relations.table_called(name))?
+}
+
 impl Checker<'_> {
     /// A relation cannot be called by a word of the grammar without quotes.
     pub(super) fn check_relation_name(&self, name: &ObjectName) -> Result<()> {
@@ -150,7 +180,7 @@ impl Checker<'_> {
     pub(super) fn column(&self, ident: &Ident) -> Result<Type> {
         let name = fold(ident);
         if is_call(ident) {
-            return Ok(None);
+            return Ok(type_of_call(&name));
         }
         for level in self.levels.iter().rev() {
             let mut found = Vec::new();
@@ -163,7 +193,15 @@ impl Checker<'_> {
             }
             match found.as_slice() {
                 [] if is_sure => {}
-                [ty] => return Ok(*ty),
+                [ty] => {
+                    let mut all = level.visible().iter();
+                    if let Some(relation) =
+                        all.find(|relation| relation.named(&name).is_ok_and(|types| !types.is_empty()))
+                    {
+                        self.check_side(level, relation, ident)?;
+                    }
+                    return Ok(*ty);
+                }
                 [_, _, ..] if is_sure && !level.merged.contains(&name) && !level.has_namesakes() => {
                     let message = format!("column reference \"{name}\" is ambiguous");
                     let error = Error::new(ErrorKind::AmbiguousColumn, message);
@@ -184,15 +222,19 @@ impl Checker<'_> {
     pub(super) fn qualified(&self, table: &Ident, column: &Ident) -> Result<Type> {
         let (alias, name) = (fold(table), fold(column));
         let Some(relation) = self.relation_named(&alias) else {
-            let may_be_column = self.levels.iter().flat_map(|level| level.visible());
-            if may_be_column
-                .into_iter()
-                .any(|relation| !matches!(relation.named(&alias), Ok(types) if types.is_empty()))
-            {
+            // Only a column that may be a struct has parts without parentheses around it.
+            let may_have_parts = |relation: &Relation| match relation.named(&alias) {
+                Ok(types) => types.iter().any(Option::is_none),
+                Err(()) => true,
+            };
+            if self.levels.iter().flat_map(|level| level.visible()).any(may_have_parts) {
                 return Ok(None);
             }
             return Err(self.missing_relation(table));
         };
+        for level in &self.levels {
+            self.check_side(level, relation, table)?;
+        }
         match relation.named(&name).as_deref() {
             Ok([]) if SYSTEM_COLUMNS.contains(&name.as_str()) => Ok(None),
             Ok([]) => {
@@ -207,6 +249,21 @@ impl Checker<'_> {
             }
             Err(()) => Ok(None),
         }
+    }
+
+    /// A term of FROM cannot name what an outer join may have no row of.
+    fn check_side(&self, level: &Level, relation: &Relation, ident: &Ident) -> Result<()> {
+        let beyond = level.beyond_join.and_then(|first| level.relations.get(first..));
+        if !beyond.is_some_and(|beyond| beyond.iter().any(|other| std::ptr::eq(other, relation))) {
+            return Ok(());
+        }
+        let message = format!(
+            "invalid reference to FROM-clause entry for table \"{}\"",
+            relation.alias
+        );
+        let error = Error::new(ErrorKind::InvalidColumnReference, message)
+            .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.");
+        Err(self.places.at(error, ident))
     }
 
     /// The relation that a name before a point means.
@@ -242,7 +299,8 @@ impl Checker<'_> {
     fn with_near(&self, error: Error, alias: Option<&str>, name: &str) -> Error {
         let mut best = DISTANCE_MAX + 1;
         let mut near: Vec<String> = Vec::new();
-        for relation in self.levels.iter().rev().flat_map(|level| &level.relations) {
+        let around = self.levels.iter().rev().flat_map(|level| &level.relations);
+        for relation in around.chain(&self.target) {
             let penalty = alias.map_or(0, |alias| levenshtein(alias, &relation.alias));
             for (column, _) in relation.columns.iter().flatten() {
                 let Some(column) = column else { continue };
@@ -253,7 +311,7 @@ impl Checker<'_> {
                     ));
                 }
                 let letters = levenshtein(name, column);
-                if letters > column.chars().count() / 2 {
+                if letters > name.chars().count() / 2 {
                     continue;
                 }
                 let distance = letters + penalty;

@@ -233,6 +233,11 @@ pub(super) fn binary(name: &str, left: u32, right: u32) -> Choice {
         (UNKNOWN, known) | (known, UNKNOWN) => [known, known],
         _ => sides,
     };
+    // Of PostgreSQL's types that have such operators only arrays are here.
+    let is_of_arrays = |candidate: &Candidate| candidate.arguments.iter().all(|ty| ANY_ARRAYS.contains(ty));
+    if sides == [UNKNOWN, UNKNOWN] && candidates.iter().all(is_of_arrays) {
+        return Choice::Several;
+    }
     let exact = candidates.iter().find(|candidate| candidate.arguments == alike);
     match exact.filter(|_| alike != [UNKNOWN, UNKNOWN]) {
         Some(candidate) => chosen(candidate, &sides, candidate.arguments.clone()),
@@ -257,10 +262,20 @@ pub(super) fn is_of_kind(name: &str, kinds: &str) -> bool {
     candidates.into_iter().any(|candidate| kinds.contains(candidate.kind))
 }
 
+/// Whether some function of this name is an aggregate.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    is_of_kind(name, "a")
+}
+
 /// Whether some function of this name yields rows.
-pub(super) fn returns_set(name: &str) -> bool {
+pub(crate) fn returns_set(name: &str) -> bool {
     let candidates = FUNCTIONS.get(name).into_iter().flatten();
     candidates.into_iter().any(|candidate| candidate.returns_set)
+}
+
+/// Whether a value of this type is one column, not a row of them.
+pub(super) fn is_one_value(oid: u32) -> bool {
+    !matches!(category(oid), "P" | "C" | "X")
 }
 
 pub(super) fn is_number(oid: u32) -> bool {

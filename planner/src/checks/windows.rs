@@ -1,8 +1,8 @@
 //! Windows: their names, and the frames they may have.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, Select, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowSpec, WindowType,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, NamedWindowDefinition, NamedWindowExpr,
+    Select, UnaryOperator, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::signatures::{self, BIGINT, INTERVAL, UNKNOWN, can_assign, type_name};
@@ -39,6 +39,10 @@ impl Checker<'_> {
 
     /// What stands in OVER behind a function.
     pub(super) fn over(&mut self, function: &Function, ident: &Ident) -> Result<()> {
+        if function.over.is_some() && fold(ident) == "nth_value" && !has_positive_second(function) {
+            let message = "argument of nth_value must be greater than zero";
+            return Err(Error::new(ErrorKind::InvalidArgumentForNthValue, message));
+        }
         match &function.over {
             Some(WindowType::NamedWindow(name)) => self.named_window(name).map(|_| ()),
             Some(WindowType::WindowSpec(spec)) => {
@@ -115,6 +119,25 @@ impl Checker<'_> {
                 "frame end cannot be UNBOUNDED PRECEDING",
                 1 + usize::from(start_is_unbounded),
             ),
+            (WindowFrameBound::CurrentRow, Some(WindowFrameBound::Preceding(Some(end)))) => {
+                let message = "frame starting from current row cannot have preceding rows";
+                return Err(self
+                    .places
+                    .put(Error::new(ErrorKind::WindowingError, message), Some(end)));
+            }
+            (WindowFrameBound::Following(_), Some(WindowFrameBound::Preceding(Some(end)))) => {
+                let message = "frame starting from following row cannot have preceding rows";
+                return Err(self
+                    .places
+                    .put(Error::new(ErrorKind::WindowingError, message), Some(end)));
+            }
+            (WindowFrameBound::Following(_), Some(WindowFrameBound::CurrentRow)) => {
+                let error = Error::new(
+                    ErrorKind::WindowingError,
+                    "frame starting from following row cannot have preceding rows",
+                );
+                return Err(self.places.following(error, ident, &["over", "current"]));
+            }
             _ => return Ok(()),
         };
         let words = ["over", "unbounded", "unbounded"];
@@ -147,6 +170,11 @@ impl Checker<'_> {
             };
         }
         match ordered_by.map(signatures::preferred) {
+            // A literal is one of the key's type.
+            Some(key) if signatures::is_number(key) => match offset {
+                Expr::Interval(interval) if interval.leading_field.is_none() => self.readable(&interval.value, key),
+                _ => Ok(()),
+            },
             Some(key) if !signatures::is_number(key) && !signatures::is_of_time(key) && key != INTERVAL => {
                 let message = format!(
                     "RANGE with offset PRECEDING/FOLLOWING is not supported for column type {}",
@@ -156,6 +184,24 @@ impl Checker<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether the second argument may be a number above zero.
+fn has_positive_second(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else {
+        return true;
+    };
+    let is_zero = |value: &Expr| matches!(value, Expr::Value(value) if value.value.to_string().parse() == Ok(0));
+    match list.args.get(1) {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) => match value {
+            Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } => !matches!(expr.as_ref(), Expr::Value(_)),
+            value => !is_zero(value),
+        },
+        _ => true,
     }
 }
 

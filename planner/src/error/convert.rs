@@ -4,12 +4,14 @@
 //! recognised by variant where there is one, else by its wording, and said again as PostgreSQL would. What is not
 //! recognised keeps its first line, without the library's name.
 
+use arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 
 use super::{Error, ErrorKind};
 use crate::parse::position_of;
 use crate::pg_catalog::is_function_of_postgres;
+use crate::value::numeric::overflow;
 
 impl From<staffa_catalog::Error> for Error {
     fn from(error: staffa_catalog::Error) -> Self {
@@ -142,10 +144,9 @@ fn convert(error: &DataFusionError) -> Error {
         DataFusionError::Plan(message)
         | DataFusionError::Execution(message)
         | DataFusionError::Configuration(message) => by_wording(message),
-        DataFusionError::Internal(message) => match by_wording(message) {
-            recognised if recognised.kind() != ErrorKind::SyntaxError => recognised,
-            _ => Error::internal(in_sql(first_line(message))),
-        },
+        DataFusionError::Internal(message) => {
+            recognised(message).unwrap_or_else(|| Error::internal(in_sql(first_line(message))))
+        }
         other => Error::internal(in_sql(first_line(&other.strip_backtrace()))),
     }
 }
@@ -259,6 +260,11 @@ fn out_of_memory(message: &str) -> Error {
         )
         .with_hint("Use a smaller query, or raise the spill limit of the server.");
     }
+    if message.contains("staffa.max_memory") {
+        return Error::new(ErrorKind::OutOfMemory, "out of memory")
+            .with_detail("The statement needs more memory than staffa.max_memory allows.")
+            .with_hint("Use a smaller query.");
+    }
     Error::new(ErrorKind::OutOfMemory, "out of memory")
         .with_detail("The query needs more memory than its limit.")
         .with_hint("Use a smaller query, or raise the memory limit of the server.")
@@ -279,77 +285,104 @@ fn not_implemented(message: &str) -> Error {
     Error::unsupported(lower)
 }
 
-/// What the libraries say only in words. Order matters: the first that fits wins.
+/// What the libraries say only in words. What they refuse that is no mistake of PostgreSQL's is not supported.
 fn by_wording(message: &str) -> Error {
+    recognised(message).unwrap_or_else(|| Error::unsupported(in_sql(first_line(message))))
+}
+
+/// Mistakes by their words. Order matters: the first that fits wins.
+fn recognised(message: &str) -> Option<Error> {
     let line = first_line(message);
     let has = |part: &str| line.contains(part);
     let lower = line.to_lowercase();
 
     if has("stack overflow") || has("Recursion limit") {
-        return Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded");
+        return Some(Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded"));
     }
     if lower.contains("divide by zero") || lower.contains("division by zero") {
-        return Error::new(ErrorKind::DivisionByZero, "division by zero");
+        return Some(Error::new(ErrorKind::DivisionByZero, "division by zero"));
     }
     // DataFusion keeps only the words of an error of coercion: ours says which function there is not.
     if let Some((_, ours)) = line.split_once("user-defined coercion failed with: External error: function ")
         && let Some(name) = ours.strip_suffix(" does not exist")
     {
-        return undefined_function(name);
+        return Some(undefined_function(name));
     }
     if let Some(error) = of_select(line)
         .or_else(|| of_calls(line))
         .or_else(|| impossible_cast(line))
     {
-        return error;
+        return Some(error);
     }
     if let Some(name) = between(line, "Invalid function '", "'") {
         if WINDOW_ONLY.contains(&name.as_str()) {
             let message = format!("window function {name} requires an OVER clause");
-            return Error::new(ErrorKind::WrongObjectType, message);
+            return Some(Error::new(ErrorKind::WrongObjectType, message));
         }
-        return missing_function(&name);
+        return Some(missing_function(&name));
     }
     if let Some(name) = between(line, "table function '", "' not found") {
-        return missing_function(&name);
+        return Some(missing_function(&name));
     }
     if let Some(name) = between(line, "Failed to coerce arguments to satisfy a call to '", "'") {
-        return undefined_function(&name);
+        return Some(undefined_function(&name));
     }
     if let Some(name) =
         between(line, "Function '", "'").filter(|_| has("expects") || has("requires") || has("does not support"))
     {
-        return undefined_function(&name);
+        return Some(undefined_function(&name));
     }
     if has("No function matches the given name and argument types") {
         let name = between(line, "argument types '", "(").unwrap_or_default();
-        return undefined_function(&name);
+        return Some(undefined_function(&name));
     }
     if has("must appear in the GROUP BY clause")
         || has("must be part of GROUP BY")
         || has("could not be resolved from available columns")
     {
-        return grouping(line);
+        return Some(grouping(line));
     }
     if has("field position must not be zero") {
-        return Error::new(ErrorKind::InvalidParameterValue, "field position must not be zero");
+        return Some(Error::new(
+            ErrorKind::InvalidParameterValue,
+            "field position must not be zero",
+        ));
     }
     if has("negative count not allowed") || has("negative substring length not allowed") {
-        return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
+        return Some(Error::new(
+            ErrorKind::SubstringError,
+            "negative substring length not allowed",
+        ));
     }
     if has("Inconsistent metadata across values list") {
-        return Error::new(ErrorKind::DatatypeMismatch, "VALUES types cannot be matched")
-            .with_hint("Cast the values of each column to one type.");
+        return Some(
+            Error::new(ErrorKind::DatatypeMismatch, "VALUES types cannot be matched")
+                .with_hint("Cast the values of each column to one type."),
+        );
     }
     if has("converted value exceeds the representable") {
-        return Error::new(ErrorKind::DatetimeOverflow, "date out of range for timestamp");
+        return Some(Error::new(
+            ErrorKind::DatetimeOverflow,
+            "date out of range for timestamp",
+        ));
     }
     if let Some((what, value)) = cannot_cast(line) {
         let message = format!("invalid input syntax for type {}: \"{value}\"", sql_name(&what));
-        return Error::new(ErrorKind::InvalidTextRepresentation, message);
+        return Some(Error::new(ErrorKind::InvalidTextRepresentation, message));
     }
     if lower.contains("parser error") || has("Error parsing timestamp") || has("Unable to parse") {
-        return Error::new(ErrorKind::InvalidDatetimeFormat, lower_first(line));
+        return Some(Error::new(ErrorKind::InvalidDatetimeFormat, lower_first(line)));
+    }
+    if has("exceeds the minimum supported scale") {
+        let message = "value overflows numeric format";
+        return Some(Error::new(ErrorKind::NumericOutOfRange, message));
+    }
+    if has("cannot access field at argument") {
+        let message = "column notation applied to a value that is not of a composite type";
+        return Some(Error::new(ErrorKind::WrongObjectType, message));
+    }
+    if let Some((precision, scale)) = decimal_limit(line) {
+        return Some(overflow(precision, scale));
     }
     if lower.contains("overflow")
         || lower.contains("out of range")
@@ -358,7 +391,7 @@ fn by_wording(message: &str) -> Error {
         || has("is too large to store")
         || has("is too small to store")
     {
-        return Error::new(ErrorKind::NumericOutOfRange, out_of_range(line));
+        return Some(Error::new(ErrorKind::NumericOutOfRange, out_of_range(line)));
     }
     if let Some((_, operation)) = line.split_once("for logical boolean operation ") {
         let name = if operation.contains(" OR ") { "OR" } else { "AND" };
@@ -369,65 +402,72 @@ fn by_wording(message: &str) -> Error {
             .find(|operand| !operand.starts_with("Boolean"))
             .unwrap_or("unknown");
         let message = format!("argument of {name} must be type boolean, not type {}", sql_name(wrong));
-        return Error::new(ErrorKind::DatatypeMismatch, message);
+        return Some(Error::new(ErrorKind::DatatypeMismatch, message));
     }
     if has("overlay start position must be at least 1") {
-        return Error::new(ErrorKind::SubstringError, "negative substring length not allowed");
+        return Some(Error::new(
+            ErrorKind::SubstringError,
+            "negative substring length not allowed",
+        ));
     }
     if has("Regex") || lower.contains("regular expression") || lower.contains("regex parse") {
-        return Error::new(
+        return Some(Error::new(
             ErrorKind::InvalidRegularExpression,
             format!("invalid regular expression: {line}"),
-        );
+        ));
     }
     if let Some((left, right)) = coercion(line) {
         let message = format!("operator does not exist: {} {} {}", left.0, left.1, right);
-        return Error::new(ErrorKind::UndefinedFunction, message)
-            .with_hint("No operator matches the given argument types. You might need to add explicit type casts.");
+        return Some(
+            Error::new(ErrorKind::UndefinedFunction, message)
+                .with_hint("No operator matches the given argument types. You might need to add explicit type casts."),
+        );
     }
     if has("more than one row") || has("returned more than one") {
         let message = "more than one row returned by a subquery used as an expression";
-        return Error::new(ErrorKind::CardinalityViolation, message);
+        return Some(Error::new(ErrorKind::CardinalityViolation, message));
     }
     if has("UNION") && has("same number of columns") || has("queries have different number of columns") {
-        return Error::new(
+        return Some(Error::new(
             ErrorKind::SyntaxError,
             "each UNION query must have the same number of columns",
-        );
+        ));
     }
     if has("Invalid placeholder") || has("Placeholder value") || has("placeholder") && has("not found") {
         let name = line
             .split_whitespace()
             .find(|word| word.starts_with('$'))
             .unwrap_or("$0");
-        return Error::new(
+        return Some(Error::new(
             ErrorKind::UndefinedParameter,
             format!("there is no parameter {}", name.trim_matches('\'')),
-        );
+        ));
     }
     if has("Projections require unique expression names") {
-        return Error::new(
+        return Some(Error::new(
             ErrorKind::DuplicateColumn,
             "two columns of a subquery have the same name",
-        );
+        ));
     }
     if has("Aggregate functions are not allowed") || has("aggregate function") && has("not allowed") {
-        return Error::new(ErrorKind::GroupingError, lower_first(line));
+        return Some(Error::new(ErrorKind::GroupingError, lower_first(line)));
     }
     if has("Window function") || has("window function") {
-        return Error::new(ErrorKind::WindowingError, in_sql(line));
+        return Some(Error::new(ErrorKind::WindowingError, in_sql(line)));
     }
     if has("table name") && has("specified more than once") || has("duplicate") && has("alias") {
-        return Error::new(ErrorKind::DuplicateAlias, lower_first(line));
+        return Some(Error::new(ErrorKind::DuplicateAlias, lower_first(line)));
     }
     if has("OuterReferenceColumn") || has("Correlated scalar subquery") {
-        return Error::unsupported("this kind of correlated subquery is not supported")
-            .with_hint("Write it as a join, or aggregate in the subquery.");
+        return Some(
+            Error::unsupported("this kind of correlated subquery is not supported")
+                .with_hint("Write it as a join, or aggregate in the subquery."),
+        );
     }
     if has("Physical plan does not support logical expression") || has("not supported") || has("not implemented") {
-        return Error::unsupported(in_sql(line));
+        return Some(Error::unsupported(in_sql(line)));
     }
-    Error::new(ErrorKind::SyntaxError, in_sql(line))
+    None
 }
 
 /// Mistakes in window frames and in arguments of functions, as the libraries say them.
@@ -741,6 +781,19 @@ fn coercion(line: &str) -> Option<((String, String), String)> {
         }
     }
     None
+}
+
+/// Precision and scale of the declared numeric that is too small: `1000.00 is too large to store in a Decimal128 of precision 5.
+/// Max is 999.99`. Nobody declares one of all digits.
+fn decimal_limit(line: &str) -> Option<(u8, i8)> {
+    let (_, rest) = line.split_once(" to store in a Decimal128 of precision ")?;
+    let (precision, limit) = rest.split_once(". M")?;
+    let digits = limit.trim_end().split_once('.').map_or(0, |(_, behind)| behind.len());
+    let precision = precision
+        .parse()
+        .ok()
+        .filter(|precision| *precision < DECIMAL128_MAX_PRECISION)?;
+    Some((precision, i8::try_from(digits).ok()?))
 }
 
 fn out_of_range(line: &str) -> String {

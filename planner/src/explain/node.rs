@@ -1,5 +1,8 @@
 //! One operator, as it is shown.
 
+use std::sync::Arc;
+
+use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
@@ -8,6 +11,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::ExplainOptions;
+use crate::estimate::Estimator;
 use crate::guard::GuardExec;
 use crate::rewrite::MARKER;
 use crate::scan_report::ScanReport;
@@ -21,7 +25,7 @@ pub(super) struct Node {
     pub relation: Option<String>,
     /// What the operator does: its expressions.
     pub detail: Option<String>,
-    pub estimated_rows: Option<usize>,
+    pub estimated_rows: usize,
     /// The estimate is a count.
     pub exact: bool,
     pub estimated_bytes: Option<usize>,
@@ -33,29 +37,40 @@ pub(super) struct Node {
     pub children: Vec<Node>,
 }
 
+/// What is known and guessed of the operators of a plan.
+#[derive(Default)]
+pub(super) struct Estimates {
+    known: StatisticsContext,
+    guessed: Estimator,
+}
+
 impl Node {
-    /// `reports` are the scans' that no node has taken yet; the tree below adds to the memory of `statistics`.
+    /// `reports` are the scans' that no node has taken yet; the tree below adds to the memory of `estimates`.
     pub(super) fn of(
-        plan: &dyn ExecutionPlan,
+        plan: &Arc<dyn ExecutionPlan>,
         reports: &mut Vec<ScanReport>,
-        statistics: &StatisticsContext,
+        estimates: &mut Estimates,
         options: &ExplainOptions,
     ) -> Self {
-        if let Some(guard) = (plan as &dyn std::any::Any).downcast_ref::<GuardExec>() {
+        if let Some(guard) = plan.downcast_ref::<GuardExec>() {
             // It does nothing to the rows.
-            return Self::of(guard.input().as_ref(), reports, statistics, options);
+            return Self::of(guard.input(), reports, estimates, options);
         }
-        let scan = scan_of(plan, reports);
-        let estimate = statistics.compute(plan, &StatisticsArgs::new()).ok();
+        let scan = scan_of(plan.as_ref(), reports);
+        let known = estimates.known.compute(plan.as_ref(), &StatisticsArgs::new()).ok();
+        let rows_known = known.as_ref().and_then(|known| match known.num_rows {
+            Precision::Exact(rows) => Some(rows),
+            Precision::Inexact(_) | Precision::Absent => None,
+        });
+        let rows_guessed = estimates.guessed.of(plan).rows.round() as usize;
         let metrics = if options.analyze { plan.metrics() } else { None };
-        let rows = estimate.as_ref().map(|estimate| estimate.num_rows);
         Self {
             name: shown_name(plan.name()).to_string(),
             relation: scan.as_ref().map(|scan| scan.table.to_string()),
-            detail: detail(plan, options.verbose),
-            estimated_rows: rows.and_then(|rows| rows.get_value().copied()),
-            exact: rows.is_some_and(|rows| rows.is_exact() == Some(true)),
-            estimated_bytes: estimate.and_then(|estimate| estimate.total_byte_size.get_value().copied()),
+            detail: detail(plan.as_ref(), options.verbose),
+            estimated_rows: rows_known.unwrap_or(rows_guessed),
+            exact: rows_known.is_some(),
+            estimated_bytes: known.and_then(|known| known.total_byte_size.get_value().copied()),
             actual_rows: metrics.as_ref().and_then(MetricsSet::output_rows),
             actual_nanoseconds: metrics.as_ref().and_then(MetricsSet::elapsed_compute),
             counters: metrics.as_ref().map(counters).unwrap_or_default(),
@@ -63,7 +78,7 @@ impl Node {
             children: plan
                 .children()
                 .into_iter()
-                .map(|child| Node::of(child.as_ref(), reports, statistics, options))
+                .map(|child| Node::of(child, reports, estimates, options))
                 .collect(),
         }
     }
@@ -88,7 +103,7 @@ impl Node {
     /// Rows that pass through this operator and those below it: the unit of cost.
     pub(super) fn cost(&self) -> usize {
         let below: usize = self.children.iter().map(Node::cost).fold(0, usize::saturating_add);
-        below.saturating_add(self.estimated_rows.unwrap_or(0))
+        below.saturating_add(self.estimated_rows)
     }
 }
 

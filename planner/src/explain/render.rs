@@ -30,14 +30,11 @@ fn node_lines(node: &Node, options: &ExplainOptions, depth: usize, lines: &mut V
         line.push_str(&format!(" on {relation}"));
     }
     if options.costs {
-        let rows = match node.estimated_rows {
-            Some(rows) => rows.to_string(),
-            None => "unknown".to_string(),
-        };
-        let width = match (node.estimated_bytes, node.estimated_rows) {
-            (Some(bytes), Some(rows)) if rows > 0 => bytes / rows,
-            _ => 0,
-        };
+        let rows = node.estimated_rows;
+        let width = node
+            .estimated_bytes
+            .and_then(|bytes| bytes.checked_div(rows))
+            .unwrap_or(0);
         line.push_str(&format!("  (cost=0.00..{}.00 rows={rows} width={width})", node.cost()));
     }
     if options.analyze {

@@ -6,8 +6,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
-use arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringViewArray};
+use arrow::datatypes::{DataType, FieldRef, Float64Type, Int32Type, Int64Type};
 use async_trait::async_trait;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
@@ -40,6 +40,12 @@ pub trait SessionActions: Send + Sync + fmt::Debug {
 
     /// Gives all locks of the session back.
     fn unlock_all(&self);
+
+    /// `setseed()`: the numbers that follow are those of this seed, from -1 to 1.
+    fn seed(&self, seed: f64);
+
+    /// So many more numbers of `random()`, from 0 to below 1.
+    fn random(&self, count: usize) -> Vec<f64>;
 }
 
 /// What an advisory lock is called: one number or two.
@@ -169,6 +175,33 @@ pub(super) fn unlock(actions: &Actions, args: &ScalarFunctionArgs, shared: bool)
     let actions = actions.get()?;
     let given = keys(args)?.into_iter().map(|key| Some(actions.unlock(key?, shared)));
     Ok(ColumnarValue::Array(Arc::new(given.collect::<BooleanArray>())))
+}
+
+/// `random()`; what is computed for no session has numbers of nobody.
+pub(super) fn random(actions: &Actions, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let count = args.number_rows;
+    let numbers = match &actions.0 {
+        Some(actions) => actions.random(count),
+        None => (0..count).map(|_| rand::random()).collect(),
+    };
+    Ok(ColumnarValue::Array(Arc::new(Float64Array::from(numbers))))
+}
+
+/// `setseed(seed)`
+pub(super) fn set_seed(actions: &Actions, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let seeds = args
+        .args
+        .first()
+        .ok_or_else(|| Error::internal("setseed() takes one argument"))?
+        .to_array(args.number_rows)?;
+    for seed in seeds.as_primitive::<Float64Type>().iter().flatten() {
+        if !(-1.0..=1.0).contains(&seed) {
+            let message = format!("setseed parameter {seed} is out of allowed range [-1,1]");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message).into());
+        }
+        actions.get()?.seed(seed);
+    }
+    nothing(args.number_rows, |row| seeds.is_null(row))
 }
 
 /// `pg_advisory_unlock_all()`

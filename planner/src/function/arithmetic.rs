@@ -3,17 +3,18 @@
 //!
 //! Whole columns go through Arrow's checked kernels; floats through its plain ones, and the result is looked over.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::scalar::ScalarValue;
@@ -55,6 +56,19 @@ fn call(op: Op, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction { func, args })
 }
 
+/// The type of an expression: of an operator of ours that of its first operand, and so on to the end of a chain. DataFusion would write the
+/// name of every link.
+pub(crate) fn type_of_first(expression: &Expr, schema: &DFSchema) -> DataFusionResult<DataType> {
+    let mut first = expression;
+    while let Expr::ScalarFunction(function) = first
+        && function.func.inner().downcast_ref::<Arithmetic>().is_some()
+        && let Some(operand) = function.args.first()
+    {
+        first = operand;
+    }
+    first.get_type(schema)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Op {
     Add,
@@ -65,6 +79,9 @@ enum Op {
     Negate,
 }
 
+/// Operators of a chain that are in the name of the last one.
+const NAMED_LEVELS: usize = 16;
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Arithmetic {
     op: Op,
@@ -72,8 +89,9 @@ struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// The operator between its operands. Chains are long: every level writing its own text would copy the ones below.
-    fn write_name(&self, args: &[Expr], out: &mut String) {
+    /// The operator between its operands. Chains are long: every level writing its own text would copy the ones below, and planning asks
+    /// for the name of every level again and again. So what is far below is named by its hash.
+    fn write_name(&self, args: &[Expr], levels_left: usize, out: &mut String) {
         let sign = match self.op {
             Op::Add => " + ",
             Op::Subtract => " - ",
@@ -91,7 +109,12 @@ impl Arithmetic {
             }
             match operand {
                 Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<Arithmetic>() {
-                    Some(inner) => inner.write_name(&function.args, out),
+                    Some(_) if levels_left == 0 => {
+                        let mut hasher = DefaultHasher::new();
+                        operand.hash(&mut hasher);
+                        out.push_str(&format!("{:x}", hasher.finish()));
+                    }
+                    Some(inner) => inner.write_name(&function.args, levels_left - 1, out),
                     None => out.push_str(&operand.schema_name().to_string()),
                 },
                 other => out.push_str(&other.schema_name().to_string()),
@@ -117,7 +140,7 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
         let mut name = String::new();
-        self.write_name(args, &mut name);
+        self.write_name(args, NAMED_LEVELS, &mut name);
         Ok(name)
     }
 

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::weighed::{Weighed, WeighedGroups, has_texts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::with_element_type;
 
@@ -57,8 +58,11 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
-        let of_arrays = is_of_arrays(&args);
-        let inner = self.inner.accumulator(args)?;
+        let (of_arrays, of_texts) = (is_of_arrays(&args), is_of_texts(&args));
+        let mut inner = self.inner.accumulator(args)?;
+        if of_texts {
+            inner = Box::new(Weighed::new(inner));
+        }
         Ok(if of_arrays { Box::new(Alike { inner }) } else { inner })
     }
 
@@ -75,7 +79,13 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
-        self.inner.create_groups_accumulator(args)
+        let of_texts = is_of_texts(&args);
+        let inner = self.inner.create_groups_accumulator(args)?;
+        Ok(if of_texts {
+            Box::new(WeighedGroups::new(inner))
+        } else {
+            inner
+        })
     }
 
     fn with_beneficial_ordering(
@@ -113,6 +123,11 @@ impl AggregateUDFImpl for ArrayAgg {
 fn is_of_arrays(args: &AccumulatorArgs<'_>) -> bool {
     let first = args.expr_fields.first();
     first.is_some_and(|field| matches!(field.data_type(), DataType::List(_)))
+}
+
+fn is_of_texts(args: &AccumulatorArgs<'_>) -> bool {
+    let first = args.expr_fields.first();
+    first.is_some_and(|field| has_texts(field.data_type()))
 }
 
 /// Of arrays that have to be alike.

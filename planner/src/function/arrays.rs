@@ -1,19 +1,21 @@
 //! Functions that make arrays of arrays' elements, and compare these.
 //!
 //! DataFusion's take a NULL array for an empty one, or its elements for unknown: `array_remove(a, null)` removes the NULLs, and
-//! `a || null` is `a`, whichever side is NULL.
+//! `a || null` is `a`, whichever side is NULL. Elements that are NULL come after all others in PostgreSQL's order, before them in
+//! DataFusion's.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, StringViewBuilder, make_comparator, new_empty_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int32Builder, ListArray, ListBuilder, StringViewBuilder,
+    make_comparator, new_empty_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, interleave};
 use arrow::datatypes::{DataType, Field};
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
@@ -30,6 +32,14 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("array_replace", |types| array_and_elements(types, 2), replace),
     Shape::new("trim_array", trim_types, trim),
     Shape::new("array_dims", one_array, dimensions),
+    Shape::new("array_ndims", counted_array, dimension_count),
+    Shape::new("array_position", array_and_start, position),
+    Shape::new("array_positions", array_and_sought, positions),
+    Shape::new("array_to_string", array_and_texts, joined),
+    LESS,
+    LESS_OR_EQUAL,
+    GREATER,
+    GREATER_OR_EQUAL,
 ];
 
 const CONCATENATED: Shape = Shape::new("array_cat", two_arrays, concatenate);
@@ -37,14 +47,30 @@ const APPENDED: Shape = Shape::new("array_append", |types| array_and_elements(ty
 const PREPENDED: Shape = Shape::new("array_prepend", element_and_array, prepend);
 const CONTAINS: Shape = Shape::new("arraycontains", two_compared, contains);
 const OVERLAPS: Shape = Shape::new("arrayoverlap", two_compared, overlaps);
+const LESS: Shape = Shape::new("array_lt", two_compared, |columns| ordered(columns, Ordering::is_lt));
+const LESS_OR_EQUAL: Shape = Shape::new("array_le", two_compared, |columns| ordered(columns, Ordering::is_le));
+const GREATER: Shape = Shape::new("array_gt", two_compared, |columns| ordered(columns, Ordering::is_gt));
+const GREATER_OR_EQUAL: Shape = Shape::new("array_ge", two_compared, |columns| ordered(columns, Ordering::is_ge));
+
+/// A comparison of arrays.
+pub(crate) fn compared_arrays(left: Expr, op: Operator, right: Expr) -> Expr {
+    let shape = match op {
+        Operator::Lt => LESS,
+        Operator::LtEq => LESS_OR_EQUAL,
+        Operator::Gt => GREATER,
+        Operator::GtEq => GREATER_OR_EQUAL,
+        _ => return Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))),
+    };
+    shape.call(vec![left, right])
+}
 
 /// `left || right` of an array and an array or element.
 pub(crate) fn concatenated(left: Expr, left_type: &DataType, right: Expr, right_type: &DataType) -> Expr {
-    let is_array = |ty: &DataType| matches!(ty, DataType::List(_));
-    let shape = match (is_array(left_type), is_array(right_type)) {
-        (true, true) => CONCATENATED,
-        (true, false) => APPENDED,
-        _ => PREPENDED,
+    let shape = match dimensions_of(left_type).cmp(&dimensions_of(right_type)) {
+        Ordering::Equal => CONCATENATED,
+        _ if matches!((left_type, right_type), (DataType::Null, _) | (_, DataType::Null)) => CONCATENATED,
+        Ordering::Greater => APPENDED,
+        Ordering::Less => PREPENDED,
     };
     shape.call(vec![left, right])
 }
@@ -59,6 +85,14 @@ pub(crate) fn overlapping(left: Expr, right: Expr) -> Expr {
     OVERLAPS.call(vec![left, right])
 }
 
+/// How many arrays are inside each other.
+pub(crate) fn dimensions_of(ty: &DataType) -> usize {
+    match ty {
+        DataType::List(element) => 1 + dimensions_of(element.data_type()),
+        _ => 0,
+    }
+}
+
 fn list_of(element: DataType) -> DataType {
     DataType::List(Arc::new(Field::new(ELEMENT_NAME, element, true)))
 }
@@ -70,6 +104,12 @@ fn common_element(left: &DataType, right: &DataType) -> Option<DataType> {
     }
     if left == &DataType::Null || is_text(left) {
         return Some(right.clone());
+    }
+    // Others would be compared in nanoseconds, which end in 2262.
+    match (left, right) {
+        (DataType::Date32 | DataType::Timestamp(_, None), DataType::Timestamp(..)) => return Some(right.clone()),
+        (DataType::Timestamp(..), DataType::Date32 | DataType::Timestamp(_, None)) => return Some(left.clone()),
+        _ => {}
     }
     // A numeric beside a float is one.
     if left.is_floating() && right.is_decimal() || left.is_decimal() && right.is_floating() {
@@ -137,6 +177,44 @@ fn element_and_array(types: &[DataType]) -> Resolved {
     Some((wanted, list))
 }
 
+/// The array of the texts that an array's elements are, however deep they lie.
+pub(crate) fn texts_of(list: &DataType) -> Option<DataType> {
+    match list {
+        DataType::List(field) => Some(list_of(texts_of(field.data_type()).unwrap_or(TEXT))),
+        _ => None,
+    }
+}
+
+fn array_and_texts(types: &[DataType]) -> Resolved {
+    let (list, texts) = types.split_first()?;
+    // The elements of others have been cast to texts (`rules/matching.rs`).
+    let list = match list {
+        DataType::Null => list_of(TEXT),
+        list @ DataType::List(_) => list.clone(),
+        _ => return None,
+    };
+    let mut wanted = vec![list];
+    wanted.extend(texts.iter().map(|_| TEXT));
+    let are_texts = texts.iter().all(|ty| is_text(ty) || ty == &DataType::Null);
+    (matches!(texts.len(), 1 | 2) && are_texts).then_some((wanted, TEXT))
+}
+
+fn array_and_start(types: &[DataType]) -> Resolved {
+    let (sought, start) = types.split_at_checked(2)?;
+    let (mut wanted, _) = array_and_elements(sought, 1)?;
+    match start {
+        [] => {}
+        [start] if start.is_integer() || start == &DataType::Null => wanted.push(DataType::Int32),
+        _ => return None,
+    }
+    Some((wanted, DataType::Int32))
+}
+
+fn array_and_sought(types: &[DataType]) -> Resolved {
+    let (wanted, _) = array_and_elements(types, 1)?;
+    Some((wanted, list_of(DataType::Int32)))
+}
+
 fn trim_types(types: &[DataType]) -> Resolved {
     match types {
         [list @ DataType::List(_), count] if count.is_integer() => {
@@ -151,6 +229,24 @@ fn one_array(types: &[DataType]) -> Resolved {
         [list @ DataType::List(_)] => Some((vec![list.clone()], TEXT)),
         _ => None,
     }
+}
+
+fn counted_array(types: &[DataType]) -> Resolved {
+    match types {
+        [list @ DataType::List(_)] => Some((vec![list.clone()], DataType::Int32)),
+        _ => None,
+    }
+}
+
+/// An array without elements has no dimensions, nor has NULL.
+fn dimension_count(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let lists = columns.arrays[0].as_list::<i32>();
+    let count = i32::try_from(dimensions_of(lists.data_type())).unwrap_or(i32::MAX);
+    let counted = |row: usize| {
+        let has_elements = !columns.is_null(0, row) && lists.value_length(columns.at(0, row)) > 0;
+        has_elements.then_some(count)
+    };
+    Ok(Arc::new((0..columns.rows).map(counted).collect::<Int32Array>()))
 }
 
 /// `[1:3][1:2]`; an array without elements has no dimensions.
@@ -314,6 +410,49 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
     picked.finish(columns.result)
 }
 
+/// Where the first element is that is like the second argument, from the third one on. Positions count from 1.
+fn position(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let list = columns.arrays[0].as_list::<i32>();
+    let equal = comparison(list.values(), &columns.arrays[1])?;
+    let mut found = Int32Builder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        let start = match columns.len() {
+            3 if columns.is_null(2, row) => {
+                let message = "initial position must not be null";
+                return Err(Error::new(ErrorKind::NullValueNotAllowed, message));
+            }
+            3 => columns.int(2, row)?,
+            _ => 1,
+        };
+        if columns.is_null(0, row) {
+            found.append_null();
+            continue;
+        }
+        let range = elements(list, columns.at(0, row));
+        let mut places = (1_i32..).zip(range);
+        let place = places.find(|(place, at)| i64::from(*place) >= start && equal(*at, columns.at(1, row)));
+        found.append_option(place.map(|(place, _)| place));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
+/// Where all such elements are.
+fn positions(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let list = columns.arrays[0].as_list::<i32>();
+    let equal = comparison(list.values(), &columns.arrays[1])?;
+    let mut found = ListBuilder::new(Int32Builder::new()).with_field(Field::new(ELEMENT_NAME, DataType::Int32, true));
+    for row in 0..columns.rows {
+        if columns.is_null(0, row) {
+            found.append_null();
+            continue;
+        }
+        let range = elements(list, columns.at(0, row));
+        let places = (1_i32..).zip(range).filter(|(_, at)| equal(*at, columns.at(1, row)));
+        found.append_value(places.map(|(place, _)| Some(place)));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
 /// Without the last elements.
 fn trim(columns: &Columns<'_>) -> Result<ArrayRef> {
     let list = columns.arrays[0].as_list::<i32>();
@@ -335,6 +474,64 @@ fn trim(columns: &Columns<'_>) -> Result<ArrayRef> {
         picked.row(range.map(|at| (0, at)));
     }
     picked.finish(columns.result)
+}
+
+/// The elements' texts; NULLs are left out, or shown as the third argument.
+fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
+    fn append(
+        elements: &dyn Array,
+        separator: &str,
+        null: Option<&str>,
+        any: &mut bool,
+        text: &mut String,
+    ) -> Result<()> {
+        for at in 0..elements.len() {
+            if let Some(lists) = elements.as_list_opt::<i32>() {
+                append(&lists.value(at), separator, null, any, text)?;
+                continue;
+            }
+            let texts = elements
+                .as_string_view_opt()
+                .ok_or_else(|| Error::internal("elements that are texts"))?;
+            let shown = match texts.is_null(at) {
+                true => null,
+                false => Some(texts.value(at)),
+            };
+            if let Some(shown) = shown {
+                if std::mem::replace(any, true) {
+                    text.push_str(separator);
+                }
+                text.push_str(shown);
+            }
+        }
+        Ok(())
+    }
+    let lists = columns.arrays[0].as_list::<i32>();
+    let mut builder = StringViewBuilder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.is_null(0, row) || columns.is_null(1, row) {
+            builder.append_null();
+            continue;
+        }
+        let null = match columns.len() > 2 && !columns.is_null(2, row) {
+            true => Some(columns.text(2, row)?),
+            false => None,
+        };
+        let elements = lists.value(columns.at(0, row));
+        let mut text = String::new();
+        append(&elements, columns.text(1, row)?, null, &mut false, &mut text)?;
+        builder.append_value(text);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// By the first elements that differ, then by length.
+fn ordered(columns: &Columns<'_>, holds: fn(Ordering) -> bool) -> Result<ArrayRef> {
+    let nulls_last = SortOptions::new(false, false);
+    let compare = make_comparator(&columns.arrays[0], &columns.arrays[1], nulls_last)?;
+    let answers = (0..columns.rows)
+        .map(|row| (!columns.any_null(row)).then(|| holds(compare(columns.at(0, row), columns.at(1, row)))));
+    Ok(Arc::new(answers.collect::<BooleanArray>()))
 }
 
 /// Whether all elements of the second array are among those of the first; NULL is equal to nothing.

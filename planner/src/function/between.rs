@@ -5,6 +5,7 @@
 //! | `integer` and `oid` | both have 32 bits, which stay: -1 is 4294967295 |
 //! | `bigint` to `oid` | refuses what is no `oid` in its own words |
 //! | `double precision` to `real` | refuses what overflows or vanishes |
+//! | a `numeric` to a float, in results | the float that is nearest to all its digits |
 //! | a float to `numeric` | takes the 15 digits (6 of a `real`) that are sure |
 //! | `time` and `interval` | the time of day that the interval leads to from midnight |
 //! | `integer` and `"char"` | its code, 0 of the empty one |
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float32Array, PrimitiveArray, StringViewBuilder};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-    Time64MicrosecondType, UInt32Type,
+    ArrowPrimitiveType, DataType, Decimal128Type, Field, Float32Type, Float64Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, Time64MicrosecondType, UInt32Type,
 };
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -38,6 +39,8 @@ pub(crate) fn cast_between(expression: Expr, from: &Field, to: &Field) -> std::r
         (DataType::Int64, DataType::UInt32) => OID_OF_BIGINT,
         (DataType::UInt32, DataType::Int32) => INTEGER_OF_OID,
         (DataType::Float64, DataType::Float32) => REAL,
+        (DataType::Decimal128(..), DataType::Float64) => DOUBLE_OF_NUMERIC,
+        (DataType::Decimal128(..), DataType::Float32) => REAL_OF_NUMERIC,
         (DataType::Time64(_), DataType::Interval(_)) => INTERVAL_OF_TIME,
         (DataType::Interval(_), DataType::Time64(_)) => TIME_OF_INTERVAL,
         (DataType::Int32, _) if is_letter(to) => LETTER,
@@ -78,6 +81,27 @@ const REAL: Shape = Shape::new(
     |types| one(types, DataType::Float64, DataType::Float32),
     real,
 );
+const DOUBLE_OF_NUMERIC: Shape = Shape::new(
+    "staffa_double",
+    |types| number(types, DataType::Float64),
+    |columns| {
+        float_of_numeric::<Float64Type>(columns, |value, scale| {
+            // Both are exact as floats, so that their quotient is the nearest.
+            let exact = value.unsigned_abs() < 1 << f64::MANTISSA_DIGITS && (0..=22).contains(&scale);
+            exact.then(|| value as f64 / 10_f64.powi(i32::from(scale)))
+        })
+    },
+);
+const REAL_OF_NUMERIC: Shape = Shape::new(
+    "staffa_real_of_numeric",
+    |types| number(types, DataType::Float32),
+    |columns| {
+        float_of_numeric::<Float32Type>(columns, |value, scale| {
+            let exact = value.unsigned_abs() < 1 << f32::MANTISSA_DIGITS && (0..=10).contains(&scale);
+            exact.then(|| value as f32 / 10_f32.powi(i32::from(scale)))
+        })
+    },
+);
 const INTERVAL_OF_TIME: Shape = Shape::new(
     "staffa_interval",
     |types| one(types, TIME, INTERVAL),
@@ -101,6 +125,36 @@ const CODE: Shape = Shape::new("staffa_letter_code", |types| one(types, TEXT, Da
 
 fn one(types: &[DataType], from: DataType, to: DataType) -> Resolved {
     (types.len() == 1).then(|| (vec![from], to))
+}
+
+fn number(types: &[DataType], to: DataType) -> Resolved {
+    match types {
+        [from @ DataType::Decimal128(..)] => Some((vec![from.clone()], to)),
+        _ => None,
+    }
+}
+
+/// `numeric_float8`: what is not found at once is read from its digits.
+fn float_of_numeric<To: ArrowPrimitiveType>(
+    columns: &Columns<'_>,
+    at_once: impl Fn(i128, i8) -> Option<To::Native>,
+) -> Result<ArrayRef>
+where
+    To::Native: std::str::FromStr,
+{
+    let values = columns.arrays[0].as_primitive::<Decimal128Type>();
+    let scale = values.scale();
+    let convert = |value: i128| match at_once(value, scale) {
+        Some(float) => Ok(float),
+        None => format!("{value}e{}", -i32::from(scale))
+            .parse::<To::Native>()
+            .map_err(|_| Error::internal("the digits of a number are one")),
+    };
+    let floats: PrimitiveArray<To> = values
+        .iter()
+        .map(|value| value.map(convert).transpose())
+        .collect::<Result<_>>()?;
+    Ok(Arc::new(floats))
 }
 
 fn each<From: ArrowPrimitiveType, To: ArrowPrimitiveType>(

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, Int32Array, Int64Array, StringViewBuilder};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, StringViewBuilder,
+};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
 
@@ -37,6 +39,7 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     ),
     Shape::new("bit_count", |types| of_bytes(types, &[], DataType::Int64), bit_count),
     JOINED,
+    LIKE,
     Shape::new("convert_from", |types| of_bytes(types, &[TEXT], TEXT), convert_from),
     Shape::new("convert_to", encoded_types, convert_to),
     Shape::new("convert", |types| of_bytes(types, &[TEXT, TEXT], BYTES), convert),
@@ -51,6 +54,56 @@ const JOINED: Shape = Shape::new(
         })
     },
 );
+
+const LIKE: Shape = Shape::new(
+    "bytealike",
+    |types| of_bytes(types, &[BYTES], DataType::Boolean),
+    |columns| {
+        let answer = |row: usize| match columns.any_null(row) {
+            true => Ok(None),
+            false => matches(bytes(columns, 0, row)?, bytes(columns, 1, row)?).map(Some),
+        };
+        let answers: BooleanArray = (0..columns.rows).map(answer).collect::<Result<_>>()?;
+        Ok(Arc::new(answers))
+    },
+);
+
+/// `left ~~ right` of bytes.
+pub(crate) fn like(left: Expr, right: Expr) -> Expr {
+    LIKE.call(vec![left, right])
+}
+
+/// Whether bytes are as a pattern wants them: `%` stands for any, `_` for one, what follows `\\` for itself.
+fn matches(mut value: &[u8], mut pattern: &[u8]) -> Result<bool> {
+    // Where the last `%` can be taken for one byte more.
+    let mut again: Option<(&[u8], &[u8])> = None;
+    loop {
+        let step = match (pattern, value) {
+            ([b'%', rest @ ..], _) => {
+                again = Some((value, rest));
+                pattern = rest;
+                continue;
+            }
+            ([b'\\'], _) => {
+                let message = "LIKE pattern must not end with escape character";
+                return Err(Error::new(ErrorKind::InvalidEscapeSequence, message));
+            }
+            ([b'\\', wanted, rest @ ..], [found, after @ ..]) if wanted == found => Some((rest, after)),
+            ([b'_', rest @ ..], [_, after @ ..]) => Some((rest, after)),
+            ([wanted, rest @ ..], [found, after @ ..]) if wanted == found && *wanted != b'\\' => Some((rest, after)),
+            ([], []) => return Ok(true),
+            _ => None,
+        };
+        match (step, again) {
+            (Some((rest, after)), _) => (pattern, value) = (rest, after),
+            (None, Some(([_, after @ ..], rest))) => {
+                again = Some((after, rest));
+                (pattern, value) = (rest, after);
+            }
+            (None, _) => return Ok(false),
+        }
+    }
+}
 
 /// `left || right` of bytes.
 pub(crate) fn joined(left: Expr, right: Expr) -> Expr {

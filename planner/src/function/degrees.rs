@@ -1,4 +1,4 @@
-//! Trigonometry in degrees, exact where degrees are: `sind(30)` is 0.5 (PostgreSQL 15's `float.c`).
+//! Trigonometry, which refuses infinite angles; in degrees exact where degrees are: `sind(30)` is 0.5 (PostgreSQL 15's `float.c`).
 //!
 //! Each function is scaled by its own value at an angle whose result is known, so rounding of π does not show there.
 
@@ -9,6 +9,12 @@ use super::native::Shape;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const FUNCTIONS: &[Shape] = &[
+    Shape::new("sin", one_number, |columns| unary(columns, |x| finite(x).map(f64::sin))),
+    Shape::new("cos", one_number, |columns| unary(columns, |x| finite(x).map(f64::cos))),
+    Shape::new("tan", one_number, |columns| unary(columns, |x| finite(x).map(f64::tan))),
+    Shape::new("cot", one_number, |columns| {
+        unary(columns, |x| finite(x).map(|x| 1.0 / x.tan()))
+    }),
     Shape::new("sind", one_number, |columns| unary(columns, |x| finite(x).map(sine))),
     Shape::new("cosd", one_number, |columns| unary(columns, |x| finite(x).map(cosine))),
     Shape::new("tand", one_number, |columns| unary(columns, |x| finite(x).map(tangent))),

@@ -181,7 +181,7 @@ fn factorial(columns: &Columns<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
-fn is_number(ty: &DataType) -> bool {
+pub(super) fn is_number(ty: &DataType) -> bool {
     ty.is_numeric() || super::datetime::is_text(ty)
 }
 

@@ -30,7 +30,7 @@ use staffa_catalog::{SqlType, SystemType};
 
 use crate::error::{Error, ErrorKind, Result, undefined_function};
 use crate::type_planner::BARE_NUMERIC;
-use crate::types::{arrow_field, sql_type};
+use crate::types::{arrow_field, element_type, sql_type};
 
 /// The names, their operators, and whether they are about all elements.
 const NAMES: &[(&str, Operator, bool)] = &[
@@ -127,13 +127,16 @@ pub(crate) fn with_typed_literals(call: &ScalarFunction, schema: &DFSchema, zone
         return Ok(None);
     }
     if is_untyped(value) {
-        return Ok(Some(with(cast(value, &comparable(sql_type(element))), array.clone())));
+        return Ok(Some(with(
+            cast(value, &comparable(element_type(element))),
+            array.clone(),
+        )));
     }
     let message = format!(
         "operator does not exist: {} {} {}",
         sql_type(&value_field),
         function.operator,
-        sql_type(element)
+        element_type(element)
     );
     Err(Error::new(ErrorKind::UndefinedFunction, message)
         .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts."))
@@ -166,7 +169,7 @@ fn parameter_type(value: &Expr, array: &Expr, schema: &DFSchema) -> Option<(Stri
     let field = |expression: &Expr| expression.to_field(schema).ok().map(|(_, field)| field);
     match (value, array) {
         (Expr::Placeholder(Placeholder { id, field: None }), array) => match field(array)?.data_type() {
-            DataType::List(element) => Some((id.clone(), comparable(sql_type(element)))),
+            DataType::List(element) => Some((id.clone(), comparable(element_type(element)))),
             _ => None,
         },
         (value, Expr::Placeholder(Placeholder { id, field: None })) => {

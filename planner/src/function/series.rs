@@ -133,7 +133,7 @@ fn numbers<T: ArrowPrimitiveType>(
     next: impl Fn(T::Native, T::Native) -> Option<T::Native>,
 ) -> DataFusionResult<ArrayRef>
 where
-    T::Native: PartialOrd + Default,
+    T::Native: PartialOrd + Default + Into<i128>,
 {
     let (from, to) = (arrays[0].as_primitive::<T>(), arrays[1].as_primitive::<T>());
     let steps = arrays.get(2).map(|steps| steps.as_primitive::<T>());
@@ -150,6 +150,14 @@ where
             return Err(step_zero().into());
         }
         let (mut value, last) = (from.value(row), to.value(row));
+        let span: (i128, i128) = (value.into(), last.into());
+        let steps = span
+            .1
+            .checked_sub(span.0)
+            .map_or(i128::MAX, |length| length / step.into());
+        if steps > VALUES_MAX as i128 {
+            return Err(too_long().into());
+        }
         while if step > zero { value <= last } else { value >= last } {
             lists.values().append_value(value);
             made += 1;
@@ -186,6 +194,11 @@ fn timestamps(arrays: &[ArrayRef], zone: Option<&str>) -> DataFusionResult<Array
             return Err(step_zero().into());
         }
         let (mut value, last) = (from.value(row), to.value(row));
+        let span = (i128::from(last) - i128::from(value)) * 1000;
+        // Months may be shorter than they count.
+        if span / length > 2 * VALUES_MAX as i128 || last == i64::MAX && length > 0 || last == i64::MIN && length < 0 {
+            return Err(too_long().into());
+        }
         while if length > 0 { value <= last } else { value >= last } {
             lists.values().append_value(value);
             made += 1;

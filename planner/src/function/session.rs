@@ -107,11 +107,13 @@ enum Kind {
     TryLock { shared: bool, transaction: bool },
     Unlock { shared: bool },
     UnlockAll,
+    Random,
+    SetSeed,
 }
 
 impl Kind {
     fn volatility(self) -> Volatility {
-        match self == Kind::ClockTime || self.is_of_sequences() || self.acts() {
+        match matches!(self, Kind::ClockTime | Kind::Random) || self.is_of_sequences() || self.acts() {
             true => Volatility::Volatile,
             false => Volatility::Stable,
         }
@@ -121,7 +123,12 @@ impl Kind {
     fn acts(self) -> bool {
         matches!(
             self,
-            Kind::SetConfig | Kind::Signal { .. } | Kind::TryLock { .. } | Kind::Unlock { .. } | Kind::UnlockAll
+            Kind::SetConfig
+                | Kind::Signal { .. }
+                | Kind::TryLock { .. }
+                | Kind::Unlock { .. }
+                | Kind::UnlockAll
+                | Kind::SetSeed
         )
     }
 
@@ -192,6 +199,8 @@ const NAMES: &[(&str, Kind)] = &[
     ("pg_advisory_unlock", Kind::Unlock { shared: false }),
     ("pg_advisory_unlock_shared", Kind::Unlock { shared: true }),
     ("pg_advisory_unlock_all", Kind::UnlockAll),
+    ("random", Kind::Random),
+    ("setseed", Kind::SetSeed),
 ];
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -275,6 +284,7 @@ impl SessionFunction {
                 Signature::one_of(shapes, volatility)
             }
             Kind::TryLock { .. } | Kind::Unlock { .. } => actions::key_signature(),
+            Kind::SetSeed => Signature::exact(vec![DataType::Float64], volatility),
             _ => Signature::nullary(volatility),
         };
         Some(Self {
@@ -300,7 +310,8 @@ impl SessionFunction {
             Kind::TransactionTime | Kind::StatementTime | Kind::ClockTime => SqlType::TimestampTz,
             Kind::CurrentSchemas => SqlType::Array(Box::new(SqlType::System(SystemType::Name))),
             Kind::Version | Kind::CurrentSetting | Kind::SetConfig => SqlType::Text,
-            Kind::UnlockAll => SqlType::System(SystemType::Void),
+            Kind::Random => SqlType::Double,
+            Kind::UnlockAll | Kind::SetSeed => SqlType::System(SystemType::Void),
             _ => SqlType::System(SystemType::Name),
         }
     }
@@ -337,6 +348,8 @@ impl SessionFunction {
             }
             Kind::Unlock { shared } => return actions::unlock(&facts.actions, args, shared),
             Kind::UnlockAll => return actions::unlock_all(&facts.actions, args),
+            Kind::Random => return actions::random(&facts.actions, args),
+            Kind::SetSeed => return actions::set_seed(&facts.actions, args),
         }))
     }
 
@@ -421,6 +434,7 @@ impl ScalarUDFImpl for SessionFunction {
                 | Kind::Signal { .. }
                 | Kind::TryLock { .. }
                 | Kind::Unlock { .. }
+                | Kind::SetSeed
         );
         Ok(Arc::new(arrow_field(
             self.name,

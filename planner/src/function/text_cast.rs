@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::SqlType;
 
+use super::each;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::types::{arrow_field, data_type, with_element_type};
@@ -69,7 +70,12 @@ impl TextCasts {
 
     /// Whether the text is a value of this type.
     pub(crate) fn check(&self, text: &str, ty: &SqlType) -> Result<()> {
-        decode_scalar(Some(text.as_bytes()), ty, Format::Text, &self.settings).map(|_| ())
+        self.value(text, ty).map(|_| ())
+    }
+
+    /// The value of this type that a text is.
+    pub(crate) fn value(&self, text: &str, ty: &SqlType) -> Result<ScalarValue> {
+        decode_scalar(Some(text.as_bytes()), ty, Format::Text, &self.settings)
     }
 
     /// The text read as a value of this type.
@@ -87,7 +93,7 @@ impl TextCasts {
         self.call(expression, Direction::As(ty))
     }
 
-    /// A printed truth value as `concat` prints it: by its letter, as the wire does. Others as they are.
+    /// A printed truth value as `concat` prints it: by its letter, as the wire does. So are those of an array; others as they are.
     pub(crate) fn letter(printed: Expr) -> Expr {
         if let Expr::ScalarFunction(call) = &printed
             && let Some(cast) = call.func.inner().downcast_ref::<TextCast>()
@@ -96,7 +102,7 @@ impl TextCasts {
         {
             return cast.casts.call(value.clone(), Direction::Letter);
         }
-        printed
+        each::letters(printed)
     }
 
     fn call(&self, expression: Expr, direction: Direction) -> Expr {

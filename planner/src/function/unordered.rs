@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
 };
 
 const NAMES: &[&str] = &[
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "cot", "exp", "ln",
-    "log", "log10", "log2", "power", "radians", "signum", "sin", "sinh", "sqrt", "tan", "tanh",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cosh", "exp", "ln", "log", "log10",
+    "log2", "power", "radians", "signum", "sinh", "sqrt", "tanh",
 ];
 
 /// The functions that take the place of DataFusion's in this state.

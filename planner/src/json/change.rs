@@ -90,7 +90,8 @@ pub(crate) fn changed<'a>(value: Node<'a>, path: &[Option<&'a str>], change: Cha
             _ => "cannot set path in scalar",
         }));
     }
-    if path.is_empty() {
+    let keeps_empty = matches!(change, Change::Delete | Change::Set(_, false));
+    if path.is_empty() || keeps_empty && value.is_empty() {
         return Ok(value);
     }
     let mut change = Some(change);

@@ -114,6 +114,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// An object or array without members.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Node::Object(members) => members.is_empty(),
+            Node::Array(elements) => elements.is_empty(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_container(&self) -> bool {
         matches!(self, Node::Array(_) | Node::Object(_))
     }

@@ -120,7 +120,10 @@ pub(super) fn planned(
     };
     let whole = |ty: &SqlType| matches!(ty, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt);
     let path = |ty: &SqlType| matches!(ty, SqlType::Unknown | SqlType::System(SystemType::JsonPath));
-    let texts = |ty: &SqlType| matches!(ty, SqlType::Unknown | SqlType::Array(_));
+    let texts = |ty: &SqlType| match ty {
+        SqlType::Array(element) => textual(element),
+        ty => untyped(ty),
+    };
     let planned = match op {
         BinaryOperator::Arrow | BinaryOperator::LongArrow => {
             if !is_json(&of_left) || !(textual(&of_right) || whole(&of_right)) {

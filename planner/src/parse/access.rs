@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Altered, Ast};
 use super::cursor::Cursor;
+use super::policy::PolicyAst;
 use super::utility::{setting, setting_name, unsupported};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
@@ -69,6 +70,8 @@ pub(crate) enum AccessAst {
         roles: Vec<RoleName>,
         cascade: bool,
     },
+    /// Row policies and masks.
+    Policy(PolicyAst),
     /// `SET ROLE`; `None`: NONE
     SetRole {
         role: Option<RoleName>,
@@ -151,6 +154,8 @@ pub(crate) enum GrantObjects {
     Databases(Vec<Ident>),
     AllTables(Vec<ObjectName>),
     AllSequences(Vec<ObjectName>),
+    /// Of schemas, in which there are none: functions are PostgreSQL's own.
+    AllFunctions(Vec<ObjectName>),
     /// In ALTER DEFAULT PRIVILEGES: the kind alone.
     Future(staffa_catalog::ObjectKind),
 }
@@ -168,6 +173,7 @@ impl AccessAst {
         match self {
             AccessAst::CreateRole { .. } => "CREATE ROLE",
             AccessAst::AlterRole { .. } | AccessAst::RenameRole { .. } | AccessAst::RoleSetting { .. } => "ALTER ROLE",
+            AccessAst::Policy(asked) => asked.tag(),
             AccessAst::DropRoles { .. } => "DROP ROLE",
             AccessAst::CommentOnRole { .. } => "COMMENT",
             AccessAst::Membership { grants: true, .. } => "GRANT ROLE",
@@ -411,11 +417,11 @@ fn role_or_text(cursor: &mut Cursor<'_>) -> Result<RoleName> {
     }
 }
 
-fn access(ast: AccessAst) -> Result<Ast> {
+pub(super) fn access(ast: AccessAst) -> Result<Ast> {
     Ok(Ast::Access(Box::new(ast)))
 }
 
-fn role(cursor: &mut Cursor<'_>) -> Result<RoleName> {
+pub(super) fn role(cursor: &mut Cursor<'_>) -> Result<RoleName> {
     // `GROUP name` is an old way to write a name.
     let _ = cursor.take_word("group");
     let ident = cursor.label()?;
@@ -435,7 +441,7 @@ fn role(cursor: &mut Cursor<'_>) -> Result<RoleName> {
     }
 }
 
-fn roles(cursor: &mut Cursor<'_>) -> Result<Vec<RoleName>> {
+pub(super) fn roles(cursor: &mut Cursor<'_>) -> Result<Vec<RoleName>> {
     let mut names = vec![role(cursor)?];
     while cursor.take_token(&Token::Comma) {
         names.push(role(cursor)?);
@@ -597,8 +603,15 @@ fn privileges(cursor: &mut Cursor<'_>, grants: bool, defaults: bool) -> Result<O
 }
 
 fn future(cursor: &mut Cursor<'_>) -> Option<GrantObjects> {
-    use staffa_catalog::ObjectKind::{Schema, Sequence, Table};
-    let kinds = [("tables", Table), ("sequences", Sequence), ("schemas", Schema)];
+    use staffa_catalog::ObjectKind::{Function, Schema, Sequence, Table, Type};
+    let kinds = [
+        ("tables", Table),
+        ("sequences", Sequence),
+        ("schemas", Schema),
+        ("functions", Function),
+        ("routines", Function),
+        ("types", Type),
+    ];
     let found = kinds.into_iter().find(|(word, _)| cursor.take_word(word));
     found.map(|(_, kind)| GrantObjects::Future(kind))
 }
@@ -622,6 +635,11 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Option<GrantObjects>> {
     }
     if cursor.take_words(&["all", "sequences", "in", "schema"]) {
         return Ok(Some(GrantObjects::AllSequences(cursor.object_names()?)));
+    }
+    for word in ["functions", "procedures", "routines"] {
+        if cursor.take_words(&["all", word, "in", "schema"]) {
+            return Ok(Some(GrantObjects::AllFunctions(cursor.object_names()?)));
+        }
     }
     // Such words are names, too, when nothing but the role follows.
     let is_kind = |cursor: &Cursor<'_>, word: &str| {

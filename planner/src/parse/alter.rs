@@ -12,7 +12,7 @@ use super::ast::{AlterAst, AlterTableAst, Altered, Ast, NewName};
 use super::create::{list, list_or_empty, partition_term, property, property_name, sort_term};
 use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
-use super::{access, history, index, sequence};
+use super::{access, history, index, policy, sequence};
 use crate::error::Result;
 
 /// After the word ALTER.
@@ -58,6 +58,12 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
         cursor.expect_word("to")?;
         return access::owner(cursor, Owned::Database(name), false);
     }
+    if cursor.take_word("policy") {
+        return policy::alter(cursor);
+    }
+    if cursor.take_words(&["masking", "policy"]) {
+        return policy::alter_mask(cursor);
+    }
     for (words, tag) in [
         (&["foreign", "table"][..], "ALTER FOREIGN TABLE"),
         (&["event", "trigger"], "ALTER EVENT TRIGGER"),
@@ -68,7 +74,6 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["aggregate"], "ALTER AGGREGATE"),
         (&["type"], "ALTER TYPE"),
         (&["domain"], "ALTER DOMAIN"),
-        (&["policy"], "ALTER POLICY"),
         (&["trigger"], "ALTER TRIGGER"),
         (&["rule"], "ALTER RULE"),
         (&["extension"], "ALTER EXTENSION"),
@@ -148,6 +153,9 @@ fn table(cursor: &mut Cursor<'_>, what: Altered) -> Result<Ast> {
             if_exists,
             to,
         });
+    }
+    if let Some(switches) = policy::switches(cursor, &name, if_exists)? {
+        return Ok(switches);
     }
     if let Some(change) = history::alter_ref(cursor, &name, if_exists)? {
         return Ok(change);
@@ -331,10 +339,34 @@ fn alter_column(cursor: &mut Cursor<'_>) -> Result<Option<AlterAst>> {
     if not_null || cursor.take_words(&["drop", "not", "null"]) {
         return Ok(Some(AlterAst::SetNotNull { path, not_null }));
     }
-    match cursor.is_word("set") || cursor.is_word("reset") || cursor.is_word("add") || cursor.is_word("drop") {
-        true => Ok(None),
-        false => Err(cursor.unexpected()),
+    const ACTIONS: &[(&str, &[&str])] = &[
+        (
+            "set",
+            &[
+                "statistics",
+                "storage",
+                "compression",
+                "generated",
+                "sequence",
+                "increment",
+            ],
+        ),
+        (
+            "set",
+            &["minvalue", "maxvalue", "no", "start", "restart", "cycle", "cache"],
+        ),
+        ("drop", &["identity", "expression"]),
+        ("add", &["generated"]),
+    ];
+    let is_option = |word: &str| cursor.is_word(word) && cursor.peek_at(1) == Some(&Token::LParen);
+    let is_action = |(first, others): &(&str, &[&str])| {
+        cursor.is_word(first) && others.iter().any(|second| cursor.is_word_at(1, second))
+    };
+    if is_option("set") || is_option("reset") || cursor.is_word("restart") || ACTIONS.iter().any(is_action) {
+        return Ok(None);
     }
+    let begins = ["set", "reset", "drop", "add"].iter().any(|word| cursor.is_word(word));
+    Err(cursor.unexpected_ahead(usize::from(begins)))
 }
 
 /// `column`, `column.field`

@@ -6,8 +6,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::ParsedStatement;
-use super::access::AccessAst;
+use super::access::{AccessAst, RoleName};
 use crate::explain::ExplainFormat;
+use crate::statement::lock::LockMode;
 use crate::statement::query::Overriding;
 use crate::statement::{CursorOptions, DiscardTarget, Movement, SavepointAction, TransactionModes};
 
@@ -38,7 +39,10 @@ pub(crate) enum Ast {
         concurrently: bool,
     },
     CreateSchema {
-        name: ObjectName,
+        /// `None`: as its owner.
+        name: Option<ObjectName>,
+        /// `AUTHORIZATION`
+        owner: Option<RoleName>,
         if_not_exists: bool,
     },
     CreateDatabase {
@@ -62,6 +66,10 @@ pub(crate) enum Ast {
         /// `RESTART IDENTITY`
         restart: bool,
         cascade: bool,
+    },
+    Lock {
+        names: Vec<ObjectName>,
+        mode: LockMode,
     },
     /// Roles, owners and grants.
     Access(Box<AccessAst>),
@@ -270,7 +278,7 @@ pub(crate) struct DropAbsentAst {
     pub name: ObjectName,
     /// The types of a function's arguments, where they are given.
     pub arguments: Option<Vec<DataType>>,
-    /// What a trigger, a rule or a policy is of.
+    /// What a trigger or a rule is of.
     pub table: Option<ObjectName>,
 }
 

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, OnCommit, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
 use super::utility::{unsupported, unsupported_with_hint};
-use super::{access, history, index, sequence};
+use super::{access, history, index, policy, sequence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
 
@@ -48,6 +48,12 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         if cursor.take_word("database") {
             return database(cursor);
         }
+        if cursor.take_word("policy") {
+            return policy::create(cursor);
+        }
+        if cursor.take_words(&["masking", "policy"]) {
+            return policy::create_mask(cursor);
+        }
         for word in ["role", "user", "group"] {
             if cursor.take_word(word) {
                 return access::create_role(cursor, word == "user");
@@ -68,7 +74,6 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["rule"], "CREATE RULE"),
         (&["type"], "CREATE TYPE"),
         (&["domain"], "CREATE DOMAIN"),
-        (&["policy"], "CREATE POLICY"),
         (&["extension"], "CREATE EXTENSION"),
         (&["operator"], "CREATE OPERATOR"),
         (&["cast"], "CREATE CAST"),
@@ -84,11 +89,18 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Ast> {
     for (words, tag) in known {
         if cursor.is_words(words) {
             let what = format!("CREATE {}", words.join(" ").to_uppercase());
-            return Ok(unsupported(cursor, what, tag));
+            return Ok(match words {
+                ["type"] => unsupported_with_hint(cursor, what, tag, INSTEAD_OF_TYPE),
+                ["domain"] => unsupported_with_hint(cursor, what, tag, INSTEAD_OF_DOMAIN),
+                _ => unsupported(cursor, what, tag),
+            });
         }
     }
     Err(cursor.unexpected())
 }
+
+const INSTEAD_OF_TYPE: &str = "For an enum, declare a column of type text with CHECK (column IN ('a', 'b')); for a composite type, one column for each field.";
+const INSTEAD_OF_DOMAIN: &str = "Declare its type, NOT NULL and CHECK with the columns.";
 
 /// `[LOCAL | GLOBAL] TEMPORARY`: the first words mean nothing, as in PostgreSQL.
 fn temporary(cursor: &mut Cursor<'_>) -> bool {
@@ -103,19 +115,22 @@ fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
 
 fn schema(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let if_not_exists = if_not_exists(cursor);
-    if cursor.is_word("authorization") {
-        return Ok(unsupported(cursor, "CREATE SCHEMA AUTHORIZATION", "CREATE SCHEMA"));
+    let name = match cursor.is_word("authorization") {
+        true => None,
+        false => Some(cursor.object_name()?),
+    };
+    let owner = match cursor.take_word("authorization") {
+        true => Some(access::role(cursor)?),
+        false => None,
+    };
+    if cursor.is_word("create") || cursor.is_word("grant") {
+        return Ok(unsupported(cursor, "elements in CREATE SCHEMA", "CREATE SCHEMA"));
     }
-    let name = cursor.object_name()?;
-    if cursor.is_word("authorization") || cursor.is_word("create") || cursor.is_word("grant") {
-        let what = if cursor.is_word("authorization") {
-            "CREATE SCHEMA … AUTHORIZATION"
-        } else {
-            "elements in CREATE SCHEMA"
-        };
-        return Ok(unsupported(cursor, what, "CREATE SCHEMA"));
-    }
-    Ok(Ast::CreateSchema { name, if_not_exists })
+    Ok(Ast::CreateSchema {
+        name,
+        owner,
+        if_not_exists,
+    })
 }
 
 fn database(cursor: &mut Cursor<'_>) -> Result<Ast> {

@@ -1,10 +1,16 @@
-//! sqlparser's PostgreSQL dialect, but for seven things.
+//! sqlparser's PostgreSQL dialect, but for twelve things.
 //!
 //! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
 //! Tables have versions: `FROM t AT (…)`.
 //!
 //! `TRIM (LEADING FROM x)` needs no characters, and COLLATE may follow a cast.
+//!
+//! `x BETWEEN SYMMETRIC a AND b` is there.
+//!
+//! `x IN ((SELECT …), y)` is a list.
+//!
+//! `INTERVAL (2) '1.234'` has its digits, which sqlparser forgets.
 //!
 //! What follows `IS [NOT] DISTINCT FROM` ends at the next AND or OR; sqlparser takes these into it.
 //!
@@ -14,11 +20,15 @@
 //!
 //! `f(a := 1)` names an argument, as `f(a => 1)` does.
 //!
+//! `!x` is an operator before a value, which PostgreSQL does not have either, but says so of its type.
+//!
+//! Options of columns that are other databases' (`AUTO_INCREMENT`) end a column's definition; sqlparser drops them unseen.
+//!
 //! Everything else is handed to `PostgreSqlDialect`.
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, ColumnOption, Expr, Interval, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -66,6 +76,10 @@ impl Dialect for Postgres {
         true
     }
 
+    fn supports_bang_not_operator(&self) -> bool {
+        true
+    }
+
     fn supports_order_by_all(&self) -> bool {
         true
     }
@@ -80,7 +94,31 @@ impl Dialect for Postgres {
         if is_trim && keyword(2 + usize::from(is_side)) == Keyword::FROM {
             return Some(trim_of_blanks(parser, is_side));
         }
+        if keyword(0) == Keyword::INTERVAL && parser.peek_nth_token_ref(1).token == Token::LParen {
+            return interval_of_digits(parser);
+        }
         BASE.parse_prefix(parser)
+    }
+
+    fn parse_column_option(
+        &self,
+        parser: &mut Parser<'_>,
+    ) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
+        let is_foreign = match &parser.peek_token_ref().token {
+            Token::Word(word) => matches!(
+                word.keyword,
+                Keyword::AUTO_INCREMENT
+                    | Keyword::AUTOINCREMENT
+                    | Keyword::ASC
+                    | Keyword::DESC
+                    | Keyword::ON
+                    | Keyword::AS
+                    | Keyword::SRID
+                    | Keyword::IDENTITY
+            ),
+            _ => false,
+        };
+        Ok(is_foreign.then_some(Ok(None)))
     }
 
     fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
@@ -88,6 +126,12 @@ impl Dialect for Postgres {
             [Keyword::IS, Keyword::DISTINCT, Keyword::FROM].as_slice(),
             [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM].as_slice(),
         );
+        if let Some(negated) = in_subqueries(parser) {
+            return Some(in_list(parser, expr, negated));
+        }
+        if let Some(negated) = between_symmetric(parser) {
+            return Some(symmetric(parser, expr, negated));
+        }
         let comparison = if parser.parse_keywords(distinct) {
             Expr::IsDistinctFrom
         } else if parser.parse_keywords(not_distinct) {
@@ -169,6 +213,117 @@ impl Dialect for Postgres {
         supports_xml_expressions,
         supports_comment_optimizer_hint,
     );
+}
+
+/// Whether `IN ((SELECT …), …` comes next, which the parser takes for a subquery alone, with NOT or without.
+fn in_subqueries(parser: &Parser<'_>) -> Option<bool> {
+    let token = |at: usize| &parser.peek_nth_token_ref(at).token;
+    let is_word = |at: usize, wanted: Keyword| matches!(token(at), Token::Word(word) if word.keyword == wanted);
+    let negated = is_word(0, Keyword::NOT);
+    let start = usize::from(negated);
+    let is_list =
+        is_word(start, Keyword::IN) && token(start + 1) == &Token::LParen && token(start + 2) == &Token::LParen;
+    if !is_list
+        || ![Keyword::SELECT, Keyword::WITH, Keyword::VALUES]
+            .iter()
+            .any(|word| is_word(start + 3, *word))
+    {
+        return None;
+    }
+    let mut open = 0_usize;
+    for at in start + 2.. {
+        match token(at) {
+            Token::LParen => open += 1,
+            Token::RParen => open -= 1,
+            Token::EOF => return None,
+            _ => {}
+        }
+        if open == 0 {
+            return (token(at + 1) == &Token::Comma).then_some(negated);
+        }
+    }
+    None
+}
+
+/// The list that [`in_subqueries`] found.
+fn in_list(parser: &mut Parser<'_>, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    if negated {
+        parser.expect_keyword(Keyword::NOT)?;
+    }
+    parser.expect_keyword(Keyword::IN)?;
+    parser.expect_token(&Token::LParen)?;
+    let list = parser.parse_comma_separated(Parser::parse_expr)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::InList {
+        expr: Box::new(expr.clone()),
+        list,
+        negated,
+    })
+}
+
+/// Whether `BETWEEN SYMMETRIC` comes next, which the parser does not know, with NOT or without; it then stands behind it.
+fn between_symmetric(parser: &mut Parser<'_>) -> Option<bool> {
+    let is_word = |at: usize, wanted: &str| match &parser.peek_nth_token_ref(at).token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    let negated = is_word(0, "not");
+    let between = usize::from(negated);
+    if !is_word(between, "between") || !is_word(between + 1, "symmetric") {
+        return None;
+    }
+    for _ in 0..between + 2 {
+        parser.advance_token();
+    }
+    Some(negated)
+}
+
+/// `x BETWEEN a AND b OR x BETWEEN b AND a`; the parser stands before `a`.
+fn symmetric(parser: &mut Parser<'_>, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    let precedence = BASE.prec_value(Precedence::Between);
+    let first = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let second = parser.parse_subexpr(precedence)?;
+    let between = |low: &Expr, high: &Expr| Expr::Between {
+        expr: Box::new(expr.clone()),
+        negated: false,
+        low: Box::new(low.clone()),
+        high: Box::new(high.clone()),
+    };
+    let either = Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(between(&first, &second)),
+        op: BinaryOperator::Or,
+        right: Box::new(between(&second, &first)),
+    }));
+    Ok(match negated {
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(either),
+        },
+        false => either,
+    })
+}
+
+/// `INTERVAL (2) '1.234'`, whose digits the parser forgets; it stands before it. `None` for what is no such literal.
+fn interval_of_digits(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let token = |at: usize| &parser.peek_nth_token_ref(at).token;
+    let digits = match (token(2), token(3), token(4)) {
+        (Token::Number(digits, false), Token::RParen, Token::SingleQuotedString(_)) => digits.parse().ok()?,
+        _ => return None,
+    };
+    for _ in 0..4 {
+        parser.advance_token();
+    }
+    let value = parser.parse_value().map(|value| Box::new(Expr::Value(value)));
+    Some(value.map(|value| {
+        Expr::Interval(Interval {
+            value,
+            leading_field: None,
+            leading_precision: Some(digits),
+            last_field: None,
+            fractional_seconds_precision: None,
+        })
+    }))
 }
 
 /// `TRIM ([side] FROM x)`; the parser stands before it.

@@ -41,10 +41,20 @@ pub(super) fn first_wrong(tokens: &[TokenWithSpan]) -> Option<usize> {
 
 struct Scan<'a> {
     tokens: &'a [TokenWithSpan],
-    /// Per parenthesis or bracket that is open: whether it is a bracket, and whether one behind ARRAY.
-    brackets: Vec<(bool, bool)>,
+    /// The parentheses and brackets that are open.
+    brackets: Vec<Bracket>,
     /// Whether the token before closes `ARRAY[…]`.
     after_array: bool,
+}
+
+/// An open parenthesis or bracket.
+struct Bracket {
+    is_square: bool,
+    /// Whether it stands behind ARRAY.
+    of_array: bool,
+    /// Whether it stands behind NULLIF, whose two arguments are grammar.
+    of_nullif: bool,
+    commas: usize,
 }
 
 impl Scan<'_> {
@@ -82,7 +92,16 @@ impl Scan<'_> {
         let Some(token) = self.token(at) else {
             return matches!(before, Keyword::ORDER | Keyword::GROUP) && at > 1;
         };
-        let in_bracket = self.brackets.last().is_some_and(|(is_bracket, _)| *is_bracket);
+        let in_bracket = self.brackets.last().is_some_and(|bracket| bracket.is_square);
+        if let Some(Bracket {
+            of_nullif: true,
+            commas,
+            ..
+        }) = self.brackets.last()
+            && (*token == Token::RParen && *commas == 0 || *token == Token::Comma && *commas == 1)
+        {
+            return true;
+        }
         match (&self.tokens[at - 1].token, token) {
             (Token::SingleQuotedString(_), Token::SingleQuotedString(_)) => return true,
             (Token::Word(word), Token::SingleQuotedString(_)) if word.keyword == Keyword::AS => return true,
@@ -125,15 +144,25 @@ impl Scan<'_> {
     fn count_brackets(&mut self, at: usize) {
         self.after_array = false;
         match self.token(at) {
-            Some(Token::LParen) => self.brackets.push((false, false)),
-            Some(Token::LBracket) => {
-                let of_array = self.keyword_before(at, 1) == Keyword::ARRAY;
-                self.brackets.push((true, of_array));
+            Some(opening @ (Token::LParen | Token::LBracket)) => {
+                let is_square = *opening == Token::LBracket;
+                let is_call = at > 0 && !matches!(at.checked_sub(2).and_then(|at| self.token(at)), Some(Token::Period));
+                self.brackets.push(Bracket {
+                    is_square,
+                    of_array: is_square && self.keyword_before(at, 1) == Keyword::ARRAY,
+                    of_nullif: !is_square && is_call && self.is_word(at - 1, &["nullif"]),
+                    commas: 0,
+                });
+            }
+            Some(Token::Comma) => {
+                if let Some(bracket) = self.brackets.last_mut() {
+                    bracket.commas += 1;
+                }
             }
             Some(Token::RParen) => {
                 self.brackets.pop();
             }
-            Some(Token::RBracket) => self.after_array = self.brackets.pop().is_some_and(|(_, of_array)| of_array),
+            Some(Token::RBracket) => self.after_array = self.brackets.pop().is_some_and(|bracket| bracket.of_array),
             _ => {}
         }
     }

@@ -20,6 +20,14 @@ pub(super) const PARSER_DEPTH_MAX: usize = 400;
 const CHAIN_MAX: usize = 1000;
 /// `CASE` or `NOT` inside each other, and prefix signs in a row.
 const PREFIX_MAX: usize = 100;
+/// Queries inside each other's expressions: planning takes twice as long with each.
+const SUBQUERIES_MAX: usize = 12;
+/// `WHEN` in one statement.
+const BRANCHES_MAX: usize = 10_000;
+/// `SELECT` in one statement.
+const SELECTS_MAX: usize = 5_000;
+/// Columns and keys of one query, as in PostgreSQL.
+const ENTRIES_MAX: usize = 1664;
 
 pub(super) fn check_length(sql: &str) -> Result<()> {
     if sql.len() > TEXT_BYTES_MAX {
@@ -42,6 +50,11 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
     let mut frames = vec![Frame::default()];
     let mut cases = 0usize;
     let mut prefixes = 0usize;
+    let mut branches = 0usize;
+    let mut selects = 0usize;
+    // What stands in parentheses after a name is its arguments.
+    let mut after_name = false;
+    let mut after_distinct = false;
     for (token, place) in lexed.tokens.iter().zip(&lexed.places) {
         let depth = frames.len();
         let too_complex = || Err(too_complex().with_position(place.characters_before + 1));
@@ -56,7 +69,12 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                 // A postfix chain (`a[1][1]…`, `f(x)(x)`) deepens the tree as an operator does.
                 frame.operators += 1;
                 let exceeded = frame.operators > CHAIN_MAX;
-                frames.push(Frame::default());
+                let inner = Frame {
+                    queries: frame.queries,
+                    in_from: frame.in_from && !after_name,
+                    ..Frame::default()
+                };
+                frames.push(inner);
                 if exceeded || depth > NESTING_MAX {
                     return too_complex();
                 }
@@ -64,7 +82,17 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
             Token::RParen | Token::RBracket | Token::RBrace if depth > 1 => {
                 frames.pop();
             }
-            Token::Comma => frame.operators = 0,
+            Token::Comma => {
+                frame.operators = 0;
+                match frame.in_from {
+                    true => frame.joins += 1,
+                    false => frame.commas += 1,
+                }
+                if frame.is_query && frame.commas >= ENTRIES_MAX {
+                    let message = format!("target lists can have at most {ENTRIES_MAX} entries");
+                    return Err(Error::new(ErrorKind::TooManyColumns, message));
+                }
+            }
             Token::Word(word) => match word.keyword {
                 Keyword::CASE => {
                     cases += 1;
@@ -78,14 +106,41 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                     frame.set_operations += 1;
                     frame.operators = 0;
                 }
-                Keyword::SELECT
-                | Keyword::FROM
-                | Keyword::WHERE
-                | Keyword::GROUP
-                | Keyword::HAVING
-                | Keyword::ORDER
-                | Keyword::VALUES
-                | Keyword::ON => frame.operators = 0,
+                Keyword::SELECT => {
+                    frame.operators = 0;
+                    // One in FROM is no deeper than the query it is in, and one after UNION no deeper than the one before.
+                    if !frame.in_from && !frame.is_query {
+                        frame.queries += 1;
+                    }
+                    frame.is_query = true;
+                    frame.in_from = false;
+                    frame.commas = 0;
+                    selects += 1;
+                    if frame.queries > SUBQUERIES_MAX || selects > SELECTS_MAX {
+                        return too_complex();
+                    }
+                }
+                Keyword::FROM | Keyword::JOIN => {
+                    frame.operators = 0;
+                    // Not that of `extract(year from d)`, nor of `a is distinct from b`.
+                    frame.in_from = frame.is_query && !after_distinct;
+                    frame.joins += usize::from(word.keyword == Keyword::JOIN);
+                }
+                Keyword::WHEN => {
+                    branches += 1;
+                    if branches > BRANCHES_MAX {
+                        return too_complex();
+                    }
+                }
+                Keyword::VALUES => {
+                    frame.operators = 0;
+                    frame.is_query = false;
+                    frame.in_from = false;
+                }
+                Keyword::WHERE | Keyword::GROUP | Keyword::HAVING | Keyword::ORDER | Keyword::ON => {
+                    frame.operators = 0;
+                    frame.in_from = false;
+                }
                 Keyword::AND
                 | Keyword::OR
                 | Keyword::NOT
@@ -96,12 +151,13 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                 | Keyword::BETWEEN
                 | Keyword::AT
                 | Keyword::COLLATE => frame.operators += 1,
-                Keyword::JOIN => frame.joins += 1,
                 _ => {}
             },
             other if is_operator(other) => frame.operators += 1,
             _ => {}
         }
+        after_name = is_name(&token.token);
+        after_distinct = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::DISTINCT);
         if let Some(frame) = frames.last()
             && (frame.operators > CHAIN_MAX || frame.set_operations > CHAIN_MAX || frame.joins > CHAIN_MAX)
         {
@@ -143,12 +199,27 @@ struct Frame {
     operators: usize,
     set_operations: usize,
     joins: usize,
+    /// How many queries it is inside of, each in an expression of the next.
+    queries: usize,
+    /// Whether it is a SELECT.
+    is_query: bool,
+    /// Those of a SELECT but in FROM: between its columns, and between its keys.
+    commas: usize,
+    /// Whether what follows is a relation.
+    in_from: bool,
 }
 
 fn is_prefix(token: &Token) -> bool {
     match token {
         Token::Plus | Token::Minus | Token::Tilde | Token::AtSign | Token::ExclamationMark => true,
         Token::Word(word) => word.keyword == Keyword::NOT,
+        _ => false,
+    }
+}
+
+fn is_name(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => !matches!(word.keyword, Keyword::FROM | Keyword::JOIN | Keyword::LATERAL),
         _ => false,
     }
 }
@@ -176,7 +247,7 @@ fn is_operator(token: &Token) -> bool {
 fn too_complex() -> Error {
     Error::new(ErrorKind::StatementTooComplex, "stack depth limit exceeded")
         .with_detail(format!(
-            "A statement may nest {NESTING_MAX} levels deep and chain {CHAIN_MAX} operators in one expression."
+            "A statement may nest {NESTING_MAX} levels deep, {SUBQUERIES_MAX} subqueries in expressions, and chain {CHAIN_MAX} operators in one expression."
         ))
         .with_hint("Use IN (…) or a join with a VALUES list instead of long chains of OR.")
 }

@@ -191,6 +191,36 @@ fn texts_that_would_exhaust_the_stack_are_refused() {
     parse(&rows).expect("many rows");
 }
 
+/// Planning takes twice as long with each query in an expression of another.
+#[test]
+fn queries_in_expressions_are_not_many_levels_deep() {
+    let nested =
+        |open: &str, close: &str, times: usize| format!("{}select 1{}", open.repeat(times), close.repeat(times));
+    for (open, close) in [
+        ("select (", ")"),
+        ("select 1 where exists (", ")"),
+        ("select 1 where 1 in (", ")"),
+        ("select extract(year from (", "))"),
+        ("select * from f((", "))"),
+        ("select * from t join u on a = (", ")"),
+        ("select array(", ")"),
+        ("select 1 is distinct from (", ")"),
+        ("select (select 1 union ", ")"),
+    ] {
+        let kind = error(&nested(open, close, 20)).kind();
+        assert_eq!(kind, ErrorKind::StatementTooComplex, "{open}");
+        parse(&nested(open, close, 5)).unwrap_or_else(|error| panic!("{open}: {error}"));
+    }
+    // Those in FROM, and branches of UNION, are no matter.
+    for (open, close) in [
+        ("select * from (", ") s"),
+        ("select * from t join (", ") s on true"),
+        ("(select 1) union (", ")"),
+    ] {
+        parse(&nested(open, close, 20)).unwrap_or_else(|error| panic!("{open}: {error}"));
+    }
+}
+
 #[test]
 fn every_prefix_of_a_statement_is_an_error_or_fine_but_no_panic() {
     let sql = "create table if not exists s.t (a numeric(10,2) not null, b varchar(3)[]) partition by (bucket(16, a)) as \

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
 
 use super::DIALECT;
 use crate::error::{Error, ErrorKind, Result};
+
+/// PostgreSQL's limit.
+const NAME_BYTES_MAX: usize = 63;
 
 /// The significant tokens of a text: no white space, no comments.
 pub(super) struct Lexed<'a> {
@@ -13,6 +17,8 @@ pub(super) struct Lexed<'a> {
     pub tokens: Vec<TokenWithSpan>,
     /// Per token: its bytes in the text, and the characters before it.
     pub places: Vec<Place>,
+    /// What is told of names that were cut.
+    pub cut: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,9 +69,61 @@ impl<'a> Lexed<'a> {
                 });
             }
         }
-        let lexed = Self { text, tokens, places };
+        let cut = tokens.iter_mut().filter_map(cut_name).collect();
+        let lexed = Self {
+            text,
+            tokens,
+            places,
+            cut,
+        };
+        lexed.check_parameters()?;
+        lexed.check_modifiers()?;
         lexed.check_numbers()?;
         Ok(lexed)
+    }
+
+    /// The parameters, each with its position.
+    pub(super) fn parameters(&self) -> Vec<(String, usize)> {
+        let tokens = self.tokens.iter().zip(&self.places);
+        let named = tokens.filter_map(|(token, place)| match &token.token {
+            Token::Placeholder(name) => Some((name.clone(), place.characters_before + 1)),
+            _ => None,
+        });
+        named.collect()
+    }
+
+    /// A dollar alone is nothing: `${x}` of a template.
+    fn check_parameters(&self) -> Result<()> {
+        let is_bare = |token: &TokenWithSpan| matches!(&token.token, Token::Placeholder(name) if name == "$");
+        let Some(at) = self.tokens.iter().position(is_bare) else {
+            return Ok(());
+        };
+        let position = self.places.get(at).map_or(1, |place| place.characters_before + 1);
+        Err(syntax_error_near("$", position))
+    }
+
+    /// `numeric(5, 2)` has no third number.
+    fn check_modifiers(&self) -> Result<()> {
+        let is_numeric = |token: &Token| match token {
+            Token::Word(word) => matches!(word.keyword, Keyword::NUMERIC | Keyword::DECIMAL | Keyword::DEC),
+            _ => false,
+        };
+        let is_number = |token: &Token| matches!(token, Token::Number(..));
+        let has_third = |tokens: &[TokenWithSpan]| match tokens {
+            [name, open, first, comma, second, behind] => {
+                is_numeric(&name.token)
+                    && open.token == Token::LParen
+                    && [first, second].iter().all(|number| is_number(&number.token))
+                    && [comma, behind].iter().all(|comma| comma.token == Token::Comma)
+            }
+            _ => false,
+        };
+        let Some(at) = self.tokens.windows(6).position(has_third) else {
+            return Ok(());
+        };
+        let position = self.places.get(at).map_or(1, |place| place.characters_before + 1);
+        let error = Error::new(ErrorKind::InvalidParameterValue, "invalid NUMERIC type modifier");
+        Err(error.with_position(position))
     }
 
     /// A number ends where something else begins: `123abc` is no number with an alias.
@@ -108,6 +166,23 @@ impl<'a> Lexed<'a> {
         parts.extend(current);
         parts
     }
+}
+
+/// Cuts a name that is too long at the end of a character, as PostgreSQL does; returns what is told of it.
+fn cut_name(token: &mut TokenWithSpan) -> Option<String> {
+    let Token::Word(word) = &mut token.token else {
+        return None;
+    };
+    if word.value.len() <= NAME_BYTES_MAX {
+        return None;
+    }
+    let whole = match word.quote_style {
+        Some(_) => word.value.clone(),
+        None => word.value.to_lowercase(),
+    };
+    word.value.truncate(word.value.floor_char_boundary(NAME_BYTES_MAX));
+    let kept = &whole[..whole.floor_char_boundary(NAME_BYTES_MAX)];
+    Some(format!("identifier \"{whole}\" will be truncated to \"{kept}\""))
 }
 
 /// `'a'`, a line end and `'b'` are one literal: adds to the one before and returns its place.
@@ -174,6 +249,13 @@ pub(crate) fn position_of_next(text: &str, position: usize) -> Option<usize> {
     let lexed = Lexed::new(text).ok()?;
     let mut places = lexed.places.iter().map(|place| place.characters_before + 1);
     places.find(|next| *next > position)
+}
+
+/// Where the token begins that stands before the one at a position.
+pub(crate) fn position_of_previous(text: &str, position: usize) -> Option<usize> {
+    let lexed = Lexed::new(text).ok()?;
+    let places = lexed.places.iter().map(|place| place.characters_before + 1);
+    places.take_while(|other| *other < position).last()
 }
 
 /// `syntax error at or near "x"`

@@ -7,7 +7,7 @@ use super::access::AccessAst;
 use super::ast::{Ast, Commented, CopyOptionAst, CopySource, DropAbsentAst, DropKind, ExplainAst};
 use super::cursor::Cursor;
 use super::merge::merge;
-use super::{access, alter, create, declare, history, index, parse_written, upkeep};
+use super::{access, alter, create, declare, history, index, lock, parse_written, policy, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::ExplainFormat;
 use crate::statement::query::Overriding;
@@ -49,12 +49,15 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "alter" => alter::alter(cursor),
         "drop" => drop(cursor),
         "truncate" => truncate(cursor),
+        "lock" => lock::lock(cursor),
         "grant" => access::grant(cursor),
         "revoke" => access::revoke(cursor),
         "reassign" => {
             cursor.expect_word("owned")?;
             access::reassign(cursor)
         }
+        "attach" => policy::attach_mask(cursor),
+        "detach" => policy::detach_mask(cursor),
         "comment" => comment(cursor),
         "refresh" => refresh(cursor),
         "copy" => copy(cursor),
@@ -146,9 +149,12 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Ast> {
 
 const KNOWN: &[&str] = &[
     "truncate",
+    "lock",
     "alter",
     "create",
     "drop",
+    "attach",
+    "detach",
     "grant",
     "revoke",
     "reassign",
@@ -189,7 +195,6 @@ const KNOWN: &[&str] = &[
 /// Statements PostgreSQL has and Staffa has not: tag and name.
 fn refused(word: &str, cursor: &Cursor<'_>) -> Option<(&'static str, &'static str)> {
     Some(match word {
-        "lock" => ("LOCK TABLE", "LOCK TABLE"),
         "call" => ("CALL", "CALL"),
         "do" => ("DO", "DO"),
         "cluster" => ("CLUSTER", "CLUSTER"),
@@ -313,6 +318,10 @@ fn drop(cursor: &mut Cursor<'_>) -> Result<Ast> {
         return Ok(Ast::DropDatabase { name, if_exists });
     } else if cursor.take_word("role") || cursor.take_word("user") || cursor.take_word("group") {
         return access::drop_roles(cursor);
+    } else if cursor.take_word("policy") {
+        return policy::drop(cursor);
+    } else if cursor.take_words(&["masking", "policy"]) {
+        return policy::drop_mask(cursor);
     } else if cursor.take_word("owned") {
         return access::drop_owned(cursor);
     } else {
@@ -341,7 +350,6 @@ fn drop_absent(cursor: &mut Cursor<'_>) -> Result<Ast> {
         (&["routine"], "routine", "DROP ROUTINE"),
         (&["trigger"], "trigger", "DROP TRIGGER"),
         (&["rule"], "rule", "DROP RULE"),
-        (&["policy"], "policy", "DROP POLICY"),
         (&["type"], "type", "DROP TYPE"),
         (&["domain"], "type", "DROP DOMAIN"),
         (&["extension"], "extension", "DROP EXTENSION"),
@@ -377,7 +385,7 @@ fn drop_absent(cursor: &mut Cursor<'_>) -> Result<Ast> {
         _ => None,
     };
     let table = match *noun {
-        "trigger" | "rule" | "policy" => {
+        "trigger" | "rule" => {
             cursor.expect_word("on")?;
             Some(cursor.object_name()?)
         }
@@ -441,8 +449,42 @@ fn refresh(cursor: &mut Cursor<'_>) -> Result<Ast> {
     })
 }
 
+/// What PostgreSQL has comments of besides.
+const COMMENTED_ELSEWHERE: &[&str] = &[
+    "access",
+    "aggregate",
+    "cast",
+    "collation",
+    "conversion",
+    "database",
+    "domain",
+    "extension",
+    "event",
+    "foreign",
+    "function",
+    "large",
+    "operator",
+    "procedural",
+    "language",
+    "procedure",
+    "publication",
+    "routine",
+    "rule",
+    "schema",
+    "sequence",
+    "server",
+    "statistics",
+    "subscription",
+    "tablespace",
+    "text",
+    "transform",
+    "trigger",
+    "type",
+];
+
 fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
     cursor.expect_word("on")?;
+    let wrong = cursor.unexpected();
     let on = match cursor.word()?.as_str() {
         "table" | "view" => Commented::Relation,
         "materialized" => {
@@ -453,10 +495,12 @@ fn comment(cursor: &mut Cursor<'_>) -> Result<Ast> {
         "index" => Commented::Index,
         "constraint" => return comment_constraint(cursor),
         "role" => return access::comment(cursor),
-        other => {
+        "policy" => return policy::comment(cursor),
+        other if COMMENTED_ELSEWHERE.contains(&other) => {
             let what = format!("COMMENT ON {}", other.to_uppercase());
             return Ok(unsupported(cursor, what, "COMMENT"));
         }
+        _ => return Err(wrong),
     };
     let object = cursor.object_name()?;
     cursor.expect_word("is")?;
@@ -809,7 +853,8 @@ fn some_transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
 fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
     let mut modes = TransactionModes::default();
     while !cursor.is_end() {
-        if cursor.take_words(&["isolation", "level"]) {
+        if cursor.take_word("isolation") {
+            cursor.expect_word("level")?;
             modes.isolation = Some(if cursor.take_words(&["read", "uncommitted"]) {
                 IsolationLevel::ReadUncommitted
             } else if cursor.take_words(&["read", "committed"]) {

@@ -14,7 +14,7 @@ use super::image::Relation;
 use super::part::Kind;
 use super::view::CatalogView;
 use crate::parse::{Ast, parse_one};
-use crate::resolve::fold;
+use crate::resolve::{fold, shown};
 use crate::stored;
 use crate::type_planner::sql_type_of_ast;
 use crate::value::{type_modifier, type_oid};
@@ -52,6 +52,11 @@ pub(super) fn view(catalog: &CatalogView, view: &Relation, pretty: bool) -> Opti
 
 /// The condition of a CHECK constraint, with its parentheses.
 pub(super) fn check(catalog: &CatalogView, table: &Relation, condition: &str, pretty: bool) -> Option<String> {
+    over_row(catalog, table, condition, pretty).map(|printed| format!("({printed})"))
+}
+
+/// A condition over the columns of a table.
+pub(super) fn over_row(catalog: &CatalogView, table: &Relation, condition: &str, pretty: bool) -> Option<String> {
     let printer = Printer {
         catalog,
         pretty,
@@ -59,7 +64,7 @@ pub(super) fn check(catalog: &CatalogView, table: &Relation, condition: &str, pr
         named: false,
     };
     let printed = printer.expression(&stored::syntax(condition).ok()?)?;
-    (printed.ty == BOOL).then(|| format!("({})", printed.text))
+    (printed.ty == BOOL).then_some(printed.text)
 }
 
 struct Printer<'a> {
@@ -380,6 +385,21 @@ impl<'a> Printer<'a> {
                 list,
                 negated: false,
             } => self.listed(expr, list),
+            Expr::Like {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                escape_char: None,
+            } => {
+                let operator = if *negated { "!~~" } else { "~~" };
+                self.matched(operator, self.expression(expr)?, self.expression(pattern)?)
+            }
+            Expr::Function(function) if matches!(function.args, FunctionArguments::None) => {
+                let name = shown(&function.name).to_uppercase();
+                let known = ["CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"];
+                known.contains(&name.as_str()).then(|| Printed::simple(name, TEXT))
+            }
             Expr::Function(_) => self.call(expression),
             Expr::Cast {
                 kind: CastKind::Cast | CastKind::DoubleColon,
@@ -509,6 +529,12 @@ impl<'a> Printer<'a> {
             }
             _ => None,
         }
+    }
+
+    fn matched(&self, operator: &str, left: Printed, right: Printed) -> Option<Printed> {
+        let (left, right, ty) = self.alike(left, right)?;
+        let text = format!("{} {operator} {}", self.operand(left), self.operand(right));
+        (ty == TEXT).then(|| self.top(text, BOOL, Form::Other))
     }
 
     /// The two sides with the casts that make them one type, or types that PostgreSQL has an operator for.

@@ -403,6 +403,8 @@ impl Source {
             }
             Source::View(view) => {
                 part.uuid = Some(view.uuid);
+                let numbers = (1..).zip(1_i16..);
+                part.column_numbers = numbers.take(view.columns.len()).collect();
                 part.columns = (1..)
                     .zip(&view.columns)
                     .map(|(number, (name, ty))| Column {

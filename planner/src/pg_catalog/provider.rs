@@ -36,6 +36,9 @@ pub trait SessionRows: Send + Sync + fmt::Debug {
     /// `pg_prepared_statements`
     fn statements(&self) -> Vec<StatementRow>;
 
+    /// `pg_hba_file_rules`: who may log in from where, and how.
+    fn login_rules(&self) -> Vec<LoginRuleRow>;
+
     /// `pg_stat_activity`: every session of this server.
     fn sessions(&self) -> Vec<SessionRow>;
 }
@@ -52,6 +55,21 @@ pub struct SettingRow {
     pub unit: Option<&'static str>,
     /// Whether SET can change it.
     pub can_change: bool,
+    /// Whether only superusers can.
+    pub for_superusers: bool,
+}
+
+/// A row of `pg_hba_file_rules`: a rule, or what is wrong with a line.
+#[derive(Clone, Debug, Default)]
+pub struct LoginRuleRow {
+    pub line: i32,
+    pub kind: Option<String>,
+    pub databases: Option<Vec<String>>,
+    pub users: Option<Vec<String>>,
+    pub address: Option<String>,
+    pub netmask: Option<String>,
+    pub method: Option<String>,
+    pub error: Option<String>,
 }
 
 /// A row of `pg_prepared_statements`.
@@ -79,6 +97,9 @@ pub struct SessionRow {
     pub query_start: Option<i64>,
     pub state_change: i64,
     pub state: &'static str,
+    /// What it waits for, by type and name.
+    pub wait: Option<(&'static str, &'static str)>,
+    pub query_id: Option<i64>,
     pub query: String,
 }
 
@@ -173,6 +194,7 @@ impl SystemTable {
             "pg_settings" => settings(self.relation, session.settings()).map(Some),
             "pg_prepared_statements" => statements(self.relation, session.statements()).map(Some),
             "pg_cursors" => cursors(self.relation, session.cursors()).map(Some),
+            "pg_hba_file_rules" => login_rules(self.relation, session.login_rules()).map(Some),
             "pg_stat_activity" => activity(self.relation, self.view()?, session.sessions()).map(Some),
             _ => Ok(None),
         }
@@ -219,6 +241,36 @@ pub(crate) fn known_functions(state: &SessionState) -> Arc<HashSet<String>> {
     Arc::clone(known)
 }
 
+fn login_rules(relation: &'static SystemRelation, rules: Vec<LoginRuleRow>) -> Result<RecordBatch> {
+    let mut rows = Rows::of(
+        relation,
+        [
+            "line_number",
+            "type",
+            "database",
+            "user_name",
+            "address",
+            "netmask",
+            "auth_method",
+            "error",
+        ],
+    )?;
+    for rule in &rules {
+        let list = |names: &Option<Vec<String>>| names.clone().map_or(Cell::Null, Cell::Texts);
+        rows.push([
+            rule.line.into(),
+            Cell::text(rule.kind.as_deref()),
+            list(&rule.databases),
+            list(&rule.users),
+            Cell::text(rule.address.as_deref()),
+            Cell::text(rule.netmask.as_deref()),
+            Cell::text(rule.method.as_deref()),
+            Cell::text(rule.error.as_deref()),
+        ]);
+    }
+    rows.finish()
+}
+
 fn settings(relation: &'static SystemRelation, settings: Vec<SettingRow>) -> Result<RecordBatch> {
     let mut rows = Rows::of(
         relation,
@@ -263,7 +315,11 @@ fn settings(relation: &'static SystemRelation, settings: Vec<SettingRow>) -> Res
             said("short_desc").unwrap_or(setting.description).into(),
             said("extra_desc").into(),
             fact("context")
-                .unwrap_or(if setting.can_change { "user" } else { "internal" })
+                .unwrap_or(match (setting.can_change, setting.for_superusers) {
+                    (false, _) => "internal",
+                    (true, true) => "superuser",
+                    (true, false) => "user",
+                })
                 .into(),
             fact("vartype").unwrap_or(setting.kind).into(),
             source.into(),
@@ -349,6 +405,7 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
         "wait_event_type",
         "wait_event",
         "state",
+        "query_id",
         "query",
         "backend_type",
     ];
@@ -361,10 +418,8 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             .find(|known| known.name == session.database)
             .map(|known| known.oid);
         let role = view.roles.named(&session.user).map(|known| known.oid);
-        let waits = session.state != "active";
-        // What others do is for those who have their privileges.
-        let known = view.roles.access.role(&session.user);
-        let shown = known.is_some_and(|role| view.roles.authority.has_privileges_of(role.id));
+        let shown = view.roles.access.may_watch(&view.roles.user.name, &session.user);
+        let wait = session.wait.filter(|_| shown);
         rows.push([
             datid.into(),
             session.database.into(),
@@ -386,9 +441,10 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             } else {
                 Cell::Null
             },
-            shown.then_some(waits.then_some("Client")).flatten().into(),
-            shown.then_some(waits.then_some("ClientRead")).flatten().into(),
+            wait.map(|(kind, _)| kind).into(),
+            wait.map(|(_, event)| event).into(),
             shown.then_some(session.state).into(),
+            session.query_id.filter(|_| shown).map_or(Cell::Null, Cell::Big),
             if shown {
                 session.query
             } else {

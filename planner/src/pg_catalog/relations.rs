@@ -9,6 +9,7 @@ use super::facts::{self, DumpedRows, SystemRelation};
 use super::image::{CATALOG_SCHEMA, Image, Relation};
 use super::index::{DEFAULT_COLLATION, IndexColumn, Text};
 use super::part::{KeyKind, Kind};
+use super::policies;
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas};
 use crate::error::Result;
@@ -40,6 +41,8 @@ pub(super) const OF_OBJECTS: &[&str] = &[
     "pg_index",
     "pg_indexes",
     "pg_matviews",
+    "pg_policies",
+    "pg_policy",
     "pg_namespace",
     "pg_rewrite",
     "pg_sequence",
@@ -68,7 +71,7 @@ pub(super) const OF_ROLES: &[&str] = &[
     "usage_privileges",
 ];
 /// Those that only superusers see.
-pub(super) const HIDDEN: &[&str] = &["pg_authid", "pg_shadow"];
+pub(super) const HIDDEN: &[&str] = &["pg_authid", "pg_hba_file_rules", "pg_shadow"];
 
 /// The rows of a relation about what is in this database; `None` when it is of another kind or has none.
 pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {
@@ -91,6 +94,8 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "pg_sequence" => sequences(image, relation)?,
         "pg_rewrite" => rules(image, relation)?,
         "pg_depend" => dependencies(image, relation)?,
+        "pg_policy" => policies::rows(view, relation)?,
+        "pg_policies" => policies::shown_rows(view, relation)?,
         "pg_tables" => tables(view, relation)?,
         "pg_views" => views(view, relation)?,
         "pg_matviews" => materialized_views(view, relation)?,
@@ -126,6 +131,8 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             "relreplident",
             "reloptions",
             "relacl",
+            "relrowsecurity",
+            "relforcerowsecurity",
         ],
     )?;
     for system in facts::relations() {
@@ -155,6 +162,8 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
                 true => Cell::Null,
                 false => vec![format!("=r/{}", roles.first().name)].into(),
             },
+            false.into(),
+            false.into(),
         ]);
     }
     // PostgreSQL keeps foreign keys by triggers on both sides, and psql looks for keys where there are some.
@@ -166,6 +175,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
     for relation in &image.relations {
         let rights = roles.of_relation(relation);
         let owner = roles.owner(&rights);
+        let security = policies::security_of(view, relation);
         let persistence = match (relation.is_temporary, relation.is_unlogged) {
             (true, _) => "t",
             (false, true) => "u",
@@ -206,6 +216,8 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             if is_table { "d" } else { "n" }.into(),
             Cell::Null,
             rights.acl.as_ref().map(|acl| roles.texts(acl)).into(),
+            security.is_some_and(|security| security.enabled).into(),
+            security.is_some_and(|security| security.forced).into(),
         ]);
         for index in &relation.indexes {
             let parameters = index.parameters.iter();
@@ -234,6 +246,8 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
                     false => Cell::Texts(parameters),
                 },
                 Cell::Null,
+                false.into(),
+                false.into(),
             ]);
         }
     }
@@ -685,6 +699,8 @@ fn default_grants(view: &CatalogView, relation: &'static SystemRelation) -> Resu
         let letter = match kind {
             ObjectKind::Sequence => "S",
             ObjectKind::Schema => "n",
+            ObjectKind::Function => "f",
+            ObjectKind::Type => "T",
             _ => "r",
         };
         rows.push([
@@ -1012,7 +1028,10 @@ fn dependencies(image: &Image, relation: &'static SystemRelation) -> Result<Reco
 
 fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
     let (image, roles) = (&*view.image, &view.roles);
-    let mut rows = Rows::of(relation, ["schemaname", "tablename", "tableowner", "hasindexes"])?;
+    let mut rows = Rows::of(
+        relation,
+        ["schemaname", "tablename", "tableowner", "hasindexes", "rowsecurity"],
+    )?;
     let first = view.roles.first();
     for system in facts::relations().iter().filter(|system| system.kind == "r") {
         rows.push([
@@ -1020,6 +1039,7 @@ fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<Recor
             system.name.into(),
             (&first.name).into(),
             system.has_index.into(),
+            false.into(),
         ]);
     }
     for relation in image
@@ -1033,6 +1053,9 @@ fn tables(view: &CatalogView, relation: &'static SystemRelation) -> Result<Recor
             (&relation.name).into(),
             (&roles.owner(&roles.of_relation(relation)).name).into(),
             indexed.into(),
+            policies::security_of(view, relation)
+                .is_some_and(|security| security.enabled)
+                .into(),
         ]);
     }
     rows.finish()

@@ -34,7 +34,10 @@ impl Roles {
         let keys: Vec<String> = known.iter().map(|role| format!("role/{}", role.id)).collect();
         let numbers = numbers.numbers(&keys, true).await?;
         let named = known.iter().zip(numbers).map(|(role, number)| Named {
-            oid: if role.is_first() { FIRST_ROLE } else { number },
+            oid: match role.is_first() {
+                true => FIRST_ROLE,
+                false => role.number_of_postgres().unwrap_or(number),
+            },
             name: role.name.clone(),
         });
         let all: Vec<Named> = named.collect();

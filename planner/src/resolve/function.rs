@@ -202,8 +202,9 @@ async fn table(scope: &Scope<'_>, name: Expr) -> Result<Arc<Table>> {
     let (Some(name), true) = (names.pop(), names.is_empty()) else {
         return Err(wrong());
     };
-    let table = super::table(scope.context, &name, "").await?;
+    let table = super::table(scope.context, &name).await?;
     // What it consists of tells values of all its columns.
     scope.context.check_table(&table, Privileges::SELECT)?;
+    scope.context.check_unguarded(&table)?;
     Ok(table)
 }

@@ -24,6 +24,7 @@ use staffa_catalog::{Privileges, RelationKind, SqlType, Table, TableVersionSpec}
 use super::{Relations, fold, shown, undefined_relation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Ast, parse_one};
+use crate::policy;
 use crate::rewrite::parameter_index;
 use crate::statement::query::{self, Scope};
 use crate::table_provider::StaffaTable;
@@ -231,7 +232,8 @@ pub(crate) async fn load(
         let asked = asked.get(*number);
         let asked = asked.ok_or_else(|| Error::internal("a version of a table without its clause"))?;
         let (table, is_present) = open(scope, asked, name).await?;
-        let provider = Arc::new(StaffaTable::open_version(scope.context, table, is_present).await?);
+        let opened = StaffaTable::open_version(scope.context, table, is_present).await?;
+        let provider = policy::secured(scope, opened).await?;
         let reference = TableReference::bare(marker(*number));
         relations.sources.insert(reference, provider_as_source(provider));
     }

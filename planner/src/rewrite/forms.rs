@@ -15,7 +15,7 @@
 //! | `~ x`, `@ x`, `|/ x`, `||/ x` | `bit_not(x)`, `abs(x)`, `sqrt(x)`, `cbrt(x)` |
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
+    AccessExpr, BinaryOperator, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
     OrderByExpr, OrderByOptions, Subscript, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
@@ -127,9 +127,11 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
         }),
         // The form is a word of its own: `normalize(x, NFD)`.
         "scale" => unary_call(function, |number| digits_behind(number, false)),
+        "trim_scale" => unary_call(function, without_zeros),
         "min_scale" => unary_call(function, |number| digits_behind(number, true)),
         "percentile_cont" | "percentile_disc" => of_each_share(function),
         "normalize" => binary(function, |text, form| call("normalize", vec![text, word(form)])),
+        "timeofday" => time_of_day(function),
         "string_to_table" => Some(call("unnest", vec![renamed(function, "string_to_array")])),
         "generate_series" => Some(call("unnest", vec![renamed(function, SERIES)])),
         "regexp_matches" => Some(call("unnest", vec![renamed(function, MATCHES)])),
@@ -182,11 +184,27 @@ fn or_none(length: Expr) -> Expr {
 /// The type of the functions DataFusion answers with unsigned numbers.
 fn counted_type(name: &str) -> Option<DataType> {
     Some(match name {
-        "array_length" | "cardinality" | "array_ndims" | "array_position" | "ntile" => DataType::Int4(None),
+        "array_length" | "cardinality" | "ntile" => DataType::Int4(None),
         "row_number" | "rank" | "dense_rank" | "regr_count" => DataType::Int8(None),
-        "array_positions" => DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Int4(None)), None)),
         _ => return None,
     })
+}
+
+/// `timeofday()` is a text.
+fn time_of_day(function: &mut Function) -> Option<Expr> {
+    let pattern = Value::SingleQuotedString("Dy Mon DD HH24:MI:SS.US YYYY TZ".to_string());
+    let clock = call("clock_timestamp", Vec::new());
+    let is_plain = arguments(function)?.is_empty();
+    is_plain.then(|| call("to_char", vec![clock, Expr::Value(pattern.into())]))
+}
+
+/// A number without the zeros at the end of what stands behind its point.
+fn without_zeros(number: Expr) -> Expr {
+    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_string()).into());
+    let replaced = |from: Expr, pattern: &str, by: &str| call("regexp_replace", vec![from, text(pattern), text(by)]);
+    let shorter = replaced(cast(number, DataType::Text), r"(\.[0-9]*[1-9])0+$", r"\1");
+    let number = DataType::Numeric(ExactNumberInfo::None);
+    cast(replaced(shorter, r"\.0*$", ""), number)
 }
 
 /// How many digits a number shows behind its point; zeros at the end may not count.

@@ -49,7 +49,7 @@ pub(super) fn wrap(expression: &mut Expr) {
         Expr::UnaryOp {
             op: UnaryOperator::Minus,
             expr,
-        } if is_wrapped(expr) => {
+        } if is_wrapped(expr) || is_beyond(expr) => {
             unwrap(expr);
             *expression = cast(taken(expression), literal_type());
         }
@@ -74,6 +74,18 @@ pub(super) fn wrap(expression: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// Whether it is an integer only with a sign before it.
+fn is_beyond(expression: &Expr) -> bool {
+    let digits = match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits,
+            _ => return false,
+        },
+        _ => return false,
+    };
+    digits.parse::<i64>() == Ok(-i64::from(i32::MIN))
 }
 
 fn without_exponent(digits: &str) -> Option<String> {

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::series::can_count;
 use super::{json, order_all};
+use crate::checks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::version::is_taken;
 use crate::statement::with::not_at_top_level;
@@ -112,6 +113,23 @@ fn check_lock(lock: &LockClause, body: &SetExpr) -> Result<()> {
         (select.having.is_some(), "HAVING clause"),
     ] {
         if present {
+            return Err(Error::unsupported(format!("{what} is not allowed with {clause}")));
+        }
+    }
+    let is_call = |part: &SelectItem, is_wanted: fn(&Function, &str) -> bool| checks::has_call(part, is_wanted);
+    let calls: [(fn(&Function, &str) -> bool, &str); 3] = [
+        (
+            |function, name| function.over.is_none() && checks::is_aggregate(name),
+            "aggregate functions",
+        ),
+        (|function, _| function.over.is_some(), "window functions"),
+        (
+            |_, name| checks::returns_set(name),
+            "set-returning functions in the target list",
+        ),
+    ];
+    for (is_wanted, clause) in calls {
+        if select.projection.iter().any(|item| is_call(item, is_wanted)) {
             return Err(Error::unsupported(format!("{what} is not allowed with {clause}")));
         }
     }

@@ -3,13 +3,13 @@
 //! Before: `select a from t order by a offset 2 limit "\u{1}with ties"(3)` (see `parse/fetch.rs`). After:
 //! `select a from t qualify (rank() over (order by a) <= 2 + 3) is not false order by a offset 2`.
 //!
-//! And LIMIT with a subquery, which DataFusion cannot count by: the same with `row_number()`.
+//! And LIMIT and OFFSET with a subquery, which DataFusion cannot count by: the same with `row_number()`.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, WindowSpec, WindowType,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Value, WindowSpec, WindowType,
 };
 
 use super::{call, resolve_ordinals};
@@ -22,17 +22,22 @@ pub(super) fn query(query: &mut Query) -> Result<()> {
     let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
         return Ok(());
     };
-    let (count, number, what) = match limit.as_ref() {
-        Some(limit) => match count_with_ties(limit) {
-            Some(count) => (count, "rank", "WITH TIES"),
-            None if has_subquery(limit) => (as_bigint(limit.clone()), "row_number", "LIMIT with a subquery"),
-            None => return Ok(()),
-        },
-        None => return Ok(()),
+    limit.iter_mut().for_each(count);
+    offset.iter_mut().for_each(|offset| count(&mut offset.value));
+    let ties = limit.as_ref().and_then(count_with_ties);
+    let counts = [
+        ("LIMIT with a subquery", limit.as_ref()),
+        ("OFFSET with a subquery", offset.as_ref().map(|offset| &offset.value)),
+    ];
+    let computed = counts.into_iter().find(|(_, count)| count.is_some_and(has_subquery));
+    let (what, by_number) = match (&ties, computed) {
+        (Some(_), computed) => ("WITH TIES", computed.is_some()),
+        (None, Some((what, _))) => (what, true),
+        (None, None) => return Ok(()),
     };
     let keys: &[OrderByExpr] = match query.order_by.as_ref().map(|order| &order.kind) {
         Some(OrderByKind::Expressions(keys)) => keys,
-        None if number == "row_number" => &[],
+        None if ties.is_none() => &[],
         None => {
             let message = "WITH TIES cannot be specified without ORDER BY clause";
             return Err(Error::new(ErrorKind::SyntaxError, message));
@@ -47,36 +52,70 @@ pub(super) fn query(query: &mut Query) -> Result<()> {
             )));
         }
     };
-    let last = match offset {
-        Some(offset) => binary(as_bigint(offset.value.clone()), BinaryOperator::Plus, count),
-        None => count,
-    };
     let mut order_by = keys.to_vec();
     for key in &mut order_by {
         resolve_ordinals(std::slice::from_mut(&mut key.expr), &select.projection)?;
         resolve_alias(&mut key.expr, select);
     }
-    let mut rank = call(number, Vec::new());
-    if let Expr::Function(Function { over, .. }) = &mut rank {
-        *over = Some(WindowType::WindowSpec(WindowSpec {
-            window_name: None,
-            partition_by: Vec::new(),
-            order_by,
-            window_frame: None,
-        }));
-    }
-    // LIMIT NULL is no limit.
-    let within = binary(rank, BinaryOperator::LtEq, Expr::Nested(Box::new(last)));
-    let within = Expr::IsNotFalse(Box::new(Expr::Nested(Box::new(within))));
-    select.qualify = Some(match select.qualify.take() {
-        Some(before) => binary(Expr::Nested(Box::new(before)), BinaryOperator::And, within),
-        None => within,
+    let numbered = |function: &str| {
+        let mut number = call(function, Vec::new());
+        if let Expr::Function(Function { over, .. }) = &mut number {
+            *over = Some(WindowType::WindowSpec(WindowSpec {
+                window_name: None,
+                partition_by: Vec::new(),
+                order_by: order_by.clone(),
+                window_frame: None,
+            }));
+        }
+        number
+    };
+    let skipped = offset.as_ref().map(|offset| or_zero(as_bigint(offset.value.clone())));
+    let rank = if ties.is_some() { "rank" } else { "row_number" };
+    let wanted = ties.or_else(|| limit.take().map(as_bigint));
+    let last = wanted.map(|count| match &skipped {
+        Some(skipped) => binary(skipped.clone(), BinaryOperator::Plus, count),
+        None => count,
     });
+    let mut conditions = Vec::new();
+    conditions.extend(last.map(|last| (rank, BinaryOperator::LtEq, last)));
+    if by_number {
+        conditions.extend(skipped.map(|skipped| ("row_number", BinaryOperator::Gt, skipped)));
+        *offset = None;
+    }
+    for (function, op, bound) in conditions {
+        // NULL is no limit.
+        let within = binary(numbered(function), op, Expr::Nested(Box::new(bound)));
+        let within = Expr::IsNotFalse(Box::new(Expr::Nested(Box::new(within))));
+        select.qualify = Some(match select.qualify.take() {
+            Some(before) => binary(Expr::Nested(Box::new(before)), BinaryOperator::And, within),
+            None => within,
+        });
+    }
     *limit = None;
     if offset.is_none() {
         query.limit_clause = None;
     }
     Ok(())
+}
+
+/// NULL skips nothing.
+fn or_zero(count: Expr) -> Expr {
+    let zero = Expr::Value(Value::Number("0".to_string(), false).into());
+    call("coalesce", vec![count, as_bigint(zero)])
+}
+
+/// Rows are counted by a bigint, as which every number is taken: `limit 1.5` is `limit 2`.
+fn count(count: &mut Expr) {
+    let is_whole = |value: &Value| match value {
+        Value::Number(digits, _) => digits.parse::<i64>().is_ok(),
+        Value::Placeholder(_) | Value::Null => true,
+        _ => false,
+    };
+    match count {
+        Expr::Value(value) if is_whole(&value.value) => {}
+        other if count_with_ties(other).is_some() => {}
+        other => *other = as_bigint(other.clone()),
+    }
 }
 
 fn has_subquery(limit: &Expr) -> bool {

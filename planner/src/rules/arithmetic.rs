@@ -15,7 +15,7 @@ use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::map_expressions;
-use crate::function::{checked, is_checked, moved_timestamp, negated};
+use crate::function::{checked, is_checked, moved_timestamp, negated, type_of_first};
 
 pub(super) fn check(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| map_expressions(plan, rewrite))
@@ -31,7 +31,7 @@ fn rewrite(expression: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<
                 return Ok(moved(*left, op, *right, schema));
             }
             let alike = right_type.is_some_and(|right_type| {
-                is_checked(&right_type) && left.get_type(schema).is_ok_and(|left_type| left_type == right_type)
+                is_checked(&right_type) && type_of_first(&left, schema).is_ok_and(|left_type| left_type == right_type)
             });
             Ok(match alike {
                 // Moved, not copied: a chain of thousands would be copied at every step.

@@ -11,6 +11,7 @@
 //! | `cast(ts as text)` | put a `T` into it | `staffa_to_text(ts)`, the same codec |
 //! | `to_jsonb(a / b)` | show all digits the column has | `to_jsonb(staffa_as(a / b))`, which knows those it is shown with |
 //! | `cast(interval as time)`, of an `oid`, a `"char"`, a float as `real` | refuse it, or make another value | a function of `function/between.rs` |
+//! | `cast(a as integer[])` of a `numeric[]` | cut its elements | `staffa_each(a)`, which casts each as above |
 //! | `cast(oid as regclass)` | leave it out | `staffa_as(oid)`, so that its text is the name |
 //!
 //! Must not fire between types Arrow casts alike. In conditions dates stay casts, through which bounds of files are seen. The results are functions, not casts: a second run finds
@@ -18,9 +19,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
@@ -29,9 +30,11 @@ use staffa_catalog::{SqlType, SystemStorage, SystemType};
 use super::map_expressions;
 use crate::context::PlanContext;
 use crate::function::json::is_json_function;
-use crate::function::{TextCasts, cast_between, crosses_zone, local_cast, to_integer, to_integer_target};
+use crate::function::{
+    TextCasts, cast_between, crosses_zone, local_cast, of_each, padded, to_integer, to_integer_target, typed,
+};
 use crate::shown::{Inputs, shown_type};
-use crate::types::sql_type;
+use crate::types::{arrow_field, element_type, sql_type};
 
 pub(super) fn as_postgres(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let texts = Arc::new(TextCasts::of(context)?);
@@ -78,10 +81,21 @@ fn cast(
     if let Some(ty) = chosen_type(&expression, schema) {
         return Ok(Transformed::yes(texts.renamed(expression, ty)));
     }
+    if let Expr::Negative(value) = &expression
+        && shows
+        && let Ok((_, given)) = value.to_field(schema)
+        && let SqlType::Rounded(plain, _) = sql_type(&given)
+    {
+        return Ok(Transformed::yes(Expr::Negative(Box::new(typed(
+            value.as_ref().clone(),
+            *plain,
+        )))));
+    }
     let Expr::Cast(Cast { expr, field }) = expression else {
         if let Expr::ScalarFunction(call) = expression {
             return Ok(match call.func.name() {
-                "concat" | "concat_ws" => with_letters(call),
+                "concat" | "concat_ws" | "array_to_string" => with_letters(call),
+                "octet_length" => with_blanks(call, schema),
                 _ => in_json(Expr::ScalarFunction(call), schema, texts, inputs),
             });
         }
@@ -117,6 +131,18 @@ fn cast(
             _ => {}
         }
     }
+    if let (DataType::List(given), DataType::List(wanted)) = (from.data_type(), field.data_type()) {
+        let shown = inputs.and_then(|inputs| shown_type(&expr, schema, inputs));
+        let shown = shown.unwrap_or_else(|| sql_type(&from));
+        return Ok(match each_cast(&shown, given, wanted, texts)? {
+            Some((element, computed)) => Transformed::yes(of_each(*expr, element, computed, field)),
+            None => Transformed::no(Expr::Cast(Cast { expr, field })),
+        });
+    }
+    // Bounds of files are seen through Arrow's cast, whose last digit may be another.
+    if !shows && from.data_type().is_decimal() && field.data_type().is_floating() {
+        return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));
+    }
     let expr = match cast_between(*expr, &from, &field) {
         Ok(made) => {
             let ty = sql_type(&field);
@@ -131,6 +157,11 @@ fn cast(
     if renames_number(&from, &field) {
         return Ok(Transformed::yes(texts.renamed(*expr, sql_type(&field))));
     }
+    // The first letter of an empty `char(n)` is a blank.
+    let expr = match (sql_type(&from), sql_type(&field)) {
+        (SqlType::Char(length), SqlType::System(SystemType::Char)) => Box::new(padded(*expr, length)),
+        _ => expr,
+    };
     if reads_text(&from, &field) {
         let read = texts.read(*expr, sql_type(&field));
         // Arrays may call their elements otherwise.
@@ -152,10 +183,50 @@ fn cast(
     Ok(Transformed::no(Expr::Cast(Cast { expr, field })))
 }
 
+/// The column that stands for an element, and its cast, where that is not Arrow's.
+fn each_cast(
+    list: &SqlType,
+    given: &Field,
+    wanted: &Field,
+    texts: &Arc<TextCasts>,
+) -> DataFusionResult<Option<(Field, Expr)>> {
+    // Of another time zone nothing but the label differs.
+    let as_field =
+        |ty: &SqlType, field: &Field| arrow_field("element", ty, true, "UTC").with_data_type(field.data_type().clone());
+    let given = match list {
+        SqlType::Array(element) => as_field(element, given),
+        _ => as_field(&element_type(given), given),
+    };
+    let wanted = as_field(&element_type(wanted), wanted);
+    let schema = DFSchema::try_from(Schema::new(vec![given.clone()]))?;
+    let element = Box::new(Expr::Column(Column::from_name(given.name())));
+    let computed = cast(
+        Expr::Cast(Cast::new_from_field(element, Arc::new(wanted))),
+        &schema,
+        texts,
+        None,
+        true,
+    )?;
+    Ok(computed.transformed.then_some((given, computed.data)))
+}
+
 /// `concat(b)` has the letter of a truth value, `b::text` its word.
 fn with_letters(mut call: ScalarFunction) -> Transformed<Expr> {
     call.args = call.args.into_iter().map(TextCasts::letter).collect();
     Transformed::yes(Expr::ScalarFunction(call))
+}
+
+/// The bytes of a `char(n)` are those with its blanks.
+fn with_blanks(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let given = call.args.first().and_then(|text| text.to_field(schema).ok());
+    let changed = match given.map(|(_, field)| sql_type(&field)) {
+        Some(SqlType::Char(length)) => {
+            call.args[0] = typed(padded(std::mem::take(&mut call.args[0]), length), SqlType::Text);
+            true
+        }
+        _ => false,
+    };
+    Transformed::new_transformed(Expr::ScalarFunction(call), changed)
 }
 
 /// A call of a JSON function whose numerics know with which digits they are shown.
@@ -242,6 +313,14 @@ fn knows_infinity(from: &DataType, to: &DataType) -> bool {
             | (
                 DataType::Timestamp(TimeUnit::Microsecond, _),
                 DataType::Date32 | DataType::Time64(_)
+            )
+            | (
+                DataType::Timestamp(TimeUnit::Microsecond, None),
+                DataType::Timestamp(TimeUnit::Microsecond, Some(_))
+            )
+            | (
+                DataType::Timestamp(TimeUnit::Microsecond, Some(_)),
+                DataType::Timestamp(TimeUnit::Microsecond, None)
             )
     )
 }

@@ -6,6 +6,15 @@
 //!
 //! Before: `d < cast(date '2024-01-01' as timestamp) + interval '1 month'`. After: `d < date '2024-01-01' + interval '1 month'`,
 //! which prunes files by a date column. Runs before type coercion, which would cast the column.
+//!
+//! A date compared with any other timestamp is compared as its midnight, also where no timestamp is as late:
+//!
+//! | before | after |
+//! |---|---|
+//! | `d < timestamp '2024-01-01 10:00'` | `d <= date '2024-01-01'` |
+//! | `d < t` of columns | `to_midnight(d) < t`, which is a timestamp between all others and infinity where there is none |
+//!
+//! Must not fire on constants that are computed, for example `now()`: bounds of files are seen through the cast.
 
 use std::sync::Arc;
 
@@ -14,15 +23,99 @@ use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
+use staffa_catalog::SqlType;
 
 use super::map_expressions;
+use crate::context::PlanContext;
+use crate::function::{TextCasts, day_of_moment, midnight};
 use crate::operators::is_comparison;
+use crate::types::sql_type;
 
-pub(super) fn compare_midnights(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+pub(super) fn compare(context: &PlanContext, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let texts = TextCasts::of(context)?;
     plan.transform_up_with_subqueries(|plan| {
-        map_expressions(plan, |inner, schema| Ok(Transformed::yes(compared(inner, schema))))
+        map_expressions(plan, |inner, schema| {
+            let compared = compared(inner, schema);
+            Ok(Transformed::yes(beside_moments(compared, schema, &texts)))
+        })
     })
     .data()
+}
+
+/// Comparisons of dates with timestamps.
+fn beside_moments(expression: Expr, schema: &DFSchema, texts: &TextCasts) -> Expr {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+            if is_moment(&right, schema) && is_date(&left, schema) {
+                return beside_moment(*left, op, *right, texts);
+            }
+            match op.swap() {
+                Some(op) if is_moment(&left, schema) && is_date(&right, schema) => {
+                    beside_moment(*right, op, *left, texts)
+                }
+                _ => Expr::BinaryExpr(BinaryExpr { left, op, right }),
+            }
+        }
+        Expr::Between(Between {
+            expr,
+            negated,
+            low,
+            high,
+        }) if !expr.is_volatile()
+            && is_date(&expr, schema)
+            && (is_moment(&low, schema) || is_moment(&high, schema)) =>
+        {
+            let bound = |op, bound: Box<Expr>| {
+                let compared = BinaryExpr::new(expr.clone(), op, bound);
+                beside_moments(Expr::BinaryExpr(compared), schema, texts)
+            };
+            let within = bound(Operator::GtEq, low).and(bound(Operator::LtEq, high));
+            if negated { Expr::Not(Box::new(within)) } else { within }
+        }
+        other => other,
+    }
+}
+
+fn is_moment(expression: &Expr, schema: &DFSchema) -> bool {
+    matches!(expression.get_type(schema), Ok(DataType::Timestamp(_, None)))
+}
+
+fn beside_moment(date: Expr, op: Operator, moment: Expr, texts: &TextCasts) -> Expr {
+    let binary = |left, op, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let literal = |value| Expr::Literal(value, None);
+    if let Some(ScalarValue::TimestampMicrosecond(Some(micros), None)) = constant(&moment, &SqlType::Timestamp, texts) {
+        let (day, is_midnight) = day_of_moment(micros);
+        let day = literal(ScalarValue::Date32(Some(day)));
+        let of_dates = match op {
+            // Behind midnight there is no date that is the same.
+            op if is_midnight => Some(op),
+            Operator::Lt | Operator::LtEq => Some(Operator::LtEq),
+            Operator::Gt | Operator::GtEq => Some(Operator::Gt),
+            _ => None,
+        };
+        return match of_dates {
+            Some(op) => binary(date, op, day),
+            None => binary(midnight(date), op, moment),
+        };
+    }
+    if moment.any_column_refs() {
+        return binary(midnight(date), op, moment);
+    }
+    binary(date, op, moment)
+}
+
+/// The value of a literal, with the type it is cast to.
+fn constant(expression: &Expr, ty: &SqlType, texts: &TextCasts) -> Option<ScalarValue> {
+    match expression {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Cast(Cast { expr, field }) if sql_type(field) == *ty => match expr.as_ref() {
+            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+                texts.value(text, ty).ok()
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_date(expression: &Expr, schema: &DFSchema) -> bool {

@@ -1,4 +1,4 @@
-//! `name` and `"char"` stay what they are in arrays and set operations.
+//! `name`, `"char"`, `varchar` and JSON stay what they are in arrays, `name` and `"char"` in set operations.
 //!
 //! | before | after |
 //! |---|---|
@@ -52,7 +52,15 @@ fn marked_columns(unnest: &Unnest) -> Vec<(Column, SqlType)> {
     let lists = unnest.list_type_columns.iter().filter(|(_, list)| list.depth == 1);
     lists
         .filter_map(|(index, list)| match sql_type(unnest.input.schema().field(*index)) {
-            SqlType::Array(element) if is_marked(&element) => Some((list.output_column.clone(), *element)),
+            SqlType::Array(element) => {
+                let ty = match *element {
+                    // Modifiers are not those of the elements.
+                    SqlType::Varchar(_) => SqlType::Varchar(None),
+                    ty if is_marked(&ty) || matches!(ty, SqlType::Json | SqlType::Jsonb) => ty,
+                    _ => return None,
+                };
+                Some((list.output_column.clone(), ty))
+            }
             _ => None,
         })
         .collect()

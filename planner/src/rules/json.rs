@@ -21,7 +21,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::when;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Distinct, Expr, LogicalPlan, Operator, Projection, Union};
 use datafusion::scalar::ScalarValue;
-use staffa_catalog::SqlType;
+use staffa_catalog::{SqlType, SystemType};
 
 use super::groups::{self, Keyed};
 use super::map_expressions;
@@ -273,7 +273,8 @@ fn cast(Cast { expr, field }: Cast, schema: &DFSchema) -> DataFusionResult<Trans
             field,
         )),
         (SqlType::Json | SqlType::Jsonb, _) => return Err(refused().into()),
-        (SqlType::Unknown | SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_), _) => {
+        (SqlType::Unknown | SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_), _)
+        | (SqlType::System(SystemType::Name), _) => {
             return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));
         }
         (_, SqlType::Json | SqlType::Jsonb) => return Err(refused().into()),

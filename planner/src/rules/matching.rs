@@ -11,7 +11,7 @@
 //! | `s << i` of a `smallint` and an `integer` | yield an `integer` | a `smallint`: the lower half of 32 bits |
 //! | `coalesce(r, 0.1)` of a `real` | yield a `numeric` | a `real` |
 //! | `coalesce(v, w)` of a `varchar` or `name` | forget the type | `staffa_typed(coalesce(v, w))`, in results |
-//! | `greatest(i, j)` of intervals or `jsonb` | compare them part by part, or as texts | `case when i is null …`, which compares as operators do |
+//! | `greatest(i, j)` of intervals, `jsonb` or arrays | compare them part by part, as texts, NULLs first | `case when i is null …`, which compares as operators do |
 //!
 //! Literals without a type and parameters match everything. Must run before anything is coerced; matching types stay as
 //! they are, so a second run finds nothing to do.
@@ -29,7 +29,7 @@ use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
 use super::map_expressions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::function::{is_typed, typed};
+use crate::function::{compared_arrays, is_typed, texts_of, typed};
 use crate::operators::is_comparison;
 use crate::operators::json::type_of;
 use crate::type_planner::BARE_NUMERIC;
@@ -77,7 +77,10 @@ fn settled(expression: Expr, schema: &DFSchema, shows: bool) -> Result<Transform
             let value = known_type(expr, schema);
             comparable(&value, Operator::GtEq, &known_type(low, schema))?;
             comparable(&value, Operator::LtEq, &known_type(high, schema))?;
-            Ok(Transformed::no(expression))
+            match expression {
+                Expr::Between(between) if matches!(value, Some(SqlType::Array(_))) => array_between(between),
+                other => Ok(Transformed::no(other)),
+            }
         }
         Expr::Case(case) => choice(case, schema, shows),
         Expr::Cast(ref cast) => {
@@ -87,6 +90,26 @@ fn settled(expression: Expr, schema: &DFSchema, shows: bool) -> Result<Transform
         Expr::ScalarFunction(call) => called(call, schema, shows),
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// `a between b and c` of arrays, which compare by functions.
+fn array_between(between: Between) -> Result<Transformed<Expr>> {
+    let Between {
+        expr,
+        negated,
+        low,
+        high,
+    } = between;
+    if expr.is_volatile() {
+        return Err(Error::unsupported("BETWEEN of volatile arrays is not supported"));
+    }
+    let from = compared_arrays(expr.as_ref().clone(), Operator::GtEq, *low);
+    let within = from.and(compared_arrays(*expr, Operator::LtEq, *high));
+    Ok(Transformed::yes(if negated {
+        Expr::Not(Box::new(within))
+    } else {
+        within
+    }))
 }
 
 /// The type of an expression; `None` where the text does not tell one, or where it matches in ways of its own.
@@ -103,7 +126,11 @@ fn known_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
         }
         _ => {}
     }
-    let (_, field) = expression.to_field(schema).ok()?;
+    let field = match expression {
+        // Its field has nothing but the type, and a name that takes long to write: chains are long.
+        Expr::BinaryExpr(_) => Arc::new(Field::new("", expression.get_type(schema).ok()?, true)),
+        _ => expression.to_field(schema).ok()?.1,
+    };
     match sql_type(&field) {
         SqlType::Unknown => None,
         // A choice of JSON forgets that it is.
@@ -215,6 +242,7 @@ fn castable(cast: &Cast, schema: &DFSchema) -> Result<()> {
 fn is_castable(from: &SqlType, to: &SqlType) -> bool {
     match (from, to) {
         (SqlType::Array(from), SqlType::Array(to)) => return is_castable(from, to),
+        (SqlType::Array(_), SqlType::System(SystemType::Char)) => return false,
         (SqlType::Array(_), to) => return !matches!(Category::of(to), Some(to) if to != Category::Text),
         _ => {}
     }
@@ -383,7 +411,7 @@ fn rank(ty: &SqlType) -> u8 {
         SqlType::SmallInt | SqlType::Date => 1,
         SqlType::Integer | SqlType::Timestamp => 2,
         SqlType::BigInt | SqlType::TimestampTz => 3,
-        SqlType::Numeric { .. } => 4,
+        SqlType::Numeric { .. } | SqlType::System(SystemType::Oid) => 4,
         SqlType::Real => 5,
         SqlType::Double => 6,
         _ => 0,
@@ -397,7 +425,7 @@ fn common_text(types: &[Option<SqlType>]) -> Option<SqlType> {
         common = Some(match (common, ty) {
             (None, ty) => ty.clone(),
             (Some(known), ty) if &known == ty => known,
-            (Some(SqlType::Varchar(_)), SqlType::System(SystemType::Name)) => ty.clone(),
+            (Some(SqlType::Varchar(_) | SqlType::Char(_)), SqlType::System(SystemType::Name)) => ty.clone(),
             (Some(SqlType::Varchar(_)), _) => SqlType::Varchar(None),
             (Some(SqlType::System(SystemType::Name)), _) => SqlType::System(SystemType::Name),
             _ => return None,
@@ -431,13 +459,38 @@ fn as_text_type(expression: Expr, ty: Option<SqlType>) -> Transformed<Expr> {
 
 /// Brings the values of a choice to one type where DataFusion would find another one.
 fn brought(common: &Option<SqlType>, types: &[Option<SqlType>], values: &mut [&mut Expr]) -> bool {
-    let Some(common @ (SqlType::Real | SqlType::Double)) = common else {
+    let Some(common @ (SqlType::Real | SqlType::Double | SqlType::System(SystemType::Oid))) = common else {
         return false;
     };
     let mut changed = false;
     for (value, ty) in values.iter_mut().zip(types) {
         if ty.as_ref().is_some_and(|ty| ty != common) {
             **value = cast(std::mem::take(*value), data_type(common, "UTC"));
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// The same for dates and timestamps in an array, for which DataFusion finds no type with a zone.
+fn days_brought(
+    common: &Option<SqlType>,
+    types: &[Option<SqlType>],
+    values: &mut [&mut Expr],
+    schema: &DFSchema,
+) -> bool {
+    let Some(common @ (SqlType::Timestamp | SqlType::TimestampTz)) = common.as_ref().map(SqlType::plain) else {
+        return false;
+    };
+    let is_common = |ty: &Option<SqlType>| ty.as_ref().is_some_and(|ty| ty.plain() == common);
+    let target = types.iter().position(is_common);
+    let Some(target) = target.and_then(|at| values[at].get_type(schema).ok()) else {
+        return false;
+    };
+    let mut changed = false;
+    for (value, ty) in values.iter_mut().zip(types) {
+        if ty.is_some() && !is_common(ty) {
+            **value = cast(std::mem::take(*value), target.clone());
             changed = true;
         }
     }
@@ -479,18 +532,23 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Tr
         "least" => "LEAST",
         "make_array" => "ARRAY",
         "nullif" => return null_if(call, schema),
+        "array_to_string" => return Ok(of_texts(call, schema)),
         _ => return Ok(once_typed(Expr::ScalarFunction(call))),
     };
     let mut values: Vec<&mut Expr> = call.args.iter_mut().collect();
     let types: Vec<Option<SqlType>> = values.iter().map(|value| known_type(value, schema)).collect();
-    let changed = brought(&common_type(context, &types)?, &types, &mut values);
+    let common = common_type(context, &types)?;
+    let mut changed = brought(&common, &types, &mut values);
+    if context == "ARRAY" {
+        changed |= days_brought(&common, &types, &mut values, schema);
+    }
     if matches!(context, "GREATEST" | "LEAST") {
         match types.iter().flatten().next() {
             Some(SqlType::Json) => {
                 let message = "could not identify a comparison function for type json";
                 return Err(Error::new(ErrorKind::UndefinedFunction, message));
             }
-            Some(ty) if matches!(ty.plain(), SqlType::Interval | SqlType::Jsonb) => {
+            Some(ty) if matches!(ty.plain(), SqlType::Interval | SqlType::Jsonb | SqlType::Array(_)) => {
                 return Ok(Transformed::yes(by_comparisons(call, ty)?));
             }
             _ => {}
@@ -502,6 +560,17 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Tr
     Ok(named)
 }
 
+/// `array_to_string` prints elements; not all have a cast that DataFusion would make for it.
+fn of_texts(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let list = call.args.first().and_then(|array| array.get_type(schema).ok());
+    let texts = list.as_ref().and_then(texts_of);
+    let changed = texts.is_some() && texts != list;
+    if let (Some(array), Some(texts), true) = (call.args.first_mut(), texts, changed) {
+        *array = cast(std::mem::take(array), texts);
+    }
+    Transformed::new_transformed(Expr::ScalarFunction(call), changed)
+}
+
 /// `nullif` is of its first argument's type; DataFusion brings both to one.
 fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let [left, right] = call.args.as_slice() else {
@@ -509,36 +578,54 @@ fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>>
     };
     let (of_left, of_right) = (known_type(left, schema), known_type(right, schema));
     comparable(&of_left, Operator::Eq, &of_right)?;
+    if let (None, Some(ty @ SqlType::System(SystemType::Name | SystemType::Char)), false) =
+        (&of_left, &of_right, matches!(left, Expr::Placeholder(_)))
+    {
+        let value = typed_as(left.clone(), ty);
+        let args = vec![value, right.clone()];
+        return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction {
+            func: call.func,
+            args,
+        })));
+    }
     let (Some(own), Some(other)) = (of_left, of_right) else {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));
     };
-    let differ = matches!(Category::of(&own), Some(Category::Number | Category::Day)) && rank(&own) != rank(&other);
+    let differ = match Category::of(&own) {
+        Some(Category::Number | Category::Day) => rank(&own) != rank(&other),
+        // They compare by their length.
+        Some(Category::Interval) => true,
+        _ => false,
+    };
     if !differ || left.is_volatile() {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));
     }
     // Operators that compare two types keep the first one; others are of the type both are cast to.
     let kept = match (rank(&own), rank(&other)) {
         (1..=3, 4) => BARE_NUMERIC,
-        (1..=4, 5 | 6) | (5, 1..=4) | (6, 1..=4) => SqlType::Double,
+        (1..=4, 5 | 6) => SqlType::Double,
         _ => own.clone(),
     };
-    let kept = if matches!(Category::of(&own), Some(Category::Day)) {
+    let kept = if matches!(Category::of(&own), Some(Category::Day | Category::Interval)) {
         own.clone()
     } else {
         kept
     };
     let value = match kept == own {
         true => left.clone(),
-        false => {
-            let field = arrow_field("", &kept, true, "UTC");
-            Expr::Cast(Cast::new_from_field(Box::new(left.clone()), Arc::new(field)))
-        }
+        false => typed_as(left.clone(), &kept),
     };
     let equal = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
     let equal = operands(equal, schema)?.data;
     let null = Expr::Literal(ScalarValue::Null, None);
     let case = Case::new(None, vec![(Box::new(equal), Box::new(null))], Some(Box::new(value)));
     Ok(Transformed::yes(Expr::Case(case)))
+}
+
+/// `cast(expression as ty)`
+fn typed_as(expression: Expr, ty: &SqlType) -> Expr {
+    let field = arrow_field("", ty, true, "UTC");
+    Expr::Cast(Cast::new_from_field(Box::new(expression), Arc::new(field)))
 }
 
 /// What has its type already has got it once more in a second run.
@@ -565,20 +652,20 @@ fn by_comparisons(call: ScalarFunction, ty: &SqlType) -> Result<Expr> {
         Operator::GtEq
     };
     let typed = |value: Expr| match value {
-        Expr::Literal(..) => {
-            let field = arrow_field("", ty, true, "UTC");
-            Expr::Cast(Cast::new_from_field(Box::new(value), Arc::new(field)))
-        }
+        Expr::Literal(..) => typed_as(value, ty),
         other => other,
     };
     let chosen = call.args.into_iter().map(typed).reduce(|best, next| {
-        let stays = BinaryExpr::new(Box::new(best.clone()), op, Box::new(next.clone()));
+        let stays = match ty {
+            SqlType::Array(_) => compared_arrays(best.clone(), op, next.clone()),
+            _ => Expr::BinaryExpr(BinaryExpr::new(Box::new(best.clone()), op, Box::new(next.clone()))),
+        };
         let case = Case::new(
             None,
             vec![
                 (Box::new(next.clone().is_null()), Box::new(best.clone())),
                 (Box::new(best.clone().is_null()), Box::new(next.clone())),
-                (Box::new(Expr::BinaryExpr(stays)), Box::new(best)),
+                (Box::new(stays), Box::new(best)),
             ],
             Some(Box::new(next)),
         );

@@ -22,13 +22,14 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, Case, WindowFunction};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
     Projection, Values, Window, WindowFunctionDefinition,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+use datafusion::scalar::ScalarValue;
 
 use super::{columns_below, map_whole};
 use crate::error::Error;
@@ -458,6 +459,21 @@ fn calling(expression: &Expr, function: Arc<AggregateUDF>, argument: Expr) -> Ex
     }
 }
 
+/// The aggregate over those of its rows for which a condition holds.
+fn filtered(aggregate: Expr, condition: Expr) -> Expr {
+    match aggregate {
+        Expr::Alias(alias) => filtered(*alias.expr, condition),
+        Expr::AggregateFunction(mut call) => {
+            call.params.filter = Some(Box::new(match call.params.filter {
+                Some(own) => own.and(condition),
+                None => condition,
+            }));
+            Expr::AggregateFunction(call)
+        }
+        other => other,
+    }
+}
+
 /// How many values an aggregate has. Where none is NULL these are all rows, which `count(*)` counts once for all.
 fn counting(expression: &Expr, argument: &Expr, schema: &DFSchema) -> Expr {
     let is_distinct = match unnamed(expression) {
@@ -503,10 +519,39 @@ enum Computed {
     Variance {
         count: usize,
         sum: usize,
-        squares: usize,
+        squares: Squares,
         sample: bool,
         root: bool,
     },
+}
+
+/// The sum of squares.
+#[derive(Clone, Copy)]
+enum Squares {
+    Sum(usize),
+    /// Of distinct numbers: of those from 0 up, and of those below, as a number and its opposite have one square.
+    Distinct(usize, usize),
+}
+
+impl Squares {
+    fn over(self, part: &dyn Fn(usize) -> Expr) -> Expr {
+        match self {
+            Squares::Sum(at) => part(at),
+            Squares::Distinct(above, below) => {
+                let (above, below) = (part(above), part(below));
+                let both = BinaryExpr::new(Box::new(above.clone()), Operator::Plus, Box::new(below.clone()));
+                let case = Case::new(
+                    None,
+                    vec![
+                        (Box::new(above.clone().is_null()), Box::new(below.clone())),
+                        (Box::new(below.is_null()), Box::new(above)),
+                    ],
+                    Some(Box::new(Expr::BinaryExpr(both))),
+                );
+                Expr::Case(case)
+            }
+        }
+    }
 }
 
 impl Computed {
@@ -534,7 +579,7 @@ impl Computed {
                 squares,
                 sample,
                 root,
-            } => numeric_variance(part(count), part(sum), part(squares), sample, root),
+            } => numeric_variance(part(count), part(sum), squares.over(part), sample, root),
         }
     }
 }
@@ -577,14 +622,32 @@ impl Parts {
                 ));
                 Computed::Variance {
                     count: self.place(counting(expression, argument, schema)),
-                    sum: self.place(call(sum_udaf(), number)),
-                    squares: self.place(call(sum_udaf(), square)),
+                    sum: self.place(call(sum_udaf(), number.clone())),
+                    squares: self.squares(expression, &number, square),
                     sample,
                     root,
                 }
             }
             (function, None) => Computed::Itself(self.place(call(function.native(), argument.clone()))),
         })
+    }
+
+    fn squares(&mut self, expression: &Expr, number: &Expr, square: Expr) -> Squares {
+        let sum = calling(expression, sum_udaf(), square);
+        if !matches!(unnamed(expression), Expr::AggregateFunction(call) if call.params.distinct) {
+            return Squares::Sum(self.place(sum));
+        }
+        let zero = || {
+            cast(
+                Expr::Literal(ScalarValue::Int32(Some(0)), None),
+                DataType::Decimal128(1, 0),
+            )
+        };
+        let mut of = |op| {
+            let side = BinaryExpr::new(Box::new(number.clone()), op, Box::new(zero()));
+            self.place(filtered(sum.clone(), Expr::BinaryExpr(side)))
+        };
+        Squares::Distinct(of(Operator::GtEq), of(Operator::Lt))
     }
 
     /// The place of an aggregate of the query, which keeps its name.

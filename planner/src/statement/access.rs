@@ -3,12 +3,14 @@
 //! Who may do what, and what messages say, is PostgreSQL 15's.
 
 mod grant;
+mod mask;
 mod owner;
+mod policy;
 mod role;
 
 use std::collections::BTreeMap;
 
-use staffa_catalog::{Access, AccessKey, Acl, Authority, Rights, Role, TableName};
+use staffa_catalog::{Access, AccessKey, Acl, Authority, MaskingPolicy, Rights, Role, Security, TableName};
 use uuid::Uuid;
 
 use crate::context::PlanContext;
@@ -31,12 +33,25 @@ pub struct AccessPlan {
 #[derive(Clone, Debug)]
 pub enum AccessEdit {
     CreateRole(Role),
-    AlterRole { before: String, role: Role },
+    AlterRole {
+        before: String,
+        role: Role,
+    },
     DropRole(String),
     Rights(AccessKey, Rights),
     Default(AccessKey, Option<Acl>),
+    Security(Uuid, Security),
+    Mask {
+        database: String,
+        name: String,
+        /// `None`: it goes.
+        mask: Option<MaskingPolicy>,
+    },
     DropRelation(TableName),
-    DropSchema { database: String, schema: String },
+    DropSchema {
+        database: String,
+        schema: String,
+    },
 }
 
 pub(crate) async fn plan(scope: &Scope<'_>, asked: &AccessAst) -> Result<Plan> {
@@ -62,10 +77,19 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &AccessAst) -> Result<Plan> {
         AccessAst::Owner { object, if_exists, to } => owner::change(scope, &mut work, object, *if_exists, to).await?,
         AccessAst::ReassignOwned { roles, to } => owner::reassign(&mut work, roles, to)?,
         AccessAst::DropOwned { roles, cascade } => owner::drop(&mut work, roles, *cascade).await?,
+        AccessAst::Policy(asked) => return policy::plan(scope, work, asked).await,
         AccessAst::SetRole { role, local } => return set_role(&work, role.as_ref(), *local),
         AccessAst::SetAuthorization { role, local } => return set_authorization(&work, role.as_ref(), *local),
     }
     Ok(Plan::Access(work.plan))
+}
+
+/// The role that `CREATE SCHEMA … AUTHORIZATION` names: one that the role which asks may become.
+pub(crate) fn schema_owner(context: &PlanContext, name: &RoleName) -> Result<Role> {
+    let work = Work::new(context);
+    let owner = work.role(name)?;
+    owner::check_may_become(&work, &owner)?;
+    Ok(owner)
 }
 
 /// A statement's changes as far as they are worked out.

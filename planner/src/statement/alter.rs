@@ -19,11 +19,11 @@ use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{AlterAst, AlterTableAst, Altered, NewName};
-use crate::resolve::{self, Relations, fold, shown};
+use crate::resolve::{self, Relations, fold};
 use crate::statement::change::TARGET;
 use crate::statement::ddl::{PERSISTENCE, UNLOGGED};
 use crate::statement::query::Scope;
-use crate::statement::{Plan, constraint, ddl, dml, index, materialized, sequence, storage};
+use crate::statement::{Plan, constraint, ddl, dml, identity, index, materialized, sequence, storage};
 use crate::stored::{self, Role};
 use crate::table_provider::StaffaTable;
 use crate::type_planner::sql_type_of_ast;
@@ -78,7 +78,14 @@ pub(crate) async fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Res
     let wanted = wanted(alter.what).unwrap_or("table");
     let table = match resolve::existing(scope.context, &alter.name)? {
         Some((full, RelationKind::Table)) => scope.context.snapshot.table(&full).await?,
-        Some((full, _)) => return Err(wrong_type(&full, wanted)),
+        Some((full, kind)) => {
+            let noun = materialized::noun(scope.context, &full, kind).await?;
+            let action = alter.actions.first().filter(|_| alter.what == Altered::Table);
+            return Err(match action {
+                Some(action) => not_for(&full, noun, action),
+                None => wrong_type(&full, wanted),
+            });
+        }
         None => None,
     };
     let Some(table) = table else {
@@ -88,10 +95,54 @@ pub(crate) async fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Res
         return Err(wrong_type(table.name(), wanted));
     }
     materialized::check_alterable(&table, &alter.actions)?;
+    for action in &alter.actions {
+        match action {
+            AlterAst::AddColumn { column, .. } if identity::serial(&column.data_type).is_none() => {
+                sql_type_of_ast(&column.data_type).map_err(|error| checks::behind(error, &column.name, scope.text))?;
+            }
+            AlterAst::AddConstraint(constraint) => {
+                constraint::check_referenced(scope.context, std::slice::from_ref(constraint.as_ref())).await?;
+            }
+            _ => {}
+        }
+    }
     Ok(Plan::AlterTable {
         actions: split(scope.context, &alter.actions, &table.name().name)?,
         table: table.name().clone(),
     })
+}
+
+/// An action that only tables know.
+fn not_for(relation: &TableName, noun: &str, action: &AlterAst) -> Error {
+    let action = match action {
+        AlterAst::AddColumn { .. } => "ADD COLUMN",
+        AlterAst::DropColumn { .. } => "DROP COLUMN",
+        AlterAst::RenameColumn { .. } => "RENAME COLUMN",
+        AlterAst::SetType { .. } => "ALTER COLUMN ... SET DATA TYPE",
+        AlterAst::SetNotNull { not_null: true, .. } => "ALTER COLUMN ... SET NOT NULL",
+        AlterAst::SetNotNull { .. } => "ALTER COLUMN ... DROP NOT NULL",
+        AlterAst::SetDefault { .. } => "ALTER COLUMN ... SET DEFAULT",
+        AlterAst::AddConstraint(_) => "ADD CONSTRAINT",
+        AlterAst::DropConstraint { .. } => "DROP CONSTRAINT",
+        AlterAst::SetLogged(true) => "SET LOGGED",
+        AlterAst::SetLogged(false) => "SET UNLOGGED",
+        AlterAst::SetProperties(_) => "SET",
+        AlterAst::ResetProperties(_) => "RESET",
+        AlterAst::SetPartitioning(_) => "SET PARTITIONED BY",
+        AlterAst::SetSorting(_) => "SET SORTED BY",
+        AlterAst::CommentConstraint { .. } => "COMMENT ON CONSTRAINT",
+    };
+    let message = format!(
+        "ALTER action {action} cannot be performed on relation \"{}\"",
+        relation.name
+    );
+    let plural = if noun == "index" {
+        "indexes".to_string()
+    } else {
+        format!("{noun}s")
+    };
+    Error::new(ErrorKind::WrongObjectType, message)
+        .with_detail(format!("This operation is not supported for {plural}."))
 }
 
 /// What the relation must be; `None`: ALTER TABLE renames all of them, but not the other way round.
@@ -120,7 +171,7 @@ pub(crate) fn comment_constraint(
             table,
         }),
         Some((other, _)) => Err(wrong_type(&other, "table")),
-        None => Err(resolve::undefined_relation(table, scope.text)),
+        None => Err(resolve::missing(scope.context, table)),
     }
 }
 
@@ -281,10 +332,11 @@ fn check_schema(context: &PlanContext, database: &str, schema: &str) -> Result<(
 
 fn missing(scope: &Scope<'_>, name: &ObjectName, if_exists: bool) -> Result<Plan> {
     if if_exists {
-        let notice = format!("relation \"{}\" does not exist, skipping", shown(name));
-        return Ok(Plan::Skipped { notice });
+        return Ok(Plan::Skipped {
+            notice: resolve::skipped(name),
+        });
     }
-    Err(resolve::undefined_relation(name, scope.text))
+    Err(resolve::missing(scope.context, name))
 }
 
 pub(super) fn wrong_type(name: &TableName, wanted: &str) -> Error {

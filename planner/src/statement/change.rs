@@ -10,7 +10,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::logical_expr::{Cast, Expr as Logical, LogicalPlan, LogicalPlanBuilder};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
@@ -26,10 +26,12 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generic::Generic;
 use crate::parse::{Ast, parse_one};
+use crate::policy::Guard;
 use crate::resolve::{self, Relations, fold};
 use crate::rewrite::parameter_index;
 use crate::rules::numbers::computed_by;
 use crate::statement::dml::{self, check_assignable, literal_columns};
+use crate::statement::guarded::stored_name;
 use crate::statement::query::{self, Overriding, Scope};
 use crate::statement::returning::{self, Returning, other_name};
 use crate::statement::{ChangeKind, ChangePlan, QueryPlan, materialized};
@@ -48,12 +50,14 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
     if !delete.order_by.is_empty() || delete.limit.is_some() || delete.output.is_some() {
         return Err(not_postgres());
     }
-    let target = Target::open(scope, one_table(from)?, "delete from").await?;
+    let mut target = Target::open(scope, one_table(from)?, "delete from").await?;
     let using = delete.using.clone().unwrap_or_default();
     let list = delete.returning.as_deref();
     scope.context.check_table(&target.table, Privileges::DELETE)?;
     let read = Mentioned::default().add(&using).add(&delete.selection).add_list(list);
     scope.context.check_mentioned(&target.table, &target.alias, &read)?;
+    let reads = read.reads(&target.table, &target.alias);
+    target.secure(scope, ChangeKind::Delete, reads).await?;
     let others = target.others_returned(scope, list, &using, declared).await?;
     let mut items = target.address();
     if list.is_some() {
@@ -67,7 +71,10 @@ pub(crate) async fn delete(scope: &Scope<'_>, delete: &Delete, declared: &[Optio
     Ok(ChangePlan {
         kind: ChangeKind::Delete,
         keys: None,
-        everything: delete.using.is_none() && delete.selection.is_none() && list.is_none(),
+        everything: delete.using.is_none()
+            && delete.selection.is_none()
+            && list.is_none()
+            && target.guard.as_ref().is_none_or(|guard| !guard.rows),
         returning: target.returning(scope, list, &using, &mut source).await?,
         table: target.table,
         files: target.files,
@@ -84,7 +91,7 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
         Some(UpdateTableFromKind::AfterSet(from)) => from.clone(),
         Some(UpdateTableFromKind::BeforeSet(_)) => return Err(not_postgres()),
     };
-    let target = Target::open(scope, one_table(std::slice::from_ref(&update.table))?, "update").await?;
+    let mut target = Target::open(scope, one_table(std::slice::from_ref(&update.table))?, "update").await?;
     let assigned = assignments(scope, &target.table, &update.assignments)?;
     let changed = assigned.iter().map(|(index, _)| *index);
     scope
@@ -98,6 +105,8 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
         .add(&update.selection)
         .add_list(update.returning.as_deref());
     scope.context.check_mentioned(&target.table, &target.alias, &read)?;
+    let reads = read.reads(&target.table, &target.alias);
+    target.secure(scope, ChangeKind::Update, reads).await?;
     let declared = declared_by_targets(&target.table, &assigned, declared);
     let mut items = target.address();
     items.extend(target.columns());
@@ -132,7 +141,8 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
                     &source.logical,
                     first + number,
                     untyped,
-                )?
+                )
+                .map_err(|error| checks::at(error, assigned.get(number).map(|(_, value)| value), scope.text))?
             }
         };
         projected.push(value.alias(&column.name));
@@ -144,7 +154,14 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
         everything: false,
         keys: None,
         returning: target.returning(scope, list, &from, &mut source).await?,
-        source: projected_plan(scope.context, source, projected)?,
+        source: target
+            .checked(
+                scope,
+                projected_plan(scope.context, source, projected)?,
+                ChangeKind::Update,
+                reads,
+            )
+            .await?,
         table: target.table,
         files: target.files,
     })
@@ -154,7 +171,9 @@ pub(crate) async fn update(scope: &Scope<'_>, update: &Update, declared: &[Optio
 pub(super) struct Target {
     pub(super) table: Arc<Table>,
     pub(super) files: Arc<Vec<Arc<LiveFile>>>,
-    provider: Arc<StaffaTable>,
+    pub(super) provider: Arc<dyn TableProvider>,
+    /// What of it the role is not shown.
+    pub(super) guard: Option<Guard>,
     /// What the statement calls it.
     pub(super) alias: Ident,
     /// Its name as written, when it has parts and no alias: columns may be written with all of them.
@@ -206,15 +225,16 @@ impl Target {
     ) -> Result<Target> {
         let provider = Arc::new(StaffaTable::open_addressed(scope.context, Arc::clone(&table)).await?);
         Ok(Target {
-            table,
             files: Arc::clone(provider.files()),
+            guard: scope.context.guard(&table)?,
+            table,
             provider,
             alias,
             qualified,
         })
     }
 
-    fn column(&self, name: &str) -> Expr {
+    pub(super) fn column(&self, name: &str) -> Expr {
         Expr::CompoundIdentifier(vec![self.alias.clone(), Ident::with_quote('"', name)])
     }
 
@@ -235,12 +255,21 @@ impl Target {
         self.column(ADDRESS_POSITION)
     }
 
+    /// What the statement's query calls a column as it is stored, which is another one where it is masked.
+    pub(super) fn stored_name(&self, index: usize, name: &str) -> String {
+        match &self.guard {
+            Some(guard) if guard.is_masked(index) => stored_name(index),
+            _ => name.to_owned(),
+        }
+    }
+
     /// The table's own columns.
     pub(super) fn columns(&self) -> impl Iterator<Item = SelectItem> {
         let columns = &self.table.schema().columns;
         columns
             .iter()
-            .map(|column| SelectItem::UnnamedExpr(self.column(&column.name)))
+            .enumerate()
+            .map(|(index, column)| SelectItem::UnnamedExpr(self.column(&self.stored_name(index, &column.name))))
     }
 
     /// The target as a relation of FROM.
@@ -259,6 +288,7 @@ impl Target {
             alias: &self.alias,
             from: std::iter::once(own).chain(from.iter().cloned()).collect(),
             qualified: self.qualified.as_deref(),
+            guard: self.guard.as_ref(),
         })
     }
 
@@ -324,7 +354,7 @@ impl Target {
         }
         scope.put_with(&mut query);
         let scope = Scope {
-            target: Some(provider_as_source(Arc::clone(&self.provider) as _)),
+            target: Some(provider_as_source(Arc::clone(&self.provider))),
             ..scope.copied()
         };
         query::plan(&scope, &query, declared).await.map_err(|error| {
@@ -339,7 +369,7 @@ impl Target {
 }
 
 /// The target under a name of FROM.
-pub(super) fn target_relation(called: &Ident) -> Result<TableFactor> {
+pub(crate) fn target_relation(called: &Ident) -> Result<TableFactor> {
     let mut query = template()?;
     let mut factor = body(&mut query)?.from.remove(0).relation;
     if let TableFactor::Table { name, alias, .. } = &mut factor {
@@ -408,7 +438,8 @@ pub(super) fn assignments(scope: &Scope<'_>, table: &Table, given: &[Assignment]
         match &assignment.target {
             AssignmentTarget::ColumnName(name) => add(name, assignment.value.clone())?,
             AssignmentTarget::Tuple(names) => {
-                let values = row_values(&assignment.value, names.len())?;
+                let values = row_values(&assignment.value, names.len())
+                    .map_err(|error| checks::at(error, Some(&assignment.value), scope.text))?;
                 for (name, value) in names.iter().zip(values) {
                     add(name, value)?;
                 }
@@ -451,13 +482,15 @@ fn row_values(value: &Expr, count: usize) -> Result<Vec<Expr>> {
             return Err(Error::unsupported(message));
         }
     };
-    if values.len() != count {
-        return Err(Error::new(
-            ErrorKind::SyntaxError,
-            "number of columns does not match number of values",
-        ));
+    match values.len() == count {
+        true => Ok(values),
+        false => Err(other_count()),
     }
-    Ok(values)
+}
+
+fn other_count() -> Error {
+    let message = "number of columns does not match number of values";
+    Error::new(ErrorKind::SyntaxError, message)
 }
 
 /// The values in `ROW(…)`.
@@ -477,15 +510,17 @@ fn row_arguments(row: &Function) -> Result<Vec<Expr>> {
 /// into its columns.
 fn columns_of_subquery(query: &Query, count: usize) -> Result<Vec<Expr>> {
     let whole = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
-    let plain = match query.body.as_ref() {
-        // ORDER BY and GROUP BY may mean an item by its number or its name.
-        SetExpr::Select(select) if whole && select.distinct.is_none() && is_ungrouped(select) => {
-            Some(&select.projection)
-        }
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    let select = match query.body.as_ref() {
+        SetExpr::Select(select) if select.projection.iter().all(is_one) => Some(select),
         _ => None,
     };
-    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-    if let Some(items) = plain.filter(|items| items.iter().all(is_one)) {
+    if select.is_some_and(|select| select.projection.len() != count) {
+        return Err(other_count());
+    }
+    // ORDER BY and GROUP BY may mean an item by its number or its name.
+    let plain = select.filter(|select| whole && select.distinct.is_none() && is_ungrouped(select));
+    if let Some(items) = plain.map(|select| &select.projection) {
         let of_one = |item: &SelectItem| {
             let mut query = query.clone();
             body(&mut query)?.projection = vec![item.clone()];
@@ -634,14 +669,14 @@ pub(super) fn refuse_computed(plan: &LogicalPlan, statement: &str) -> Result<()>
 }
 
 /// A query with one table in FROM, to be filled in.
-pub(super) fn template() -> Result<Query> {
+pub(crate) fn template() -> Result<Query> {
     match parse_one("select 1 from x", 0)?.ast {
         Ast::Query(query) => Ok(*query),
         _ => Err(Error::internal("a query was parsed as something else")),
     }
 }
 
-pub(super) fn body(query: &mut Query) -> Result<&mut Select> {
+pub(crate) fn body(query: &mut Query) -> Result<&mut Select> {
     match query.body.as_mut() {
         SetExpr::Select(select) => Ok(select),
         _ => Err(Error::internal("not a SELECT")),

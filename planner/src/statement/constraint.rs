@@ -9,7 +9,9 @@ use datafusion::sql::sqlparser::ast::{
     self, ColumnDef, ColumnOption, ForeignKeyConstraint, GeneratedAs, GeneratedExpressionMode, Ident, IndexColumn,
     NullsDistinctOption, ObjectName, ReferentialAction, TableConstraint,
 };
-use staffa_catalog::{ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, IdentityKind, SqlType, TableName};
+use staffa_catalog::{
+    ColumnDefault, ColumnDefinition, Constraint, ConstraintKind, IdentityKind, RelationKind, SqlType, TableName,
+};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -322,12 +324,7 @@ fn foreign_key(
             .with_detail("Foreign keys are declared, not enforced, so nothing would happen to the referencing rows."));
     }
     let own: Vec<String> = key.columns.iter().map(fold).collect();
-    for name in &own {
-        if !columns.iter().any(|column| column.name == *name) {
-            let message = format!("column \"{name}\" referenced in foreign key constraint does not exist");
-            return Err(Error::new(ErrorKind::UndefinedColumn, message));
-        }
-    }
+    check_columns(&own, |name| columns.iter().any(|column| column.name == name))?;
     let target = referenced_table(context, table, &key.foreign_table)?;
     let mut referenced: Vec<String> = key.referred_columns.iter().map(fold).collect();
     if referenced.is_empty() && target == *table {
@@ -339,6 +336,9 @@ fn foreign_key(
             let message = format!("there is no primary key for referenced table \"{}\"", target.name);
             Error::new(ErrorKind::UndefinedObject, message)
         })?;
+    }
+    if target == *table {
+        check_columns(&referenced, |name| columns.iter().any(|column| column.name == name))?;
     }
     if !referenced.is_empty() && referenced.len() != own.len() {
         let message = "number of referencing and referenced columns for foreign key disagree";
@@ -353,6 +353,33 @@ fn foreign_key(
     })
 }
 
+/// The columns that a foreign key names are there.
+fn check_columns(names: &[String], is_there: impl Fn(&str) -> bool) -> Result<()> {
+    match names.iter().find(|name| !is_there(name)) {
+        Some(name) => {
+            let message = format!("column \"{name}\" referenced in foreign key constraint does not exist");
+            Err(Error::new(ErrorKind::UndefinedColumn, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The columns of other tables that foreign keys name are there.
+pub(super) async fn check_referenced(context: &PlanContext, constraints: &[TableConstraint]) -> Result<()> {
+    for constraint in constraints {
+        let TableConstraint::ForeignKey(key) = constraint else {
+            continue;
+        };
+        let names: Vec<String> = key.referred_columns.iter().map(fold).collect();
+        if let Some((full, RelationKind::Table)) = resolve::existing(context, &key.foreign_table)?
+            && let Some(table) = context.snapshot.table(&full).await?
+        {
+            check_columns(&names, |name| table.schema().column(name).is_some())?;
+        }
+    }
+    Ok(())
+}
+
 fn referenced_table(context: &PlanContext, table: &TableName, name: &ObjectName) -> Result<TableName> {
     // The table itself may not be there yet.
     let own = [&table.database, &table.schema, &table.name].map(String::as_str);
@@ -362,7 +389,7 @@ fn referenced_table(context: &PlanContext, table: &TableName, name: &ObjectName)
     }
     match resolve::existing(context, name)? {
         Some((full, _)) => Ok(full),
-        None => Err(resolve::undefined_relation(name, "")),
+        None => Err(resolve::missing(context, name)),
     }
 }
 

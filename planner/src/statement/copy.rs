@@ -33,7 +33,7 @@ pub(crate) async fn copy(
     let options = options(from, given)?;
     match source {
         CopySource::Table { name, columns } if from => {
-            let table = resolve::table(scope.context, name, scope.text)
+            let table = resolve::table(scope.context, name)
                 .await
                 .map_err(|error| cannot_copy_into(error, name))?;
             if table.materialized().is_some() {
@@ -65,6 +65,10 @@ pub(crate) async fn copy(
             scope
                 .context
                 .check_columns(&table, columns.iter().copied(), Privileges::INSERT)?;
+            if scope.context.guard(&table)?.is_some_and(|guard| guard.rows) {
+                return Err(Error::unsupported("COPY FROM not supported with row-level security")
+                    .with_hint("Use INSERT statements instead."));
+            }
             Ok(Plan::CopyIn {
                 table,
                 columns,
@@ -73,7 +77,7 @@ pub(crate) async fn copy(
         }
         CopySource::Table { name, columns } => {
             let Some((full, kind)) = resolve::existing(scope.context, name)? else {
-                return Err(resolve::undefined_relation(name, scope.text));
+                return Err(resolve::missing(scope.context, name));
             };
             let noun = materialized::noun(scope.context, &full, kind).await?;
             if matches!(noun, "view" | NOUN) {
@@ -82,7 +86,7 @@ pub(crate) async fn copy(
                     Error::new(ErrorKind::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
                 );
             }
-            let table = resolve::table(scope.context, name, scope.text).await?;
+            let table = resolve::table(scope.context, name).await?;
             let names: Vec<String> = positions(&table, columns)?
                 .into_iter()
                 .map(|index| staffa_catalog::quote_identifier(&table.schema().columns[index].name))

@@ -10,10 +10,10 @@ use staffa_catalog::{
 use crate::checks;
 use crate::context::{PlanContext, TEMPORARY};
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{Commented, CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, SortTerm};
-use crate::resolve::{self, fold, parts, shown};
+use crate::parse::{Commented, CreateTableAst, CreateViewAst, DropKind, OnCommit, PartitionTerm, RoleName, SortTerm};
+use crate::resolve::{self, fold, parts};
 use crate::statement::query::{self, Scope};
-use crate::statement::{Plan, constraint, identity, index, like, materialized, origin, stars, storage, with};
+use crate::statement::{Plan, access, constraint, identity, index, like, materialized, origin, stars, storage, with};
 use crate::type_planner::sql_type_of_ast;
 
 /// The property of a temporary table that says what becomes of it when a transaction commits.
@@ -38,7 +38,9 @@ pub(crate) async fn create_table(
     let name = match create.temporary {
         true => resolve::creatable_temporary(scope.context, &create.name)?,
         false => resolve::creatable(scope.context, &create.name).map_err(|error| match error.kind() {
-            ErrorKind::UndefinedSchema => resolve::at_name(error, &create.name, scope.text),
+            ErrorKind::UndefinedSchema | ErrorKind::FeatureNotSupported => {
+                resolve::at_name(error, &create.name, scope.text)
+            }
             _ => error,
         })?,
     };
@@ -122,6 +124,7 @@ pub(crate) async fn create_table(
     check_columns(&columns)?;
     let mut constraints = Vec::new();
     constraint::add(scope.context, &name, &mut columns, &mut constraints, &given)?;
+    constraint::check_referenced(scope.context, &given).await?;
     constraint::check_values(scope.context, &name, &mut columns)?;
     let definition = TableDefinition {
         partition_by: partitions(&create.partition_by, &columns)?,
@@ -363,14 +366,8 @@ pub(crate) async fn create_view(scope: &Scope<'_>, create: &CreateViewAst) -> Re
         return Err(Error::new(ErrorKind::InvalidTableDefinition, message));
     }
     let inner = Scope {
-        context: scope.context,
-        text: scope.text,
         views: vec![name.clone()],
-        target: None,
-        proposed: None,
-        returned: Vec::new(),
-        with: None,
-        overriding: Default::default(),
+        ..Scope::new(scope.context, scope.text)
     };
     if with::in_query(&create.query) {
         let message = "views must not contain data-modifying statements in WITH";
@@ -466,12 +463,23 @@ pub(super) fn lasting_path(context: &PlanContext) -> Vec<String> {
     path.filter(|schema| !context.is_temporary(schema)).collect()
 }
 
-pub(crate) fn create_schema(context: &PlanContext, name: &ObjectName, if_not_exists: bool) -> Result<Plan> {
-    let (database, schema) = schema_name(context, name)?;
+pub(crate) fn create_schema(
+    context: &PlanContext,
+    name: Option<&ObjectName>,
+    owner: Option<&RoleName>,
+    if_not_exists: bool,
+) -> Result<Plan> {
+    let owner = owner.map(|role| access::schema_owner(context, role)).transpose()?;
+    let (database, schema) = match (name, &owner) {
+        (Some(name), _) => schema_name(context, name)?,
+        (None, Some(owner)) => (context.database.clone(), owner.name.clone()),
+        (None, None) => return Err(Error::internal("a schema without a name")),
+    };
     check_schema_name(&schema)?;
     Ok(Plan::CreateSchema {
         database,
         schema,
+        owner: owner.map(|role| role.id),
         if_not_exists,
     })
 }
@@ -542,10 +550,9 @@ pub(crate) async fn drop(
                     found.push(full);
                 }
             }
-            None if if_exists => missing.push(shown(name)),
             None => {
-                let message = format!("{wanted} \"{}\" does not exist", shown(name));
-                return Err(Error::new(ErrorKind::UndefinedTable, message));
+                let what = (wanted, ErrorKind::UndefinedTable);
+                missing.push(resolve::nothing_to_drop(context, name, what, if_exists)?);
             }
         }
     }
@@ -556,7 +563,6 @@ pub(crate) async fn drop(
             cascade,
         },
         _ => Plan::DropTables {
-            noun: wanted,
             names: found,
             missing,
             cascade,
@@ -586,7 +592,7 @@ pub(crate) async fn comment(
         None
     };
     let Some((full, kind)) = resolve::existing(scope.context, &relation)? else {
-        return Err(resolve::undefined_relation(&relation, scope.text));
+        return Err(resolve::missing(scope.context, &relation));
     };
     if kind == RelationKind::Index {
         let message = format!("\"{}\" is not a table", full.name);

@@ -13,7 +13,9 @@ use datafusion::sql::sqlparser::ast::{
     self, Ident, Insert, OnConflict, OnInsert, Query, SetExpr, TableObject, TableWithJoins,
 };
 use datafusion::sql::sqlparser::parser::Parser;
-use staffa_catalog::{Column, ColumnDefault, Digits, IdentityKind, Privileges, SqlType, SystemStorage, Table};
+use staffa_catalog::{
+    Column, ColumnDefault, Digits, IdentityKind, Privileges, RelationKind, SqlType, SystemStorage, Table,
+};
 
 use crate::authorize::Mentioned;
 use crate::checks;
@@ -26,7 +28,7 @@ use crate::rewrite::parameter_index;
 use crate::statement::change::{self, Target, target_relation, template};
 use crate::statement::copy::positions;
 use crate::statement::query::{self, Overriding, Scope};
-use crate::statement::{InsertPlan, Plan, QueryPlan, materialized, returning, upsert};
+use crate::statement::{InsertPlan, Plan, QueryPlan, guarded, materialized, returning, upsert};
 use crate::stored;
 use crate::types::{arrow_field, sql_type};
 use crate::walk;
@@ -39,8 +41,10 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function is not supported"));
     };
+    check_view_width(scope, name, insert).await?;
     let table = resolve::changed_table(scope, name, "insert into").await?;
     materialized::check_changeable(&table, "insert into")?;
+    let column_name = |name| column_name(&table, name).map_err(|error| resolve::at_name(error, name, scope.text));
     let listed = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
     let targets = positions(&table, &listed).map_err(|error| at_column(error, &listed, scope.text))?;
     scope
@@ -53,15 +57,23 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
     let (alias, qualified) = called(insert, name)?;
     let returned = Mentioned::default().add_list(insert.returning.as_deref());
     scope.context.check_mentioned(&table, &alias, &returned)?;
+    let guard = scope.context.guard(&table)?;
+    if insert.overwrite && guard.as_ref().is_some_and(|guard| guard.rows) {
+        let message = "INSERT OVERWRITE is not supported with row-level security";
+        return Err(Error::unsupported(message).with_hint("Use DELETE and INSERT."));
+    }
     if let Some(conflict) = on_conflict(insert)? {
-        let keys = upsert::arbiters(&table, conflict)?;
+        let keys = upsert::arbiters(&table, conflict, scope.text)?;
         if !keys.is_empty() {
             let target = Target::of(scope, table, alias, qualified).await?;
+            let source = guarded::inserted(scope, &target.table, target.guard.as_ref(), source, true).await?;
             let list = insert.returning.as_deref();
             let change = upsert::upsert(scope, target, source, keys, conflict, list).await?;
             return Ok(Plan::Change(change));
         }
     }
+    let reads = returned.reads(&table, &alias);
+    source = guarded::inserted(scope, &table, guard.as_ref(), source, reads).await?;
     let returning = match &insert.returning {
         None => None,
         Some(items) => {
@@ -74,6 +86,7 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
                     joins: Vec::new(),
                 }],
                 qualified: qualified.as_deref(),
+                guard: guard.as_ref(),
             };
             Some(returning::finish(scope, list, &mut source).await?)
         }
@@ -84,6 +97,23 @@ pub(crate) async fn insert(scope: &Scope<'_>, insert: &Insert, declared: &[Optio
         source,
         returning,
     }))
+}
+
+/// More values than a view has columns are the first mistake; that it takes none is the next.
+async fn check_view_width(scope: &Scope<'_>, name: &ast::ObjectName, insert: &Insert) -> Result<()> {
+    let context = scope.context;
+    let (Some((full, RelationKind::View)), Some(body)) = (resolve::existing(context, name)?, &insert.source) else {
+        return Ok(());
+    };
+    let view = context.snapshot.view(&full).await?;
+    let width = match insert.columns.len() {
+        0 => view.map_or(0, |view| view.columns.len()),
+        listed => listed,
+    };
+    match checks::outputs_of(&body.body).get(width) {
+        Some(output) => Err(checks::at(too_many_expressions(), *output, scope.text)),
+        None => Ok(()),
+    }
 }
 
 fn on_conflict(insert: &Insert) -> Result<Option<&OnConflict>> {
@@ -144,8 +174,13 @@ async fn source(
     }
     with_row_of_subqueries(&mut body)?;
     scope.put_with(&mut body);
-    let source = query::plan(scope, &body, &declared).await?;
-    assigned(scope, table, targets, listed.is_empty(), source, values)
+    let storing = Scope {
+        stored_in: Some(table),
+        ..scope.copied()
+    };
+    let source = query::plan(&storing, &body, &declared).await?;
+    let places = |index: usize, error| checks::at(error, outputs.get(index).copied().flatten(), scope.text);
+    assigned(scope, table, targets, listed.is_empty(), source, values, &places)
 }
 
 /// The table's columns from a plan of some of them, in their types: the others get their defaults.
@@ -327,16 +362,21 @@ fn refuse(insert: &Insert) -> Result<()> {
     Ok(())
 }
 
-fn column_name(name: &ast::ObjectName) -> Result<Ident> {
-    match name.0.as_slice() {
-        [part] => part
-            .as_ident()
-            .cloned()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidName, "invalid column name")),
-        _ => Err(Error::unsupported(
-            "a subfield as the target of INSERT is not supported",
-        )),
+fn column_name(table: &Table, name: &ast::ObjectName) -> Result<Ident> {
+    let first = name.0.first().and_then(|part| part.as_ident());
+    let first = first.ok_or_else(|| Error::new(ErrorKind::InvalidName, "invalid column name"))?;
+    if name.0.len() == 1 {
+        return Ok(first.clone());
     }
+    let column = resolve::fold(first);
+    Err(match table.schema().column(&column) {
+        Some(_) => Error::unsupported("a subfield as the target of INSERT is not supported"),
+        None => {
+            let relation = &table.name().name;
+            let message = format!("column \"{column}\" of relation \"{relation}\" does not exist");
+            Error::new(ErrorKind::UndefinedColumn, message)
+        }
+    })
 }
 
 fn at_column(error: Error, listed: &[Ident], text: &str) -> Error {
@@ -454,6 +494,7 @@ fn assigned(
     all_columns: bool,
     source: QueryPlan,
     values: bool,
+    placed: &dyn Fn(usize, Error) -> Error,
 ) -> Result<QueryPlan> {
     let (context, overriding) = (scope.context, scope.overriding);
     let given = source.logical.schema().columns();
@@ -483,7 +524,7 @@ fn assigned(
             Some(from) => {
                 let actual = source.logical.schema().field(*from);
                 let untyped = values || literal.get(*from).copied().unwrap_or(false);
-                check_assignable(&column.name, &column.ty, actual, untyped)?;
+                check_assignable(&column.name, &column.ty, actual, untyped).map_err(|error| placed(*from, error))?;
                 if overriding == Overriding::User && is_identity(column) {
                     projected.push(stored::missing_value(context, column)?.alias(&column.name));
                     continue;
@@ -566,6 +607,7 @@ pub(crate) fn check_assignable(
     if assignable {
         return Ok(());
     }
+    let (ty, from) = (checks::type_called(ty), checks::type_called(&from));
     let message = format!("column \"{name}\" is of type {ty} but expression is of type {from}");
     Err(Error::new(ErrorKind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression."))
 }

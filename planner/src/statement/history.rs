@@ -17,7 +17,7 @@ const MAIN: &str = "main";
 pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> {
     match asked {
         HistoryAst::RollBack { table, to } => {
-            let table = resolve::table(scope.context, table, scope.text).await?;
+            let table = resolve::table(scope.context, table).await?;
             // Before it is said which states there are.
             scope.context.check_owner(table.name(), false).await?;
             let snapshot_id = match version::spec_of(scope, to).await? {
@@ -35,8 +35,9 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
             change,
         } => {
             let Some(table) = existing_table(scope, table, *if_exists).await? else {
-                let notice = format!("relation \"{}\" does not exist, skipping", resolve::shown(table));
-                return Ok(Plan::Skipped { notice });
+                return Ok(Plan::Skipped {
+                    notice: resolve::skipped(table),
+                });
             };
             scope.context.check_owner(table.name(), false).await?;
             change_ref(scope, &table, change).await
@@ -47,12 +48,13 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &HistoryAst) -> Result<Plan> 
             source,
             at,
         } => {
-            let source = resolve::table(scope.context, source, scope.text).await?;
+            let source = resolve::table(scope.context, source).await?;
             if source.materialized().is_some() {
                 let message = format!("\"{}\" is not a table", source.name().name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
             }
             scope.context.check_table(&source, Privileges::SELECT)?;
+            scope.context.check_unguarded(&source)?;
             let (version, of_present) = match at {
                 None => (None, true),
                 Some(at) => match version::spec_of(scope, at).await? {
@@ -84,7 +86,7 @@ fn without_value() -> Error {
 async fn existing_table(scope: &Scope<'_>, name: &ObjectName, if_exists: bool) -> Result<Option<Arc<Table>>> {
     match resolve::existing(scope.context, name)? {
         None if if_exists => Ok(None),
-        _ => resolve::table(scope.context, name, scope.text).await.map(Some),
+        _ => resolve::table(scope.context, name).await.map(Some),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{CreateIndexAst, ReindexAst};
 use crate::pg_catalog::access_method::{self, AccessMethod};
-use crate::resolve::{self, fold, parts, shown};
+use crate::resolve::{self, fold, parts};
 use crate::rewrite::names::output_name;
 use crate::statement::query::Scope;
 use crate::statement::{Plan, constraint, storage};
@@ -63,7 +63,7 @@ pub(crate) fn create(scope: &Scope<'_>, asked: &CreateIndexAst) -> Result<Plan> 
             return Err(Error::new(ErrorKind::WrongObjectType, message)
                 .with_detail(format!("This operation is not supported for {noun}.")));
         }
-        None => return Err(resolve::undefined_relation(&asked.table, scope.text)),
+        None => return Err(resolve::missing(scope.context, &asked.table)),
     };
     Ok(Plan::AlterIndexes {
         changes: vec![(table, IndexChange(Change::Create(Box::new(asked.clone()))))],
@@ -99,11 +99,8 @@ pub(crate) async fn drop(
             }
             None => {
                 check_no_key(scope.context, name).await?;
-                if !if_exists {
-                    let message = format!("index \"{}\" does not exist", shown(name));
-                    return Err(Error::new(ErrorKind::UndefinedObject, message));
-                }
-                missing.push(shown(name));
+                let what = ("index", ErrorKind::UndefinedObject);
+                missing.push(resolve::nothing_to_drop(scope.context, name, what, if_exists)?);
             }
         }
     }
@@ -124,7 +121,7 @@ pub(super) async fn rename(context: &PlanContext, index: &TableName, to: String)
 pub(super) async fn comment(scope: &Scope<'_>, name: &ObjectName, text: Option<String>) -> Result<Plan> {
     match existing(scope.context, name).await? {
         Some((index, table)) => Ok(of_one(&table, Change::Comment { name: index.name, text })),
-        None => Err(resolve::undefined_relation(name, scope.text)),
+        None => Err(resolve::missing(scope.context, name)),
     }
 }
 
@@ -134,7 +131,7 @@ pub(crate) async fn reindex(scope: &Scope<'_>, what: &ReindexAst, concurrently: 
     let alone = match what {
         ReindexAst::Index(name) => {
             if existing(context, name).await?.is_none() && key_of_index(context, name).await?.is_none() {
-                return Err(resolve::undefined_relation(name, scope.text));
+                return Err(resolve::missing(scope.context, name));
             }
             None
         }
@@ -144,7 +141,7 @@ pub(crate) async fn reindex(scope: &Scope<'_>, what: &ReindexAst, concurrently: 
                 let message = format!("\"{}\" is not a table or materialized view", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
             }
-            None => return Err(resolve::undefined_relation(name, scope.text)),
+            None => return Err(resolve::missing(scope.context, name)),
         },
         ReindexAst::Schema(name) => {
             let schema = fold(name);

@@ -55,7 +55,7 @@ pub(crate) async fn refresh(scope: &Scope<'_>, name: &ObjectName, concurrently: 
         }
         None => None,
     };
-    let table = table.ok_or_else(|| resolve::undefined_relation(name, scope.text))?;
+    let table = table.ok_or_else(|| resolve::missing(scope.context, name))?;
     let query = table
         .materialized()
         .ok_or_else(|| Error::unsupported(format!("\"{}\" is not a {NOUN}", table.name().name)))?;

@@ -38,7 +38,8 @@ use crate::stored::{self, body_of, has_volatile};
 use crate::walk::VisitMut;
 
 /// What is done to the target must be allowed, and what is read of it.
-fn check(scope: &Scope<'_>, target: &Target, merge: &MergeAst, clauses: &[Clause]) -> Result<()> {
+/// Gives whether anything is read of it.
+fn check(scope: &Scope<'_>, target: &Target, merge: &MergeAst, clauses: &[Clause]) -> Result<bool> {
     let (context, table) = (scope.context, &target.table);
     let mut read = Mentioned::default().add(&merge.on).add_list(merge.returning.as_deref());
     for (clause, asked) in clauses.iter().zip(&merge.clauses) {
@@ -52,7 +53,8 @@ fn check(scope: &Scope<'_>, target: &Target, merge: &MergeAst, clauses: &[Clause
         read = read.add(&asked.condition);
         read = clause.values.iter().fold(read, |read, (_, value)| read.add(value));
     }
-    context.check_mentioned(table, &target.alias, &read)
+    context.check_mentioned(table, &target.alias, &read)?;
+    Ok(read.reads(table, &target.alias))
 }
 
 /// A column of the source that is there when the source has a row.
@@ -60,13 +62,14 @@ const THERE: &str = "\u{1}there";
 
 pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Option<SqlType>]) -> Result<ChangePlan> {
     check_reachable(&merge.clauses)?;
-    let target = Target::open(scope, &merge.target, "merge into").await?;
+    let mut target = Target::open(scope, &merge.target, "merge into").await?;
     let asked = with_one_side(&merge.clauses, &target, &source_alias(&merge.source)?);
     let mut clauses = Vec::with_capacity(asked.len());
     for clause in &asked {
         clauses.push(Clause::new(scope, &target, clause)?);
     }
-    check(scope, &target, merge, &clauses)?;
+    let reads = check(scope, &target, merge, &clauses)?;
+    target.secure(scope, ChangeKind::Merge, reads).await?;
     let assigned: Vec<(usize, Expr)> = clauses.iter().flat_map(|clause| clause.values.clone()).collect();
     let declared = declared_by_targets(&target.table, &assigned, declared);
 
@@ -109,6 +112,7 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         true => null_in_place_of(other),
         false => other.clone(),
     }));
+    items.extend(target.broken(ChangeKind::Merge));
     let mut select = template()?;
     let relation = TableWithJoins {
         relation: source,
@@ -179,12 +183,16 @@ pub(crate) async fn merge(scope: &Scope<'_>, merge: &MergeAst, declared: &[Optio
         };
         projected.push(value.alias(other_name(number)));
     }
+    let broken = &given[first_other + others.len()..];
+    projected.extend(broken.iter().cloned().map(Logical::Column));
+    let returning = target.returning(scope, list, &from, &mut source).await?;
+    let rows = projected_plan(scope.context, source, projected)?;
     Ok(ChangePlan {
         kind: ChangeKind::Merge,
         everything: false,
         keys: None,
-        returning: target.returning(scope, list, &from, &mut source).await?,
-        source: projected_plan(scope.context, source, projected)?,
+        returning,
+        source: target.checked(scope, rows, ChangeKind::Merge, reads).await?,
         table: target.table,
         files: target.files,
     })

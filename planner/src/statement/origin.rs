@@ -17,7 +17,7 @@ use crate::pg_catalog::provider::SystemTable;
 use crate::rewrite::MARKER;
 use crate::statement::QueryPlan;
 use crate::statement::query::unaliased;
-use crate::table_provider::StaffaTable;
+use crate::table_provider::{SecuredTable, StaffaTable};
 
 /// A column of a relation, by the numbers `pg_catalog` knows them by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,8 +214,9 @@ fn of_scan(scan: &TableScan) -> Vec<Origin> {
 
 fn columns_of_table(scan: &TableScan) -> Option<Vec<Origin>> {
     let provider = source_as_provider(&scan.source).ok()?;
-    if let Some(table) = provider.downcast_ref::<StaffaTable>() {
-        let table = table.table();
+    let plain = provider.downcast_ref::<StaffaTable>().map(StaffaTable::table);
+    let secured = || provider.downcast_ref::<SecuredTable>().and_then(SecuredTable::table);
+    if let Some(table) = plain.or_else(secured) {
         let numbers = table.column_numbers();
         let id = table.uuid();
         let columns = table.schema().columns.iter().map(|column| {

@@ -14,10 +14,11 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
 use staffa_catalog::SqlType;
 
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::ParsedStatement;
-use crate::resolve::{Provider, Relations, fold};
+use crate::resolve::{Provider, Relations, at_name, fold};
 use crate::rewrite;
 use crate::statement::Plan;
 use crate::statement::dml::{check_assignable, has_subquery};
@@ -25,8 +26,20 @@ use crate::statement::query::Scope;
 use crate::type_planner::{BARE_NUMERIC, sql_type_of_ast};
 use crate::types::{arrow_field, sql_type};
 
-pub(crate) fn prepare(name: &Ident, types: &[DataType], statement: &ParsedStatement) -> Result<Plan> {
-    let types = types.iter().map(|ty| Ok(without_modifier(sql_type_of_ast(ty)?)));
+pub(crate) fn prepare(
+    scope: &Scope<'_>,
+    name: &Ident,
+    types: &[DataType],
+    statement: &ParsedStatement,
+) -> Result<Plan> {
+    let located = |error: Error, ty: &DataType| match ty {
+        DataType::Custom(name, _) => at_name(error, name, scope.text),
+        _ => error,
+    };
+    let types = types.iter().map(|ty| {
+        let named = sql_type_of_ast(ty).map_err(|error| located(error, ty))?;
+        Ok(without_modifier(named))
+    });
     let types = types.collect::<Result<Vec<_>>>()?;
     Ok(Plan::Prepare {
         name: fold(name),
@@ -58,6 +71,10 @@ pub(crate) async fn execute(scope: &Scope<'_>, name: &Ident, arguments: &[Expr])
     Ok(Plan::Execute {
         name: fold(name),
         arguments: values,
+        places: arguments
+            .iter()
+            .map(|argument| checks::position(argument, scope.text))
+            .collect(),
     })
 }
 

@@ -10,7 +10,7 @@ use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, SelectItem, SetExpr, Statement, Visitor, With};
-use staffa_catalog::{SqlType, TableName};
+use staffa_catalog::{SqlType, Table, TableName, Uuid};
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +44,10 @@ pub(crate) struct Scope<'a> {
     pub text: &'a str,
     /// The views being expanded, outermost first.
     pub views: Vec<TableName>,
+    /// The tables whose row policies are being planned, outermost first.
+    pub policies: Vec<Uuid>,
+    /// Whether the statement's rows are read `FOR UPDATE` or `FOR SHARE`.
+    pub locks_rows: bool,
     /// What [`TARGET`](crate::statement::change::TARGET) names.
     pub target: Option<Arc<dyn TableSource>>,
     /// What [`PROPOSED`](crate::statement::upsert::PROPOSED) names.
@@ -54,6 +58,8 @@ pub(crate) struct Scope<'a> {
     pub with: Option<&'a With>,
     /// `OVERRIDING … VALUE`
     pub overriding: Overriding,
+    /// The table that the rows are stored in: each value of VALUES in its column.
+    pub stored_in: Option<&'a Table>,
 }
 
 impl<'a> Scope<'a> {
@@ -62,11 +68,14 @@ impl<'a> Scope<'a> {
             context,
             text,
             views: Vec::new(),
+            policies: Vec::new(),
+            locks_rows: false,
             target: None,
             proposed: None,
             returned: Vec::new(),
             with: None,
             overriding: Overriding::None,
+            stored_in: None,
         }
     }
 
@@ -76,11 +85,14 @@ impl<'a> Scope<'a> {
             context: self.context,
             text: self.text,
             views: self.views.clone(),
+            policies: self.policies.clone(),
+            locks_rows: self.locks_rows,
             target: self.target.clone(),
             proposed: self.proposed.clone(),
             returned: self.returned.clone(),
             with: self.with,
             overriding: self.overriding,
+            stored_in: self.stored_in,
         }
     }
 
@@ -122,13 +134,14 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
     };
     let mut types = merged(declared, found);
     types = merged(&types, version::parameters(&asked));
-    let mut plan = logical(scope, query.clone(), &types).await?;
+    let given = types.clone();
+    let mut plan = logical(scope, query.clone(), &types, &given).await?;
     if let Some(inferred) = infer(&plan, &types)? {
         types = inferred;
-        plan = logical(scope, query.clone(), &types).await?;
+        plan = logical(scope, query.clone(), &types, &given).await?;
     }
     let types = types.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect();
-    let mut query = finish(scope, plan, types)?;
+    let mut query = finish(scope, &query, plan, types)?;
     origin::find(scope.context, &mut query).await;
     Ok(query)
 }
@@ -136,7 +149,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<Sq
 /// Rewriting stops at what it cannot read, and knows no places: what PostgreSQL would have found before.
 async fn first_mistake(scope: &Scope<'_>, query: &Query, error: Error) -> Error {
     match load(scope, query).await {
-        Ok(relations) => checks::query(scope.context, &relations, query, scope.text)
+        Ok(relations) => checks::query(scope.context, &relations, query, scope.stored_in, &[], scope.text)
             .err()
             .unwrap_or(error),
         Err(_) => error,
@@ -170,8 +183,10 @@ pub(crate) fn shown(query: QueryPlan) -> Result<QueryPlan> {
 }
 
 /// Analyses a plan and describes what it yields.
-pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlType>) -> Result<QueryPlan> {
-    let analysed = rules::analyse(scope.context, plan).map_err(|error| Error::from_planning(error, scope.text))?;
+fn finish(scope: &Scope<'_>, query: &Query, plan: LogicalPlan, parameters: Vec<SqlType>) -> Result<QueryPlan> {
+    let told = |error| located(Error::from_planning(error, scope.text), query, scope.text);
+    let analysed = rules::analyse(scope.context, plan).map_err(told)?;
+    grouped::check_outer_columns(&analysed, query, scope.text)?;
     let columns = output_columns(&analysed);
     Ok(QueryPlan {
         logical: analysed,
@@ -181,8 +196,13 @@ pub(crate) fn finish(scope: &Scope<'_>, plan: LogicalPlan, parameters: Vec<SqlTy
     })
 }
 
-/// The plan before analysis.
-pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Option<SqlType>]) -> Result<LogicalPlan> {
+/// The plan before analysis. `given` are those types of parameters that were not inferred.
+pub(crate) async fn logical(
+    scope: &Scope<'_>,
+    query: Query,
+    parameters: &[Option<SqlType>],
+    given: &[Option<SqlType>],
+) -> Result<LogicalPlan> {
     let mut query = query;
     let asked = version::take(&mut query)?;
     let functions = function::take(&mut query)?;
@@ -196,7 +216,7 @@ pub(crate) async fn logical(scope: &Scope<'_>, query: Query, parameters: &[Optio
     let mut relations = loaded.map_err(|error| with_hidden(error, &query))?;
     version::load(scope, &asked, &versions, &mut relations).await?;
     function::load(scope, functions, &mut relations).await?;
-    let readings = checks::query(scope.context, &relations, &query, scope.text)?;
+    let readings = checks::query(scope.context, &relations, &query, scope.stored_in, given, scope.text)?;
     if rewrite::joins::any(&query) {
         rewrite::joins::query(&mut query, &|name| relations.columns(name))?;
         first = rewritten(scope, &query, false)?.0;
@@ -314,6 +334,9 @@ fn located(error: Error, query: &Query, text: &str) -> Error {
     if error.position().is_some() {
         return error;
     }
+    if error.message().starts_with("arguments to GROUPING") {
+        return grouped::at_argument(error, query, text);
+    }
     let wanted = match error.kind() {
         ErrorKind::UndefinedFunction => error
             .message()
@@ -342,6 +365,140 @@ fn star(query: &Query, text: &str) -> Option<usize> {
         SelectItem::Wildcard(options) => position_of(text, options.wildcard_token.0.span.start),
         _ => None,
     })
+}
+
+mod grouped {
+    //! Mistakes around GROUP BY whose places only the query tells.
+
+    use std::ops::ControlFlow;
+
+    use datafusion::common::Column;
+    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+    use datafusion::logical_expr::{Aggregate, Expr as Logical, LogicalPlan};
+    use datafusion::sql::sqlparser::ast::{
+        Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, Visit, Visitor,
+    };
+
+    use super::place;
+    use crate::checks;
+    use crate::error::{Error, ErrorKind, Result};
+    use crate::rewrite::strip_marker;
+
+    /// The error at the first argument of `GROUPING(…)`.
+    pub(super) fn at_argument(error: Error, query: &Query, text: &str) -> Error {
+        struct Find;
+        impl Visitor for Find {
+            type Break = Expr;
+            fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Expr> {
+                match expression {
+                    Expr::Function(Function {
+                        name,
+                        args: FunctionArguments::List(list),
+                        ..
+                    }) if name.to_string().eq_ignore_ascii_case("grouping") => match list.args.first() {
+                        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) => {
+                            ControlFlow::Break(argument.clone())
+                        }
+                        _ => ControlFlow::Continue(()),
+                    },
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+        }
+        match query.visit(&mut Find) {
+            ControlFlow::Break(argument) => checks::at(error, Some(&argument), text),
+            ControlFlow::Continue(()) => error,
+        }
+    }
+
+    /// Subqueries above groups name of a query around only what the groups have.
+    pub(super) fn check_outer_columns(plan: &LogicalPlan, query: &Query, text: &str) -> Result<()> {
+        plan.apply(|node| {
+            let groups = match node {
+                LogicalPlan::Projection(projection) => groups_below(&projection.input),
+                LogicalPlan::Filter(filter) => groups_below(&filter.input),
+                _ => None,
+            };
+            let Some(groups) = groups else {
+                return Ok(TreeNodeRecursion::Continue);
+            };
+            for expression in node.expressions() {
+                expression.apply(|inner| match missing_outer_column(inner, groups) {
+                    Some(column) => Err(ungrouped(&column, query, text).into()),
+                    None => Ok(TreeNodeRecursion::Continue),
+                })?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+
+    /// The aggregation whose groups a node reads.
+    fn groups_below(input: &LogicalPlan) -> Option<&Aggregate> {
+        match input {
+            LogicalPlan::Aggregate(groups) => Some(groups),
+            LogicalPlan::Filter(filter) => groups_below(&filter.input),
+            _ => None,
+        }
+    }
+
+    /// The column of the grouped rows that a subquery names, and that the groups do not have.
+    fn missing_outer_column(expression: &Logical, groups: &Aggregate) -> Option<Column> {
+        let subquery = match expression {
+            Logical::ScalarSubquery(subquery) => subquery,
+            Logical::Exists(exists) => &exists.subquery,
+            Logical::InSubquery(within) => &within.subquery,
+            _ => return None,
+        };
+        let is_lost = |column: &Column| !groups.schema.has_column(column) && groups.input.schema().has_column(column);
+        let mut missing = subquery.outer_ref_columns.iter().filter_map(|outer| match outer {
+            Logical::OuterReferenceColumn(_, column) if is_lost(column) => Some(column.clone()),
+            _ => None,
+        });
+        missing.next()
+    }
+
+    fn ungrouped(column: &Column, query: &Query, text: &str) -> Error {
+        struct Find<'a> {
+            column: &'a str,
+            text: &'a str,
+        }
+        impl Visitor for Find<'_> {
+            type Break = usize;
+            fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<usize> {
+                let mut inner = Subqueries(Vec::new());
+                let _ = select.projection.visit(&mut inner);
+                let _ = select.having.visit(&mut inner);
+                let mut found = inner
+                    .0
+                    .iter()
+                    .filter_map(|query| place::find(query, self.column, self.text));
+                found.next().map_or(ControlFlow::Continue(()), ControlFlow::Break)
+            }
+        }
+        let name = strip_marker(&column.name);
+        let shown = match &column.relation {
+            Some(relation) => format!("{}.{name}", relation.table()),
+            None => name.to_string(),
+        };
+        let message = format!("subquery uses ungrouped column \"{shown}\" from outer query");
+        let error = Error::new(ErrorKind::GroupingError, message);
+        match query.visit(&mut Find { column: name, text }) {
+            ControlFlow::Break(position) => error.with_position(position),
+            ControlFlow::Continue(()) => error,
+        }
+    }
+
+    /// The subqueries of a select list.
+    struct Subqueries(Vec<Query>);
+
+    impl Visitor for Subqueries {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.0.push(query.clone());
+            ControlFlow::Continue(())
+        }
+    }
 }
 
 mod place {

@@ -29,6 +29,7 @@ use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::generic::Generic;
+use crate::policy::Guard;
 use crate::resolve::fold;
 use crate::statement::QueryPlan;
 use crate::statement::change::{body, template};
@@ -58,6 +59,8 @@ pub(super) struct List<'a> {
     pub(super) from: Vec<TableWithJoins>,
     /// How the table may be written in front of its columns beside `alias`.
     pub(super) qualified: Option<&'a [String]>,
+    /// What of the table the role is not shown.
+    pub(super) guard: Option<&'a Guard>,
 }
 
 /// A planned list, before the statement's own plan is made.
@@ -178,14 +181,20 @@ fn columns_of(projection: &Projection) -> Result<Vec<Column>> {
 /// The finished list of a statement whose source is planned; its parameters and those of the source become the same.
 pub(super) async fn finish(scope: &Scope<'_>, list: List<'_>, source: &mut QueryPlan) -> Result<Returning> {
     let declared: Vec<_> = source.parameters.iter().cloned().map(Some).collect();
-    let (table, alias) = (list.table, list.alias);
-    let returning = over_gathered(scope.context, table, alias, plan(scope, list, &declared).await?)?;
+    let (table, alias, guard) = (list.table, list.alias, list.guard);
+    let returning = over_gathered(scope.context, table, alias, guard, plan(scope, list, &declared).await?)?;
     source.parameters.clone_from(&returning.query.parameters);
     Ok(returning)
 }
 
 /// The list over gathered rows instead of the statement's relations.
-fn over_gathered(context: &PlanContext, table: &Table, alias: &Ident, planned: Planned) -> Result<Returning> {
+fn over_gathered(
+    context: &PlanContext,
+    table: &Table,
+    alias: &Ident,
+    guard: Option<&Guard>,
+    planned: Planned,
+) -> Result<Returning> {
     let Planned { query, others } = planned;
     let LogicalPlan::Projection(projection) = &query.logical else {
         return Err(Error::internal("a RETURNING list without a projection"));
@@ -205,12 +214,16 @@ fn over_gathered(context: &PlanContext, table: &Table, alias: &Ident, planned: P
     let gathered: SchemaRef = Arc::new(Schema::new(fields));
     let source = provider_as_source(Arc::new(EmptyTable::new(Arc::clone(&gathered))));
     let rows = LogicalPlanBuilder::scan(GATHERED, source, None)?;
-    let given = rows.schema().columns();
+    let rows = rows.build()?;
+    let given = match guard {
+        Some(guard) => guard.shown_columns(context, table, &rows)?,
+        None => rows.schema().columns().into_iter().map(Logical::Column).collect(),
+    };
     let renamed = given
         .into_iter()
         .zip(names)
-        .map(|(from, to)| Logical::Column(from).alias_qualified(to.relation, to.name));
-    let rows = rows.project(renamed)?.build()?;
+        .map(|(from, to)| from.alias_qualified(to.relation, to.name));
+    let rows = LogicalPlanBuilder::from(rows).project(renamed)?.build()?;
     let logical = Projection::try_new(projection.expr.clone(), Arc::new(rows))?;
     let query = QueryPlan {
         logical: LogicalPlan::Projection(logical),

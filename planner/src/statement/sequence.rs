@@ -10,7 +10,7 @@ use staffa_catalog::{
 use crate::context::{PlanContext, TEMPORARY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{AlterSequenceAst, CreateSequenceAst, SequenceOption};
-use crate::resolve::{self, fold, parts, shown};
+use crate::resolve::{self, fold, parts};
 use crate::statement::Plan;
 use crate::statement::query::Scope;
 use crate::type_planner::sql_type_of_ast;
@@ -41,8 +41,8 @@ pub(crate) async fn create(scope: &Scope<'_>, create: &CreateSequenceAst) -> Res
 }
 
 pub(crate) async fn alter(scope: &Scope<'_>, alter: &AlterSequenceAst) -> Result<Plan> {
-    let Some(name) = existing(scope.context, &alter.name, scope.text, alter.if_exists)? else {
-        let notice = format!("relation \"{}\" does not exist, skipping", shown(&alter.name));
+    let Some(name) = existing(scope.context, &alter.name, alter.if_exists)? else {
+        let notice = resolve::skipped(&alter.name);
         return Ok(Plan::Skipped { notice });
     };
     let sequence = scope.context.snapshot.sequence(&name)?;
@@ -61,12 +61,12 @@ pub(crate) async fn alter(scope: &Scope<'_>, alter: &AlterSequenceAst) -> Result
 }
 
 /// The sequence of this name; `None` when there is nothing of the name and that is forgiven.
-fn existing(context: &PlanContext, name: &ObjectName, text: &str, forgiven: bool) -> Result<Option<TableName>> {
+fn existing(context: &PlanContext, name: &ObjectName, forgiven: bool) -> Result<Option<TableName>> {
     match resolve::existing(context, name)? {
         Some((full, RelationKind::Sequence)) => Ok(Some(full)),
         Some((full, _)) => Err(not_a_sequence(&full)),
         None if forgiven => Ok(None),
-        None => Err(resolve::undefined_relation(name, text)),
+        None => Err(resolve::missing(context, name)),
     }
 }
 
@@ -95,7 +95,7 @@ async fn owner(scope: &Scope<'_>, options: &[SequenceOption], of: &TableName) ->
         return Err(Error::new(ErrorKind::SyntaxError, "invalid OWNED BY option")
             .with_hint("Specify OWNED BY table.column or OWNED BY NONE."));
     }
-    let found = resolve::table(scope.context, &table, scope.text).await?;
+    let found = resolve::table(scope.context, &table).await?;
     let name = found.name();
     if (&name.database, &name.schema) != (&of.database, &of.schema) {
         return Err(Error::new(
@@ -321,10 +321,9 @@ pub(crate) async fn drop(scope: &Scope<'_>, names: &[ObjectName], if_exists: boo
                 };
                 return Err(not_a_sequence(&full).with_hint(hint));
             }
-            None if if_exists => missing.push(shown(name)),
             None => {
-                let message = format!("sequence \"{}\" does not exist", shown(name));
-                return Err(Error::new(ErrorKind::UndefinedTable, message));
+                let what = ("sequence", ErrorKind::UndefinedTable);
+                missing.push(resolve::nothing_to_drop(scope.context, name, what, if_exists)?);
             }
         }
     }

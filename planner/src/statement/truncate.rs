@@ -21,7 +21,7 @@ pub(crate) async fn truncate(scope: &Scope<'_>, names: &[ObjectName], restart: b
                 let message = format!("\"{}\" is not a table", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
             }
-            None => return Err(resolve::undefined_relation(name, scope.text)),
+            None => return Err(resolve::missing(scope.context, name)),
         }
     }
     let mut notices = Vec::new();

@@ -26,13 +26,13 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
         UpkeepAst::Vacuum { tables, full, analyze } => Ok(Plan::Vacuum {
             tables: names(scope, tables, *analyze).await?,
             full: *full,
+            analyze: *analyze,
         }),
-        UpkeepAst::Analyze { tables } => {
-            names(scope, tables, true).await?;
-            Ok(Plan::Nothing { tag: "ANALYZE" })
-        }
+        UpkeepAst::Analyze { tables } => Ok(Plan::Analyze {
+            tables: names(scope, tables, true).await?,
+        }),
         UpkeepAst::Optimize { table, condition } => {
-            let found = resolve::table(scope.context, table, scope.text).await?;
+            let found = resolve::table(scope.context, table).await?;
             scope.context.check_owner(found.name(), false).await?;
             let only = match condition {
                 None => None,
@@ -44,6 +44,24 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
             })
         }
     }
+}
+
+/// ANALYZE: takes the samples that estimates are made from. Gives the tables that were left out because they are others'.
+///
+/// Errors: of reading the tables.
+pub async fn analyze(context: &PlanContext, tables: &[TableName]) -> Result<Vec<TableName>> {
+    let mut skipped = Vec::new();
+    for name in tables {
+        let Some(table) = context.snapshot.table(name).await? else {
+            continue;
+        };
+        if context.check_owner(name, false).await.is_err() {
+            skipped.push(name.clone());
+            continue;
+        }
+        StaffaTable::open(context, table).await?.analyze().await?;
+    }
+    Ok(skipped)
 }
 
 /// The tables, all of the database when none is named. With `columns` those that are named must be there.
@@ -59,7 +77,7 @@ async fn names(scope: &Scope<'_>, tables: &[AnalyzedTable], columns: bool) -> Re
         return Ok(found);
     }
     for asked in tables {
-        let table = resolve::table(context, &asked.name, scope.text).await?;
+        let table = resolve::table(context, &asked.name).await?;
         if !asked.columns.is_empty() && !columns {
             let message = "ANALYZE option must be specified when a column list is provided";
             return Err(Error::unsupported(message));

@@ -27,6 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::{Privileges, SqlType, Table};
 
 use crate::authorize::Mentioned;
+use crate::checks;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::{fold, shown};
@@ -52,9 +53,11 @@ const ORDER: &str = "\u{1}order";
 
 const INSERTS: usize = 0;
 const UPDATES: usize = 1;
+/// The row that is there is one that the role may not update: as an update it is an error.
+const REFUSED: usize = 2;
 
 /// The keys a conflict can be about, as positions of columns. None: nothing can conflict.
-pub(super) fn arbiters(table: &Table, conflict: &OnConflict) -> Result<Vec<Vec<usize>>> {
+pub(super) fn arbiters(table: &Table, conflict: &OnConflict, text: &str) -> Result<Vec<Vec<usize>>> {
     let relation = &table.name().name;
     let index_of = |name: &String| table.schema().columns.iter().position(|column| column.name == *name);
     let positions = |columns: &[String]| columns.iter().map(index_of).collect::<Option<Vec<_>>>();
@@ -64,14 +67,17 @@ pub(super) fn arbiters(table: &Table, conflict: &OnConflict) -> Result<Vec<Vec<u
         None if matches!(conflict.action, OnConflictAction::DoNothing) => Ok(keys.map(|(_, key)| key).collect()),
         None => {
             let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
-            Err(Error::new(ErrorKind::SyntaxError, message).with_hint("For example, ON CONFLICT (column_name)."))
+            let error =
+                Error::new(ErrorKind::SyntaxError, message).with_hint("For example, ON CONFLICT (column_name).");
+            Err(checks::before_word(error, "conflict", text))
         }
         Some(ConflictTarget::Columns(named)) => {
             let mut wanted = Vec::with_capacity(named.len());
             for ident in named {
                 let name = fold(ident);
                 let index = index_of(&name).ok_or_else(|| {
-                    Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
+                    let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"));
+                    checks::at_list(error, ident, text)
                 })?;
                 wanted.push(index);
             }
@@ -114,13 +120,14 @@ pub(super) fn arbiters(table: &Table, conflict: &OnConflict) -> Result<Vec<Vec<u
 /// `source` are the rows to insert; `keys` are not empty.
 pub(super) async fn upsert(
     scope: &Scope<'_>,
-    target: Target,
+    mut target: Target,
     source: QueryPlan,
     keys: Vec<Vec<usize>>,
     conflict: &OnConflict,
     list: Option<&[SelectItem]>,
 ) -> Result<ChangePlan> {
     check(scope, &target, &keys, conflict)?;
+    target.secure(scope, ChangeKind::Upsert, true).await?;
     let declared: Vec<_> = source.parameters.into_iter().map(Some).collect();
     let proposed = in_order(scope.context, &target.table, source.logical)?;
     let scope = &Scope {
@@ -197,7 +204,7 @@ async fn nothing(
     items.extend(proposed_columns(&target.table));
     let joins = aliases.iter().zip(keys);
     let joins = joins
-        .map(|(alias, key)| join(&target.table, alias, key))
+        .map(|(alias, key)| join(target, alias, key))
         .collect::<Result<_>>()?;
     let source = planned(scope, target, items, joins, declared).await?;
     let given = source.logical.schema().columns();
@@ -226,10 +233,11 @@ async fn updates(
         Some(condition) => Expr::Nested(Box::new(condition.clone())),
         None => Expr::IsNotNull(Box::new(position.clone())),
     };
-    let which = case(
-        None,
-        vec![when(Expr::IsNull(Box::new(position)), INSERTS), when(wanted, UPDATES)],
-    );
+    let mut whens = vec![when(Expr::IsNull(Box::new(position)), INSERTS)];
+    // Before anything of the statement looks at a row that is hidden.
+    whens.extend(target.refuses_update().map(|hidden| when(hidden, REFUSED)));
+    whens.push(when(wanted, UPDATES));
+    let which = case(None, whens);
     let mut items = target.address();
     items.push(computed(0, which.clone()));
     items.extend(proposed_columns(table));
@@ -244,10 +252,12 @@ async fn updates(
         };
         items.push(computed(1 + number, value));
     }
+    let first_broken = items.len();
+    items.extend(target.broken(ChangeKind::Upsert));
     let key = keys
         .first()
         .ok_or_else(|| Error::internal("a conflict without a key"))?;
-    let joins = vec![join(table, &target.alias, key)?];
+    let joins = vec![join(target, &target.alias, key)?];
     let source = planned(scope, target, items, joins, &declared).await?;
     refuse_computed(&source.logical, "UPDATE")?;
 
@@ -258,6 +268,7 @@ async fn updates(
     let actions = vec![
         (boxed(INSERTS), Box::new(lit(action::INSERT))),
         (boxed(UPDATES), Box::new(lit(action::UPDATE))),
+        (boxed(REFUSED), Box::new(lit(action::UPDATE))),
     ];
     projected.push(choice(which, actions, lit(action::NOTHING)).alias("\u{1}action"));
     projected.push(Logical::Column(given[3].clone()));
@@ -274,7 +285,9 @@ async fn updates(
         let whens = vec![(boxed(UPDATES), Box::new(updated))];
         projected.push(choice(which, whens, inserted).alias(&known.name));
     }
-    projected_plan(scope.context, source, projected)
+    projected.extend(given[first_broken..].iter().cloned().map(Logical::Column));
+    let rows = projected_plan(scope.context, source, projected)?;
+    target.checked(scope, rows, ChangeKind::Upsert, true).await
 }
 
 /// The number of each row, and the row.
@@ -286,13 +299,14 @@ fn proposed_columns(table: &Table) -> impl Iterator<Item = SelectItem> {
 }
 
 /// `LEFT JOIN target AS alias ON excluded.key = alias.key`
-fn join(table: &Table, alias: &Ident, key: &[usize]) -> Result<Join> {
+fn join(target: &Target, alias: &Ident, key: &[usize]) -> Result<Join> {
     let excluded = Ident::new(EXCLUDED);
     let on = key
         .iter()
         .map(|index| {
-            let name = &table.schema().columns[*index].name;
-            both(column(&excluded, name), BinaryOperator::Eq, column(alias, name))
+            let name = &target.table.schema().columns[*index].name;
+            let stored = target.stored_name(*index, name);
+            both(column(&excluded, name), BinaryOperator::Eq, column(alias, &stored))
         })
         .reduce(|left, right| both(left, BinaryOperator::And, right))
         .ok_or_else(|| Error::internal("a key without a column"))?;

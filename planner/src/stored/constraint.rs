@@ -76,7 +76,7 @@ impl ScalarUDFImpl for ConstraintCheck {
         let (value, condition) = (value?, condition?);
         let columns = arrays.collect::<DataFusionResult<Vec<_>>>()?;
         self.check(condition.as_ref(), |row| {
-            let batch = row_of(columns.clone()).ok()?;
+            let batch = row_of(columns.clone()).ok().filter(|batch| batch.num_columns() > 0)?;
             Some(shown_row(&batch, row))
         })?;
         Ok(ColumnarValue::Array(value))

@@ -528,7 +528,11 @@ fn append_string(text: &str, rule: TextRule, padded: &mut String, values: &mut S
             values.append_value(&text[..end]);
         }
         // Of a character of several bytes nothing is left that could be shown.
-        TextRule::Byte => values.append_value(text.get(..1).unwrap_or_default()),
+        TextRule::Byte => match text.bytes().next() {
+            // Half of a letter of UTF-8, which no text can hold.
+            Some(128..) => return Err(Error::unsupported("a \"char\" beyond ASCII is not supported")),
+            _ => values.append_value(text.get(..1).unwrap_or_default()),
+        },
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use staffa_catalog::{Digits, SqlType, SystemStorage, SystemType};
 use super::oid::{innermost, type_oid};
 use super::{Format, FormatSettings, array, datetime, interval, number, numeric, string};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::sql_type;
+use crate::types::{element_type, sql_type};
 
 mod cells;
 mod map;
@@ -63,7 +63,7 @@ impl ColumnEncoder {
                 .collect::<Result<_>>()?,
             (list, ty) => match (list_element(list), ty) {
                 (Some(element), SqlType::Array(ty)) => vec![child(element, ty)?],
-                (Some(element), _) => vec![child(element, &sql_type(element))?],
+                (Some(element), _) => vec![child(element, &element_type(element))?],
                 (None, _) => Vec::new(),
             },
         };

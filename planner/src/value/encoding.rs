@@ -58,6 +58,7 @@ pub(crate) fn encoding_number(name: &str) -> Option<usize> {
     let wanted = match given.as_str() {
         "UNICODE" => "UTF8",
         "ISO88591" => "LATIN1",
+        "ABC" | "TCVN" | "TCVN5712" | "VSCII" => "WIN1258",
         other => other,
     };
     ENCODINGS.iter().position(|name| plain(name) == wanted)

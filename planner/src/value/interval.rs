@@ -103,7 +103,7 @@ pub(crate) fn parse_as(text: &[u8], fields: Option<IntervalFields>) -> Result<In
         Some(_) if trimmed.len() <= 256 => words(trimmed, fields),
         _ => Err(Fault::Syntax),
     };
-    read.and_then(|total| total.interval().ok_or(Fault::Range))
+    read.and_then(|total| total.interval().ok_or(Fault::Total))
         .map_err(|fault| {
             let text = String::from_utf8_lossy(text);
             match fault {
@@ -111,10 +111,11 @@ pub(crate) fn parse_as(text: &[u8], fields: Option<IntervalFields>) -> Result<In
                     ErrorKind::InvalidDatetimeFormat,
                     format!("invalid input syntax for type interval: \"{text}\""),
                 ),
-                Fault::Range => Error::new(
-                    ErrorKind::DatetimeOverflow,
+                Fault::Field => Error::new(
+                    ErrorKind::IntervalFieldOverflow,
                     format!("interval field value out of range: \"{text}\""),
                 ),
+                Fault::Total => Error::new(ErrorKind::DatetimeOverflow, "interval out of range"),
             }
         })
 }
@@ -122,8 +123,10 @@ pub(crate) fn parse_as(text: &[u8], fields: Option<IntervalFields>) -> Result<In
 /// What can be wrong with a text.
 enum Fault {
     Syntax,
-    /// A field, or the whole, is too large.
-    Range,
+    /// A field is too large.
+    Field,
+    /// All of it is.
+    Total,
 }
 
 /// The sum of the parts read so far.
@@ -142,6 +145,8 @@ enum Unit {
     Months(i64),
 }
 
+/// More digits are no number of anything.
+const DIGITS_MAX: usize = 18;
 const SECOND: Unit = Unit::Micros(MICROS_PER_SECOND);
 const MINUTE: Unit = Unit::Micros(60 * MICROS_PER_SECOND);
 const HOUR: Unit = Unit::Micros(3600 * MICROS_PER_SECOND);
@@ -160,6 +165,18 @@ struct Number {
 }
 
 impl Total {
+    /// Adds what a text says, each field of which fits its own type.
+    fn add_field(&mut self, number: Number, unit: Unit) -> Result<(), Fault> {
+        let counted = match unit {
+            Unit::Months(months) => number.whole * i128::from((months / 12).max(1)),
+            _ => 0,
+        };
+        self.add(number, unit);
+        let fits =
+            i32::try_from(counted).is_ok() && i32::try_from(self.days).is_ok() && i64::try_from(self.micros).is_ok();
+        if fits { Ok(()) } else { Err(Fault::Field) }
+    }
+
     fn add(&mut self, number: Number, unit: Unit) {
         match unit {
             Unit::Micros(micros) => self.add_micros(number, micros),
@@ -210,8 +227,9 @@ impl Total {
 fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
     let mut total = Total::default();
     let mut rest = text;
-    // A number whose unit has not come yet.
+    // A number whose unit has not come yet, and one before it, which counts days if that unit is the hour.
     let mut pending: Option<Number> = None;
+    let mut days: Option<Number> = None;
     let mut any = false;
     // A unit may come once only.
     let mut seen = 0_u32;
@@ -229,13 +247,16 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
                 rest = &number[end..];
                 if digits.contains(&b':') {
                     once(CLOCK_BITS, &mut seen)?;
+                    if days.is_some() {
+                        return Err(Fault::Syntax);
+                    }
                     if let Some(days) = pending.take() {
                         once(DAY_BIT, &mut seen)?;
                         total.add(days, Unit::Days(1));
                     }
                     let micros = clock(digits, fields)?;
                     total.micros += if negative { -micros } else { micros };
-                } else if pending.is_some() {
+                } else if pending.is_some() && (days.is_some() || digits.contains(&b'-')) {
                     return Err(Fault::Syntax);
                 } else if let Some(at) = digits.iter().position(|&byte| byte == b'-') {
                     let (years, months) = (digits_only(&digits[..at])?, digits_only(&digits[at + 1..])?);
@@ -246,7 +267,7 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
                     let value = years.whole * 12 + months.whole;
                     total.months += if negative { -value } else { value };
                 } else {
-                    pending = Some(signed(digits_only(digits)?, negative));
+                    days = pending.replace(signed(digits_only(digits)?, negative));
                 }
                 any = true;
             }
@@ -266,7 +287,8 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
                 }
                 let (bit, unit) = unit(&word).ok_or(Fault::Syntax)?;
                 once(1 << bit, &mut seen)?;
-                total.add(pending.take().ok_or(Fault::Syntax)?, unit);
+                total.add_field(pending.take().ok_or(Fault::Syntax)?, unit)?;
+                days_before_hours(&mut total, days.take(), bit, &mut seen)?;
             }
             // Other marks stand between parts, as blanks do.
             byte if byte.is_ascii_punctuation() => rest = &rest[1..],
@@ -276,9 +298,21 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
     if let Some(number) = pending {
         let (bit, unit) = bare_unit(fields);
         once(1 << bit, &mut seen)?;
-        total.add(number, unit);
+        total.add_field(number, unit)?;
+        days_before_hours(&mut total, days, bit, &mut seen)?;
     }
     if any { Ok(total) } else { Err(Fault::Syntax) }
+}
+
+/// `1 2 hours`: a number before that of hours counts days.
+fn days_before_hours(total: &mut Total, days: Option<Number>, bit: u32, seen: &mut u32) -> Result<(), Fault> {
+    let Some(days) = days else { return Ok(()) };
+    if bit != HOUR_BIT {
+        return Err(Fault::Syntax);
+    }
+    once(DAY_BIT, seen)?;
+    total.add(days, Unit::Days(1));
+    Ok(())
 }
 
 /// Marks units as seen, which they must not have been.
@@ -291,6 +325,8 @@ fn once(bits: u32, seen: &mut u32) -> Result<(), Fault> {
 }
 
 const DAY_BIT: u32 = 1 << 5;
+/// The hour's, as [`unit`] has it.
+const HOUR_BIT: u32 = 4;
 /// Seconds, minutes and hours.
 const CLOCK_BITS: u32 = 0b111 << 2;
 /// Months, with years behind them.
@@ -348,7 +384,7 @@ fn clock(text: &[u8], fields: Option<IntervalFields>) -> Result<i128, Fault> {
         return Err(Fault::Syntax);
     }
     if minutes.whole > 59 || seconds.whole > 60 {
-        return Err(Fault::Range);
+        return Err(Fault::Field);
     }
     let mut total = Total::default();
     total.add(hours, HOUR);
@@ -434,7 +470,8 @@ fn signed(number: Number, negative: bool) -> Number {
 }
 
 fn digits_only(text: &[u8]) -> Result<Number, Fault> {
-    number(text).ok_or(Fault::Syntax)
+    let is_long = text.len() > DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
+    number(text).ok_or(if is_long { Fault::Field } else { Fault::Syntax })
 }
 
 /// Digits with at most one point; no sign.
@@ -442,7 +479,7 @@ fn number(text: &[u8]) -> Option<Number> {
     let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
     let (whole, fraction) = (&text[..point], text.get(point + 1..).unwrap_or_default());
     let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
-    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) || whole.len() > 18 {
+    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) || whole.len() > DIGITS_MAX {
         return None;
     }
     let whole = whole

@@ -196,7 +196,7 @@ fn within(value: i128, precision: u8, scale: i8) -> Result<i128> {
 }
 
 /// `numeric field overflow` with PostgreSQL's detail.
-pub(super) fn overflow(precision: u8, scale: i8) -> Error {
+pub(crate) fn overflow(precision: u8, scale: i8) -> Error {
     let whole = i32::from(precision) - i32::from(scale);
     let limit = if whole == 0 {
         "1".to_string()

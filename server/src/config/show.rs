@@ -45,6 +45,7 @@ fn worked_out(key: &str, config: &Config) -> Option<String> {
     match key {
         "memory_limit" => Some(units::show_size(config.memory_limit_bytes)),
         "listen" => Some(joined(&config.listen)),
+        "health" if !config.health.is_empty() => Some(joined(&config.health)),
         "rest" if !config.rest.is_empty() => Some(joined(&config.rest)),
         _ => None,
     }

@@ -62,6 +62,7 @@ impl Conversation {
                 } else {
                     tracing::info!(code = report.code, "connection ended: {}", report.message);
                 }
+                self.session.note_failed(Some(report.code), &report.message);
                 reply::report(self.writer.buffer(), &report);
             }
         }
@@ -167,6 +168,7 @@ impl Conversation {
 
     /// Tells the client about an error in a message of this type and makes the transaction what it is after one.
     async fn fail(&mut self, tag: u8, report: &Report) -> Step<()> {
+        self.session.note_failed(Some(report.code), &report.message);
         self.session.fail().await;
         self.write_notices();
         reply::report(self.writer.buffer(), report);

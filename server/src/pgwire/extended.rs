@@ -137,7 +137,10 @@ impl Conversation {
             .map_or("", |statement| statement.statement().text.as_str());
         self.log_end(sql, started, rows);
         match end? {
-            End::Complete(tag) => self.command_complete(&tag),
+            End::Complete(tag) => {
+                self.session.note_done(tag.rows().unwrap_or(0));
+                self.command_complete(&tag);
+            }
             End::Suspended => {
                 self.write_notices();
                 reply::portal_suspended(self.writer.buffer());

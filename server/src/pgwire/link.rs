@@ -47,6 +47,15 @@ impl Link {
         }
     }
 
+    /// Our own address of the connection.
+    pub(crate) fn local_address(&self) -> Option<std::net::SocketAddr> {
+        match &self.socket {
+            Socket::Plain(socket) => socket.local_addr().ok(),
+            Socket::Tls(socket) => socket.get_ref().0.local_addr().ok(),
+            Socket::Lost => None,
+        }
+    }
+
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self.socket, Socket::Tls(_))
     }

@@ -47,6 +47,7 @@ impl Conversation {
             let rows = tag.as_ref().map(|tag| tag.rows().unwrap_or(0)).ok();
             self.log_end(&prepared.statement().text, started, rows);
             let tag = tag?;
+            self.session.note_done(tag.rows().unwrap_or(0));
             self.command_complete(&tag);
             // A long list of statements is answered as it goes on.
             self.writer.flush_if_full().await?;

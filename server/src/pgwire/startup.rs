@@ -2,17 +2,14 @@
 //!
 //! Every error here is FATAL and ends the connection.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use staffa::ErrorKind;
-use tokio_rustls::rustls::ServerConfig;
 
 use super::link::Link;
 use super::message::utf8;
 use super::reply;
 use super::report::{Report, Step};
-use crate::tls::ALPN;
+use crate::tls::{ALPN, Tls};
 
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_ENCRYPTION_REQUEST: u32 = 80_877_104;
@@ -47,11 +44,11 @@ pub(crate) struct StartupMessage {
 }
 
 /// Talks with a new client until it says what it wants; sets up TLS when it asks for it.
-pub(crate) async fn negotiate(link: &mut Link, tls: Option<&Arc<ServerConfig>>) -> Step<Wish> {
-    if let Some(config) = tls
+pub(crate) async fn negotiate(link: &mut Link, tls: Option<&Tls>) -> Step<Wish> {
+    if let Some(tls) = tls
         && link.starts_with_tls().await?
     {
-        link.start_tls(config).await?;
+        link.start_tls(&tls.postgres()).await?;
         if link.alpn() != Some(ALPN) {
             return Err(Report::protocol_fatal(
                 "received direct SSL connection request without ALPN protocol negotiation extension",
@@ -81,8 +78,8 @@ pub(crate) async fn negotiate(link: &mut Link, tls: Option<&Arc<ServerConfig>>) 
     }
 }
 
-async fn answer_ssl_request(link: &mut Link, tls: Option<&Arc<ServerConfig>>) -> Step<()> {
-    let Some(config) = tls else {
+async fn answer_ssl_request(link: &mut Link, tls: Option<&Tls>) -> Step<()> {
+    let Some(tls) = tls else {
         link.send(&mut BytesMut::from(&b"N"[..])).await?;
         return Ok(());
     };
@@ -94,7 +91,7 @@ async fn answer_ssl_request(link: &mut Link, tls: Option<&Arc<ServerConfig>>) ->
             .into());
     }
     link.send(&mut BytesMut::from(&b"S"[..])).await?;
-    link.start_tls(config).await?;
+    link.start_tls(&tls.postgres()).await?;
     Ok(())
 }
 

@@ -26,10 +26,12 @@ use staffa::Warehouse;
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
-use super::Shared;
 use super::error::{Failure, Result};
 use super::request::{is_json, json_response, read_body};
+use super::{Peer, Shared};
+use crate::auth::rules::Caller;
 use crate::auth::scram::{Doubles, is_equal, is_password, keyed_hash};
+use crate::auth::throttle::Throttle;
 use crate::auth::{AuthMode, is_role};
 
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -49,6 +51,7 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(super) struct Authority {
     mode: AuthMode,
     doubles: Doubles,
+    throttle: Throttle,
     checks: Semaphore,
 }
 
@@ -63,6 +66,7 @@ impl Authority {
         Self {
             mode,
             doubles: Doubles::new(),
+            throttle: Throttle::default(),
             checks: Semaphore::new(CHECKS_MAX),
         }
     }
@@ -118,13 +122,19 @@ impl Authority {
     }
 
     /// A token for the first credentials that are good.
-    async fn login(&self, warehouse: &Warehouse, offered: &[Credentials]) -> Result<Answer> {
+    async fn login(&self, warehouse: &Warehouse, peer: Option<IpAddr>, offered: &[Credentials]) -> Result<Answer> {
+        let role = offered.first().map(|credentials| credentials.role.as_str());
+        let wait = self.throttle.wait(role.unwrap_or_default(), peer);
+        tokio::time::sleep(wait.ok_or_else(|| Failure::unavailable("There were too many failed logins of this role"))?)
+            .await;
         for credentials in offered {
             if let Some(grant) = self.check(warehouse, credentials).await? {
+                self.throttle.succeeded(&grant.role, peer);
                 return self.token(&grant).map(Ok);
             }
         }
-        if let Some(Credentials { role, .. }) = offered.first() {
+        if let Some(role) = role {
+            self.throttle.failed(role, peer);
             tracing::info!(role = %role.escape_debug(), "a client of the REST catalog was refused");
         }
         Ok(Err(Refused::Client))
@@ -185,11 +195,23 @@ type Answer = std::result::Result<String, Refused>;
 /// `POST /v1/oauth/tokens`
 pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let basic = basic_credentials(request.headers());
+    let peer = request.extensions().get::<Peer>().copied();
     let body = match read_body(request, FORM_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => return failure.into_response(),
     };
-    let refused = match answer(&shared, Form::parse(&body), &basic).await {
+    let form = Form::parse(&body);
+    let role = form
+        .client_id
+        .clone()
+        .or_else(|| basic.first().map(|offered| offered.role.clone()));
+    let address = peer.map(|peer| peer.address.ip());
+    let answer = answer(&shared, address, form, &basic).await;
+    if let (Some(role), Some(peer), Ok(answer)) = (role, peer, &answer) {
+        let refused = answer.as_ref().err().map(|refused| refused.words().1);
+        shared.warehouse.audit_login(&role, "", peer.address, refused);
+    }
+    let refused = match answer {
         Ok(Ok(token)) => return token_response(token),
         Ok(Err(refused)) => refused,
         Err(failure) => return failure.into_response(),
@@ -251,13 +273,13 @@ impl Refused {
     }
 }
 
-async fn answer(shared: &Shared, form: Form, basic: &[Credentials]) -> Result<Answer> {
+async fn answer(shared: &Shared, peer: Option<IpAddr>, form: Form, basic: &[Credentials]) -> Result<Answer> {
     let (authority, warehouse) = (&shared.auth, &shared.warehouse);
     match form.grant_type.as_deref() {
         Some("client_credentials") => match form.client_id.zip(form.client_secret) {
-            Some((role, secret)) => authority.login(warehouse, &[Credentials { role, secret }]).await,
+            Some((role, secret)) => authority.login(warehouse, peer, &[Credentials { role, secret }]).await,
             None if basic.is_empty() => Ok(Err(Refused::Request)),
-            None => authority.login(warehouse, basic).await,
+            None => authority.login(warehouse, peer, basic).await,
         },
         Some(TOKEN_EXCHANGE) => {
             let token = form.subject_token.unwrap_or_default();
@@ -265,7 +287,7 @@ async fn answer(shared: &Shared, form: Form, basic: &[Credentials]) -> Result<An
                 Some(grant) => authority.token(&grant).map(Ok),
                 None if basic.is_empty() => Ok(Err(Refused::Grant)),
                 // Iceberg's Java library exchanges a token that has ended, and says who it is beside it.
-                None => authority.login(warehouse, basic).await,
+                None => authority.login(warehouse, peer, basic).await,
             }
         }
         _ => Ok(Err(Refused::GrantType)),
@@ -346,8 +368,33 @@ pub(super) async fn require(State(shared): State<Arc<Shared>>, request: Request,
     if !shared.warehouse.is_superuser(&grant.role).await? {
         return Err(Failure::forbidden("The REST catalog is for superusers only"));
     }
+    let peer = request.extensions().get::<Peer>().copied();
+    check_rules(&shared, peer, &grant.role).await?;
     tracing::debug!(role = grant.role, method = %request.method(), path = request.uri().path(), "REST catalog");
     Ok(next.run(request).await)
+}
+
+/// The rules of logins are for the REST catalog, too: those that are for all databases.
+async fn check_rules(shared: &Shared, peer: Option<Peer>, role: &str) -> Result<()> {
+    let (Some(rules), Some(peer)) = (&shared.rules, peer) else {
+        return Ok(());
+    };
+    let groups = shared.warehouse.groups_of(role).await?;
+    let caller = Caller {
+        peer: peer.address.ip(),
+        local: peer.local.map(|local| local.ip()),
+        encrypted: peer.encrypted,
+        database: "",
+        user: role,
+        groups: &groups,
+    };
+    match rules.method(&caller) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            shared.warehouse.audit_login(role, "", peer.address, Some(&why));
+            Err(Failure::forbidden(why))
+        }
+    }
 }
 
 /// Requests that a web page makes its reader's browser send: they say where they come from, or are of the kinds that need

@@ -20,15 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Authority;
 use super::error::Failure;
 use super::socket::PatientSocket;
-use super::{RestOptions, Shared, router};
+use super::{Peer, RestOptions, Shared, router};
 use crate::listen::{ACCEPT_RETRY, check_trust, take_address};
+use crate::tls::Tls;
 
 /// How long a client may take for a TLS handshake or the head of a request; a connection that is kept alive ends after it.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
@@ -51,13 +51,8 @@ pub(crate) struct RestServer {
 ///
 /// # Errors
 /// An address cannot be taken; `trust` on an address that others can reach.
-pub(crate) fn bind(warehouse: Warehouse, mut options: RestOptions) -> Result<RestServer> {
+pub(crate) fn bind(warehouse: Warehouse, options: RestOptions) -> Result<RestServer> {
     check_trust(options.auth, &options.listen)?;
-    if let Some(tls) = &mut options.tls {
-        let mut config = ServerConfig::clone(tls);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        *tls = Arc::new(config);
-    }
     let mut listeners = Vec::with_capacity(options.listen.len());
     let mut addresses = Vec::with_capacity(options.listen.len());
     for address in &options.listen {
@@ -68,6 +63,7 @@ pub(crate) fn bind(warehouse: Warehouse, mut options: RestOptions) -> Result<Res
     let shared = Arc::new(Shared {
         warehouse,
         auth: Authority::new(options.auth),
+        rules: options.rules.clone(),
     });
     Ok(RestServer {
         listeners,
@@ -93,7 +89,7 @@ impl RestServer {
         let permits = self.options.max_connections.min(Semaphore::MAX_PERMITS);
         let server = Arc::new(Serving {
             router: router(self.shared),
-            tls: self.options.tls.map(TlsAcceptor::from),
+            tls: self.options.tls,
             permits: Arc::new(Semaphore::new(permits)),
             shutdown: shutdown.clone(),
             abandoned: abandoned.clone(),
@@ -120,7 +116,7 @@ impl RestServer {
 /// What connections need.
 struct Serving {
     router: axum::Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     /// One a connection. Without one clients wait in the kernel's queue.
     permits: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -138,8 +134,8 @@ async fn accept(listener: TcpListener, server: Arc<Serving>, connections: TaskTr
             next = next => next,
         };
         match (accepted, permit) {
-            (Ok((socket, _)), Ok(permit)) => {
-                connections.spawn(serve_socket(socket, Arc::clone(&server), permit));
+            (Ok((socket, address)), Ok(permit)) => {
+                connections.spawn(serve_socket(socket, address, Arc::clone(&server), permit));
             }
             (Err(error), _) => {
                 tracing::warn!(%error, "could not accept a connection to the REST catalog");
@@ -151,14 +147,20 @@ async fn accept(listener: TcpListener, server: Arc<Serving>, connections: TaskTr
     }
 }
 
-async fn serve_socket(socket: TcpStream, server: Arc<Serving>, permit: OwnedSemaphorePermit) {
+async fn serve_socket(socket: TcpStream, address: SocketAddr, server: Arc<Serving>, permit: OwnedSemaphorePermit) {
+    let peer = Peer {
+        address,
+        local: socket.local_addr().ok(),
+        encrypted: server.tls.is_some(),
+    };
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
     let socket = PatientSocket::new(socket, WRITE_TIME_MAX);
     match &server.tls {
-        None => serve(socket, &server).await,
-        Some(acceptor) => {
+        None => serve(socket, peer, &server).await,
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(tls.http());
             let handshake = tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(socket));
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
@@ -166,7 +168,7 @@ async fn serve_socket(socket: TcpStream, server: Arc<Serving>, permit: OwnedSema
                 () = server.shutdown.cancelled() => return,
             };
             match shaken {
-                Ok(Ok(stream)) => serve(stream, &server).await,
+                Ok(Ok(stream)) => serve(stream, peer, &server).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with the REST catalog failed"),
                 Err(_) => tracing::debug!("a TLS handshake with the REST catalog took too long"),
             }
@@ -175,10 +177,11 @@ async fn serve_socket(socket: TcpStream, server: Arc<Serving>, permit: OwnedSema
     drop(permit);
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, server: &Serving) {
+async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, peer: Peer, server: &Serving) {
     let router = TowerToHyperService::new(server.router.clone());
     let has_asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
         has_asked.store(true, Ordering::Relaxed);
         router.call(request)
     });

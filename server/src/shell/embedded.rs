@@ -85,6 +85,7 @@ impl Embedded {
             self.session.begin_implicit();
             let tag = self.run_one(statement, source, printer).await?;
             self.session.end_implicit().await?;
+            self.session.note_waiting();
             match tag {
                 Some(tag) => printer.tag(&tag)?,
                 None => printer.end()?,

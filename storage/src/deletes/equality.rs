@@ -115,6 +115,7 @@ fn request(schema: &SchemaRef, file: ScanFile, address: Option<RowAddress>) -> S
         target_partitions: 1,
         output_ordering: Vec::new(),
         options: ScanOptions::default(),
+        sample: None,
     }
 }
 

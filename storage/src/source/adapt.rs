@@ -22,7 +22,7 @@ use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapter
 
 use crate::convert::convert_leaf;
 use crate::error::{Error, Result};
-use crate::field_ids::{field_id, plain_field, plain_type};
+use crate::field_ids::{field_id, plain_element, plain_field, plain_type};
 
 /// Makes an adapter per file.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ fn plan(stored: &DataType, wanted: &DataType) -> Result<Plan> {
         }
         (DataType::List(stored), DataType::List(element)) => {
             let inner = plan(stored.data_type(), element.data_type())?;
-            Ok(Plan::List(plain_field(element), Box::new(inner)))
+            Ok(Plan::List(plain_element(element), Box::new(inner)))
         }
         (stored, wanted) if stored == wanted => Ok(Plan::Keep),
         (stored, wanted) if is_readable_as(stored, wanted) => Ok(Plan::Leaf(wanted.clone())),

@@ -6,7 +6,7 @@
 //!    by them (`source/condition.rs`), and by the rows that are deleted.
 //! 4. When the first row of a row group is wanted, so are the chunks of the other columns. Rows of several blocks make a batch.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
@@ -27,7 +27,8 @@ use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapterFactory, replace_columns_with_literals};
-use datafusion::physical_optimizer::pruning::{FilePruner, PruningPredicateBuilder};
+use datafusion::physical_expr_common::physical_expr::snapshot_generation;
+use datafusion::physical_optimizer::pruning::{FilePruner, PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use futures::future::try_join_all;
 use futures::stream;
@@ -71,6 +72,20 @@ struct Shared {
     metrics: Metrics,
     /// For each of the predicate's dynamic filters, by its place.
     usefulness: parking_lot::Mutex<Vec<Arc<Usefulness>>>,
+    /// Columns that the predicate or the projection names.
+    named: HashSet<String>,
+    /// Of the last file without constants: the next one mostly has the same columns.
+    adapted: parking_lot::Mutex<Option<Arc<Adapted>>>,
+}
+
+/// Predicate and projection over a file's columns.
+struct Adapted {
+    schema: SchemaRef,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// Asked of the row groups' statistics, with what dynamic filters said at this generation.
+    pruning: Option<Arc<PruningPredicate>>,
+    generation: u64,
+    projection: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 struct Metrics {
@@ -86,6 +101,11 @@ impl ChunkOpener {
     pub(super) fn new(part: ScanPart, metrics: &ExecutionPlanMetricsSet) -> Self {
         let partition = part.partition;
         let output = part.projection.project_schema(part.table.table_schema()).map(Arc::new);
+        let exprs = part.projection.expr_iter().chain(part.predicate.clone());
+        let named = exprs
+            .flat_map(|expr| collect_columns(&expr))
+            .map(|column| column.name().to_owned())
+            .collect();
         let metrics = Metrics {
             files: ParquetFileMetrics::new(partition, "", metrics),
             errors: MetricBuilder::new(metrics).global_counter("num_predicate_creation_errors"),
@@ -100,6 +120,8 @@ impl ChunkOpener {
                 output,
                 metrics,
                 usefulness: Default::default(),
+                named,
+                adapted: Default::default(),
             }),
         }
     }
@@ -160,13 +182,13 @@ impl FileScan {
             Err(error) => return Err(Error::internal(format!("a scan has no columns ({error})")).into()),
         };
         let table = part.table.file_schema();
-        let constants = constants(file.statistics.as_deref(), table);
-        let settle = |expr: Arc<dyn PhysicalExpr>| match constants.is_empty() {
-            true => Ok(expr),
-            false => replace_columns_with_literals(expr, &constants),
-        };
-        let predicate = part.predicate.clone().map(settle).transpose()?;
-        let pruner = predicate.as_ref().and_then(|predicate| {
+        let constants = constants(file.statistics.as_deref(), table, &shared.named);
+        let settled = part
+            .predicate
+            .clone()
+            .map(|predicate| settle(predicate, &constants))
+            .transpose()?;
+        let pruner = settled.as_ref().and_then(|predicate| {
             FilePruner::try_new(Arc::clone(predicate), table, file, shared.metrics.errors.clone())
         });
         if let Some(mut pruner) = pruner {
@@ -187,17 +209,14 @@ impl FileScan {
             Some(schema) => Arc::new(schema),
             None => Arc::clone(stored.schema()),
         };
-        let adapter = part.adapters.create(Arc::clone(table), Arc::clone(&schema))?;
-        let simplifier = PhysicalExprSimplifier::new(&schema);
-        let adapt = |expr: Arc<dyn PhysicalExpr>| simplifier.simplify(adapter.rewrite(expr)?);
-        let predicate = predicate.map(adapt).transpose()?;
+        let adapted = shared.adapted(&schema, &constants, settled)?;
+        let predicate = adapted.predicate.as_ref();
 
-        let Some(groups) = shared.row_groups(file, &footer, &schema, predicate.as_ref())? else {
+        let Some(groups) = shared.row_groups(file, &footer, &schema, adapted.pruning.as_deref())? else {
             return Ok(Begun::Nothing);
         };
-        let exprs = part.projection.expr_iter().map(settle).collect::<DfResult<Vec<_>>>()?;
-        let exprs = exprs.into_iter().map(adapt).collect::<DfResult<Vec<_>>>()?;
-        let columns = columns_of(&exprs);
+        let exprs = &adapted.projection;
+        let columns = columns_of(exprs);
         let mut scan = Self {
             output,
             reader: part.caches.reader(
@@ -221,10 +240,10 @@ impl FileScan {
             schema,
             shared: Arc::clone(&shared),
         };
-        if !scan.take_conditions(predicate.as_ref())? {
+        if !scan.take_conditions(predicate)? {
             return Ok(Begun::Nothing);
         }
-        Ok(match scan.is_for_parquet(predicate.as_ref()) {
+        Ok(match scan.is_for_parquet(predicate) {
             true => Begun::Parquet,
             false => Begun::Chunks(Box::new(scan)),
         })
@@ -523,13 +542,57 @@ impl GroupScan {
 }
 
 impl Shared {
+    /// Predicate and projection over the columns of a file. `settled` is the predicate with the file's constants.
+    fn adapted(
+        &self,
+        schema: &SchemaRef,
+        constants: &HashMap<String, ScalarValue>,
+        settled: Option<Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Arc<Adapted>> {
+        let generation = settled.as_ref().map_or(0, snapshot_generation);
+        if constants.is_empty()
+            && let Some(last) = &*self.adapted.lock()
+            && last.generation == generation
+            && last.schema == *schema
+        {
+            return Ok(Arc::clone(last));
+        }
+        let table = self.part.table.file_schema();
+        let adapter = self.part.adapters.create(Arc::clone(table), Arc::clone(schema))?;
+        let simplifier = PhysicalExprSimplifier::new(schema);
+        let adapt = |expr: Arc<dyn PhysicalExpr>| simplifier.simplify(adapter.rewrite(expr)?);
+        let predicate = settled.map(adapt).transpose()?;
+        let pruning = predicate.as_ref().and_then(|predicate| {
+            PruningPredicateBuilder::new()
+                .with_file_schema(Arc::clone(schema))
+                .with_error_counter(&self.metrics.errors)
+                .build(Arc::clone(predicate))
+        });
+        let exprs = self
+            .part
+            .projection
+            .expr_iter()
+            .map(|expr| adapt(settle(expr, constants)?));
+        let adapted = Arc::new(Adapted {
+            schema: Arc::clone(schema),
+            projection: exprs.collect::<DfResult<_>>()?,
+            predicate,
+            pruning,
+            generation,
+        });
+        if constants.is_empty() {
+            *self.adapted.lock() = Some(Arc::clone(&adapted));
+        }
+        Ok(adapted)
+    }
+
     /// The row groups of the file, or of the range of it that is this task's, which may have rows that pass. `None`: none.
     fn row_groups(
         &self,
         file: &PartitionedFile,
         footer: &ParquetMetaData,
         schema: &SchemaRef,
-        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        pruning: Option<&PruningPredicate>,
     ) -> DfResult<Option<VecDeque<(usize, RowGroupAccess)>>> {
         let groups = footer.row_groups();
         let plan = match file.extension::<ParquetRowSelection>() {
@@ -540,15 +603,9 @@ impl Shared {
         if let Some(range) = &file.range {
             pruned.prune_by_range(groups, range);
         }
-        if let Some(predicate) = predicate {
-            let predicate = PruningPredicateBuilder::new()
-                .with_file_schema(Arc::clone(schema))
-                .with_error_counter(&self.metrics.errors)
-                .build(Arc::clone(predicate));
-            if let Some(predicate) = predicate {
-                let parquet = footer.file_metadata().schema_descr();
-                pruned.prune_by_statistics(schema, parquet, groups, &predicate, &self.metrics.files);
-            }
+        if let Some(pruning) = pruning {
+            let parquet = footer.file_metadata().schema_descr();
+            pruned.prune_by_statistics(schema, parquet, groups, pruning, &self.metrics.files);
         }
         let access = pruned.build().into_inner();
         let left: VecDeque<_> = access
@@ -560,12 +617,21 @@ impl Shared {
     }
 }
 
-/// The columns that have one value in the whole file, by name.
-fn constants(statistics: Option<&Statistics>, table: &Schema) -> HashMap<String, ScalarValue> {
+/// An expression over a table's columns with what a file says of some.
+fn settle(expr: Arc<dyn PhysicalExpr>, constants: &HashMap<String, ScalarValue>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    match constants.is_empty() {
+        true => Ok(expr),
+        false => replace_columns_with_literals(expr, constants),
+    }
+}
+
+/// Those of some columns that have one value in the whole file, by name.
+fn constants(statistics: Option<&Statistics>, table: &Schema, named: &HashSet<String>) -> HashMap<String, ScalarValue> {
     let Some(statistics) = statistics else {
         return HashMap::new();
     };
     let columns = table.fields().iter().zip(&statistics.column_statistics);
+    let columns = columns.filter(|(field, _)| named.contains(field.name()));
     let constant = columns.filter_map(|(field, known)| {
         let nulls = known
             .null_count

@@ -100,6 +100,7 @@ impl Fixture {
             target_partitions: 2,
             output_ordering: Vec::new(),
             options: ScanOptions::default(),
+            sample: None,
         }
     }
 

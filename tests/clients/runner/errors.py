@@ -1,9 +1,10 @@
 """Mistakes, and all that users are told of them: SQLSTATE, place in the text, hint, and the words.
 
 A check agrees when everything is as PostgreSQL says it. How often each part is, is printed at the end, of the statements
-for which PostgreSQL has an error or a notice.
+for which PostgreSQL has an error or a notice. A suite can ask for a share of a part: it is a check of its own.
 """
 import re
+from fractions import Fraction
 
 import psycopg
 
@@ -19,11 +20,16 @@ FOREIGN = re.compile(r"datafusion|arrow|\brust|utf8(?!\")|\bu?int(8|16|32|64)\b|
 PATIENCE = 10
 
 
-def run(servers, work, only):
+def suite(capture, least=None):
+    """Runs a file of mistakes. `least` is the share of each part that must be the same."""
+    return lambda servers, work, only: run(servers, capture, {} if only else least or {}, only)
+
+
+def run(servers, capture, least, only):
     oracle, staffa = (replay.Server(url) for url in servers.each())
     for server in (oracle, staffa):
         server.begin_session()
-    items = [{**item, "cancel_after": PATIENCE} for _, item in replay.load(replay.CAPTURES / "errors.sql")]
+    items = [{**item, "cancel_after": PATIENCE} for _, item in replay.load(replay.CAPTURES / capture)]
     checks, shares = [], {}
     for name, item in zip(distinct(replay.brief(item["sql"]) for item in items), items):
         if only and not re.search(only, name):
@@ -45,7 +51,11 @@ def run(servers, work, only):
             share[0] += got.get(part) == said
             share[1] += 1
         checks.append(Check(name, wanted == got, f"{item['sql']}\n{shown(wanted, got)}", shown(got, wanted)))
-    print("errors: " + ", ".join(f"{part} {same} of {there}" for part, (same, there) in shares.items()))
+    print(f"{capture}: " + ", ".join(f"{part} {same} of {there}" for part, (same, there) in shares.items()))
+    for part, share in least.items():
+        same, there = shares[part]
+        wanted = f"{part}: the same of {float(share):.0%}"
+        checks.append(Check(wanted, Fraction(same, there) >= share, wanted, f"{same} of {there}"))
     return checks
 
 

@@ -16,8 +16,9 @@ from checks import Check
 CLIENTS = Path(__file__).resolve().parent.parent
 # Whom its tests of grants grant to.
 DBT_ROLES = {f"DBT_TEST_USER_{number}": f"dbt_test_user_{number}" for number in (1, 2, 3)}
-# Seconds one suite gets on one server.
+# Seconds a suite gets on one server, and the one that starts dbt some two thousand times.
 LIMIT = 2400
+LIMIT_OF_DBT = 4 * 3600
 
 
 def sqlalchemy(driver):
@@ -52,14 +53,14 @@ def dbt_postgres(servers, work, only):
             conn.execute("drop database if exists dbt")
             conn.execute("create database dbt")
     return compare(servers, work, only, "dbt-venv", environments.sources("dbt-postgres"), lambda url: ["tests/functional", "-n", "2"],
-                   database="dbt")
+                   database="dbt", limit=LIMIT_OF_DBT)
 
 
-def compare(servers, work, only, environment, folder, command, database=None):
+def compare(servers, work, only, environment, folder, command, database=None, limit=LIMIT):
     python = environments.python(environment)
     assert python and folder.exists(), f"{environment} or {folder} is missing: run scripts/setup clients"
     urls = [urlsplit(url)._replace(path=f"/{database}").geturl() if database else url for url in servers.each()]
-    wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only) for i, url in enumerate(urls))
+    wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only, limit) for i, url in enumerate(urls))
     passed = [name for name, (state, _) in wanted.items() if state == "passed"]
     assert passed, f"nothing passes on PostgreSQL: {list(wanted.items())[:3]}"
     checks = []
@@ -69,7 +70,7 @@ def compare(servers, work, only, environment, folder, command, database=None):
     return checks
 
 
-def outcomes(python, folder, results, arguments, url, only):
+def outcomes(python, folder, results, arguments, url, only, limit):
     """{test: (passed, failed, skipped; why)}, also of a run that was stopped."""
     at = pair.environment(url)
     environment = {**at, **DBT_ROLES, "CLIENTS_RESULTS": str(results), "PYTHONPATH": str(CLIENTS / "runner" / "plugin"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
@@ -81,7 +82,7 @@ def outcomes(python, folder, results, arguments, url, only):
     with open(results.with_suffix(".output"), "w") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
-            process.wait(LIMIT)
+            process.wait(limit)
         except subprocess.TimeoutExpired:
             # With its workers.
             os.killpg(process.pid, signal.SIGKILL)

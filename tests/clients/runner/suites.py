@@ -1,5 +1,6 @@
 """The list of suites. Quick ones belong to every test run; the others need `scripts/setup clients` and `make clients`."""
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Callable
 
 import errors
@@ -20,6 +21,7 @@ class Suite:
     fixture: bool = True
 
 
+COMMON_MISTAKES = {"sqlstate": Fraction(1), "position": Fraction(9, 10), "hint": Fraction(8, 10)}
 ODBC_FETCH = ("PostgreSQL Unicode", "UseDeclareFetch=1", "Fetch=100")
 
 ALL = [
@@ -28,7 +30,8 @@ ALL = [
     Suite("captures_binary", replay.suite("*.jsonl", binary=True)),
     Suite("semantics", replay.suite("semantics.sql"), quick="statements"),
     Suite("semantics_binary", replay.suite("semantics.sql", binary=True)),
-    Suite("errors", errors.run, quick="statements"),
+    Suite("errors", errors.suite("errors.sql"), quick="statements"),
+    Suite("common_mistakes", errors.suite("common_mistakes.sql", least=COMMON_MISTAKES), quick="statements"),
     Suite("expressions", replay.suite("expressions.sql"), quick="statements"),
     Suite("psql", programs.suite("psql_describe.py"), quick="statements"),
     Suite("psycopg_types", programs.suite("psycopg_types.py"), quick="drivers"),

@@ -55,6 +55,7 @@ impl DB for EmbeddedDoor {
             match embedded_output(&mut self.session, sql).await {
                 Ok(output) => Ok(output),
                 Err(error) => {
+                    self.session.note_failed(None, error.message());
                     self.session.fail().await;
                     Err(Failure(error.message().to_owned()))
                 }
@@ -82,7 +83,10 @@ async fn embedded_output(session: &mut Session, sql: &str) -> staffa::Result<DBO
                 rows,
             }
         }
-        Outcome::Done(tag) => DBOutput::StatementComplete(tag.rows().unwrap_or(0)),
+        Outcome::Done(tag) => {
+            session.note_done(tag.rows().unwrap_or(0));
+            DBOutput::StatementComplete(tag.rows().unwrap_or(0))
+        }
         _ => DBOutput::StatementComplete(0),
     };
     session.end_implicit().await?;

@@ -4,7 +4,7 @@ use staffa_catalog::{SystemType, quote_identifier};
 
 use super::privileges::{
     any_column_privilege, any_column_privilege_of, column_privilege, column_privilege_of, database_privilege,
-    database_privilege_of, has_role, has_role_of, open_to_all, relation_privilege, relation_privilege_of,
+    database_privilege_of, has_role, has_role_of, open_to_all, relation_privilege, relation_privilege_of, row_security,
     schema_privilege, schema_privilege_of, tablespace_privilege,
 };
 use super::sizes::{size_bytes, size_pretty};
@@ -123,7 +123,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("has_tablespace_privilege", &[Any, Text], Yields::Bool, tablespace_privilege),
     strict("pg_has_role", &[Role, Role, Text], Yields::Bool, has_role_of),
     strict("pg_has_role", &[Role, Text], Yields::Bool, has_role),
-    plain("row_security_active", &[Object(RegClass)], Yields::Bool, no),
+    strict("row_security_active", &[Object(RegClass)], Yields::Bool, row_security),
     strict("acldefault", &[Text, Oid], Yields::Array(AclItem), default_privileges),
     strict("pg_my_temp_schema", &[], Yields::System(OidType), temporary_schema),
     strict("pg_is_other_temp_schema", &[Oid], Yields::Bool, is_other_temporary),

@@ -5,6 +5,7 @@ use staffa_catalog::{Authority, ObjectKind, Privileges, Rights};
 use super::answers::{oid, text};
 use super::{Answer, Asked};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::policies::security_of;
 use crate::pg_catalog::roles::kind_of;
 use crate::pg_catalog::{Relation, is_hidden};
 
@@ -101,6 +102,20 @@ fn on_column_of(authority: &Authority, rights: &Rights, id: i32, wanted: &[(Priv
         true => authority.grantable(rights, &acl, *privilege).1 == *privilege,
         false => authority.may_with_column(rights, id, *privilege),
     })
+}
+
+/// `row_security_active`: whether row policies bind who asks.
+pub(super) fn row_security(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    let relation = match relation(asked, oid(given, 0)) {
+        None => return Ok(Answer::Null),
+        Some(Found::System { .. }) => return Ok(Answer::Bool(false)),
+        Some(Found::Own(relation)) => relation,
+    };
+    let roles = &asked.catalog.roles;
+    let owns = roles.authority.owns(&roles.of_relation(relation));
+    let security = security_of(asked.catalog, relation);
+    let binds = security.is_some_and(|security| security.enabled && (!owns || security.forced));
+    Ok(Answer::Bool(binds && !roles.authority.bypasses_policies()))
 }
 
 pub(super) fn relation_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {

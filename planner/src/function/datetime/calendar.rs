@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Date32Array, PrimitiveBuilder, Time64MicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Date32Array, Int32Array, PrimitiveBuilder, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
@@ -28,6 +31,8 @@ pub(in crate::function) const FUNCTIONS: &[Shape] = &[
     DATE_TIME,
     DATE_AFTER,
     DATE_BEFORE,
+    DATE_DIFFERENCE,
+    MIDNIGHT,
 ];
 
 /// `date + days`
@@ -36,6 +41,49 @@ pub(in crate::function) const DATE_AFTER: Shape =
 /// `date - days`
 pub(in crate::function) const DATE_BEFORE: Shape =
     Shape::new("date_mii", date_and_days, |columns| moved(columns, i64::checked_sub));
+
+/// `date - date`
+pub(in crate::function) const DATE_DIFFERENCE: Shape = Shape::new("date_mi", two_dates, |columns| {
+    let dates = |index: usize| columns.arrays[index].as_primitive::<Date32Type>();
+    let (left, right) = (dates(0), dates(1));
+    let is_finite = |day: i32| day != DATE_INFINITY && day != DATE_NEG_INFINITY;
+    let difference = |row: usize| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let (left, right) = (left.value(columns.at(0, row)), right.value(columns.at(1, row)));
+        match is_finite(left) && is_finite(right) {
+            true => Ok(Some(left - right)),
+            false => Err(overflow("cannot subtract infinite dates".to_string())),
+        }
+    };
+    let days: Int32Array = (0..columns.rows).map(difference).collect::<Result<_>>()?;
+    Ok(Arc::new(days))
+});
+
+fn two_dates(types: &[DataType]) -> Resolved {
+    let is_date = |ty: &DataType| ty == &DATE || ty == &DataType::Null;
+    match types {
+        [left, right] if is_date(left) && is_date(right) => Some((vec![DATE, DATE], DataType::Int32)),
+        _ => None,
+    }
+}
+
+/// A date's midnight, to compare it: what no timestamp can hold is later than all but infinity.
+pub(in crate::function) const MIDNIGHT: Shape = Shape::new("to_midnight", one_date, |columns| {
+    let moments = Moments::of(&columns.arrays[0])?;
+    let midnight = |row: usize| (!columns.is_null(0, row)).then(|| moments.stored(columns.at(0, row)));
+    Ok(Arc::new(
+        (0..columns.rows).map(midnight).collect::<TimestampMicrosecondArray>(),
+    ))
+});
+
+fn one_date(types: &[DataType]) -> Resolved {
+    match types {
+        [date] if date == &DATE => Some((vec![DATE], TIMESTAMP)),
+        _ => None,
+    }
+}
 
 fn date_and_days(types: &[DataType]) -> Resolved {
     match types {

@@ -122,6 +122,12 @@ fn converted(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     })
 }
 
+/// The day of a moment, and whether it begins then; infinity is a day of its own.
+pub(crate) fn day_of_moment(micros: i64) -> (i32, bool) {
+    let is_midnight = is_infinite(micros) || micros.rem_euclid(MICROS_PER_DAY) == 0;
+    (day_of(micros), is_midnight)
+}
+
 fn day_of(micros: i64) -> i32 {
     if is_infinite(micros) {
         return if micros > 0 { DATE_INFINITY } else { DATE_NEG_INFINITY };
@@ -282,11 +288,12 @@ fn in_zone(columns: &Columns<'_>) -> Result<ArrayRef> {
         if columns.any_null(row) {
             return Ok(None);
         }
-        let zone = zone_at(row)?;
         let micros = moments.stored(columns.at(1, row));
+        // Whatever the zone, also one that there is not.
         if is_infinite(micros) {
             return Ok(Some(micros));
         }
+        let zone = zone_at(row)?;
         Ok(Some(if to_moment {
             from_local(micros, &zone)
         } else {

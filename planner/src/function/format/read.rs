@@ -46,10 +46,10 @@ pub(super) fn read(pattern: &Pattern, text: &str) -> Result<Read> {
             Part::Field(field) => {
                 // Digits of several fields in a row are told apart by their widths.
                 let fixed = matches!(pattern.parts.get(at + 1), Some(Part::Field(next)) if next.key.digits().is_some());
-                input.skip_blanks();
                 if input.rest.is_empty() {
                     break;
                 }
+                input.skip_blanks();
                 read_field(&mut fields, &mut input, *field, fixed)?;
                 if field.ordinal.is_some() {
                     input.rest = input.rest.get(2..).unwrap_or("");
@@ -96,23 +96,42 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// A number; `fixed`: of the field's width, as digits of another field follow.
     fn number(&mut self, key: Key, fixed: bool) -> Result<i64> {
-        let (signed, rest) = match (self.rest.as_bytes().first(), key) {
-            (Some(b'-'), Key::Year(4)) => (true, &self.rest[1..]),
-            _ => (false, self.rest),
+        let width = key.digits().unwrap_or(key.name().len());
+        let shown: String = self.rest.chars().take(width).collect();
+        let text = if fixed { shown.as_str() } else { self.rest };
+        let signed = text.trim_start_matches([' ', '\t', '\n']);
+        let unsigned = signed.strip_prefix(['-', '+']).unwrap_or(signed);
+        let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+        let used = text.len() - unsigned.len() + digits;
+        let wrong = || invalid(format!("invalid value \"{shown}\" for \"{}\"", key.name()));
+        if digits == 0 {
+            return Err(wrong().with_detail("Value must be an integer."));
+        }
+        if fixed && used < width {
+            let hint = "If your source string is not fixed-width, try using the \"FM\" modifier.";
+            let error = match text.len() < width {
+                true => {
+                    let message = format!("source string too short for \"{}\" formatting field", key.name());
+                    let remain = text.len();
+                    invalid(message)
+                        .with_detail(format!("Field requires {width} characters, but only {remain} remain."))
+                }
+                false => wrong().with_detail(format!(
+                    "Field requires {width} characters, but only {used} could be parsed."
+                )),
+            };
+            return Err(error.with_hint(hint));
+        }
+        let Ok(value) = text[used - digits..used].parse::<i32>() else {
+            let message = format!("value for \"{}\" in source string is out of range", key.name());
+            return Err(Error::new(ErrorKind::DatetimeOverflow, message)
+                .with_detail("Value must be in the range -2147483648 to 2147483647."));
         };
-        let available = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let length = match key.digits() {
-            Some(digits) if fixed || !matches!(key, Key::Year(4) | Key::Julian) => available.min(digits),
-            _ => available,
-        };
-        let Some(value) = rest[..length].parse::<i64>().ok().filter(|value| *value <= 99_999_999) else {
-            let shown: String = self.rest.chars().take(key.digits().unwrap_or(4)).collect();
-            let message = format!("invalid value \"{shown}\" for \"{}\"", key.name());
-            return Err(invalid(message).with_detail("Value must be an integer."));
-        };
-        self.rest = &rest[length..];
-        Ok(if signed { -value } else { value })
+        self.rest = &self.rest[used..];
+        let negative = signed.starts_with('-');
+        Ok(i64::from(if negative { -value } else { value }))
     }
 
     /// The longest of the names the text begins with, whatever its case.
@@ -162,8 +181,9 @@ fn read_field(fields: &mut Fields, input: &mut Input<'_>, field: Field, fixed: b
             let before = input.rest.len();
             let value = input.number(key, fixed)?;
             // `.5` is half a second, however many digits there could be.
-            let digits = u32::try_from(before - input.rest.len()).unwrap_or(6).min(6);
-            fields.micros = value * 10_i64.pow(6 - digits);
+            let (unit, width) = if key == Key::Millisecond { (1000, 3) } else { (1, 6) };
+            let digits = u32::try_from(before - input.rest.len()).unwrap_or(width).min(width);
+            fields.micros = value * unit * 10_i64.pow(width - digits);
         }
         Key::SecondOfDay => fields.second_of_day = Some(input.number(key, fixed)?),
         Key::Meridiem { dots } => {
@@ -282,7 +302,9 @@ impl Fields {
                 .filter(|_| (0..60).contains(&self.minute) && (0..60).contains(&self.second))
                 .map(|hour| hour * 3600 + self.minute * 60 + self.second),
         };
-        let seconds = clock.ok_or_else(out_of_range)?;
+        let seconds = clock
+            .filter(|_| (0..MICROS_PER_SECOND).contains(&self.micros))
+            .ok_or_else(out_of_range)?;
         let offset = self
             .zone_hours
             .map(|hours| self.zone_sign * (hours * 3600 + self.zone_minutes * 60));

@@ -89,10 +89,13 @@ fn set_lax_row<'c>(call: &'c Call<'_>, row: usize) -> Result<Option<Cow<'c, str>
         5 => call.text(4, row)?,
         _ => "use_json_null",
     };
-    if !matches!(
-        treatment,
-        "raise_exception" | "use_json_null" | "delete_key" | "return_target"
-    ) {
+    // Of no consequence where there is a new value.
+    if missing(2)
+        && !matches!(
+            treatment,
+            "raise_exception" | "use_json_null" | "delete_key" | "return_target"
+        )
+    {
         let message =
             "null_value_treatment must be \"delete_key\", \"return_target\", \"use_json_null\", or \"raise_exception\"";
         return Err(Error::new(ErrorKind::InvalidParameterValue, message));

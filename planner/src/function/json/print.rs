@@ -9,7 +9,7 @@ use staffa_catalog::SqlType;
 
 use super::call::Call;
 use crate::error::{Error, Result};
-use crate::types::sql_type;
+use crate::types::{element_type, sql_type};
 use crate::value::json::write_string;
 use crate::value::{ByteaOutput, ColumnEncoder, DateOrder, Format, FormatSettings};
 
@@ -25,7 +25,7 @@ pub(super) fn argument(call: &Call<'_>, place: usize, separator: &str) -> Result
         .fields
         .get(place)
         .ok_or_else(|| Error::internal("an argument has a field"))?;
-    texts(&call.arrays[place], field, &settings, separator)
+    texts(&call.arrays[place], field, &sql_type(field), &settings, separator)
 }
 
 /// An argument as the keys of objects: its text.
@@ -35,8 +35,8 @@ pub(super) fn keys(call: &Call<'_>, place: usize) -> Result<LargeStringArray> {
         .fields
         .get(place)
         .ok_or_else(|| Error::internal("an argument has a field"))?;
-    let plain = plain(&call.arrays[place], field, &settings)?;
     let ty = sql_type(field);
+    let plain = plain(&call.arrays[place], field, &ty, &settings)?;
     Ok(match Form::of(&ty) {
         Form::Moment => {
             let is_zoned = *ty.plain() == SqlType::TimestampTz;
@@ -55,15 +55,20 @@ fn settings(call: &Call<'_>) -> Result<FormatSettings> {
     )
 }
 
-fn texts(array: &ArrayRef, field: &Field, settings: &FormatSettings, separator: &str) -> Result<LargeStringArray> {
-    let ty = sql_type(field);
+fn texts(
+    array: &ArrayRef,
+    field: &Field,
+    ty: &SqlType,
+    settings: &FormatSettings,
+    separator: &str,
+) -> Result<LargeStringArray> {
     match array.data_type() {
         DataType::List(element) => return lists(array, element, settings, separator),
         DataType::Struct(_) => return structs(array, settings, separator),
         _ => {}
     }
-    let plain = plain(array, field, settings)?;
-    let form = Form::of(&ty);
+    let plain = plain(array, field, ty, settings)?;
+    let form = Form::of(ty);
     if form == Form::Bare {
         return Ok(plain);
     }
@@ -130,14 +135,14 @@ fn xsd(text: &str, zoned: bool) -> String {
 }
 
 /// The values' own texts.
-fn plain(array: &ArrayRef, field: &Field, settings: &FormatSettings) -> Result<LargeStringArray> {
+fn plain(array: &ArrayRef, field: &Field, ty: &SqlType, settings: &FormatSettings) -> Result<LargeStringArray> {
     if let Some(values) = array.as_boolean_opt() {
         let words = values
             .iter()
             .map(|value| value.map(|value| if value { "true" } else { "false" }));
         return Ok(words.collect());
     }
-    let encoder = ColumnEncoder::new(field, &sql_type(field), Format::Text, settings)?;
+    let encoder = ColumnEncoder::new(field, ty, Format::Text, settings)?;
     let column = encoder.column(array)?;
     let mut builder = LargeStringBuilder::new();
     let mut bytes = BytesMut::new();
@@ -156,7 +161,7 @@ fn plain(array: &ArrayRef, field: &Field, settings: &FormatSettings) -> Result<L
 
 fn lists(array: &ArrayRef, element: &Field, settings: &FormatSettings, separator: &str) -> Result<LargeStringArray> {
     let lists = array.as_list::<i32>();
-    let inner = texts(lists.values(), element, settings, COMPACT)?;
+    let inner = texts(lists.values(), element, &element_type(element), settings, COMPACT)?;
     let offsets = lists.value_offsets();
     let mut builder = LargeStringBuilder::new();
     for row in 0..lists.len() {
@@ -205,7 +210,7 @@ fn structs(array: &ArrayRef, settings: &FormatSettings, separator: &str) -> Resu
             _ => write_string(crate::rewrite::strip_marker(field.name()), &mut name),
         }
         names.push(name);
-        columns.push(texts(column, field, settings, COMPACT)?);
+        columns.push(texts(column, field, &sql_type(field), settings, COMPACT)?);
     }
     let mut builder = LargeStringBuilder::new();
     let mut out = String::new();

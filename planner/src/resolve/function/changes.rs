@@ -317,6 +317,7 @@ impl TableProvider for ChangedRows {
                 pushdown_filters: parquet.pushdown_filters,
                 reorder_filters: parquet.reorder_filters,
             },
+            sample: None,
         };
         self.scan.plan(request).map_err(|error| Error::from(error).into())
     }

@@ -5,6 +5,7 @@ use staffa_catalog::{AccessKey, Acl, ObjectKind, Privileges, RelationKind, Right
 use uuid::Uuid;
 
 use super::{AccessEdit, Work, denied};
+use crate::authorize::view_columns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{GrantAst, GrantObjects, RoleName};
 use crate::resolve::{self, fold};
@@ -18,7 +19,7 @@ struct Target {
     name: String,
     /// Names and field ids of a table's columns.
     columns: Vec<(String, i32)>,
-    /// Whether it is a view, which has no privileges on columns.
+    /// Whether it is a view: what messages call it.
     is_view: bool,
 }
 
@@ -32,6 +33,9 @@ struct Wanted {
 pub(super) async fn grant(scope: &Scope<'_>, work: &mut Work<'_>, asked: &GrantAst) -> Result<()> {
     let targets = targets(scope, work, &asked.objects).await?;
     let grantees = grantees(work, asked)?;
+    if let GrantObjects::AllFunctions(_) = &asked.objects {
+        wanted(asked, ObjectKind::Function)?;
+    }
     if let Some(by) = &asked.by {
         let by = work.role(by)?;
         if work.authority.owner() != Some(by.id) {
@@ -124,8 +128,7 @@ async fn targets(scope: &Scope<'_>, work: &Work<'_>, objects: &GrantObjects) -> 
     match objects {
         GrantObjects::Tables(names) | GrantObjects::Sequences(names) => {
             for name in names {
-                let (full, kind) =
-                    resolve::existing(context, name)?.ok_or_else(|| resolve::undefined_relation(name, scope.text))?;
+                let (full, kind) = resolve::existing(context, name)?.ok_or_else(|| resolve::missing(context, name))?;
                 if matches!(objects, GrantObjects::Sequences(_)) && kind != RelationKind::Sequence {
                     let message = format!("\"{}\" is not a sequence", full.name);
                     return Err(Error::new(ErrorKind::WrongObjectType, message));
@@ -143,6 +146,11 @@ async fn targets(scope: &Scope<'_>, work: &Work<'_>, objects: &GrantObjects) -> 
                         targets.push(relation(work, &name, kind).await?);
                     }
                 }
+            }
+        }
+        GrantObjects::AllFunctions(schemas) => {
+            for schema in schemas {
+                schema_named(work, schema)?;
             }
         }
         GrantObjects::Schemas(names) => {
@@ -206,7 +214,11 @@ async fn relation(work: &Work<'_>, name: &TableName, kind: RelationKind) -> Resu
             let columns = table.schema().columns.iter();
             columns.map(|column| (column.name.clone(), column.field_id)).collect()
         }
-        RelationKind::View | RelationKind::Sequence | RelationKind::Index => Vec::new(),
+        RelationKind::View => {
+            let view = snapshot.view(name).await?.ok_or_else(gone)?;
+            view_columns(&view).map(|(id, name)| (name.to_owned(), id)).collect()
+        }
+        RelationKind::Sequence | RelationKind::Index => Vec::new(),
     };
     Ok(Target {
         key: AccessKey::Relation(id),
@@ -250,9 +262,6 @@ fn apply(
         }
     }
     for (column, privileges) in &wanted.columns {
-        if target.is_view {
-            return Err(Error::unsupported("privileges on columns of views are not supported"));
-        }
         let known = target.columns.iter().find(|(name, _)| name == column);
         let (_, id) = known.ok_or_else(|| {
             let message = format!("column \"{column}\" of relation \"{}\" does not exist", target.name);
@@ -408,7 +417,7 @@ pub(super) fn defaults(work: &mut Work<'_>, roles: &[RoleName], schemas: &[Ident
             };
             let acl = work.access.default_of(&key).cloned().unwrap_or_else(|| plain.clone());
             let acl = changed(acl, asked, &grantees, owner.id, wanted.whole, owner.id)?;
-            let acl = (acl != plain).then_some(acl);
+            let acl = (!acl.says_what(&plain)).then_some(acl);
             work.plan.edits.push(AccessEdit::Default(key, acl));
         }
     }

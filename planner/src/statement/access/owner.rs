@@ -6,7 +6,7 @@ use super::role::relations_by_id;
 use super::{AccessEdit, Work, denied};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Owned, RoleName};
-use crate::resolve::{self, fold, parts, shown};
+use crate::resolve::{self, fold, parts};
 use crate::statement::query::Scope;
 use crate::statement::{alter, materialized};
 
@@ -23,9 +23,9 @@ pub(super) async fn change(
         Owned::Relation(name, what) => {
             let Some((full, kind)) = resolve::existing(context, name)? else {
                 if !if_exists {
-                    return Err(resolve::undefined_relation(name, scope.text));
+                    return Err(resolve::missing(scope.context, name));
                 }
-                work.notice(format!("relation \"{}\" does not exist, skipping", shown(name)));
+                work.notice(resolve::skipped(name));
                 return Ok(());
             };
             if let Some(wanted) = alter::wanted(*what)
@@ -130,7 +130,7 @@ fn check_owner(work: &Work<'_>, key: &AccessKey, noun: &str, name: &str) -> Resu
     }
 }
 
-fn check_may_become(work: &Work<'_>, new: &Role) -> Result<()> {
+pub(super) fn check_may_become(work: &Work<'_>, new: &Role) -> Result<()> {
     match work.access.is_member(&work.own()?, new.id) {
         true => Ok(()),
         false => Err(denied(format!("must be member of role \"{}\"", new.name))),
@@ -215,7 +215,7 @@ pub(super) async fn drop(work: &mut Work<'_>, roles: &[RoleName], cascade: bool)
                 known.is_none_or(|(_, name, _)| name.database == context.database)
             }
             AccessKey::Schema(database, _) | AccessKey::Database(database) => *database == context.database,
-            AccessKey::Role(_) | AccessKey::Default(..) => false,
+            AccessKey::Role(_) | AccessKey::Default(..) | AccessKey::Security(_) | AccessKey::Mask(..) => false,
         };
         if !is_here || !roles.iter().any(|role| rights.names(role.id)) {
             continue;
@@ -229,6 +229,23 @@ pub(super) async fn drop(work: &mut Work<'_>, roles: &[RoleName], cascade: bool)
         }
         without.columns.retain(|_, acl| !acl.is_empty());
         work.set_rights(key, without);
+    }
+    for (table, security) in work.access.all_security() {
+        let here = relations
+            .iter()
+            .find(|(known, name, _)| *known == table && name.database == context.database);
+        if here.is_none() || !roles.iter().any(|role| security.names(role.id)) {
+            continue;
+        }
+        let mut without = security.clone();
+        without.policies.retain(|_, policy| {
+            let bound_all = policy.roles.is_empty();
+            policy.roles.retain(|role| !is_one(*role));
+            // One for nobody any more must not become one for everybody.
+            bound_all || !policy.roles.is_empty()
+        });
+        without.masks.retain(|mask| !mask.role.is_some_and(is_one));
+        work.plan.edits.push(AccessEdit::Security(table, without));
     }
     for schema in schemas {
         let others = context

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Password, RoleName, RoleOption, SettingChange};
 use crate::resolve::fold;
 use crate::scram;
+use crate::settings::is_for_superusers;
 use crate::value::{ByteaOutput, DateOrder, Format, FormatSettings, decode_scalar};
 
 /// Dependents a message names.
@@ -141,7 +142,7 @@ fn set_options(work: &mut Work<'_>, role: &mut Role, options: &[RoleOption]) -> 
                     Error::new(ErrorKind::InvalidParameterValue, message)
                 })?;
             }
-            RoleOption::Password(password) => role.verifier = verifier(work, password.as_ref())?,
+            RoleOption::Password(password) => role.verifier = verifier(work, &role.name, password.as_ref())?,
             RoleOption::ValidUntil(text) => role.valid_until = Some(moment(work, text)?),
             RoleOption::MemberOf(_) | RoleOption::Members(..) => {}
         }
@@ -160,7 +161,7 @@ fn moment(work: &Work<'_>, text: &str) -> Result<i64> {
 }
 
 /// What is kept of a password.
-fn verifier(work: &mut Work<'_>, password: Option<&Password>) -> Result<Option<String>> {
+fn verifier(work: &mut Work<'_>, role: &str, password: Option<&Password>) -> Result<Option<String>> {
     let Some(Password(password)) = password else {
         return Ok(None);
     };
@@ -178,7 +179,26 @@ fn verifier(work: &mut Work<'_>, password: Option<&Password>) -> Result<Option<S
         return Err(Error::unsupported("MD5 passwords are not supported")
             .with_hint("Give the password itself, or its SCRAM-SHA-256 verifier."));
     }
+    check_password(work.context.password_min_length, role, password)?;
     Ok(Some(scram::scram_verifier(password)))
+}
+
+/// The rules of PostgreSQL's `passwordcheck`, where passwords must have some length.
+fn check_password(min_length: usize, role: &str, password: &str) -> Result<()> {
+    let wrong = |message: &str| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+    if min_length == 0 {
+        return Ok(());
+    }
+    if password.chars().count() < min_length {
+        return wrong("password is too short");
+    }
+    if password.contains(role) {
+        return wrong("password must not contain user name");
+    }
+    if password.chars().all(char::is_alphabetic) || !password.chars().any(char::is_alphabetic) {
+        return wrong("password must contain both letters and nonletters");
+    }
+    Ok(())
 }
 
 /// A name that a role may get.
@@ -249,6 +269,11 @@ pub(super) fn setting(
     }
     let settings = role.settings.entry(database.clone()).or_default();
     match change {
+        SettingChange::Set(name, _) | SettingChange::Reset(Some(name))
+            if !own.superuser && is_for_superusers(&name.to_lowercase()) =>
+        {
+            return Err(denied(format!("permission denied to set parameter \"{name}\"")));
+        }
         SettingChange::Set(name, Some(value)) => {
             settings.insert(name.clone(), value.clone());
             work.plan.setting = Some((name.clone(), value.clone()));
@@ -256,7 +281,10 @@ pub(super) fn setting(
         SettingChange::Set(name, None) | SettingChange::Reset(Some(name)) => {
             settings.remove(name);
         }
-        SettingChange::Reset(None) => settings.clear(),
+        // As in PostgreSQL, what it may not take away stays.
+        SettingChange::Reset(None) => {
+            settings.retain(|name, _| !own.superuser && is_for_superusers(&name.to_lowercase()));
+        }
     }
     if settings.is_empty() {
         role.settings.remove(&database);
@@ -343,12 +371,34 @@ async fn dependents(work: &Work<'_>, role: Uuid) -> Result<Vec<String>> {
             }
             AccessKey::Schema(_, schema) => format!("schema {}", quote_identifier(schema)),
             AccessKey::Database(database) => format!("database {}", quote_identifier(database)),
-            AccessKey::Role(_) | AccessKey::Default(..) => continue,
+            AccessKey::Role(_) | AccessKey::Default(..) | AccessKey::Security(_) | AccessKey::Mask(..) => continue,
         };
         found.push(match rights.owner == role {
             true => format!("owner of {object}"),
             false => format!("privileges for {object}"),
         });
+    }
+    for (table, security) in work.access.all_security().filter(|(_, security)| security.names(role)) {
+        let relations = match &relations {
+            Some(known) => known,
+            None => relations.insert(relations_by_id(work).await?),
+        };
+        let Some((_, name, _)) = relations.iter().find(|(known, ..)| *known == table) else {
+            continue;
+        };
+        let policies = security
+            .policies
+            .iter()
+            .filter(|(_, policy)| policy.roles.contains(&role));
+        let policies = policies.map(|(policy, _)| format!("policy {policy}"));
+        let masks = security.masks.iter().filter(|mask| mask.role == Some(role));
+        let masks = masks.map(|mask| format!("masking policy {}", mask.policy));
+        let table = quote_identifier(&name.name);
+        found.extend(
+            policies
+                .chain(masks)
+                .map(|what| format!("target of {what} on table {table}")),
+        );
     }
     for (key, acl) in work.access.defaults() {
         let AccessKey::Default(of, _, schema, kind) = key else {

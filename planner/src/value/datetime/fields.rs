@@ -37,7 +37,7 @@ impl Fault {
                 Error::new(ErrorKind::DatetimeOverflow, format!("{noun} out of range: \"{text}\""))
             }
             Fault::Displacement => Error::new(
-                ErrorKind::DatetimeOverflow,
+                ErrorKind::InvalidTimeZoneDisplacement,
                 format!("time zone displacement out of range: \"{text}\""),
             ),
             Fault::UnknownZone(name) => Error::new(
@@ -191,6 +191,10 @@ impl Fields {
             "bc" | "b.c." => gathered.before_christ = true,
             "ad" | "a.d." | "at" | "on" => {}
             other if is_weekday(other) => {}
+            // Before the date it would be one, of parts that none has.
+            other if other.contains('/') && !gathered.has_date() && gathered.clock.is_none() => {
+                return Err(Fault::Syntax);
+            }
             other => self.named_zone(other)?,
         }
         Ok(rest)
@@ -400,6 +404,13 @@ impl Gathered {
                 DateOrder::Dmy => (c, b.0, a.0),
                 DateOrder::Ymd => (a, b.0, c.0),
             },
+            // Of a date that ends here the first part is looked at, too.
+            (None, &[(value, ..=2)])
+                if order == DateOrder::Mdy && !(1..=12).contains(&value)
+                    || order == DateOrder::Dmy && !(1..=31).contains(&value) =>
+            {
+                return Err(Fault::MonthDay);
+            }
             _ => return Err(Fault::Syntax),
         };
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {

@@ -9,7 +9,8 @@ use staffa_catalog::SqlType;
 
 use super::{Builder, ColumnDecoder, broken};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{ELEMENT_NAME, arrow_field};
+use crate::function::rounded;
+use crate::types::{arrow_field, element_field};
 use crate::value::oid::{innermost, type_oid};
 use crate::value::{array, invalid_binary, short_binary};
 
@@ -17,6 +18,7 @@ use crate::value::{array, invalid_binary, short_binary};
 pub(super) struct ArrayBuilder {
     element: Box<ColumnDecoder>,
     field: FieldRef,
+    ty: SqlType,
     element_oid: u32,
     /// How many arrays are inside each other, this one included.
     dimensions: usize,
@@ -35,7 +37,8 @@ impl ArrayBuilder {
     pub(super) fn new(element: &SqlType, decoder: ColumnDecoder, zone: &str) -> Self {
         Self {
             element: Box::new(decoder),
-            field: Arc::new(arrow_field(ELEMENT_NAME, element, true, zone)),
+            field: Arc::new(element_field(element, zone)),
+            ty: element.clone(),
             element_oid: type_oid(innermost(element)),
             dimensions: 1 + dimensions(element),
             offsets: vec![0],
@@ -58,7 +61,10 @@ impl ArrayBuilder {
     pub(super) fn finish(&mut self) -> Result<ArrayRef> {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let valid = NullBuffer::from(std::mem::take(&mut self.valid));
-        let values = self.element.finish()?;
+        let mut values = self.element.finish()?;
+        if let SqlType::Rounded(plain, rounding) = &self.ty {
+            values = rounded(&values, plain, *rounding)?;
+        }
         let offsets = OffsetBuffer::new(offsets.into());
         Ok(Arc::new(
             ListArray::try_new(Arc::clone(&self.field), offsets, values, Some(valid)).map_err(broken)?,

@@ -337,6 +337,7 @@ async fn compare_both(seed: u64) {
                 pushdown_filters: true,
                 reorder_filters: false,
             },
+            sample: None,
         };
         let expected = rows_of(&f.plain, &request).await;
         for state in ["cold", "hot"] {
@@ -382,6 +383,7 @@ async fn decodes_once_and_gives_memory_back() {
         target_partitions: 2,
         output_ordering: Vec::new(),
         options: ScanOptions::default(),
+        sample: None,
     };
     // Two columns of two row groups, whoever comes first.
     let (a, b) = tokio::join!(rows_of(&f.cached, &request), rows_of(&f.cached, &request));
@@ -430,6 +432,7 @@ async fn a_damaged_file_is_named() {
         target_partitions: 1,
         output_ordering: Vec::new(),
         options: ScanOptions::default(),
+        sample: None,
     };
     let plan = f.cached.plan(request).unwrap();
     let error = Error::from(collect(plan, SessionContext::new().task_ctx()).await.unwrap_err());
@@ -465,6 +468,7 @@ async fn follows_a_filter_that_changes() {
         target_partitions: 1,
         output_ordering: Vec::new(),
         options: ScanOptions::default(),
+        sample: None,
     };
     assert_eq!(rows_of(&f.cached, &request).await.num_rows(), 20_000);
     filter
