@@ -138,8 +138,11 @@ def peak_bytes():
 
 
 def cell(value):
-    # Hyper has dates and timestamps of its own, which print as others do.
-    return tpch.cell(value if isinstance(value, (type(None), bool, int, float, str)) or not hasattr(value, "to_date") else value.to_date())
+    # Hyper has moments and dates of its own, which print as others do.
+    for plain in ("to_datetime", "to_date"):
+        if hasattr(value, plain):
+            return tpch.cell(getattr(value, plain)())
+    return tpch.cell(value)
 
 
 def main():
