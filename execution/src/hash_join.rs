@@ -303,8 +303,15 @@ impl Builder {
         self.memory.try_grow(self.memory.size())?;
         let batch = together(&concat_batches(&schema, &batches)?)?;
         drop(batches);
+        let batch_bytes = batch.get_array_memory_size();
+        let keys_bytes = rows * (self.shape.build_keys.len() + 1) * size_of::<i64>();
+        let sets_bytes = match &self.filter {
+            Some(_) => self.shape.build_keys.len() * KeySet::bytes_max(rows),
+            None => 0,
+        };
+        let matched_bytes = rows.div_ceil(8);
         self.memory
-            .resize(batch.get_array_memory_size() + Table::bytes_max(rows) + KeySet::bytes_max(rows));
+            .try_resize(batch_bytes + keys_bytes + sets_bytes + matched_bytes + Table::bytes_max(rows))?;
 
         let arrays = key_arrays(&self.shape.build_keys, &batch)?;
         let mut keys = KeyColumns::new(&arrays)?;
@@ -315,6 +322,10 @@ impl Builder {
         let packing = Packing::of(&keys);
         let packed = packing.pack(&mut keys);
         let table = Table::new(&packed, &keys);
+        // What is kept is less than what it took.
+        let kept_keys_bytes = if packing.is_exact() { 0 } else { keys_bytes };
+        self.memory
+            .resize(batch_bytes + kept_keys_bytes + sets_bytes + matched_bytes + table.bytes());
         self.bytes.add(self.memory.size());
         time.done();
         Ok(Built {

@@ -81,6 +81,15 @@ impl Table {
         Self { heads, next }
     }
 
+    /// Bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let heads = match &self.heads {
+            Heads::Direct { rows, .. } => size_of_val(rows.as_slice()),
+            Heads::Hashed { slots, .. } => size_of_val(slots.as_slice()),
+        };
+        heads + size_of_val(self.next.as_slice())
+    }
+
     /// Whether each key has one row.
     pub(crate) fn is_unique(&self) -> bool {
         self.next.is_empty()

@@ -10,6 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{JoinSide, JoinType, NullEquality};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
@@ -220,6 +222,33 @@ fn counts_without_columns_and_stops_at_the_limit() {
     let stock = case.stock();
     assert_eq!(count(&stock), 200);
     assert_eq!(count(&stock.builder().with_fetch(Some(33)).build().unwrap()), 33);
+}
+
+#[test]
+fn asks_for_the_memory_of_its_table() {
+    let rows: Vec<Row> = (0..20_000).map(|key| (Some(key << 20), None, None, None)).collect();
+    let case = Case {
+        build: vec![rows.clone()],
+        probe: vec![vec![rows]],
+        keys: 1,
+        filter: false,
+        projection: Some(Vec::new()),
+        join_type: JoinType::Inner,
+    };
+    let counted = |bytes: usize| {
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+        let context = TaskContext::default().with_runtime(runtime.build_arc().unwrap());
+        let join = Arc::new(HashJoin::instead_of(&case.stock()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(collect_partitioned(join, Arc::new(context)))
+    };
+    let batch_bytes = batch("l", &case.build[0]).get_array_memory_size();
+    // The rows fit twice, the table beside them does not.
+    let refused = counted(batch_bytes * 2 + (1 << 16))
+        .map(|_| ())
+        .map_err(|error| error.find_root().to_string());
+    assert!(refused.is_err_and(|error| error.contains("HashJoinInput")));
+    assert!(counted(64 << 20).is_ok());
 }
 
 #[test]
