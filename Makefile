@@ -2,7 +2,7 @@
 PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/venv/bin/python
 BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/staffa/bench-venv/bin/python
 
-.PHONY: build check fmt lint layers test slt crash faults history clients judges bless fuzz-select fuzz-expressions tpch bench demo ci setup
+.PHONY: build check fmt lint layers test slt crash faults history clients judges bless torture hostile oracles fuzz fuzz-coverage fuzz-select fuzz-expressions tpch bench demo ci setup
 
 build: ## the program
 	cargo build --release --package staffa-server
@@ -51,6 +51,25 @@ judges: setup ## four engines read our tables, pyiceberg and DuckDB write them t
 bless: setup ## PostgreSQL's answers into tests/sql, DuckDB's into tests/tpch
 	$(PYTHON) scripts/slt_bless.py
 	$(PYTHON) scripts/tpch_answers.py
+
+torture: build setup ## release-sized load, faults and enemies, each figure beside its bound; TORTURES=memory for some, ARGS=--quick
+	$(PYTHON) tests/torture/run --program target/release/staffa $(TORTURES) $(ARGS)
+
+hostile: build setup ## 100,000 malformed sessions, 10,000 damaged files; STAFFA_SEED
+	$(PYTHON) tests/hostile/sessions.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count 100000
+	$(PYTHON) tests/hostile/files.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count 10000
+
+oracles: build setup ## 20,000 queries that must agree with themselves, 20,000 beside PostgreSQL; STAFFA_SEED
+	$(PYTHON) scripts/fuzz_oracles.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count 20000
+	$(PYTHON) scripts/fuzz_select.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count 20000
+
+fuzz: setup ## random mutations through all readers of strangers' bytes; STAFFA_FUZZ_SEED, STAFFA_FUZZ_COUNT
+	STAFFA_FUZZ_COUNT=$${STAFFA_FUZZ_COUNT:-100000} cargo test --release --package staffa-tests --test it fuzz::
+
+fuzz-coverage: ## one target of fuzz/ by coverage: TARGET=sql, STAFFA_FUZZ_SECONDS; needs cargo-fuzz
+	cp Cargo.lock fuzz/Cargo.lock
+	mkdir -p fuzz/found/$(TARGET)
+	cargo fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$${STAFFA_FUZZ_SECONDS:-600} -timeout=60 -rss_limit_mb=4096
 
 fuzz-select: build setup ## random SELECTs beside PostgreSQL; STAFFA_SEED, STAFFA_COUNT
 	$(PYTHON) scripts/fuzz_select.py --program target/release/staffa --seed $${STAFFA_SEED:-1} --count $${STAFFA_COUNT:-500}

@@ -154,11 +154,13 @@ REFUSED = ("0A000", "42883", "53200", "53400")
 # What is different by design, by reason. Each is a function of the smallest part that differs: kind of difference, key, SQL,
 # PostgreSQL's answer, Staffa's.
 EXPLAINED = {
+    "of two errors either": lambda d: d.both_are_true,
     "numerics have 38 digits": lambda d: d.ours[0] == "22003" and is_long(d),
     "numerics are shown with other zeros": lambda d: d.what == "value" and only_zeros_differ(d.theirs[1], d.ours[1]),
     "numerics have 28 digits behind the point, quotients 24, of text and floats ten": lambda d: d.what == "value" and "numeric" in d.types
     and all(map(nearly, d.theirs[1], d.ours[1])),
-    "a character without a length is text": lambda d: d.what == "type" and (d.theirs[0][0], d.ours[0][0]) in [(1042, 25), (1014, 1009)],
+    "a character without a length is text": lambda d: d.what == "type" and (d.theirs[0][0], d.ours[0][0]) in [(1042, 25), (1014, 1009)]
+    and only_blanks_differ(d.theirs[1], d.ours[1]),
     "arrays have a number of dimensions": lambda d: d.what in ("type", "value") and "array_agg" in d.sql
     and re.match(r"subscript|operator \S+\[\] \|\|", d.expression.key),
     "PostgreSQL leaves an empty \"char\" without blanks": lambda d: d.what == "value" and d.expression.key == 'cast "char" as char(4)'
@@ -167,20 +169,33 @@ EXPLAINED = {
     and all(map(almost, d.theirs[1], d.ours[1])),
     "PostgreSQL tells the modifier of what is left of a constant": lambda d: d.what == "modifier" and " from v" not in d.sql,
     "what no answer hangs on is not computed": lambda d: d.what == "no error here" and d.theirs[0].startswith("22")
-    and ("row_number() over" in d.sql or "null" in d.sql or re.match(r"coalesce|case|operator int\d [&*]", d.expression.key)),
+    and ("row_number() over" in d.sql or "null" in d.sql or re.match(r"coalesce|case|pg_typeof|operator int\d [&*]", d.expression.key)),
     "sums of floats that are too large are infinity": lambda d: d.what == "no error here" and "overflow" in str(d.theirs[1])
     and b"Infinity" in d.ours[1],
     "of equal intervals any": lambda d: d.what == "value" and re.match(r"(min|max)\((distinct )?interval", d.expression.key),
     "beside NULL something is computed": lambda d: d.what == "an error here" and d.ours[0].startswith("22")
-    and not any(d.theirs[1]),
+    and (not any(d.theirs[1]) or d.expression.key == "case value" and "null" in d.expression.parts[3].sql().lower()),
     "which of the types of texts": lambda d: d.what == "type" and d.theirs[1] == d.ours[1]
     and any({d.theirs[0][0], d.ours[0][0]} <= types for types in ({25, 1042, 1043}, {1009, 1014, 1015})),
     "a literal is a text where PostgreSQL finds no type": lambda d: "could not determine polymorphic type" in str(d.theirs[1]),
-    "floats are taken out of frames again": lambda d: d.what == "value" and "rows between 2 preceding" in d.sql
-    and re.search(r"(sum|avg|stddev|var)\w*\(", d.sql),
+    "series without an end are refused": lambda d: d.what == "an error here" and d.ours[0] in ("22008", "57014")
+    and d.expression.key.startswith("generate_series(timestamp"),
+    "PostgreSQL finds several operators or functions": lambda d: d.what == "no error here" and d.theirs[0] == "42725",
+    "zones that are numbers are refused": lambda d: d.what == "an error here" and d.ours[0] == "22023"
+    and re.search(r'time zone "[^A-Za-z]*" not recognized', d.ours[1]),
+    "-0 is another value than 0 to an aggregate with DISTINCT": lambda d: d.what == "value" and "'-0'" in d.sql
+    and re.search(r"_agg\(distinct float[48]\)", d.expression.key),
+    "min and max of intervals keep the modifier": lambda d: d.what == "modifier" and d.theirs[0][1] == -1
+    and re.match(r"select (min|max)\(", d.sql) and d.theirs[0][0] == 1186,
     "PostgreSQL 15 answers with numbers that mean nothing": lambda d: d.what == "an error here"
     and re.match(r"age\(|make_interval\(|to_char\(interval", d.expression.key) is not None,
 }
+
+
+def only_blanks_differ(theirs, ours):
+    def bare(value):
+        return None if value is None else re.sub(rb' +(?=[",}]|$)', b"", value).replace(b'"', b"")
+    return [bare(value) for value in theirs] == [bare(value) for value in ours]
 
 
 def almost(theirs, ours):
@@ -197,9 +212,12 @@ def is_long(difference):
 
 
 def nearly(theirs, ours):
-    """Whether a number is another one rounded to ten digits behind the point."""
+    """Whether a number is another one rounded to ten digits behind the point, or to thirty digits."""
+    if theirs == ours:
+        return True
     try:
-        return theirs == ours or abs(decimal.Decimal(theirs.decode()) - decimal.Decimal(ours.decode())) <= decimal.Decimal("1e-10")
+        theirs, ours = decimal.Decimal(theirs.decode()), decimal.Decimal(ours.decode())
+        return abs(theirs - ours) <= max(decimal.Decimal("1e-10"), abs(theirs) * decimal.Decimal("1e-30"))
     except (decimal.InvalidOperation, AttributeError):
         return False
 
@@ -537,6 +555,8 @@ class Difference:
     def __init__(self, what, expression, sql, theirs, ours):
         self.what, self.expression, self.sql, self.theirs, self.ours = what, expression, sql, theirs, ours
         self.types = {base(part.ty).removesuffix("[]") for part in [expression, *expression.operands()]}
+        # Both answers are errors, each of which both sides find in some part: which of them is told first is nobody's promise.
+        self.both_are_true = False
 
     def explained(self):
         return next((why for why, holds in EXPLAINED.items() if holds(self)), None)
@@ -604,13 +624,22 @@ class Sides:
         if found and found.what == "another error" and around.endswith("from v order by id"):
             rows = (self.differ(expression, around.replace("from v", f"from v where id = {row}")) for row in range(6))
             found = next(filter(None, rows), None)
-        if found:
-            return self.reduced(expression, found)
-        if expression.has_columns():
+        if not found and expression.has_columns():
             found = self.differ(expression, "select {} as x", R.randrange(6))
-            if found:
-                return self.reduced(expression, found)
-        return None
+        if not found:
+            return None
+        found = self.reduced(expression, found)
+        if found.what == "another error":
+            found.both_are_true = self.find_both(found)
+        return found
+
+    def find_both(self, found):
+        """Whether each side finds the error that the other one tells."""
+        def classes(connection):
+            answers = [answer(connection, f"select {part.sql(row)}") for part in found.expression.inner()
+                       for row in (range(6) if part.has_columns() else [None])]
+            return {told[0][:2] for told in answers if isinstance(told[0], str)}
+        return found.ours[0][:2] in classes(self.theirs) and found.theirs[0][:2] in classes(self.ours)
 
     def reduced(self, expression, found):
         """The smallest part that differs, its operands as literals if it then still does."""
@@ -664,10 +693,11 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--examples", type=int, default=1, help="told for each cause")
     parser.add_argument("--refused", action="store_true", help="tell what is refused, too")
+    parser.add_argument("--explained", action="store_true", help="tell what is different by design, too")
     parser.add_argument("--print", action="store_true")
     parser.add_argument("--statements", action="store_true", help="print statements over literals and do nothing else")
     options = parser.parse_args()
-    causes, counts = collections.defaultdict(list), collections.Counter()
+    causes, by_design, counts = collections.defaultdict(list), collections.defaultdict(list), collections.Counter()
     with oracle.postgres() as reference, staffa(options) as ours_url:
         sides = Sides(reference.url("postgres"), ours_url)
         signatures = Signatures(sides.theirs, sides.ours)
@@ -690,7 +720,9 @@ def main():
             counts[why or (found.what if found else "same")] += 1
             if found and (not why or options.refused and found.what.startswith("refused")):
                 causes[found.cause()].append((number, found))
-    for cause, examples in sorted(causes.items(), key=lambda item: -len(item[1])):
+            elif found and options.explained and not found.what.startswith("refused"):
+                by_design[why].append((number, found))
+    for cause, examples in sorted([*by_design.items(), *causes.items()], key=lambda item: -len(item[1])):
         print(f"{len(examples)} times {cause}")
         for number, found in examples[: options.examples]:
             print(f"  {number}: {found.sql}\n    PostgreSQL {shown(found.theirs)}\n    Staffa     {shown(found.ours)}")

@@ -2,6 +2,8 @@
 
     with server.running(program, "demo", "--scale", "1", "--data", folder) as s:
         psycopg.connect(s.url)
+
+`before` is a command that runs the program, `settings` are added to its environment.
 """
 import contextlib
 import os
@@ -18,6 +20,7 @@ from typing import IO
 class Running:
     url: str
     pid: int
+    port: int
     output: IO[str]
 
     def log(self):
@@ -30,11 +33,16 @@ class Running:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
 
 
+def measured(program, *arguments):
+    """A server that computes every answer, for programs that measure it."""
+    return running(program, *arguments, "--settings", "staffa.result_cache=off")
+
+
 @contextlib.contextmanager
-def running(program, *arguments, limit=3600):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("STAFFA_", "PG"))}
+def running(program, *arguments, limit=3600, before=(), auth="trust", settings=()):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("STAFFA_", "PG"))} | dict(settings)
     with tempfile.TemporaryFile("w+") as log:
-        command = [program, *arguments, "--listen", "127.0.0.1:0", "--auth", "trust"]
+        command = [*before, program, *arguments, "--listen", "127.0.0.1:0", "--auth", auth]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         try:
             begun, port = time.monotonic(), None
@@ -45,7 +53,7 @@ def running(program, *arguments, limit=3600):
                 if process.poll() is not None or time.monotonic() - begun > limit:
                     sys.exit(f"{' '.join(command)} does not serve:\n{text}")
                 time.sleep(0.05)
-            yield Running(f"postgresql://admin@127.0.0.1:{port[1]}/staffa", process.pid, log)
+            yield Running(f"postgresql://admin@127.0.0.1:{port[1]}/staffa", process.pid, int(port[1]), log)
         finally:
             process.terminate()
             process.wait(60)

@@ -51,12 +51,12 @@ def times(connection, question):
 
 
 def measured(program, place, tables, columns):
-    with server.running(program, "serve", "--data", place) as staffa:
+    with server.measured(program, "serve", "--data", place) as staffa:
         with psycopg.connect(staffa.url, autocommit=True) as connection:
             fill(connection, tables, columns)
     for name, question in QUESTIONS.items():
         # Nothing is known yet.
-        with server.running(program, "serve", "--data", place) as staffa:
+        with server.measured(program, "serve", "--data", place) as staffa:
             with psycopg.connect(staffa.url, autocommit=True) as connection:
                 connection.execute("select 1")
                 yield name, times(connection, question)

@@ -91,7 +91,7 @@ def main():
     data, place = tpch.cache(f"demo-{a.scale:g}"), tempfile.mkdtemp(prefix="staffa-changes-")
     best, same = {}, True
     try:
-        with server.running(a.program, "demo", "--scale", f"{a.scale:g}", "--data", str(data)) as staffa:
+        with server.measured(a.program, "demo", "--scale", f"{a.scale:g}", "--data", str(data)) as staffa:
             fill_duckdb(place, data, a.rows)
             with psycopg.connect(staffa.url, autocommit=True) as connection:
                 total = connection.execute("select count(*) from lineitem").fetchone()[0]

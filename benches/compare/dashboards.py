@@ -131,7 +131,7 @@ def main():
     p.add_argument("--repeat", type=int, default=300)
     p.add_argument("--threads", type=int, default=os.cpu_count())
     a = p.parse_args()
-    with tempfile.TemporaryDirectory() as folder, server.running(
+    with tempfile.TemporaryDirectory() as folder, server.measured(
         a.program, "serve", "--data", f"{folder}/data", "--threads", str(a.threads)
     ) as running:
         connection = duckdb.connect()

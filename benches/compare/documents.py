@@ -79,7 +79,7 @@ def main():
             f"create table d as select j::json as j from read_csv('{documents}', header = false, columns = {{'j': 'varchar'}}, quote = '\"', escape = '\"', delim = '|')"
         )
         arguments = ["serve", "--data", f"{folder}/data", "--threads", str(a.threads)]
-        with server.running(a.program, *arguments) as running, psycopg.connect(running.url, autocommit=True) as connection:
+        with server.measured(a.program, *arguments) as running, psycopg.connect(running.url, autocommit=True) as connection:
             connection.execute("create table d (j jsonb)")
             with connection.cursor() as cursor, cursor.copy("copy d from stdin (format csv)") as copy, open(documents, "rb") as file:
                 while block := file.read(1 << 20):

@@ -151,7 +151,7 @@ def main():
     # What engines print of themselves is no answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    peer = ENGINES[engine](kind, Path(folder), int(threads), json.loads(tables))
+    peer = ENGINES[engine](kind, Path(folder), int(threads), json.loads(Path(tables).read_text()))
     for process in children(os.getpid()):
         Path(f"/proc/{process}/clear_refs").write_text("5")
     print(json.dumps({"version": re.sub(r"[^\w.]", "", str(peer.version))}), file=answers, flush=True)

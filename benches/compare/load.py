@@ -59,7 +59,7 @@ def main():
     size, place = file.stat().st_size, tempfile.mkdtemp(prefix="staffa-load-")
     best = {}
     try:
-        with server.running(a.program, "serve", "--data", f"{place}/data") as staffa, oracle.postgres() as postgres:
+        with server.measured(a.program, "serve", "--data", f"{place}/data") as staffa, oracle.postgres() as postgres:
             ways = {
                 "DuckDB": lambda: by_duckdb(file),
                 "PostgreSQL": lambda: over_the_wire(postgres.url(), file),

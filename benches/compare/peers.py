@@ -39,7 +39,7 @@ class Staffa:
     """The server, over its socket."""
     def __init__(self, program, data, threads, options):
         self.exit = contextlib.ExitStack()
-        self.server = self.exit.enter_context(server.running(program, "serve", "--data", str(data), "--threads", str(threads), *options))
+        self.server = self.exit.enter_context(server.measured(program, "serve", "--data", str(data), "--threads", str(threads), *options))
         self.connection = self.exit.enter_context(psycopg.connect(self.server.url, autocommit=True))
         Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")
         self.version = ""
@@ -63,7 +63,10 @@ class Peer:
     """A process of engines.py."""
     def __init__(self, name, files, threads):
         self.folder = tempfile.TemporaryDirectory(prefix="staffa-peer-", dir=tpch.cache("."))
-        command = [sys.executable, str(Path(__file__).with_name("engines.py")), name, self.folder.name, str(threads), json.dumps(files)]
+        # Thousands of files are more than an argument may be long.
+        listed = Path(self.folder.name) / "files.json"
+        listed.write_text(json.dumps(files))
+        command = [sys.executable, str(Path(__file__).with_name("engines.py")), name, self.folder.name, str(threads), str(listed)]
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.version = self.answer().get("version", "")
@@ -90,7 +93,7 @@ def warehouse(program, suite, scale):
     """The folder of a warehouse that has the suite's tables, made once; and the files they consist of."""
     if suite == "tpch":
         data, tables = tpch.cache(f"demo-{scale:g}"), tpch.TABLES
-        with server.running(program, "demo", "--scale", f"{scale:g}", "--data", str(data)):
+        with server.measured(program, "demo", "--scale", f"{scale:g}", "--data", str(data)):
             pass
     else:
         data, tables = tpch.cache(f"hits-{scale:g}"), ["hits"]

@@ -61,7 +61,7 @@ def main():
     a = p.parse_args()
     data = tpch.cache(f"demo-{a.scale:g}")
     results, bad = [], 0
-    with server.running(a.program, "demo", "--scale", f"{a.scale:g}", "--data", str(data), "--threads", str(a.threads)) as running:
+    with server.measured(a.program, "demo", "--scale", f"{a.scale:g}", "--data", str(data), "--threads", str(a.threads)) as running:
         duck = duckdb_on(data, a.threads)
         with psycopg.connect(running.url, autocommit=True) as connection:
             for name, sql in tpch.queries(a.scale).items():

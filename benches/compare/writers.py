@@ -152,7 +152,7 @@ def main():
     p.add_argument("--commits", type=int, default=10_000)
     a = p.parse_args()
     place, right = tempfile.mkdtemp(prefix="staffa-writers-"), True
-    with server.running(a.program, "serve", "--data", f"{place}/data") as staffa, oracle.postgres(fsync=True) as postgres:
+    with server.measured(a.program, "serve", "--data", f"{place}/data") as staffa, oracle.postgres(fsync=True) as postgres:
         print(f"{a.writers} writers, {a.seconds:g} s each, {os.cpu_count()} cores\n\n| work | Staffa, per s | PostgreSQL, per s | failed in Staffa |\n|---|---:|---:|---|")
         for name, work in {
             "INSERT of a row": lambda url: inserts(url, a.writers, until(a.seconds)),

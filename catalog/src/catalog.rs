@@ -1,6 +1,7 @@
 //! The handle on one open catalog.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use uuid::Uuid;
 use crate::database::{self, Database};
 use crate::error::{Error, Result};
 use crate::garbage::{self, DeadObjects};
+use crate::journal::Pointers;
 use crate::loader::Loader;
 use crate::objects::Objects;
+use crate::relocation::Relocation;
 use crate::sequence::{Sequence, SequenceState};
 use crate::shared::Shared;
 use crate::snapshot::CatalogSnapshot;
@@ -156,6 +159,20 @@ impl Catalog {
         garbage::dead_objects(&self.shared, now_ms, put_off_too).await
     }
 
+    /// Writes what the catalog says now into a new SQLite file, which is a catalog of its own.
+    pub async fn export(&self, path: &Path) -> Result<Export> {
+        // Before: nothing that is there then is deleted while this is held.
+        let held = self.shared.head().await?;
+        let state = self.shared.database.export(path).await?;
+        let pointers = Pointers::default().advanced(state)?;
+        let snapshot = CatalogSnapshot::committed(pointers, self.shared.loader.clone());
+        Ok(Export {
+            snapshot,
+            held,
+            shared: self.shared.clone(),
+        })
+    }
+
     /// Every object a table needs, as it is now: what else lies in its directory, and is not of a transaction that is under
     /// way, is an orphan.
     pub async fn needed_objects(&self, table: &Table) -> Result<HashSet<String>> {
@@ -175,6 +192,27 @@ impl Catalog {
     /// Takes paths that were deleted off the list of dead objects.
     pub async fn forget(&self, paths: &[String]) -> Result<()> {
         self.shared.database.forget_garbage(paths).await
+    }
+}
+
+/// A state of the catalog that was written into a file. Nothing it needs is deleted as long as this is there.
+#[derive(Debug)]
+pub struct Export {
+    snapshot: CatalogSnapshot,
+    held: Arc<CatalogSnapshot>,
+    shared: Arc<Shared>,
+}
+
+impl Export {
+    /// What was written.
+    pub fn snapshot(&self) -> &CatalogSnapshot {
+        &self.snapshot
+    }
+
+    /// Fails with `Conflict` if others thought that this process was gone, and may have deleted something of it.
+    pub async fn check_held(&self) -> Result<()> {
+        self.shared.heartbeat().await?;
+        self.shared.loader.check_held(self.held.csn())
     }
 }
 
@@ -200,6 +238,13 @@ impl CatalogDatabase {
     pub async fn open(url: &str) -> Result<CatalogDatabase> {
         let database = database::open(url, Uuid::new_v4()).await?;
         Ok(CatalogDatabase { database })
+    }
+
+    /// Makes a catalog of what [`Catalog::export`] wrote, in a new or empty database, with the locations that hold now.
+    ///
+    /// Fails with `InvalidDefinition` when the database is not empty, `NewerFormat` when a newer Staffa wrote the file.
+    pub async fn import(exported: &Path, url: &str, relocation: &Relocation) -> Result<()> {
+        database::import(exported, url, relocation).await
     }
 
     /// The one warehouse of a catalog that several servers share: `wanted` or else `default` the first time, and later

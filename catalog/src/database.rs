@@ -7,8 +7,10 @@
 //! 4. A transaction is committed or aborted, never both: whoever comes second is refused.
 //! 5. Changes other programs make to `iceberg_tables` get sequence numbers too.
 
+mod copy;
 #[cfg(test)]
 pub(crate) mod faults;
+mod inspection;
 mod lock;
 mod postgres;
 mod sql;
@@ -16,6 +18,7 @@ mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,13 +27,15 @@ use uuid::Uuid;
 use crate::access::{AccessChange, AccessRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::TableName;
+use crate::relocation::Relocation;
 use crate::sequence::{CounterEnd, SequenceState};
 use crate::snapshot::RelationKind;
 
+pub(crate) use inspection::{Inspection, inspect};
 pub(crate) use sql::SqlDatabase;
 
 use postgres::PostgresBackend;
-use sql::Backend;
+use sql::{Backend, Connection, Need};
 use sqlite::SqliteBackend;
 
 /// Where the metadata of a table or view is.
@@ -41,7 +46,7 @@ pub(crate) struct Pointer {
 }
 
 /// The state of the pointers, whole or since a sequence number.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PointerState {
     pub(crate) csn: u64,
     /// Whether `changes` is every pointer there is.
@@ -265,6 +270,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// A setting that all servers share.
     async fn setting(&self, name: &str) -> Result<Option<String>>;
 
+    /// Writes what the catalog says now into a new SQLite file, a catalog of its own; gives the pointers of that moment.
+    async fn export(&self, path: &Path) -> Result<PointerState>;
+
     /// Sets it, durably, if it never was.
     async fn first_setting(&self, name: &str, value: &str) -> Result<()>;
 }
@@ -283,10 +291,51 @@ pub(crate) async fn open_faulty(url: &str, server_id: Uuid, faults: Arc<faults::
     Ok(Arc::new(SqlDatabase::new(Box::new(backend), server_id).await?))
 }
 
+/// Makes a catalog of what was exported, in a database that is new or empty.
+pub(crate) async fn import(exported: &Path, url: &str, relocation: &Relocation) -> Result<()> {
+    let from = Box::new(SqliteBackend::open(&exported.to_string_lossy(), Uuid::new_v4()).await?);
+    let into = open_backend(url, Uuid::new_v4()).await?;
+    copy_all(&from, &*into, relocation).await?;
+    from.close().await;
+    into.close().await;
+    Ok(())
+}
+
+async fn copy_all(from: &SqliteBackend, into: &dyn Backend, relocation: &Relocation) -> Result<()> {
+    let mut source = from.connection(Need::Read).await?;
+    let mut target = into.connection(Need::Durable).await?;
+    source.begin().await?;
+    target.begin().await?;
+    let csn = sql::head_csn(&mut *source).await?;
+    copy::copy(&mut *source, &mut *target, csn, Some(relocation)).await?;
+    target.commit().await?;
+    source.commit().await
+}
+
+/// What [`Database::export`] does with a transaction that has begun.
+async fn export(from: &mut dyn Connection, csn: u64, path: &Path) -> Result<()> {
+    let into = SqliteBackend::open(&path.to_string_lossy(), Uuid::new_v4()).await?;
+    let mut target = into.connection(Need::Durable).await?;
+    target.begin().await?;
+    copy::copy(from, &mut *target, csn, None).await?;
+    target.commit().await?;
+    drop(target);
+    Box::new(into).close().await;
+    Ok(())
+}
+
 async fn open_backend(url: &str, server_id: Uuid) -> Result<Box<dyn Backend>> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+    if is_postgres(url) {
         return Ok(Box::new(PostgresBackend::open(url, server_id).await?));
     }
+    Ok(Box::new(SqliteBackend::open(sqlite_path(url)?, server_id).await?))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+fn sqlite_path(url: &str) -> Result<&str> {
     let Some(path) = url.strip_prefix("sqlite:") else {
         // Not the URL itself: it may hold a password.
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -297,8 +346,7 @@ async fn open_backend(url: &str, server_id: Uuid) -> Result<Box<dyn Backend>> {
         .with_hint("Write sqlite:PATH or postgres://USER@HOST/DATABASE."));
     };
     // `sqlite:///data/catalog.db` and `sqlite:/data/catalog.db` are the same absolute path.
-    let path = path.strip_prefix("//").unwrap_or(path);
-    Ok(Box::new(SqliteBackend::open(path, server_id).await?))
+    Ok(path.strip_prefix("//").unwrap_or(path))
 }
 
 /// The URL of a catalog database for people: without a password.
@@ -309,11 +357,24 @@ pub fn shown_database(url: &str) -> String {
     }
 }
 
-fn newer_format(database: &str, version: i64, known: i64) -> Error {
+/// The setting that says which version of Staffa made the tables what they are.
+const NOTE_MAKER: &str = "insert into staffa_setting(name, value) values ('made_by', $1)
+                          on conflict(name) do update set value=excluded.value";
+const MAKER: &str = "select value from staffa_setting where name='made_by'";
+
+/// `maker`: the version of Staffa that wrote it, where that is known.
+fn newer_format(database: &str, version: i64, known: i64, maker: Option<&str>) -> Error {
+    let hint = match maker {
+        Some(maker) => format!(
+            "Start it with Staffa {maker} or newer; this is {}.",
+            env!("CARGO_PKG_VERSION")
+        ),
+        None => "Start it with the version of Staffa that was used last.".to_owned(),
+    };
     Error::new(
         ErrorKind::NewerFormat,
         format!("the catalog database \"{database}\" was made by a newer version of Staffa"),
     )
     .with_detail(format!("Its schema version is {version}; this version knows {known}."))
-    .with_hint("Start it with the version of Staffa that was used last.")
+    .with_hint(hint)
 }

@@ -23,16 +23,21 @@ mod commit;
 mod database;
 mod deletes;
 mod error;
+mod examination;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod garbage;
 mod history;
 mod iceberg;
 mod index;
 mod invariants;
+mod inventory;
 mod journal;
 mod loader;
 mod name;
 mod objects;
+mod relocation;
 mod rounding;
 mod rule;
 mod schema;
@@ -47,22 +52,25 @@ mod txn;
 mod types;
 mod value;
 
-pub use crate::iceberg::{TableCommit, TableCreation};
+pub use crate::iceberg::{NewSizes, TableCommit, TableCreation, is_decoding, relocate_manifest, relocate_metadata};
 pub use access::{
     Access, AccessKey, Acl, AclItem, AttachedMask, Authority, FIRST_ROLE, MaskingPolicy, Membership, ObjectKind,
     Policy, PolicyCommand, PolicyCondition, Privileges, Rights, Role, Security,
 };
 pub use alter::{TableChange, is_widening};
-pub use catalog::{Catalog, CatalogDatabase};
+pub use catalog::{Catalog, CatalogDatabase, Export};
 pub use commit::Reading;
 pub use database::shown_database;
 pub use error::{Error, ErrorKind, Result};
+pub use examination::Examination;
 pub use file::{ColumnStatistics, DataFile, DeleteContent, DeleteFile, LiveFile, ManifestInfo};
 pub use garbage::{DeadObject, DeadObjects};
 pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
 pub use index::{Index, IndexExpression, IndexKey, IndexTerm};
+pub use inventory::{Inventory, InventoryItem, ObjectRole};
 pub use name::{TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
+pub use relocation::Relocation;
 pub use rounding::{IntervalFields, Rounding};
 pub use rule::{ColumnDefault, Constraint, ConstraintKind, Identity, IdentityKind, MaterializedQuery};
 pub use schema::{

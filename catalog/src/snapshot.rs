@@ -87,6 +87,10 @@ impl CatalogSnapshot {
         }
     }
 
+    pub(crate) fn loader(&self) -> &Arc<Loader> {
+        &self.loader
+    }
+
     pub(crate) fn pointers(&self) -> &Pointers {
         &self.pointers
     }

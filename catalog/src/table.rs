@@ -135,6 +135,16 @@ impl Table {
         self.version.materialized.as_ref()
     }
 
+    /// When this version was made, in milliseconds since 1970 UTC.
+    pub fn made_ms(&self) -> i64 {
+        self.version.metadata.last_updated_ms()
+    }
+
+    /// The older metadata files that this version knows of.
+    pub fn older_metadata(&self) -> Vec<String> {
+        self.version.metadata.other_files()
+    }
+
     /// `COMMENT ON TABLE`
     pub fn comment(&self) -> Option<&str> {
         self.version.metadata.comment()

@@ -15,8 +15,11 @@ use staffa_planner::SqlType;
 use staffa_planner::types::arrow_field;
 use staffa_storage::ParquetScan;
 
+use crate::results::Results;
+
 pub(crate) struct CacheTable {
     scan: Arc<ParquetScan>,
+    results: Arc<Results>,
     schema: SchemaRef,
 }
 
@@ -32,7 +35,7 @@ struct Row {
 }
 
 impl CacheTable {
-    pub(crate) fn new(scan: Arc<ParquetScan>) -> Self {
+    pub(crate) fn new(scan: Arc<ParquetScan>, results: Arc<Results>) -> Self {
         let columns = [
             ("name", SqlType::Text),
             ("entries", SqlType::BigInt),
@@ -46,12 +49,14 @@ impl CacheTable {
         let fields = columns.map(|(name, ty)| arrow_field(name, &ty, true, "UTC"));
         Self {
             scan,
+            results,
             schema: Arc::new(Schema::new(fields.to_vec())),
         }
     }
 
     fn rows(&self) -> DataFusionResult<RecordBatch> {
         let (columns, counters) = (self.scan.chunk_counters(), self.scan.counters());
+        let results = self.results.counters();
         let rows = [
             Row {
                 name: "columns",
@@ -61,6 +66,15 @@ impl CacheTable {
                 hits: columns.hits,
                 misses: columns.misses,
                 yielded_bytes: Some(columns.yielded_bytes),
+            },
+            Row {
+                name: "results",
+                entries: Some(results.entries),
+                bytes: Some(results.bytes),
+                bytes_max: Some(results.bytes_max),
+                hits: results.hits,
+                misses: results.misses,
+                yielded_bytes: Some(results.yielded_bytes),
             },
             Row {
                 name: "remote files",

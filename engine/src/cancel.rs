@@ -1,7 +1,7 @@
 //! Stopping what a session runs, from another task.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use staffa_planner::{Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ pub struct Canceller {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The statement that runs, or the last one that did: cancelling that one hits nobody.
+    /// The statement that runs, or the last one of what the client asked for; `None` while it asks for nothing.
     current: Mutex<Option<StatementGuard>>,
     /// A statement that is run again: those that start meanwhile are parts of it.
     held: Mutex<Option<StatementGuard>>,
@@ -60,14 +60,23 @@ impl Canceller {
         let guard = held.unwrap_or_else(|| StatementGuard {
             token: CancellationToken::new(),
             cause: Arc::new(AtomicU8::new(0)),
+            noticed: Arc::default(),
             deadline,
         });
+        if let Some(missed) = self.current().and_then(|last| last.missed()) {
+            guard.stop(missed);
+        }
         self.activate(&guard);
         // Asked again: `terminate` may have looked for a running statement just before this one was there.
         if self.shared.terminated.is_cancelled() {
             return Err(Cause::Shutdown.error());
         }
         Ok(guard)
+    }
+
+    /// The client has its answer, and asks for nothing: cancelling hits nobody.
+    pub(crate) fn rest(&self) {
+        *self.shared.current.lock() = None;
     }
 
     /// The statement that runs, or the last one that did.
@@ -101,10 +110,12 @@ impl Drop for Held {
 pub(crate) struct StatementGuard {
     token: CancellationToken,
     cause: Arc<AtomicU8>,
+    /// Somebody has the error.
+    noticed: Arc<AtomicBool>,
     deadline: Option<Instant>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Cause {
     User = 1,
     Shutdown = 2,
@@ -132,6 +143,22 @@ impl StatementGuard {
         self.token.cancel();
     }
 
+    /// The stop that came when no part of the statement looked: after it was planned, before it ran.
+    fn missed(&self) -> Option<Cause> {
+        match self.token.is_cancelled() && !self.noticed.load(Ordering::SeqCst) {
+            true => Some(self.stopped_by()),
+            false => None,
+        }
+    }
+
+    fn stopped_by(&self) -> Cause {
+        match self.cause.load(Ordering::SeqCst) {
+            2 => Cause::Shutdown,
+            3 => Cause::Memory,
+            _ => Cause::User,
+        }
+    }
+
     /// Resolves with the error to report when the statement must stop; never resolves otherwise.
     pub(crate) async fn stopped(&self) -> Error {
         let timeout = async {
@@ -142,11 +169,10 @@ impl StatementGuard {
         };
         tokio::select! {
             biased;
-            () = self.token.cancelled() => match self.cause.load(Ordering::SeqCst) {
-                2 => Cause::Shutdown.error(),
-                3 => Cause::Memory.error(),
-                _ => Cause::User.error(),
-            },
+            () = self.token.cancelled() => {
+                self.noticed.store(true, Ordering::SeqCst);
+                self.stopped_by().error()
+            }
             () = timeout => Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout"),
         }
     }
@@ -158,5 +184,40 @@ impl StatementGuard {
             error = self.stopped() => Err(error),
             result = work => result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn outcome(guard: &StatementGuard) -> Result<()> {
+        guard.run(async { Ok(()) }).await
+    }
+
+    #[tokio::test]
+    async fn a_stop_between_two_parts_of_a_statement_is_not_lost() {
+        let canceller = Canceller::default();
+        let planning = canceller.start_statement(None).expect("a statement");
+        outcome(&planning).await.expect("nobody stopped it yet");
+        canceller.cancel();
+        let running = canceller.start_statement(None).expect("a statement");
+        let error = outcome(&running).await.expect_err("stopped before it ran");
+        assert_eq!(error.kind(), ErrorKind::QueryCanceled);
+        // Once is enough.
+        let next = canceller.start_statement(None).expect("a statement");
+        outcome(&next).await.expect("another statement");
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_nothing_is_not_stopped() {
+        let canceller = Canceller::default();
+        outcome(&canceller.start_statement(None).expect("a statement"))
+            .await
+            .expect("it runs");
+        canceller.rest();
+        canceller.cancel();
+        let next = canceller.start_statement(None).expect("a statement");
+        outcome(&next).await.expect("the cancel was for nobody");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use staffa_storage::{S3Options, Secret};
 
 use crate::audit::AuditConfig;
+use crate::memory::machine::machine_memory_bytes;
 
 /// Where a warehouse lives and what it may use.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Config {
     /// Disk that spilled data may take together, in bytes.
     pub spill_limit_bytes: u64,
     /// Memory that the process may hold in all before its largest statement is ended; `None` is the limit of queries and a quarter more
-    /// (512 MiB at least), but no more than 95 % of what the process may use.
+    /// (512 MiB at least), but no more than 90 % of what the process may use.
     pub memory_ceiling_bytes: Option<u64>,
     /// Statements that read or write tables and run at a time; others wait. `None`: as many as want to.
     pub running_max: Option<usize>,
@@ -104,29 +105,20 @@ impl Config {
 
 /// Seven tenths of what this process may use: the machine's memory or its control group's limit, whichever is less.
 pub fn default_memory_limit() -> u64 {
-    memory_of_process() / 10 * 7
+    machine_memory_bytes() / 10 * 7
 }
 
 impl Config {
     /// See [`memory_ceiling_bytes`](Self::memory_ceiling_bytes).
     pub(crate) fn memory_ceiling(&self) -> u64 {
         const LEAST_ROOM: u64 = 512 << 20;
+        /// Of the machine's memory, in percent. Two cores take a gigabyte in less than half a second, and the system counts files
+        /// and page tables beside what the process holds.
+        const SHARE_MAX: u64 = 90;
         self.memory_ceiling_bytes.unwrap_or_else(|| {
             let limit = self.memory_limit_bytes;
             let wanted = limit.saturating_add((limit / 4).max(LEAST_ROOM));
-            wanted.min(memory_of_process() / 100 * 95)
+            wanted.min(machine_memory_bytes() / 100 * SHARE_MAX)
         })
     }
-}
-
-/// The machine's memory or its control group's limit, whichever is less.
-fn memory_of_process() -> u64 {
-    const FALLBACK: u64 = 2 << 30;
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
-    });
-    let group = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    machine.into_iter().chain(group).min().unwrap_or(FALLBACK)
 }

@@ -1,18 +1,30 @@
 //! The runtimes that plan and execute queries, apart from the one that serves the network.
 //!
-//! There is one for each: an operator that does not wait for a second delays other queries' operators, never their planning.
+//! There is one for planning and two for operators: an operator that does not wait for a second delays other queries' operators, never their
+//! planning; and those of short queries have threads of their own, to which the kernel gives the processors first. Whether a query is
+//! short is an estimate. One that works longer goes on among the long ones.
 //!
 //! Operators are CPU-bound and yield seldom; on a runtime of their own they cannot delay a login, a cancel request or a
 //! health check. Its threads have large stacks, since planning recurses with the depth of the statement.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use staffa_planner::{Error, ErrorKind, Result};
+use staffa_planner::{Error, ErrorKind, Result, unless_abandoned};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 /// Stack of a worker thread. Planning a statement at the depth limit of the parser needs about 6 MiB in a debug build.
 const THREAD_STACK_BYTES: usize = 32 << 20;
+
+/// What a short query may work.
+const SHORT_WORK_MAX: Duration = Duration::from_millis(20);
+
+/// How much the threads of long queries stand back (`nice`): next to one of a short query they get a tenth of a processor.
+const LONG_NICE: i32 = 10;
 
 /// A handle to the runtime; the last one dropped shuts it down without waiting.
 #[derive(Clone, Debug)]
@@ -37,10 +49,15 @@ impl Drop for Inner {
 
 impl CpuRuntime {
     pub(crate) fn start(name: &'static str, threads: usize) -> Result<Self> {
+        Self::start_with(name, threads, || {})
+    }
+
+    fn start_with(name: &'static str, threads: usize, on_thread: fn()) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
             .thread_stack_size(THREAD_STACK_BYTES)
+            .on_thread_start(on_thread)
             .enable_all()
             .build()
             .map_err(|error| {
@@ -67,8 +84,105 @@ impl CpuRuntime {
 
     /// Starts a future here, aborted when the task's handle is dropped.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Task<T> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let work = unless_abandoned(Arc::clone(&abandoned), work);
         Task {
             handle: self.inner.handle.spawn(work),
+            abandoned,
+        }
+    }
+}
+
+/// Where operators run.
+#[derive(Clone, Debug)]
+pub(crate) struct Lanes {
+    short: CpuRuntime,
+    long: CpuRuntime,
+}
+
+impl Lanes {
+    pub(crate) fn start(threads: usize) -> Result<Self> {
+        Ok(Self {
+            short: CpuRuntime::start("staffa-short", threads)?,
+            long: CpuRuntime::start_with("staffa-cpu", threads, stand_back)?,
+        })
+    }
+
+    /// For work that is surely short, or for other work.
+    pub(crate) fn of(&self, is_short: bool) -> &CpuRuntime {
+        match is_short {
+            true => &self.short,
+            false => &self.long,
+        }
+    }
+
+    /// For what is not known to be short.
+    pub(crate) fn long(&self) -> &CpuRuntime {
+        &self.long
+    }
+
+    /// Starts what should be short. When it has worked long it goes on among what is.
+    pub(crate) fn spawn_short<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Task<T> {
+        let long = self.long.clone();
+        let work: Work<T> = Box::pin(work);
+        self.short.spawn(async move {
+            let begun = Short {
+                work: Some(work),
+                worked: Duration::ZERO,
+            };
+            match begun.await {
+                Worked::Ended(result) => result,
+                Worked::Long(rest) => long.spawn(rest).await,
+            }
+        })
+    }
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// Work until it ends, or has taken its time. Waiting costs nothing.
+struct Short<T> {
+    work: Option<Work<T>>,
+    worked: Duration,
+}
+
+enum Worked<T> {
+    Ended(Result<T>),
+    Long(Work<T>),
+}
+
+impl<T> Future for Short<T> {
+    type Output = Worked<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Worked<T>> {
+        let Some(mut work) = self.work.take() else {
+            return Poll::Pending;
+        };
+        let begun = Instant::now();
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(Worked::Ended(result));
+        }
+        self.worked += begun.elapsed();
+        if self.worked > SHORT_WORK_MAX {
+            return Poll::Ready(Worked::Long(work));
+        }
+        self.work = Some(work);
+        Poll::Pending
+    }
+}
+
+/// The calling thread gets less of the processors than others. Where that cannot be, lanes are equal.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        // A thread has its own priority on Linux, and 0 is the one that calls.
+        #[expect(unsafe_code, reason = "the call takes numbers, and no memory of ours")]
+        let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LONG_NICE) };
+        if result != 0 {
+            tracing::debug!("threads of long queries keep their priority");
         }
     }
 }
@@ -77,10 +191,13 @@ impl CpuRuntime {
 #[derive(Debug)]
 pub(crate) struct Task<T> {
     handle: JoinHandle<Result<T>>,
+    /// For planning, which never waits: aborting alone would not stop it.
+    abandoned: Arc<AtomicBool>,
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
         self.handle.abort();
     }
 }
@@ -88,19 +205,17 @@ impl<T> Drop for Task<T> {
 impl<T> Future for Task<T> {
     type Output = Result<T>;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<T>> {
-        std::pin::Pin::new(&mut self.handle)
-            .poll(cx)
-            .map(|joined| match joined {
-                Ok(result) => result,
-                Err(error) if error.is_panic() => {
-                    // The panic hook has logged message and backtrace; the client learns only that it was ours.
-                    Err(Error::internal(
-                        "the statement failed because of an internal error; the server's log has more",
-                    ))
-                }
-                Err(_) => Err(Error::new(ErrorKind::AdminShutdown, "the warehouse is shutting down")),
-            })
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        Pin::new(&mut self.handle).poll(cx).map(|joined| match joined {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => {
+                // The panic hook has logged message and backtrace; the client learns only that it was ours.
+                Err(Error::internal(
+                    "the statement failed because of an internal error; the server's log has more",
+                ))
+            }
+            Err(_) => Err(Error::new(ErrorKind::AdminShutdown, "the warehouse is shutting down")),
+        })
     }
 }
 
@@ -112,7 +227,7 @@ mod tests {
     async fn a_panic_ends_its_own_work_alone() {
         let cpu = CpuRuntime::start("staffa-test", 1).expect("a thread");
         let other = cpu.spawn(async {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             Ok(7)
         });
         let failed = cpu.run::<()>(async { panic!("a defect") });
@@ -121,5 +236,27 @@ mod tests {
         assert!(!error.message().contains("a defect"), "{error}");
         assert_eq!(other.await.expect("not touched"), 7);
         assert_eq!(cpu.run(async { Ok(8) }).await.expect("the thread goes on"), 8);
+    }
+
+    #[tokio::test]
+    async fn what_works_long_goes_on_among_the_long() {
+        let lanes = Lanes::start(1).expect("two threads");
+        let thread = || std::thread::current().name().map(str::to_owned);
+        let work = async move {
+            let first = thread();
+            let begun = Instant::now();
+            while begun.elapsed() < SHORT_WORK_MAX * 2 {
+                std::hint::black_box(0);
+            }
+            tokio::task::yield_now().await;
+            Ok((first, thread()))
+        };
+        let names = lanes.spawn_short(work).await.expect("it ends");
+        assert_eq!(names, (Some("staffa-short".to_owned()), Some("staffa-cpu".to_owned())));
+        let waited = lanes.spawn_short(async move {
+            tokio::time::sleep(SHORT_WORK_MAX * 2).await;
+            Ok(thread())
+        });
+        assert_eq!(waited.await.expect("it ends"), Some("staffa-short".to_owned()));
     }
 }

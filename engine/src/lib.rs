@@ -29,6 +29,7 @@ mod actions;
 mod activity;
 mod advisory;
 mod audit;
+mod backup;
 mod caches;
 mod cancel;
 mod command;
@@ -36,6 +37,9 @@ mod config;
 mod copy;
 mod copy_stream;
 mod cpu;
+mod doctor;
+#[doc(hidden)]
+pub mod fuzz;
 mod iceberg_catalog;
 mod limits;
 mod masks;
@@ -51,22 +55,27 @@ mod queue;
 mod random;
 mod register;
 mod rerun;
+mod results;
 mod run;
 mod sequences;
 mod session;
 mod settings;
 mod stream;
 mod temporary;
+mod trace;
 mod transaction;
 mod upkeep;
 mod warehouse;
 
 pub use audit::{AuditClasses, AuditConfig};
+pub use backup::{BackupInfo, BackupOutcome, backup, backups, prune_backups, restore, verify_backup};
 pub use cancel::Canceller;
 pub use config::{Config, Maintenance, default_memory_limit};
 pub use copy_stream::{CopyIn, CopyOut};
 pub use datafusion::scalar::ScalarValue;
+pub use doctor::{DoctorOptions, DoctorReport, Finding, Severity as FindingSeverity, doctor};
 pub use iceberg_catalog::{ChangedProperties, IcebergCatalog, IcebergCommit, IcebergKind, IcebergMetadata};
+pub use memory::machine::machine_memory_bytes;
 pub use metrics::{CacheMetrics, Metrics};
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
 pub use portal::Portal;
@@ -82,4 +91,11 @@ pub use staffa_planner::{
 };
 pub use staffa_storage::{S3Options, Secret};
 pub use stream::RowStream;
+pub use trace::{Stage, StageTrace, StatementTrace, TraceParent};
 pub use warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
+
+/// Whether this thread decodes a file just now. A panic is about the file then, is caught, and becomes an error that names it: a
+/// panic hook may keep silent.
+pub fn is_decoding() -> bool {
+    staffa_catalog::is_decoding() || staffa_storage::is_decoding()
+}

@@ -17,6 +17,8 @@ use datafusion::execution::{SpillWriter, TempFileFactory};
 use futures::Stream;
 use staffa_planner::{Error, ErrorKind};
 
+pub(crate) mod machine;
+pub(crate) mod spill_place;
 pub(crate) mod watchdog;
 
 use crate::limits::Limits;

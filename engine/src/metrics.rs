@@ -44,6 +44,7 @@ impl Warehouse {
         let (running, queued) = self.queue().lengths();
         let runtime = self.base().runtime_env();
         let (columns, others) = (self.scan().chunk_counters(), self.scan().counters());
+        let results = self.results().counters();
         let cache = |name, bytes, hits, misses| CacheMetrics {
             name,
             bytes,
@@ -61,6 +62,7 @@ impl Warehouse {
             memory_ceiling_bytes: self.memory_ceiling_bytes(),
             spill_bytes: runtime.disk_manager.used_disk_space(),
             caches: vec![
+                cache("results", Some(results.bytes), results.hits, results.misses),
                 cache("columns", Some(columns.bytes), columns.hits, columns.misses),
                 cache(
                     "remote_files",

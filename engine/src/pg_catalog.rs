@@ -247,7 +247,10 @@ impl SystemTables for SystemCatalog {
             return Some(Arc::new(masks));
         }
         if (schema, name) == ("staffa", "cache") {
-            return Some(Arc::new(CacheTable::new(Arc::clone(&self.scan))));
+            return Some(Arc::new(CacheTable::new(
+                Arc::clone(&self.scan),
+                Arc::clone(self.warehouse.results()),
+            )));
         }
         None
     }

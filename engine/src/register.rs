@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{Array, ArrayData, RecordBatch};
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ use staffa_planner::{Error, ErrorKind, Result, ScanLimits, ScanReports};
 use crate::cancel::Canceller;
 use crate::limits::Limits;
 use crate::memory::{StatementMemory, TemporaryFiles, of_statement};
+use crate::trace::{Noted, Observer, Stage, StatementTrace};
 
 /// How much of a statement is kept and shown, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -34,6 +35,8 @@ pub(crate) struct Register {
     /// The latest at the end.
     ended: Mutex<VecDeque<Arc<Record>>>,
     totals: Mutex<Totals>,
+    /// Who is told of each statement that ends.
+    observer: OnceLock<Observer>,
 }
 
 /// All statements that have ended, together.
@@ -84,6 +87,8 @@ pub(crate) struct Running {
     /// What its client got, or what it changed.
     rows: AtomicU64,
     bytes: AtomicU64,
+    /// Where somebody traces statements.
+    noted: Option<Noted>,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +180,7 @@ impl Register {
         limits: Arc<Limits>,
         server: &RuntimeEnv,
         only_planned: bool,
+        noted: Option<Noted>,
     ) -> Result<Arc<Running>> {
         let (runtime, memory, files) = of_statement(server, &limits)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
@@ -201,6 +207,7 @@ impl Register {
             left: AtomicBool::new(false),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            noted,
         });
         self.running.lock().insert(number, Arc::clone(&running));
         Ok(running)
@@ -222,6 +229,22 @@ impl Register {
     pub(crate) fn totals(&self) -> Totals {
         *self.totals.lock()
     }
+
+    /// Says who is told of statements; once.
+    pub(crate) fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Whether anybody is told.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.get().is_some()
+    }
+
+    pub(crate) fn tell(&self, statement: StatementTrace) {
+        if let Some(Observer(observer)) = self.observer.get() {
+            observer(statement);
+        }
+    }
 }
 
 impl Running {
@@ -242,7 +265,23 @@ impl Running {
     pub(crate) fn runs(&self) {
         let mut progress = self.progress.lock();
         if let Some(since) = progress.queued.take() {
-            progress.waited += since.elapsed();
+            let waited = since.elapsed();
+            progress.waited += waited;
+            self.note_stage(Stage::Queue, SystemTime::now() - waited);
+        }
+    }
+
+    /// A part of it is over that began then.
+    pub(crate) fn note_stage(&self, stage: Stage, started: SystemTime) {
+        if let Some(noted) = &self.noted {
+            noted.stage(stage, started);
+        }
+    }
+
+    /// It executes from now on.
+    pub(crate) fn note_execution(&self) {
+        if let Some(noted) = &self.noted {
+            noted.executes();
         }
     }
 
@@ -327,6 +366,9 @@ impl Running {
         let record = self.record(Some(end));
         // Operators hold memory.
         self.progress.lock().plans.clear();
+        if let Some(noted) = &self.noted {
+            self.register.tell(record.trace(self.started.into(), noted));
+        }
         let mut totals = self.register.totals.lock();
         totals.finished += u64::from(!failed);
         totals.failed += u64::from(failed);
@@ -383,6 +425,30 @@ impl Running {
             memory_bytes_max: self.memory.most(),
             error_code,
             error,
+        }
+    }
+}
+
+impl Record {
+    /// What whoever traces is told of a statement that ends now.
+    fn trace(&self, started: SystemTime, noted: &Noted) -> StatementTrace {
+        let ended = SystemTime::now();
+        StatementTrace {
+            pid: self.pid,
+            user: self.user.clone(),
+            database: self.database.clone(),
+            text: self.text.clone(),
+            started,
+            ended,
+            stages: noted.take(ended),
+            rows: self.rows,
+            files_read: self.files_read,
+            bytes_read: self.work.bytes_read,
+            spilled_bytes: self.spilled_bytes,
+            memory_bytes_max: self.memory_bytes_max,
+            error_code: self.error_code,
+            error: self.error.clone(),
+            parent: noted.parent.clone(),
         }
     }
 }

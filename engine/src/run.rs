@@ -1,6 +1,7 @@
 //! The whole path of a statement: check, plan, then rows or a command.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::Schema;
@@ -10,15 +11,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use staffa_planner::{
     DiscardTarget, Error, ErrorKind, ParsedStatement, Plan, QueryPlan, Result, SavepointAction, SqlType,
-    StatementClass, TableName, argument, physical_query,
+    StatementClass, TableName, argument, kept_query, physical_query,
 };
 
 use crate::access;
 use crate::cancel::StatementGuard;
 use crate::command::{alter, change, copy, create, describe, drop, insert, refresh, sequence, truncate, with};
 use crate::outcome::{CommandTag, Notice, Outcome};
+use crate::results::{Asked, ResultKey};
 use crate::session::{Prepared, Session};
 use crate::stream::RowStream;
+use crate::trace::Stage;
 use crate::upkeep;
 
 impl Session {
@@ -37,7 +40,9 @@ impl Session {
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
         self.transactions.locks_rows = prepared.statement().locks_rows();
+        let planning = SystemTime::now();
         let plan = guard.run(self.plan_of(prepared, &parameters)).await;
+        self.note_stage(Stage::Plan, planning);
         let plan = plan.inspect_err(|error| self.audit(prepared.statement(), Err(error)))?;
         if let Plan::Execute {
             name,
@@ -63,6 +68,9 @@ impl Session {
         }
         if is_work(&plan)? {
             self.wait_for_place(&guard).await?;
+        }
+        if let Some(running) = &self.running {
+            running.note_execution();
         }
         let repeatable = self.transactions.ran.start(prepared, &parameters);
         let outcome = self.dispatch(&plan, parameters, prepared.statement(), guard).await;
@@ -490,7 +498,44 @@ impl Session {
         parameters: &[ScalarValue],
         guard: StatementGuard,
     ) -> Result<RowStream> {
-        Ok(self.plan_query(query, parameters, guard).await?.started())
+        let Some(key) = self.result_key(query, parameters).await? else {
+            return Ok(self.plan_query(query, parameters, guard).await?.started());
+        };
+        let mut asked = self.warehouse.results().ask(&key);
+        if let Asked::Comes(mut flight) = asked {
+            // It ends when the other one does, however that is.
+            guard.run(async { Ok(flight.changed().await.is_ok()) }).await?;
+            asked = self.warehouse.results().ask(&key);
+        }
+        Ok(match asked {
+            Asked::Found(answer) => RowStream::answered(query, answer, guard, self.canceller()),
+            Asked::Comes(_) => self.plan_query(query, parameters, guard).await?.started(),
+            Asked::Unknown(collecting) => {
+                let rows = self.plan_query(query, parameters, guard).await?;
+                rows.collected(collecting).started()
+            }
+        })
+    }
+
+    /// What the answer of a query is found by; `None` where it must be computed: it is of this session, moment or transaction.
+    async fn result_key(&mut self, query: &QueryPlan, parameters: &[ScalarValue]) -> Result<Option<ResultKey>> {
+        let is_own = self.settings.get("staffa.result_cache") != Some("on")
+            || self.transactions.has_changes()
+            || self.has_temporary()
+            || self.reads().is_some()
+            || query.columns.iter().any(|column| is_named(&column.ty));
+        if is_own {
+            return Ok(None);
+        }
+        let snapshot = self.transactions_snapshot().await?;
+        let role = snapshot.access().role(self.current_user()).map(|role| role.id);
+        Ok(query.identity()?.map(|query| ResultKey {
+            query,
+            values: parameters.to_vec(),
+            user: self.current_user().to_owned(),
+            role,
+            settings: self.settings.to_map(),
+        }))
     }
 
     /// Optimises a query. It starts when somebody asks for its rows.
@@ -502,23 +547,34 @@ impl Session {
     ) -> Result<RowStream> {
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
-        let (planned, values) = (query.clone(), parameters.to_vec());
         let pin = Arc::clone(&context.snapshot);
         let task_context = context.task_context();
         let named = query.columns.iter().any(|column| is_named(&column.ty));
-        let work = async move {
-            if named {
-                context.load_catalog().await?;
-            }
-            let plan = physical_query(&context, &planned, &values).await?;
-            Ok((plan, context.catalog_view()))
+        let kept = match named {
+            true => None,
+            false => kept_query(&context, query, parameters)?,
         };
-        let (plan, catalog) = guard.run(self.warehouse.planning().run(work)).await?;
-        self.note_plan(&plan);
+        let planning = SystemTime::now();
+        let (operators, catalog) = match kept {
+            Some(operators) => (operators, None),
+            None => {
+                let (planned, values) = (query.clone(), parameters.to_vec());
+                let work = async move {
+                    if named {
+                        context.load_catalog().await?;
+                    }
+                    let operators = physical_query(&context, &planned, &values).await?;
+                    Ok((operators, context.catalog_view()))
+                };
+                guard.run(self.warehouse.planning().run(work)).await?
+            }
+        };
+        self.note_stage(Stage::Plan, planning);
+        self.note_plan(&operators.plan);
         let canceller = self.canceller();
         let stream = RowStream::planned(
-            self.warehouse.cpu(),
-            plan,
+            self.warehouse.lanes(),
+            operators,
             task_context,
             query.columns.clone(),
             guard,

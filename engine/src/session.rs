@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use datafusion::execution::memory_pool::MemoryPool;
@@ -31,6 +32,7 @@ use crate::sequences::SessionSequences;
 use crate::settings::Settings;
 use crate::stream::RowStream;
 use crate::temporary::Temporary;
+use crate::trace::{Noted, Stage, StageTrace, StatementTrace, TraceParent};
 use crate::transaction::Transactions;
 use crate::warehouse::{DEFAULT_DATABASE, DEFAULT_ROLE, Warehouse};
 
@@ -96,6 +98,10 @@ pub struct Session {
     statements: Arc<Mutex<Statements>>,
     canceller: Canceller,
     reported: Vec<(&'static str, String)>,
+    /// When the last text was parsed, where somebody traces statements.
+    parsed: Mutex<Option<(SystemTime, SystemTime)>>,
+    /// What the last statement was a part of.
+    traced_in: Option<TraceParent>,
 }
 
 impl fmt::Debug for Session {
@@ -253,6 +259,8 @@ impl Session {
             statements: Arc::default(),
             canceller,
             reported: Vec::new(),
+            parsed: Mutex::new(None),
+            traced_in: None,
         })
     }
 
@@ -337,7 +345,12 @@ impl Session {
 
     /// Splits a text into its statements; empty ones are left out.
     pub fn parse(&self, sql: &str) -> Result<Vec<ParsedStatement>> {
-        staffa_planner::parse(sql)
+        let started = SystemTime::now();
+        let parsed = staffa_planner::parse(sql)?;
+        if self.warehouse.register().is_observed() {
+            *self.parsed.lock() = Some((started, SystemTime::now()));
+        }
+        Ok(parsed)
     }
 
     /// Settles a statement's types. `declared` are the types of the parameters that the client named; the others are
@@ -347,13 +360,18 @@ impl Session {
         let cut = statement.cut_names().iter();
         self.notices
             .extend(cut.map(|message| Notice::remark("42622", message.clone())));
+        let rounded = statement.rounded_types().iter();
+        self.notices
+            .extend(rounded.map(|message| Notice::warning("22023", message.clone())));
         if statement.needs_block() {
             self.require_block(statement.command())?;
         }
         self.take_over_settings();
         self.note_begin(&statement, true)?;
         let guard = self.start_statement()?;
+        let planning = SystemTime::now();
         let planned = guard.run(self.plan(&statement, declared, None)).await;
+        self.note_stage(Stage::Plan, planning);
         let (version, plan) = planned.inspect_err(|error| self.audit(&statement, Err(error)))?;
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
@@ -564,8 +582,43 @@ impl Session {
         };
         let (register, server) = (self.warehouse.register(), self.warehouse.base().runtime_env());
         let limits = self.settings.limits();
-        self.running = Some(register.begin(whose, text, limits, server, only_planned)?);
+        let noted = register.is_observed().then(|| {
+            let found = TraceParent::find(&statement.text);
+            self.traced_in = found.or_else(|| TraceParent::find(&statement.after));
+            Noted::new(self.traced_in.clone(), self.parsed.lock().take())
+        });
+        self.running = Some(register.begin(whose, text, limits, server, only_planned, noted)?);
         Ok(())
+    }
+
+    /// A part of the statement that runs is over, for whoever traces it.
+    pub(crate) fn note_stage(&self, stage: Stage, started: SystemTime) {
+        let register = self.warehouse.register();
+        match &self.running {
+            Some(running) => running.note_stage(stage, started),
+            // Of statements that have ended: the Sync of the extended protocol.
+            None if stage == Stage::Commit && register.is_observed() => {
+                let ended = SystemTime::now();
+                register.tell(StatementTrace {
+                    pid: self.backend_pid,
+                    user: self.user.clone(),
+                    database: self.database.clone(),
+                    text: "COMMIT".to_owned(),
+                    started,
+                    ended,
+                    stages: vec![StageTrace { stage, started, ended }],
+                    rows: 0,
+                    files_read: 0,
+                    bytes_read: 0,
+                    spilled_bytes: 0,
+                    memory_bytes_max: 0,
+                    error_code: None,
+                    error: None,
+                    parent: self.traced_in.clone(),
+                });
+            }
+            None => {}
+        }
     }
 
     /// The statement that runs is done: it gave or changed so many rows.
@@ -631,6 +684,7 @@ impl Session {
     pub fn note_waiting(&mut self) {
         self.take_over_settings();
         self.note_end(End::Finished(None));
+        self.canceller.rest();
         self.place = None;
         let name = self.settings.get("application_name").unwrap_or_default();
         self.connected.waits(self.status(), name);

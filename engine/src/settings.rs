@@ -94,6 +94,7 @@ const DEFINITIONS: &[Definition] = &[
     define("server_version", SERVER_VERSION, Kind::ReadOnly, true, "The server version."),
     define("server_version_num", "150018", Kind::ReadOnly, false, "The server version as an integer."),
     define("session_authorization", "", Kind::ReadOnly, true, "The current session's user name."),
+    define("staffa.result_cache", "on", Kind::Boolean, false, "Answers queries that were answered before, while their tables have not changed."),
     define("standard_conforming_strings", "on", Kind::Only(&["on"]), true, "Causes '...' strings to treat backslashes literally."),
     define("statement_timeout", "0", Kind::Milliseconds, false, "The maximum allowed duration of any statement."),
     define("temp_tablespaces", "", Kind::Only(&[""]), false, "The tablespaces to use for temporary tables and sort files."),

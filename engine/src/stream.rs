@@ -11,14 +11,15 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use staffa_catalog::CatalogSnapshot;
 use staffa_planner::value::FormatSettings;
-use staffa_planner::{CatalogView, KeptRows, OutputColumn, Result, name_files};
+use staffa_planner::{CatalogView, KeptRows, Lease, Operators, OutputColumn, QueryPlan, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
-use crate::cpu::{CpuRuntime, Task};
+use crate::cpu::{Lanes, Task};
 use crate::outcome::CommandTag;
 use crate::portal::{Pattern, PortalRows};
 use crate::register::{End, Running};
+use crate::results::{Answer, Collecting};
 
 /// Batches that may wait between the operators and a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -35,6 +36,8 @@ pub struct RowStream {
     _pin: Option<Arc<CatalogSnapshot>>,
     /// Accounts for rows in memory that are read.
     _kept: Vec<MemoryReservation>,
+    /// Gives the operators back for the next run when this one is of no interest any more.
+    _lease: Option<Lease>,
     /// The names of objects, where columns show them.
     catalog: Option<Arc<CatalogView>>,
     /// Rows of a cursor that was declared BINARY.
@@ -70,26 +73,49 @@ struct Returned {
 
 /// Operators, and where they run.
 struct Planned {
-    cpu: CpuRuntime,
+    lanes: Lanes,
+    is_short: bool,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
+    /// Where the rows are wanted once more.
+    collecting: Option<Collecting>,
 }
 
 impl Planned {
     fn start(self) -> Source {
-        let Planned { cpu, plan, context } = self;
+        let Planned {
+            lanes,
+            is_short,
+            plan,
+            context,
+            mut collecting,
+        } = self;
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
-        let task = cpu.spawn(async move {
+        let work = async move {
             let mut stream: SendableRecordBatchStream = execute_stream(Arc::clone(&plan), context)?;
             while let Some(batch) = stream.next().await {
                 // A receiver that is gone has dropped this task too; nothing is left to tell anybody.
                 let batch = batch.map_err(|error| name_files(error.into(), &plan));
+                collecting = match &batch {
+                    Ok(batch) => collecting.and_then(|collecting| collecting.add(batch)),
+                    Err(_) => None,
+                };
+                if let (Some(collecting), 0) = (&mut collecting, sender.capacity()) {
+                    collecting.is_held_up();
+                }
                 if sender.send(batch).await.is_err() {
-                    break;
+                    return Ok(());
                 }
             }
+            if let Some(collecting) = collecting {
+                collecting.keep(plan.schema());
+            }
             Ok(())
-        });
+        };
+        let task = match is_short {
+            true => lanes.spawn_short(work),
+            false => lanes.long().spawn(work),
+        };
         Source::Running { batches, task }
     }
 }
@@ -103,6 +129,10 @@ enum Source {
     },
     Ready(std::vec::IntoIter<RecordBatch>),
     Returned(Returned),
+    Answered {
+        answer: Answer,
+        next: usize,
+    },
     Portal(PortalRows),
     Ended,
 }
@@ -116,21 +146,23 @@ impl fmt::Debug for RowStream {
 }
 
 impl RowStream {
-    /// A physical plan to run on the CPU runtime. It starts when its first batch is asked for, or by [`started`](Self::started).
+    /// Operators to run on the lane that is theirs. They start when its first batch is asked for, or by [`started`](Self::started).
     pub(crate) fn planned(
-        cpu: &CpuRuntime,
-        plan: Arc<dyn ExecutionPlan>,
+        lanes: &Lanes,
+        operators: Operators,
         context: Arc<TaskContext>,
         columns: Vec<OutputColumn>,
         guard: StatementGuard,
         canceller: Canceller,
         pin: Arc<CatalogSnapshot>,
     ) -> Self {
-        let schema = plan.schema();
+        let schema = operators.plan.schema();
         let source = Source::Planned(Box::new(Planned {
-            cpu: cpu.clone(),
-            plan,
+            lanes: lanes.clone(),
+            is_short: operators.is_short,
+            plan: operators.plan,
             context,
+            collecting: None,
         }));
         Self {
             columns: columns.into(),
@@ -141,6 +173,33 @@ impl RowStream {
             canceller,
             _pin: Some(pin),
             _kept: Vec::new(),
+            _lease: operators.lease,
+            catalog: None,
+            binary: false,
+            counted: None,
+        }
+    }
+
+    /// With its rows kept as an answer when they have all come.
+    pub(crate) fn collected(mut self, collecting: Collecting) -> Self {
+        if let Source::Planned(planned) = &mut self.source {
+            planned.collecting = Some(collecting);
+        }
+        self
+    }
+
+    /// The rows of a query that was asked before.
+    pub(crate) fn answered(query: &QueryPlan, answer: Answer, guard: StatementGuard, canceller: Canceller) -> Self {
+        Self {
+            columns: query.columns.as_slice().into(),
+            schema: Arc::clone(&answer.schema),
+            words: "SELECT",
+            source: Source::Answered { answer, next: 0 },
+            guard,
+            canceller,
+            _pin: None,
+            _kept: Vec::new(),
+            _lease: None,
             catalog: None,
             binary: false,
             counted: None,
@@ -177,6 +236,7 @@ impl RowStream {
             canceller,
             _pin: None,
             _kept: Vec::new(),
+            _lease: None,
             catalog: pattern.catalog.clone(),
             binary: pattern.binary,
             counted: None,
@@ -223,6 +283,7 @@ impl RowStream {
             canceller,
             _pin: None,
             _kept: Vec::new(),
+            _lease: None,
             catalog: None,
             binary: false,
             counted: None,
@@ -256,6 +317,7 @@ impl RowStream {
             canceller,
             _pin: None,
             _kept: Vec::new(),
+            _lease: None,
             catalog: None,
             binary: false,
             counted: None,
@@ -347,6 +409,11 @@ impl RowStream {
             Source::Returned(returned) => {
                 let batch = returned.rows.batches.get(returned.next).cloned();
                 returned.next += 1;
+                batch.map(Ok)
+            }
+            Source::Answered { answer, next } => {
+                let batch = answer.batches.get(*next).cloned();
+                *next += 1;
                 batch.map(Ok)
             }
             Source::Running { batches, task } => {

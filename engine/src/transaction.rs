@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use staffa_catalog::{CatalogSnapshot, Table, Transaction};
@@ -25,6 +26,7 @@ use crate::outcome::{CommandTag, Notice, Outcome, TransactionStatus};
 use crate::rerun::Ran;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::trace::Stage;
 
 /// Savepoints one transaction may have: a client cannot fill the memory with them.
 const SAVEPOINTS_MAX: usize = 10_000;
@@ -518,7 +520,9 @@ impl Session {
         self.transactions.savepoints.clear();
         let result = match open {
             Some(open) if !open.transaction.is_read_only() => {
+                let started = SystemTime::now();
                 let committed = open.commit().await;
+                self.note_stage(Stage::Commit, started);
                 self.warehouse.committed();
                 committed
             }

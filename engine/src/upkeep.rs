@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use rand::Rng;
-use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, Expirable, Table, TableName};
+use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, Expirable, RelationKind, Table, TableName};
 use staffa_planner::{Error, Result};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use crate::config::Maintenance;
 use crate::warehouse::{Inner, Warehouse};
 use compact::How;
+pub(crate) use orphans::AGE_MIN as ORPHAN_AGE_MIN;
 pub(crate) use record::{Origin, Record, Records};
 pub(crate) use relation::MaintenanceTable;
 use worker::Worker;
@@ -103,6 +104,19 @@ pub(crate) async fn vacuum(warehouse: &Warehouse, tables: &[TableName], full: bo
         let all = |_: &Table, old: &Expirable| Ok(!old.is_empty());
         failed.note(expire(warehouse, table, snapshots_max, all, Origin::Statement).await);
         failed.note(orphans::delete(warehouse, table, Origin::Statement).await);
+    }
+    failed.note(delete_dead(warehouse, Origin::Statement).await);
+    failed.into_result()
+}
+
+/// Deletes what VACUUM deletes, of all tables, and forgets no snapshot: what nothing leads to any more.
+pub(crate) async fn clear_away(warehouse: &Warehouse) -> Result<()> {
+    let mut failed = FirstError::default();
+    let snapshot = warehouse.catalog().snapshot().await?;
+    for (table, kind, _) in snapshot.stored_relations() {
+        if kind == RelationKind::Table {
+            failed.note(orphans::delete(warehouse, &table, Origin::Statement).await);
+        }
     }
     failed.note(delete_dead(warehouse, Origin::Statement).await);
     failed.into_result()

@@ -18,17 +18,21 @@ use crate::access;
 use crate::activity::Activity;
 use crate::advisory::AdvisoryLocks;
 use crate::audit::{Audit, Event};
+use crate::backup;
 use crate::config::{Config, Maintenance};
-use crate::cpu::CpuRuntime;
+use crate::cpu::{CpuRuntime, Lanes};
+use crate::memory::spill_place::SpillPlace;
 use crate::memory::watchdog;
 use crate::objects::StoreObjects;
 use crate::pg_catalog::Images;
 use crate::plans::Plans;
 use crate::queue::Queue;
 use crate::register::Register;
+use crate::results::{MemoryWithResults, Results};
 use crate::sequences::Sequences;
 use crate::session::{Session, SessionOptions};
 use crate::settings::Settings;
+use crate::trace::{Observer, StatementTrace};
 use crate::upkeep::{Records, Upkeep};
 
 /// The database and the role that exist from the first start.
@@ -56,10 +60,13 @@ pub(crate) struct Inner {
     base: Arc<SessionState>,
     operators: Arc<SessionState>,
     plans: Plans,
+    results: Arc<Results>,
     planning: CpuRuntime,
-    cpu: CpuRuntime,
+    lanes: Lanes,
     write_options: WriteOptions,
     memory_limit_bytes: u64,
+    /// Where its temporary files are.
+    _spill_place: SpillPlace,
     memory_ceiling_bytes: u64,
     next_backend: AtomicI32,
     sequences: Arc<Sequences>,
@@ -95,29 +102,9 @@ impl Warehouse {
     /// The folder cannot be made or written, the catalog is damaged or of a newer version.
     pub async fn open(config: Config) -> Result<Self> {
         let data_dir = make_dir(&config.data_dir)?;
+        backup::check_restored(&data_dir)?;
         let spill_dir = make_dir(&config.spill_dir.clone().unwrap_or_else(|| data_dir.join("spill")))?;
-        let catalog_url = match &config.catalog {
-            Some(url) => url.reveal().to_owned(),
-            None => format!("sqlite:{}", data_dir.join("catalog.db").display()),
-        };
-        let database = CatalogDatabase::open(&catalog_url).await?;
-        let warehouse = warehouse_location(&config, &database, &catalog_url, &data_dir).await?;
-        let mut local_roots = vec![data_dir.clone()];
-        let mut remote_roots = Vec::new();
-        match warehouse.strip_prefix("file://") {
-            Some(path) => local_roots.push(make_dir(Path::new(path))?),
-            None => remote_roots.push(warehouse.clone()),
-        }
-        local_roots.extend(config.allowed_paths.iter().cloned());
-        let stores = Stores::new(StoreOptions {
-            local_roots,
-            remote_roots,
-            s3: config.s3.clone(),
-            range_cache_bytes: config.range_cache_bytes,
-            chunk_cache_bytes: config.column_cache_bytes.unwrap_or(config.memory_limit_bytes / 2),
-            io: Some(tokio::runtime::Handle::current()),
-        })?;
-        let catalog = Catalog::over(database, &warehouse, Arc::new(StoreObjects(stores.clone())))?;
+        let (catalog, stores, _) = open_catalog(&config, &data_dir).await?;
         let left = catalog.recover().await?;
         if left > 0 {
             tracing::info!(
@@ -130,20 +117,23 @@ impl Warehouse {
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
         let scan = ParquetScan::new(stores.clone());
-        let runtime = runtime_env(&config, &stores, &scan, &spill_dir)?;
+        let spill_place = SpillPlace::take(&spill_dir)?;
+        let (runtime, results) = runtime_env(&config, &stores, &scan, spill_place.directory())?;
         let base = Arc::new(base_session_state(runtime, staffa_planner::session_config(threads)));
         let inner = Inner {
             scan: Arc::new(scan),
             operators: Arc::new(operators_state(&base)),
             plans: Plans::new(),
+            results,
             base,
             planning: CpuRuntime::start("staffa-plan", PLANNING_THREADS)?,
-            cpu: CpuRuntime::start("staffa-cpu", threads)?,
+            lanes: Lanes::start(threads)?,
             write_options: WriteOptions {
                 target_file_bytes: config.target_file_bytes,
                 ..WriteOptions::default()
             },
             memory_limit_bytes: config.memory_limit_bytes,
+            _spill_place: spill_place,
             memory_ceiling_bytes: config.memory_ceiling(),
             next_backend: AtomicI32::new(1),
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
@@ -210,6 +200,11 @@ impl Warehouse {
             .get()
             .map(|rules| (rules.0)())
             .unwrap_or_default()
+    }
+
+    /// Says who is told of each statement of a session that has ended; once. It is called where statements end, and must not wait.
+    pub fn trace_statements(&self, observer: impl Fn(StatementTrace) + Send + Sync + 'static) {
+        self.inner.register.observe(Observer(Box::new(observer)));
     }
 
     /// Notes a login, or why it was refused, in the audit log.
@@ -317,6 +312,11 @@ impl Warehouse {
         &self.inner.plans
     }
 
+    /// Answers that sessions share.
+    pub(crate) fn results(&self) -> &Arc<Results> {
+        &self.inner.results
+    }
+
     pub(crate) fn base(&self) -> &Arc<SessionState> {
         &self.inner.base
     }
@@ -326,9 +326,19 @@ impl Warehouse {
         &self.inner.planning
     }
 
-    /// Where operators run.
+    /// Where operators of queries run.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    /// Where operators run that are not known to be short.
     pub(crate) fn cpu(&self) -> &CpuRuntime {
-        &self.inner.cpu
+        self.inner.lanes.long()
+    }
+
+    /// Where operators run: those that are surely done soon apart from the others.
+    pub(crate) fn cpu_of(&self, is_short: bool) -> &CpuRuntime {
+        self.inner.lanes.of(is_short)
     }
 
     pub(crate) fn write_options(&self) -> &WriteOptions {
@@ -381,8 +391,56 @@ impl Inner {
 
     /// Gives back memory that only makes queries faster.
     pub(crate) fn release_caches(&self, bytes: u64) {
+        self.results.release();
         self.scan.release_memory(bytes);
     }
+}
+
+/// The catalog of a warehouse, the stores of its files, and where new tables go.
+pub(crate) async fn open_catalog(config: &Config, data_dir: &Path) -> Result<(Catalog, Stores, String)> {
+    let url = catalog_url(config, data_dir);
+    let database = CatalogDatabase::open(&url).await?;
+    let warehouse = warehouse_location(config, &database, &url, data_dir).await?;
+    if let Some(path) = warehouse.strip_prefix("file://") {
+        make_dir(Path::new(path))?;
+    }
+    let stores = open_stores(config, data_dir, &warehouse)?;
+    let catalog = Catalog::over(database, &warehouse, Arc::new(StoreObjects(stores.clone())))?;
+    Ok((catalog, stores, warehouse))
+}
+
+/// The URL of the catalog database.
+pub(crate) fn catalog_url(config: &Config, data_dir: &Path) -> String {
+    match &config.catalog {
+        Some(url) => url.reveal().to_owned(),
+        None => format!("sqlite:{}", data_dir.join("catalog.db").display()),
+    }
+}
+
+/// Where the tables of a warehouse of its own are.
+pub(crate) fn own_warehouse(config: &Config, data_dir: &Path) -> String {
+    let own = || format!("file://{}", data_dir.join("warehouse").display());
+    let wanted = config.warehouse.as_deref();
+    wanted.map_or_else(own, |location| location.trim_end_matches('/').to_owned())
+}
+
+/// The stores of a warehouse's files.
+pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> Result<Stores> {
+    let mut local_roots = vec![data_dir.to_path_buf()];
+    let mut remote_roots = Vec::new();
+    match warehouse.strip_prefix("file://") {
+        Some(path) => local_roots.push(Path::new(path).to_path_buf()),
+        None => remote_roots.push(warehouse.to_owned()),
+    }
+    local_roots.extend(config.allowed_paths.iter().cloned());
+    Ok(Stores::new(StoreOptions {
+        local_roots,
+        remote_roots,
+        s3: config.s3.clone(),
+        range_cache_bytes: config.range_cache_bytes,
+        chunk_cache_bytes: config.column_cache_bytes.unwrap_or(config.memory_limit_bytes / 2),
+        io: Some(tokio::runtime::Handle::current()),
+    })?)
 }
 
 /// The settings of nobody in particular.
@@ -401,14 +459,13 @@ async fn warehouse_location(
     catalog_url: &str,
     data_dir: &Path,
 ) -> Result<String> {
-    let wanted = config
-        .warehouse
-        .as_deref()
-        .map(|location| location.trim_end_matches('/'));
-    let own = format!("file://{}", data_dir.join("warehouse").display());
+    let own = own_warehouse(config, data_dir);
     let location = match catalog_url.starts_with("postgres") {
-        true => database.shared_warehouse(wanted, &own).await?,
-        false => wanted.unwrap_or(&own).to_owned(),
+        true => {
+            let wanted = config.warehouse.as_ref().map(|_| own.as_str());
+            database.shared_warehouse(wanted, &own).await?
+        }
+        false => own,
     };
     if location.starts_with("s3://") && config.s3.is_none() {
         return Err(Error::new(
@@ -441,23 +498,31 @@ async fn make_database(catalog: &Catalog) -> Result<()> {
     }
 }
 
-fn runtime_env(config: &Config, stores: &Stores, scan: &ParquetScan, spill_dir: &Path) -> Result<Arc<RuntimeEnv>> {
+/// What operators run with, and the answers that share its memory.
+fn runtime_env(
+    config: &Config,
+    stores: &Stores,
+    scan: &ParquetScan,
+    spill_dir: &Path,
+) -> Result<(Arc<RuntimeEnv>, Arc<Results>)> {
     let memory = usize::try_from(config.memory_limit_bytes).unwrap_or(usize::MAX);
     let named = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).expect("the constant is not zero");
     let queries = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), named));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_path_buf()]))
         .with_max_temp_directory_size(config.spill_limit_bytes);
+    let shared = scan.share_memory(queries, config.memory_limit_bytes);
+    let results = Results::new(shared, config.memory_limit_bytes);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(scan.share_memory(queries, config.memory_limit_bytes))
+        .with_memory_pool(Arc::new(MemoryWithResults::new(&results)))
         .with_disk_manager_builder(disk)
         .with_object_store_registry(stores.registry())
         .build_arc()?;
-    Ok(runtime)
+    Ok((runtime, results))
 }
 
 /// Makes a folder when it is missing, checks that it can be written, and gives its absolute path.
-fn make_dir(path: &Path) -> Result<std::path::PathBuf> {
+pub(crate) fn make_dir(path: &Path) -> Result<std::path::PathBuf> {
     let failed = |error: std::io::Error| {
         Error::new(
             ErrorKind::IoError,

@@ -23,7 +23,7 @@ pub fn bind(query: &QueryPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
 
 /// Values of a query's parameters, converted.
 pub(crate) struct Values {
-    by_number: HashMap<String, ScalarAndMetadata>,
+    pub(crate) list: Vec<ScalarValue>,
     /// Whether each has the type of its parameter: a numeric may have more digits.
     pub(crate) are_of_their_types: bool,
 }
@@ -40,24 +40,26 @@ impl Values {
             return Err(Error::new(ErrorKind::ProtocolViolation, message));
         }
         let mut converted = Self {
-            by_number: HashMap::with_capacity(values.len()),
+            list: Vec::with_capacity(values.len()),
             are_of_their_types: true,
         };
-        for (index, (value, ty)) in values.iter().zip(&query.parameters).enumerate() {
+        for (value, ty) in values.iter().zip(&query.parameters) {
             let (value, is_of_its_type) = exactly(value, ty)?;
             converted.are_of_their_types &= is_of_its_type;
-            // `replace_params_with_values` looks names up without the dollar sign.
-            converted.by_number.insert((index + 1).to_string(), value.into());
+            converted.list.push(value);
         }
         Ok(converted)
     }
 
     /// The plan with the values in the places of the parameters.
     pub(crate) fn into_plan(self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        match self.by_number.is_empty() {
-            true => Ok(plan),
-            false => Ok(plan.replace_params_with_values(&ParamValues::Map(self.by_number))?),
+        if self.list.is_empty() {
+            return Ok(plan);
         }
+        // Names are looked up without the dollar sign.
+        let named = |(index, value): (usize, ScalarValue)| ((index + 1).to_string(), ScalarAndMetadata::from(value));
+        let by_number: HashMap<_, _> = self.list.into_iter().enumerate().map(named).collect();
+        Ok(plan.replace_params_with_values(&ParamValues::Map(by_number))?)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
@@ -22,10 +22,12 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     ReplaceChildrenOptions,
 };
+use futures::TryStreamExt;
 
 use crate::operator::only_child;
 
@@ -35,6 +37,8 @@ pub(crate) struct BuildSideExec {
     input: Arc<dyn ExecutionPlan>,
     may_run_again: bool,
     ran: AtomicBool,
+    /// Rows that it gave, for whoever pairs them with others; also of copies of the plan that run at the same time.
+    rows: Arc<AtomicUsize>,
 }
 
 impl BuildSideExec {
@@ -45,15 +49,22 @@ impl BuildSideExec {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark | JoinType::Full
         );
         let probe_tasks = join.right().output_partitioning().partition_count();
-        Self::new(Arc::clone(join.left()), !tells_build_rows || probe_tasks == 1)
+        let may_run_again = !tells_build_rows || probe_tasks == 1;
+        Self::new(Arc::clone(join.left()), may_run_again, Arc::default())
     }
 
-    fn new(input: Arc<dyn ExecutionPlan>, may_run_again: bool) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, may_run_again: bool, rows: Arc<AtomicUsize>) -> Self {
         Self {
             input,
             may_run_again,
             ran: AtomicBool::new(false),
+            rows,
         }
+    }
+
+    /// The rows it has given.
+    pub(crate) fn rows(&self) -> &Arc<AtomicUsize> {
+        &self.rows
     }
 }
 
@@ -97,7 +108,11 @@ impl ExecutionPlan for BuildSideExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // The properties are the child's: there is nothing to keep or to compute.
-        Ok(Arc::new(Self::new(only_child(children)?, self.may_run_again)))
+        Ok(Arc::new(Self::new(
+            only_child(children)?,
+            self.may_run_again,
+            Arc::clone(&self.rows),
+        )))
     }
 
     /// Still required, although it is deprecated for callers.
@@ -107,14 +122,19 @@ impl ExecutionPlan for BuildSideExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        if !self.ran.swap(true, Ordering::Relaxed) {
-            return self.input.execute(partition, context);
+        if self.ran.swap(true, Ordering::Relaxed) {
+            return match self.may_run_again {
+                true => reset_plan_states(Arc::clone(&self.input))?.execute(partition, context),
+                false => Err(DataFusionError::ResourcesExhausted(
+                    "the build side of a nested-loop join".to_owned(),
+                )),
+            };
         }
-        match self.may_run_again {
-            true => reset_plan_states(Arc::clone(&self.input))?.execute(partition, context),
-            false => Err(DataFusionError::ResourcesExhausted(
-                "the build side of a nested-loop join".to_owned(),
-            )),
-        }
+        let (input, rows) = (self.input.execute(partition, context)?, Arc::clone(&self.rows));
+        rows.store(0, Ordering::Relaxed);
+        let counted = input.inspect_ok(move |batch| {
+            rows.fetch_add(batch.num_rows(), Ordering::Relaxed);
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.input.schema(), counted)))
     }
 }

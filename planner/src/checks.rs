@@ -329,6 +329,10 @@ impl<'a> Checker<'a> {
                 true => self.unified("VALUES", &column, &values)?,
                 false => None,
             };
+            let differs = |other: &Type| other.is_some_and(|other| other != UNKNOWN && Some(other) != ty);
+            if let (Some(ty), Some(Some(first)), true) = (ty, values.first(), column.iter().any(differs)) {
+                self.readings.borrow_mut().note_column(first, ty);
+            }
             columns.push((Some(format!("column{}", at + 1)), ty));
         }
         Ok(Some(columns))

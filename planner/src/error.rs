@@ -105,6 +105,7 @@ pub enum ErrorKind {
     InvalidAuthorization,
     TooManyConnections,
     TooManyColumns,
+    TooManyArguments,
     OutOfMemory,
     DiskFull,
     ConfigurationLimitExceeded,

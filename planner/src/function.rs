@@ -24,6 +24,7 @@ pub(crate) mod json;
 mod keywords;
 mod letters;
 mod math;
+mod moving;
 mod native;
 mod ordered;
 mod padding;
@@ -76,6 +77,7 @@ pub(crate) use self::datetime::zones::{crosses_zone, day_of_moment, local_cast};
 use self::datetime::{calendar, overlaps, span, trunc};
 pub(crate) use self::each::of_each;
 pub(crate) use self::format::TO_NUMBER;
+pub(crate) use self::moving::over_moving_frames;
 pub(crate) use self::quotient::{
     NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, numeric_average, numeric_quotient, numeric_variance,
 };
@@ -84,6 +86,7 @@ pub(crate) use self::rounded::{ROUNDED, rounded};
 pub(crate) use self::series::{ORDINALS, SERIES};
 use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
+pub(crate) use self::string::like as like_text;
 pub(crate) use self::subquery::{
     ARRAY_OF_ROWS, AS_TEXT, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain,
     single_row, typed, without_number,
@@ -137,7 +140,8 @@ pub(crate) fn register(state: &mut SessionState) {
         regex::FUNCTIONS,
     ];
     functions.extend(families.into_iter().flatten().map(|shape| Arc::new(shape.udf())));
-    functions.extend(by_type::functions(state).into_iter().map(Arc::new));
+    let by_type = by_type::functions(state, &functions);
+    functions.extend(by_type.into_iter().map(Arc::new));
     functions.extend(rounding::functions().map(Arc::new));
     functions.extend(quantified::functions().map(Arc::new));
     functions.extend(json::functions().map(Arc::new));

@@ -3,6 +3,7 @@
 //! ```text
 //! first run     bind -> analyse -> optimise -> operators       the plan of these values
 //! later runs    bind into the kept plan -> simplify -> operators
+//!               of short queries: operators that are kept, too (`template.rs`)
 //! ```
 //!
 //! A statement without parameters keeps what its first run optimised. One with parameters is optimised anew when it comes for the
@@ -21,13 +22,20 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 
 use crate::bind::Values;
 use crate::context::PlanContext;
 use crate::error::Result;
+use crate::identity::QueryIdentity;
 use crate::physical::{operators_of, optimised, statement_state};
+use crate::short::is_short;
 use crate::statement::QueryPlan;
+use crate::template::{Template, parameter_fields};
 use crate::{function, rules};
+
+/// Operators of a query that wait for a run. More runs at a time than these plan.
+const TEMPLATES_MAX: usize = 8;
 
 /// Words for dates and times that pass (PostgreSQL's manual, 8.5.1.4).
 const MOMENTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
@@ -41,16 +49,90 @@ struct Kept {
     ran: AtomicBool,
     /// `None`: there can be none.
     plan: OnceLock<Option<LogicalPlan>>,
+    /// Those that serve no run now. Locked to take one or give it back only.
+    templates: Mutex<Vec<Template>>,
+    has_no_template: AtomicBool,
+    identity: OnceLock<Option<Arc<QueryIdentity>>>,
+}
+
+impl Generic {
+    /// What the query's answer hangs on, once somebody has asked.
+    pub(crate) fn known_identity(&self) -> &OnceLock<Option<Arc<QueryIdentity>>> {
+        &self.0.identity
+    }
+}
+
+/// The operators of one run of a query.
+#[derive(Debug)]
+pub struct Operators {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Whether it reads few rows.
+    pub is_short: bool,
+    /// Where they are kept for the next run: this one must have ended, or be of no interest any more, when it is dropped.
+    pub lease: Option<Lease>,
+}
+
+/// Gives operators back for the next run.
+#[derive(Debug)]
+pub struct Lease {
+    kept: Arc<Kept>,
+    template: Option<Template>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut templates = self.kept.templates.lock();
+        if templates.len() < TEMPLATES_MAX {
+            templates.extend(self.template.take());
+        }
+    }
+}
+
+impl Kept {
+    /// The operators that a template gives for these values.
+    fn run_of(
+        self: &Arc<Self>,
+        context: &PlanContext,
+        template: Template,
+        values: &Values,
+    ) -> Result<Option<Operators>> {
+        let plan = template.begin(&values.list, context.reports.as_deref())?;
+        let lease = Lease {
+            kept: Arc::clone(self),
+            template: Some(template),
+        };
+        Ok(plan.map(|plan| Operators {
+            plan,
+            is_short: true,
+            lease: Some(lease),
+        }))
+    }
+}
+
+/// The operators of a query for these values of its parameters, if they are kept and free: without a moment's planning.
+///
+/// Errors: as of [`physical_query`].
+pub fn kept_query(context: &PlanContext, query: &QueryPlan, values: &[ScalarValue]) -> Result<Option<Operators>> {
+    let kept = &query.generic.0;
+    if !may_take_kept(context) {
+        return Ok(None);
+    }
+    let Some(template) = kept.templates.lock().pop() else {
+        return Ok(None);
+    };
+    let values = Values::of(query, values)?;
+    kept.run_of(context, template, &values)
+}
+
+/// Whether the run may read more than its values ask for, and nobody wants to know what exactly.
+fn may_take_kept(context: &PlanContext) -> bool {
+    context.reads.is_none() && context.reports.as_ref().is_none_or(|reports| !reports.is_limited())
 }
 
 /// The operators of a query for these values of its parameters. Scans report to `context.reports`.
 ///
 /// Errors: as of [`bind`](crate::bind) and [`physical`](crate::physical).
-pub async fn physical_query(
-    context: &PlanContext,
-    query: &QueryPlan,
-    values: &[ScalarValue],
-) -> Result<Arc<dyn ExecutionPlan>> {
+pub async fn physical_query(context: &PlanContext, query: &QueryPlan, values: &[ScalarValue]) -> Result<Operators> {
     let kept = &query.generic.0;
     let ran = kept.ran.swap(true, Ordering::Relaxed);
     if ran && !values.is_empty() && kept.plan.get().is_none() {
@@ -61,12 +143,25 @@ pub async fn physical_query(
     if let Some(Some(plan)) = kept.plan.get()
         && values.are_of_their_types
     {
+        // Where one waits it has refused these values.
+        let wants_template = may_take_kept(context) && kept.templates.lock().is_empty();
+        if wants_template && !kept.has_no_template.load(Ordering::Relaxed) {
+            let types = values.list.iter().map(ScalarValue::data_type);
+            match Template::make(context, plan, parameter_fields(types)).await? {
+                Some(template) => {
+                    if let Some(operators) = kept.run_of(context, template, &values)? {
+                        return Ok(operators);
+                    }
+                }
+                None => kept.has_no_template.store(true, Ordering::Relaxed),
+            }
+        }
         let state = statement_state(context);
         let plan = match query.parameters.is_empty() {
             true => plan.clone(),
             false => simplified(&state, values.into_plan(plan.clone())?)?,
         };
-        return operators_of(state, &plan).await;
+        return of_these_values(state, &plan).await;
     }
     let bound = values.into_plan(query.logical.clone())?;
     let is_general = query.parameters.is_empty() && !depends_on_moment(&bound)?;
@@ -74,7 +169,16 @@ pub async fn physical_query(
     if is_general {
         kept.plan.get_or_init(|| Some(plan.clone()));
     }
-    operators_of(state, &plan).await
+    of_these_values(state, &plan).await
+}
+
+async fn of_these_values(state: SessionState, plan: &LogicalPlan) -> Result<Operators> {
+    let plan = operators_of(state, plan).await?;
+    Ok(Operators {
+        is_short: is_short(&plan),
+        plan,
+        lease: None,
+    })
 }
 
 impl QueryPlan {
@@ -129,7 +233,7 @@ fn limits_by_parameter(plan: &LogicalPlan) -> Result<bool> {
     })
 }
 
-fn some_expression(plan: &LogicalPlan, is_it: impl Fn(&LogicalPlan, &Expr) -> bool) -> Result<bool> {
+pub(crate) fn some_expression(plan: &LogicalPlan, is_it: impl Fn(&LogicalPlan, &Expr) -> bool) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {

@@ -27,6 +27,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -39,20 +40,28 @@ use datafusion::physical_plan::{
     Statistics,
 };
 
+use crate::interrupt::Interruptible;
 use crate::join_order::JoinOrder;
 use crate::lazy::{LazyConditions, LazyOutputs};
+use crate::narrow::NarrowDecimals;
 use crate::operator::only_child;
 use crate::row_by_row::RowByRow;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, one of them replaced (`join_order.rs`), with guards put in before filters move and sorts are decided, what counts row by row
-/// before all of them, and what makes conditions lazy around them.
+/// The rule that gives scans the filters of joins and sorts.
+const FILTERS_OF_A_RUN: &str = "FilterPushdown(Post)";
+
+/// DataFusion's rules in their order, one of them replaced (`join_order.rs`), with guards put in before filters move and sorts are decided, arithmetic of decimals
+/// made narrow before projections move, what counts row by row before all of them, and what makes conditions lazy around them.
 pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
+    // Once: the rule stands there twice.
+    let mut narrow: Option<Rule> = Some(Arc::new(NarrowDecimals));
     let rules = PhysicalOptimizer::new().rules.into_iter().flat_map(|rule| {
         let guard: Option<Rule> = match rule.name() {
             "FilterPushdown" => Some(Arc::new(Guards)),
-            "FilterPushdown(Post)" => Some(Arc::new(NameGuards)),
+            FILTERS_OF_A_RUN => Some(Arc::new(NameGuards)),
+            "ProjectionPushdown" => narrow.take(),
             _ => None,
         };
         let rule: Rule = match rule.name() {
@@ -63,7 +72,22 @@ pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
     });
     let first: [Rule; 2] = [Arc::new(RowByRow), Arc::new(LazyOutputs)];
     let last: Rule = Arc::new(LazyConditions);
-    first.into_iter().chain(rules).chain([last]).collect()
+    let rules = first.into_iter().chain(rules).chain([last]);
+    rules.map(|rule| Arc::new(Interruptible(rule)) as Rule).collect()
+}
+
+/// The same rules up to where filters are made that know more while a query runs: what they make can be kept for many runs.
+pub(crate) fn rules_without_values() -> Vec<Rule> {
+    let rules = physical_optimizer_rules().into_iter();
+    rules.take_while(|rule| rule.name() != FILTERS_OF_A_RUN).collect()
+}
+
+/// The rules after those. That sorts and distribution are as operators want them was seen when these were made: they change neither.
+pub(crate) fn rules_of_each_run() -> [Rule; 2] {
+    [
+        Arc::new(FilterPushdown::new_post_optimization()),
+        Arc::new(LazyConditions),
+    ]
 }
 
 #[derive(Debug)]

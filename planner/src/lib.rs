@@ -5,7 +5,7 @@
 //! plan(context, parsed)  -> Plan                  names and types resolved, or a command   (plan.rs, statement/*.rs)
 //! bind(query, values)    -> LogicalPlan           parameters put in                        (bind.rs)
 //! physical(context, ..)  -> ExecutionPlan         optimised, files pruned                  (physical.rs)
-//! physical_query(..)     -> ExecutionPlan         the same, for a query that runs again    (generic.rs)
+//! physical_query(..)     -> Operators             the same, for a query that runs again    (generic.rs, template.rs)
 //! ```
 //!
 //! This is the one place where a table's file list (catalog) meets a reader of files (storage): `table_provider.rs`. It
@@ -26,12 +26,15 @@ mod gather;
 mod generic;
 mod growing;
 mod guard;
+mod identity;
+mod interrupt;
 mod join_order;
 mod json;
 mod kept;
 mod lazy;
 mod literal;
 mod metered;
+mod narrow;
 mod operator;
 mod operators;
 mod optimizer;
@@ -39,6 +42,7 @@ mod parse;
 mod pg_catalog;
 mod physical;
 mod plan;
+mod plan_size;
 mod policy;
 mod reads;
 mod resolve;
@@ -49,10 +53,12 @@ mod rules;
 mod scan_report;
 mod scram;
 mod settings;
+mod short;
 mod shown;
 mod statement;
 mod stored;
 mod table_provider;
+mod template;
 mod type_planner;
 pub mod types;
 pub mod value;
@@ -71,7 +77,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
 pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
-pub use generic::{Generic, mentions_moment, physical_query};
+pub use generic::{Generic, Lease, Operators, kept_query, mentions_moment, physical_query};
+pub use identity::QueryIdentity;
+pub use interrupt::unless_abandoned;
 pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
@@ -87,6 +95,7 @@ pub use row_changes::RowChanges;
 pub use scan_report::{ScanLimits, ScanReport, ScanReports};
 pub use scram::scram_verifier;
 pub use settings::{is_for_superusers, session_config};
+pub use short::is_short;
 pub use staffa_catalog::{SqlType, TableName};
 pub use statement::alter::{AlterAction, AlterStep, ColumnStep, Rewrite, RowCheck, rewritten_rows};
 pub use statement::constraint::sequence_name;

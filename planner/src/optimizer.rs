@@ -32,10 +32,11 @@ use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
 use self::dependencies::{Distincts, JoinsDetermineNothing};
 use self::keys::DeclaredKeys;
+use crate::interrupt::Interruptible;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// DataFusion's rules in their order, these five replaced, and ours.
+/// DataFusion's rules in their order, these five replaced, and ours. All of them ask whether the plan is still wanted.
 pub(crate) fn rules() -> Vec<Rule> {
     let replaced = |rule: Rule| -> Rule {
         match rule.name() {
@@ -60,6 +61,9 @@ pub(crate) fn rules() -> Vec<Rule> {
     let place = rules.iter().position(|rule| rule.name() == "push_down_limit");
     rules.insert(place.unwrap_or(rules.len()), Arc::new(DeclaredKeys));
     rules
+        .into_iter()
+        .map(|rule| Arc::new(Interruptible(rule)) as Rule)
+        .collect()
 }
 
 fn matches_nulls(plan: &LogicalPlan) -> bool {

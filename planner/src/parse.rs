@@ -63,12 +63,15 @@ pub(crate) static DIALECT: Postgres = Postgres;
 pub struct ParsedStatement {
     /// The statement's own text, without the semicolon.
     pub text: String,
+    /// What stands between it and the next one: comments that programs add.
+    pub after: String,
     /// Characters before it in the message. Positions of errors from planning count from the start of `text`:
     /// `Error::shifted(offset)` makes them count from the start of the message.
     pub offset: usize,
     pub(crate) ast: Ast,
     locks_rows: bool,
     cut: Vec<String>,
+    rounded: Vec<String>,
     /// The parameters in the text, each with its position.
     parameters: Vec<(String, usize)>,
 }
@@ -111,10 +114,14 @@ pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
 
 fn parse_lexed(lexed: &Lexed<'_>) -> Result<Vec<ParsedStatement>> {
     let mut statements = Vec::new();
-    for part in lexed.split() {
+    let mut parts = lexed.split().into_iter().peekable();
+    while let Some(part) = parts.next() {
         let text = &lexed.text[part.bytes.clone()];
-        statements
-            .push(parse_written(text, part.characters_before).map_err(|error| error.shifted(part.characters_before))?);
+        let statement = parse_written(text, part.characters_before);
+        let mut statement = statement.map_err(|error| error.shifted(part.characters_before))?;
+        let end = parts.peek().map_or(lexed.text.len(), |next| next.bytes.start);
+        statement.after = lexed.text[part.bytes.end..end].trim().to_owned();
+        statements.push(statement);
     }
     Ok(statements)
 }
@@ -156,11 +163,13 @@ pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
     })?;
     Ok(ParsedStatement {
         text: text.to_string(),
+        after: String::new(),
         offset,
         ast,
         locks_rows: locks::any(&lexed.tokens),
         parameters: lexed.parameters(),
         cut: lexed.cut,
+        rounded: lexed.rounded,
     })
 }
 
@@ -182,6 +191,11 @@ impl ParsedStatement {
     /// What is told of names in it that were cut, because they are too long.
     pub fn cut_names(&self) -> &[String] {
         &self.cut
+    }
+
+    /// What is warned of types of times in it that ask for more digits than there are.
+    pub fn rounded_types(&self) -> &[String] {
+        &self.rounded
     }
 
     /// Whether it is nothing outside of a transaction block, whatever else is wrong with it.
@@ -233,6 +247,8 @@ impl ParsedStatement {
     pub fn public_text(&self) -> &str {
         match &self.ast {
             Ast::Access(asked) if asked.has_password() => self.tag(),
+            // Nobody has looked for passwords in it: code of other languages, connections of subscriptions.
+            Ast::Unsupported { .. } => self.tag(),
             _ => &self.text,
         }
     }

@@ -51,14 +51,21 @@ pub(crate) async fn operators_of(mut state: SessionState, plan: &LogicalPlan) ->
         state.config_mut().set_extension(Arc::new(WantsSamples));
     }
     let plan = state.query_planner().create_physical_plan(plan, &state).await?;
+    make_own(plan)
+}
+
+/// The optimised operators with ours in their places.
+pub(crate) fn make_own(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     Ok(yielding::make_yielding(staffa_execution::replace(plan)?)?)
 }
 
 /// Whether estimates are of use: where the order of joins matters, and where somebody wants to see them.
 fn wants_samples(state: &SessionState, plan: &LogicalPlan) -> Result<bool> {
-    if state.config().get_extension::<ScanReports>().is_some() {
-        return Ok(true);
-    }
+    Ok(state.config().get_extension::<ScanReports>().is_some() || has_estimates(plan)?)
+}
+
+/// Whether it joins tables in an order that matters.
+pub(crate) fn has_estimates(plan: &LogicalPlan) -> Result<bool> {
     let (mut joins, mut rows_max) = (false, 0);
     plan.apply_with_subqueries(|node| {
         match node {

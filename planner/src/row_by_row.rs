@@ -29,7 +29,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::function::SequenceCalls;
 use crate::operator::only_child;
-use crate::yielding::SmallBatchesExec;
+use crate::yielding::{BatchSize, SmallBatchesExec};
 
 #[derive(Debug)]
 pub(crate) struct RowByRow;
@@ -45,7 +45,7 @@ impl PhysicalOptimizerRule for RowByRow {
                 Some(projection) if hangs_together(projection)? => Arc::clone(projection.input()),
                 _ => return Ok(Transformed::no(plan)),
             };
-            let rows = Arc::new(SmallBatchesExec::new(rows, 1));
+            let rows = Arc::new(SmallBatchesExec::new(rows, BatchSize::Rows(1)));
             replace_children_if_necessary(plan, vec![rows]).map(Transformed::yes)
         })
         .data()

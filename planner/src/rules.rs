@@ -11,6 +11,7 @@ mod casts;
 mod characters;
 mod conditions;
 mod dates;
+mod decided;
 mod elements;
 mod estimates;
 mod frames;
@@ -20,6 +21,7 @@ mod json;
 mod literals;
 mod matching;
 pub(crate) mod numbers;
+mod patterns;
 mod recursion;
 mod set_operations;
 mod sort_keys;
@@ -34,6 +36,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 pub(crate) use self::dates::date_as_timestamp;
 use crate::context::PlanContext;
+use crate::interrupt;
 
 /// Settles the types of a plan.
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
@@ -54,6 +57,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     };
     let plan = numbers::settle(plan)?;
     let plan = coerced(plan)?;
+    let plan = decided::leave_out(plan)?;
     let plan = casts::as_postgres(context, plan)?;
     let plan = set_operations::renewed(plan)?;
     let plan = arithmetic::check(plan)?;
@@ -62,6 +66,7 @@ pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<Logica
     let plan = elements::unnested(plan)?;
     let plan = conditions::compute_before(plan)?;
     let plan = estimates::opaque(plan)?;
+    let plan = patterns::settle(plan)?;
     characters::trim_literals(plan)
 }
 
@@ -72,7 +77,10 @@ fn map_expressions(
 ) -> DataFusionResult<Transformed<LogicalPlan>> {
     let schema = columns_below(&plan)?;
     let transformed = map_whole(plan, |expression| {
-        expression.transform_up(|inner| rewrite(inner, &schema))
+        expression.transform_up(|inner| {
+            interrupt::check()?;
+            rewrite(inner, &schema)
+        })
     })?;
     // A node above one that changed must learn of the new type, too; the others come out as they were.
     transformed.map_data(LogicalPlan::recompute_schema)
@@ -95,6 +103,7 @@ fn map_whole(
 ) -> DataFusionResult<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expression| {
+        interrupt::check()?;
         let name = names.save(&expression);
         Ok(rewrite(expression)?.update_data(|rewritten| name.restore(rewritten)))
     })

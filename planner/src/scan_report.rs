@@ -46,6 +46,11 @@ impl ScanReports {
         }
     }
 
+    /// Whether a statement may be refused for what it would read.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limits.rows.is_some() || self.limits.bytes.is_some()
+    }
+
     /// How many files all scans read.
     pub fn files_read(&self) -> u64 {
         self.list.lock().iter().map(|scan| scan.files_read as u64).sum()

@@ -19,13 +19,14 @@ use datafusion::common::{DFSchema, Result as DataFusionResult, Statistics};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{PhysicalExpr, conjunction_opt, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use staffa_catalog::{DeleteContent, DeleteFile, LiveFile, Table};
 use staffa_storage::{
-    FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest, without_field_ids,
+    FileDescription, ParquetScan, RowAddress, RowDeletes, ScanFile, ScanOptions, ScanRequest, has_parameter,
+    without_field_ids,
 };
 
 pub(crate) use self::covered::without_covered_files;
@@ -160,6 +161,11 @@ impl StaffaTable {
         self.is_current
     }
 
+    /// Whether all of it may be read by whoever the plan is made for.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.readable.is_none() && !self.addressed && self.skipped.is_empty()
+    }
+
     /// Every file of the version, in the order of the files' numbers.
     pub(crate) fn files(&self) -> &Arc<Vec<Arc<LiveFile>>> {
         &self.files
@@ -238,7 +244,7 @@ impl TableProvider for StaffaTable {
                 &read
             }
         };
-        let pruned = prune::prune(&self.table, &self.stored, files, predicate.as_ref())?;
+        let pruned = prune::prune(&self.table, &self.stored, files, known_now(predicate.as_ref()).as_ref())?;
         if let Some(reports) = state.config().get_extension::<ScanReports>() {
             reports.push(ScanReport {
                 table: self.table.name().clone(),
@@ -284,6 +290,16 @@ impl TableProvider for StaffaTable {
         };
         self.scan.plan(request).map_err(|error| Error::from(error).into())
     }
+}
+
+/// The conditions whose values are known before the plan runs.
+fn known_now(predicate: Option<&Arc<dyn PhysicalExpr>>) -> Option<Arc<dyn PhysicalExpr>> {
+    let predicate = predicate?;
+    if !has_parameter(predicate) {
+        return Some(Arc::clone(predicate));
+    }
+    let conditions = split_conjunction(predicate).into_iter();
+    conjunction_opt(conditions.filter(|condition| !has_parameter(condition)).cloned())
 }
 
 /// A file as storage reads it: without the rows that are deleted.

@@ -81,18 +81,18 @@ pub(crate) fn sql_type_of_ast(data_type: &DataType) -> Result<SqlType> {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Time,
                 _ => return Err(instead("time with time zone", INSTEAD_OF_TIMETZ)),
             };
-            with_digits(plain, *precision, "TIME")?
+            with_digits(plain, *precision)
         }
         DataType::Timestamp(precision, zone) => {
             let plain = match zone {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => SqlType::Timestamp,
                 TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => SqlType::TimestampTz,
             };
-            with_digits(plain, *precision, "TIMESTAMP")?
+            with_digits(plain, *precision)
         }
         DataType::Interval { fields, precision } => {
             let fields = fields.as_ref().map(|fields| fields.to_string().to_lowercase());
-            interval(fields.as_deref().and_then(IntervalFields::named), *precision)?
+            interval(fields.as_deref().and_then(IntervalFields::named), *precision)
         }
         DataType::Uuid => SqlType::Uuid,
         DataType::JSON => SqlType::Json,
@@ -176,10 +176,10 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "char" => SqlType::Char(character_length(length, "char")?.unwrap_or(1)),
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
-        "time" => with_digits(SqlType::Time, number(0), "TIME")?,
-        "timestamp" => with_digits(SqlType::Timestamp, number(0), "TIMESTAMP")?,
-        "timestamptz" => with_digits(SqlType::TimestampTz, number(0), "TIMESTAMP")?,
-        "interval" => interval(None, number(0))?,
+        "time" => with_digits(SqlType::Time, number(0)),
+        "timestamp" => with_digits(SqlType::Timestamp, number(0)),
+        "timestamptz" => with_digits(SqlType::TimestampTz, number(0)),
+        "interval" => interval(None, number(0)),
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
@@ -249,21 +249,22 @@ fn character_length(length: Option<CharacterLength>, name: &str) -> Result<Optio
     Ok(Some(u32::try_from(length).expect("within the limit")))
 }
 
+/// Digits of fractions of a second that a time has at most. More are taken for as many, with a warning (`parse/tokens.rs`).
+pub(crate) const SECOND_DIGITS_MAX: u8 = 6;
+
 /// A type of times with a number of digits for fractions of a second.
-fn with_digits(plain: SqlType, digits: Option<u64>, name: &str) -> Result<SqlType> {
-    let Some(digits) = digits else { return Ok(plain) };
-    if digits > 6 {
-        return Err(invalid(format!("{name}({digits}) precision must be between 0 and 6")));
-    }
+fn with_digits(plain: SqlType, digits: Option<u64>) -> SqlType {
+    let Some(digits) = digits else { return plain };
+    let digits = u8::try_from(digits).map_or(SECOND_DIGITS_MAX, |digits| digits.min(SECOND_DIGITS_MAX));
     let rounding = Rounding {
-        digits: u8::try_from(digits).ok(),
+        digits: Some(digits),
         fields: None,
     };
-    Ok(SqlType::Rounded(Box::new(plain), rounding))
+    SqlType::Rounded(Box::new(plain), rounding)
 }
 
-fn interval(fields: Option<IntervalFields>, digits: Option<u64>) -> Result<SqlType> {
-    Ok(match (fields, with_digits(SqlType::Interval, digits, "INTERVAL")?) {
+fn interval(fields: Option<IntervalFields>, digits: Option<u64>) -> SqlType {
+    match (fields, with_digits(SqlType::Interval, digits)) {
         (None, ty) => ty,
         (fields, ty) => {
             let digits = match ty {
@@ -272,7 +273,7 @@ fn interval(fields: Option<IntervalFields>, digits: Option<u64>) -> Result<SqlTy
             };
             SqlType::Rounded(Box::new(SqlType::Interval), Rounding { digits, fields })
         }
-    })
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Error {

@@ -112,7 +112,7 @@ pub fn sql_type(field: &Field) -> SqlType {
             .filter(|ty| data_type(ty, "UTC") == DataType::Utf8View)
             .unwrap_or(SqlType::Text),
         DataType::List(element) if text_element(field, element).is_some() => match text_element(field, element) {
-            Some(ty) => SqlType::Array(Box::new(SqlType::System(ty))),
+            Some(ty) => SqlType::Array(Box::new(ty)),
             None => sql_type_of(field.data_type()),
         },
         // Object numbers, and `int2vector`, which is a list.
@@ -154,9 +154,12 @@ pub fn sql_type(field: &Field) -> SqlType {
 
 /// The type of the elements, where the field of the array says it: its own elements' field cannot, of arrays that are made of
 /// columns.
-fn text_element(field: &Field, element: &Field) -> Option<SystemType> {
-    let named = field.metadata().get(TYPE_KEY)?.strip_suffix("[]")?;
-    let ty = SystemType::named(named).filter(|ty| ty.storage() == SystemStorage::Text)?;
+fn text_element(field: &Field, element: &Field) -> Option<SqlType> {
+    let ty = match field.metadata().get(TYPE_KEY)?.strip_suffix("[]")? {
+        "json" => SqlType::Json,
+        "jsonb" => SqlType::Jsonb,
+        named => SqlType::System(SystemType::named(named).filter(|ty| ty.storage() == SystemStorage::Text)?),
+    };
     matches!(
         element.data_type(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
@@ -167,13 +170,16 @@ fn text_element(field: &Field, element: &Field) -> Option<SystemType> {
 /// The field of an array that is made of such values.
 pub(crate) fn with_element_type(list: Field, element: &Field) -> Field {
     match sql_type(element) {
-        SqlType::System(ty) if ty.storage() == SystemStorage::Text => {
-            let mut metadata = list.metadata().clone();
-            metadata.insert(TYPE_KEY.to_string(), format!("{}[]", ty.name()));
-            list.with_metadata(metadata)
-        }
+        SqlType::System(ty) if ty.storage() == SystemStorage::Text => of_elements(list, ty.name()),
+        ty @ (SqlType::Json | SqlType::Jsonb) => of_elements(list, &ty.to_string()),
         _ => list,
     }
+}
+
+fn of_elements(list: Field, name: &str) -> Field {
+    let mut metadata = list.metadata().clone();
+    metadata.insert(TYPE_KEY.to_string(), format!("{name}[]"));
+    list.with_metadata(metadata)
 }
 
 /// The SQL type of a bare Arrow type, when there is no field to ask for more.

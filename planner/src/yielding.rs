@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -35,23 +36,22 @@ use crate::growing::{self, calls_growing};
 use crate::metered::MeteredExec;
 use crate::operator::only_child;
 
-/// Rows of a probe batch of a nested-loop join. With a build side of a million rows that is a billion pairs, about a
-/// second of work, between two places where the task can be stopped.
-const PROBE_ROWS_MAX: usize = 1024;
+/// Pairs that a nested-loop join looks at between two places where its task can be stopped: some ten milliseconds.
+const PAIRS_MAX: usize = 1 << 24;
 
 /// Puts the waits in.
 pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-            let build: Arc<dyn ExecutionPlan> = Arc::new(BuildSideExec::of(join));
-            let probe: Arc<dyn ExecutionPlan> =
-                Arc::new(SmallBatchesExec::new(Arc::clone(join.right()), PROBE_ROWS_MAX));
-            let join = replace_children_if_necessary(plan, vec![build, probe])?;
+            let build = BuildSideExec::of(join);
+            let size = BatchSize::Pairs(Arc::clone(build.rows()));
+            let probe = SmallBatchesExec::new(Arc::clone(join.right()), size);
+            let join = replace_children_if_necessary(plan, vec![Arc::new(build), Arc::new(probe)])?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
         }
         if calls_growing(plan.as_ref())? {
             let input = Arc::clone(plan.children()[0]);
-            let small = Arc::new(SmallBatchesExec::new(input, growing::ROWS_MAX));
+            let small = Arc::new(SmallBatchesExec::new(input, BatchSize::Rows(growing::ROWS_MAX)));
             return Ok(Transformed::yes(replace_children_if_necessary(plan, vec![small])?));
         }
         if plan.downcast_ref::<WindowAggExec>().is_some() {
@@ -69,22 +69,42 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     .data()
 }
 
+/// How small batches must be.
+#[derive(Clone, Debug)]
+pub(crate) enum BatchSize {
+    Rows(usize),
+    /// As many rows as make [`PAIRS_MAX`] pairs with so many on the other side, which are counted before the first batch comes.
+    Pairs(Arc<AtomicUsize>),
+}
+
+impl BatchSize {
+    fn rows_max(&self) -> usize {
+        match self {
+            BatchSize::Rows(rows) => *rows,
+            BatchSize::Pairs(others) => (PAIRS_MAX / others.load(Ordering::Relaxed).max(1)).max(1),
+        }
+    }
+}
+
 /// Cuts its input's batches into small ones, and waits a moment before each.
 #[derive(Debug)]
 pub(crate) struct SmallBatchesExec {
     input: Arc<dyn ExecutionPlan>,
-    rows_max: usize,
+    size: BatchSize,
 }
 
 impl SmallBatchesExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, rows_max: usize) -> Self {
-        Self { input, rows_max }
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, size: BatchSize) -> Self {
+        Self { input, size }
     }
 }
 
 impl DisplayAs for SmallBatchesExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SmallBatchesExec: rows={}", self.rows_max)
+        match &self.size {
+            BatchSize::Rows(rows) => write!(f, "SmallBatchesExec: rows={rows}"),
+            BatchSize::Pairs(_) => write!(f, "SmallBatchesExec: pairs={PAIRS_MAX}"),
+        }
     }
 }
 
@@ -122,7 +142,7 @@ impl ExecutionPlan for SmallBatchesExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // The properties are the child's: there is nothing to keep or to compute.
-        Ok(Arc::new(Self::new(only_child(children)?, self.rows_max)))
+        Ok(Arc::new(Self::new(only_child(children)?, self.size.clone())))
     }
 
     /// Still required, although it is deprecated for callers.
@@ -134,9 +154,10 @@ impl ExecutionPlan for SmallBatchesExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let schema = input.schema();
-        let rows_max = self.rows_max;
+        let size = self.size.clone();
         let small = input.flat_map(move |batch| match batch {
             Ok(batch) => {
+                let rows_max = size.rows_max();
                 let starts = (0..batch.num_rows()).step_by(rows_max);
                 let pieces = starts.map(move |start| Ok(batch.slice(start, rows_max.min(batch.num_rows() - start))));
                 futures::stream::iter(pieces.collect::<Vec<_>>())

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{AUTO_AUTH, Config, RawConfig, RawFlags, show};
-use crate::{demo, serve, shell};
+use crate::{backup, demo, serve, shell};
 
 /// Why the program ends early: one line, and maybe what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,9 @@ Examples:
   staffa serve --data /srv/warehouse        a server of your own
   staffa sql --data /srv/warehouse          a shell without a server
   staffa sql --host db1 --user admin        a shell on a server
+  staffa backup --data DIR /mnt/backups     a copy of a warehouse, also while it is served
+  staffa restore /mnt/backups --data DIR    a warehouse of it
+  staffa doctor --data DIR                  what is wrong with a warehouse
   staffa config show                        every setting and where it came from"
 )]
 struct Arguments {
@@ -123,6 +126,15 @@ enum Command {
     /// A SQL shell, on a data directory or on a server
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlArguments),
+    /// Back up a warehouse, which may be served and written to meanwhile; list and verify backups
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupArguments),
+    /// Make a warehouse of a backup, in an empty directory
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArguments),
+    /// Look for what is wrong with a warehouse; exits with 1 when something is broken
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArguments),
     /// Look at settings
     Config(ConfigArguments),
 }
@@ -162,6 +174,80 @@ Examples:
   staffa sql --data ./staffa-demo -c 'select count(*) from lineitem'
   staffa sql --data ./staffa-demo -c \"select * from 'events.parquet' limit 10\"
   staffa sql --host localhost --port 5432 --user admin -f report.sql --format csv > report.csv";
+
+const BACKUP_EXAMPLES: &str = "\
+A backup is all tables as of one commit. A place holds any number of backups of one warehouse: what an earlier one
+has is not copied again. Settings of the warehouse come as for staffa serve; S3 is reached with the same s3.* settings.
+
+Examples:
+  staffa backup --data /srv/warehouse /mnt/backups
+  staffa backup --config /etc/staffa.toml s3://bucket/backups --keep 14
+  staffa backup --list /mnt/backups
+  staffa backup --verify /mnt/backups        reads the newest whole and compares checksums";
+
+const RESTORE_EXAMPLES: &str = "\
+Every byte is compared with its checksum, and the tables' metadata gets the locations that hold in the new place.
+With --warehouse the files go there, with --catalog the catalog goes into an empty PostgreSQL database.
+
+Examples:
+  staffa restore /mnt/backups --data /srv/restored
+  staffa restore /mnt/backups --backup 20260102T030405.678Z-90 --data /srv/restored";
+
+const DOCTOR_EXAMPLES: &str = "\
+Reads the catalog and all metadata, looks for every file; with --deep also decodes every page of every file.
+Changes nothing, unless --repair is said: that clears away what nothing needs.
+
+Examples:
+  staffa doctor --data /srv/warehouse
+  staffa doctor --data /srv/warehouse --deep --json";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArguments {
+    /// Where backups are: a directory, s3://BUCKET/PREFIX, …
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: String,
+    /// List the backups that are there, the oldest first
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) list: bool,
+    /// Read a backup whole and compare it with its checksums
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// When the backup is made, delete all older ones but so many, itself counted
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["list", "verify"], value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) keep: Option<u16>,
+    /// Which one to verify [default: the newest]
+    #[arg(long, value_name = "ID", requires = "verify")]
+    pub(crate) backup: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: RawFlags,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArguments {
+    /// Where backups are: a directory, s3://BUCKET/PREFIX, …
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: String,
+    /// Which one to restore [default: the newest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) backup: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: RawFlags,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArguments {
+    /// Decode every page of every file, too
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Clear away first what nothing needs: files of dead transactions, orphans, leftovers
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: RawFlags,
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArguments {
@@ -291,16 +377,25 @@ fn command() -> clap::Command {
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     match command {
-        Command::Serve(flags) => {
-            let config = Config::resolve(&RawConfig::gather(&flags, &environment, &[])?)?;
-            serve::run(config).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Serve(flags) => serve::run(settings(&flags, &environment)?).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => {
             let defaults = [("data", "./staffa-demo"), ("auth", AUTO_AUTH)];
             let raw = RawConfig::gather(&arguments.settings, &environment, &defaults)?;
             demo::run(Config::resolve(&raw)?, arguments.scale, arguments.load_only).map(|()| ExitCode::SUCCESS)
         }
         Command::Sql(arguments) => shell::run(arguments, &environment),
+        Command::Backup(arguments) => {
+            let config = settings(&arguments.settings, &environment)?;
+            backup::back_up(config, &arguments)
+        }
+        Command::Restore(arguments) => {
+            let config = settings(&arguments.settings, &environment)?;
+            backup::restore(config, &arguments)
+        }
+        Command::Doctor(arguments) => {
+            let config = settings(&arguments.settings, &environment)?;
+            backup::doctor(config, &arguments)
+        }
         Command::Config(ConfigArguments {
             command: ConfigCommand::Show(flags),
         }) => {
@@ -311,6 +406,10 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn settings(flags: &RawFlags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
+    Config::resolve(&RawConfig::gather(flags, environment, &[])?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! Precedence: flags, then `STAFFA_*` environment, then the file, then defaults.
 
 mod file;
-mod machine;
 mod options;
 mod raw;
 mod show;
@@ -50,6 +49,8 @@ pub struct Config {
     pub rest: Vec<SocketAddr>,
     /// Where health and metrics are told; empty: nowhere.
     pub health: Vec<SocketAddr>,
+    /// Where OpenTelemetry traces go; `None`: there are none.
+    pub traces: Option<url::Url>,
     pub auth: AuthMode,
     /// Rules of logins, in the place of `auth`.
     pub hba_file: Option<PathBuf>,
@@ -153,6 +154,7 @@ impl Config {
             listen,
             rest,
             health: raw.parse_optional("health", parse_rest)?.unwrap_or_default(),
+            traces: raw.parse_optional("traces", parse_collector)?.flatten(),
             auth,
             hba_file: raw.path("hba_file"),
             password_min_length: raw.parse("password_min_length", |text| parse_count(text, 0, 1000))?,
@@ -221,6 +223,16 @@ fn parse_rest(text: &str) -> Result<Vec<SocketAddr>, String> {
     match text {
         "" | "off" => Ok(Vec::new()),
         _ => parse_listen(text),
+    }
+}
+
+fn parse_collector(text: &str) -> Result<Option<url::Url>, String> {
+    if matches!(text, "" | "off") {
+        return Ok(None);
+    }
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+        _ => Err("expected a URL like http://127.0.0.1:4318".to_owned()),
     }
 }
 
@@ -352,7 +364,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
             if !(percent > 0.0 && percent <= 100.0) {
                 return Err("a share must be above 0% and at most 100%".to_owned());
             }
-            (machine::memory_bytes() as f64 * percent / 100.0) as u64
+            (staffa::machine_memory_bytes() as f64 * percent / 100.0) as u64
         }
         None => units::size(text).map_err(|_| "expected a size like 4GiB or a share like 70%".to_owned())?,
     };

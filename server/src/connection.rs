@@ -64,7 +64,7 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     match login.await {
         Ok(Some(admitted)) => {
             drop(arriving);
-            converse(link, admitted, &shared).await;
+            converse(link, peer, admitted, &shared).await;
         }
         Ok(None) => {}
         Err(Failure::Gone(error)) => tracing::debug!(%peer, %error, "client left before it was logged in"),
@@ -173,12 +173,14 @@ fn session_options(message: &StartupMessage, client: SocketAddr) -> SessionOptio
     }
 }
 
-async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
+async fn converse(link: Link, peer: SocketAddr, admitted: Admitted, shared: &Shared) {
     let Admitted {
         mut session,
         registration,
         permit,
     } = admitted;
+    let traces = shared.options.traces.as_ref();
+    let traced = traces.map(|traces| traces.connection(&session, peer));
     let (read, write, input) = link.split();
     let mut writer = Writer::new(write);
     for (name, value) in session.take_changed_parameters() {
@@ -198,6 +200,7 @@ async fn converse(link: Link, admitted: Admitted, shared: &Shared) {
     .run()
     .await;
     drop(reader);
+    drop(traced);
     drop(registration);
     drop(permit);
 }

@@ -9,14 +9,18 @@
 //! listen -> connection -> pgwire          one client: messages in, statements run, rows out
 //!                         auth, tls       who it is, and that nobody listens
 //! health                                  machines that watch: health and metrics
+//! traces                                  OpenTelemetry
 //! rest                                    other engines: the warehouse as an Iceberg REST catalog
 //! ```
 
 mod auth;
+mod backup;
 mod cli;
 mod config;
 mod connection;
 mod demo;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod listen;
 mod log;
@@ -26,6 +30,7 @@ mod serve;
 mod shell;
 mod shutdown;
 mod tls;
+mod traces;
 
 use std::process::ExitCode;
 

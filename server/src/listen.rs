@@ -20,6 +20,7 @@ use crate::connection::{self, Shared};
 use crate::pgwire::backends::Backends;
 use crate::shutdown::{STOPPING, Shutdown};
 use crate::tls::Tls;
+use crate::traces::Traces;
 
 /// Connections that may be between accept and the end of their login. More wait in the kernel's queue: a crowd that
 /// never logs in holds this many sockets, and each for no longer than the login timeout.
@@ -51,6 +52,8 @@ pub struct ServerOptions {
     pub idle_timeout: Option<Duration>,
     /// How long running statements may go on when the server is told to stop.
     pub shutdown_grace: Duration,
+    /// Who is told of connections and statements.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// A server that listens already; [`run`](Server::run) serves.
@@ -269,6 +272,7 @@ mod tests {
             login_timeout: Duration::from_secs(1),
             idle_timeout: None,
             shutdown_grace: Duration::from_secs(1),
+            traces: None,
         }
     }
 

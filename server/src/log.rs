@@ -1,7 +1,8 @@
 //! Log lines, as text or JSON, to stderr; and the line about a slow statement.
 
-mod redact;
+pub(crate) mod redact;
 
+use std::panic;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(crate) fn check_level(level: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Starts logging for the whole process. A second call changes nothing.
+/// Starts logging for the whole process. A second call changes nothing that shows.
 pub(crate) fn start(format: LogFormat, level: &str, slow_query: Option<Duration>) {
     let filter = EnvFilter::builder().parse_lossy(format!("{QUIET_LIBRARIES},{level}"));
     let builder = tracing_subscriber::fmt()
@@ -43,6 +44,11 @@ pub(crate) fn start(format: LogFormat, level: &str, slow_query: Option<Duration>
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     let _ = SLOW_AFTER.set(slow_query);
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match staffa::is_decoding() {
+        true => tracing::debug!(%panic, "a decoder stopped at damaged bytes"),
+        false => report(panic),
+    }));
 }
 
 /// How a statement ended, for the slow statements' line.

@@ -20,6 +20,7 @@ use crate::health;
 use crate::listen::{ServerOptions, bind};
 use crate::rest::{self, RestOptions};
 use crate::tls::Tls;
+use crate::traces::Traces;
 
 use lock::DirectoryLock;
 
@@ -122,7 +123,13 @@ impl Node {
             max_connections: config.max_connections,
             shutdown_grace: config.shutdown_grace,
         };
+        let traces = config
+            .traces
+            .as_ref()
+            .map(|collector| Traces::start(collector, &warehouse))
+            .transpose()?;
         let options = ServerOptions {
+            traces: traces.clone(),
             listen: config.listen.clone(),
             rules: rules.clone(),
             auth: config.auth,
@@ -164,6 +171,9 @@ impl Node {
         }
         ready(&places);
         tokio::join!(server.run(stop.clone()), rest.run(stop));
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
         warehouse.close().await;
         watcher.abort();
         if let Some(renewal) = renewal {
@@ -203,7 +213,7 @@ pub(crate) fn engine_config(config: &Config) -> Result<staffa::Config, Failure> 
 }
 
 /// A location as the engine wants it: a directory becomes a `file://` URL.
-fn location(text: &str) -> Result<String, Failure> {
+pub(crate) fn location(text: &str) -> Result<String, Failure> {
     if ["file:///", "s3://", "gs://", "az://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))
@@ -212,7 +222,7 @@ fn location(text: &str) -> Result<String, Failure> {
     }
     if text.contains("://") {
         return Err(Failure::new(format!(
-            "cannot keep tables in {text:?}: warehouse must be a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
+            "cannot keep files in {text:?}: it must be a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
              az://CONTAINER/PREFIX"
         )));
     }

@@ -5,6 +5,7 @@
 //! their values: its columns of the data file are read once, to find the positions.
 
 mod equality;
+mod relocate;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -21,8 +22,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
+use crate::decoding::decoding;
 use crate::error::{Error, Result};
 use crate::source::{ParquetScan, ScanFile};
+pub use relocate::{relocate_deletion_vectors, relocate_position_deletes};
 
 /// Field ids of the two columns of a file of position deletes (spec section "Position Delete Files").
 const FILE_PATH_ID: i32 = 2_147_483_546;
@@ -121,7 +124,7 @@ impl ParquetScan {
             RowDeletes::Positions { location } => {
                 let load = async {
                     let bytes = self.stores().get(location).await?;
-                    blocking(location, move || positions(bytes, None)).await
+                    blocking(location, move || decoding(|| positions(bytes, None))?).await
                 };
                 self.deletes().get(location, load).await?
             }
@@ -135,7 +138,9 @@ impl ParquetScan {
                         .stores()
                         .get_range(location, *offset..offset.saturating_add(*length))
                         .await?;
-                    let rows = vector(&bytes).map_err(|e| e.at(location.as_str()))?;
+                    let rows = decoding(|| vector(&bytes))
+                        .flatten()
+                        .map_err(|e| e.at(location.as_str()))?;
                     Ok(Arc::new(HashMap::from([(file.location.clone(), Arc::new(rows))])))
                 };
                 self.deletes().get(&format!("{location}\n{offset}"), load).await?
@@ -236,7 +241,7 @@ pub fn encode_position_deletes(data_file: &str, rows: &RoaringTreemap) -> Result
 /// # Errors
 /// [`crate::ErrorKind::CorruptFile`] when it is no such file.
 pub fn decode_position_deletes(bytes: Bytes, data_file: &str) -> Result<RoaringTreemap> {
-    let decoded = positions(bytes, Some(data_file))?;
+    let decoded = decoding(|| positions(bytes, Some(data_file)))??;
     Ok(decoded.get(data_file).map(|rows| (**rows).clone()).unwrap_or_default())
 }
 
@@ -260,7 +265,8 @@ fn positions(bytes: Bytes, only: Option<&str>) -> Result<Decoded> {
     let mut found: HashMap<String, RoaringTreemap> = HashMap::new();
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
-        let paths = arrow::compute::cast(batch.column(path), &DataType::Utf8)?;
+        let paths = arrow::compute::cast(batch.column(path), &DataType::Utf8)
+            .map_err(|_| wrong("has paths that are not of type string"))?;
         let paths = paths.as_string::<i32>();
         let numbers = batch
             .column(position)
@@ -301,13 +307,15 @@ pub struct DeletionVector {
     pub length: u64,
 }
 
+/// Begins and ends Puffin files and their footers.
+const MAGIC: &[u8; 4] = b"PFA1";
+
 /// The Puffin file with the deletion vector that names these rows of one data file (Puffin spec: magic, blobs, magic, footer
 /// payload, its length, flags, magic).
 ///
 /// # Errors
 /// [`crate::ErrorKind::Internal`] when the rows cannot be encoded.
 pub fn encode_deletion_vector(data_file: &str, rows: &RoaringTreemap) -> Result<DeletionVector> {
-    const MAGIC: &[u8; 4] = b"PFA1";
     /// The column of row positions, which the vector is about.
     const POSITION_COLUMN_ID: i32 = 2_147_483_645;
     let too_large = |_| Error::internal("a deletion vector beyond 4 GiB");
@@ -353,7 +361,8 @@ pub fn encode_deletion_vector(data_file: &str, rows: &RoaringTreemap) -> Result<
 pub fn decode_deletion_vector(file: &[u8], offset: u64, length: u64) -> Result<RoaringTreemap> {
     let blob = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
     let blob = blob.and_then(|(offset, length)| file.get(offset..)?.get(..length));
-    vector(blob.ok_or_else(|| Error::corrupt("a deletion vector lies outside its file"))?)
+    let blob = blob.ok_or_else(|| Error::corrupt("a deletion vector lies outside its file"))?;
+    decoding(|| vector(blob))?
 }
 
 /// Begins a deletion vector.
@@ -376,7 +385,7 @@ fn vector(blob: &[u8]) -> Result<RoaringTreemap> {
 }
 
 /// CRC-32 as zip and Puffin have it, bit by bit: vectors are small.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())

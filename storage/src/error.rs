@@ -5,6 +5,7 @@ use std::fmt::{Display, Formatter};
 use std::io;
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 
@@ -204,12 +205,17 @@ impl From<ParquetError> for Error {
     }
 }
 
-impl From<arrow::error::ArrowError> for Error {
-    fn from(error: arrow::error::ArrowError) -> Self {
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
         if let Some(found) = Self::find_in(&error) {
             return found.clone();
         }
-        Self::internal(format!("could not convert a column ({error})")).with_source(error)
+        let converted = match &error {
+            // Parquet's reader of whole batches says so what it finds wrong with a file.
+            ArrowError::ParquetError(message) => Self::corrupt(format!("invalid parquet file ({message})")),
+            _ => Self::internal(format!("could not convert a column ({error})")),
+        };
+        converted.with_source(error)
     }
 }
 

@@ -18,6 +18,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
+use crate::decoding::{decoding, decoding_future};
 use crate::error::{Error, Result};
 
 /// Bytes read from the end of a file at first: most footers with their page index fit.
@@ -77,12 +78,13 @@ impl Footers {
     }
 }
 
-async fn read_footer(store: &Arc<dyn ObjectStore>, path: &Path, size_bytes: u64) -> Result<ParquetMetaData> {
+/// The footer as it is stored, with what [`allow_nans`] makes of it.
+pub(crate) async fn read_footer(store: &Arc<dyn ObjectStore>, path: &Path, size_bytes: u64) -> Result<ParquetMetaData> {
     let reader = ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Optional)
         .with_prefetch_hint(Some(FIRST_READ_BYTES));
-    let footer = reader.load_and_finish(StoreFetch { store, path }, size_bytes).await?;
-    allow_nans(footer)
+    let footer = decoding_future(reader.load_and_finish(StoreFetch { store, path }, size_bytes)).await??;
+    decoding(|| allow_nans(footer))?
 }
 
 struct StoreFetch<'a> {

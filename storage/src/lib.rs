@@ -16,31 +16,39 @@
 //! resolved. There is no other way to a file in this crate.
 
 mod cache;
+mod check;
 mod chunk;
 mod convert;
+mod decoding;
 mod deletes;
 mod error;
 mod fetch;
 mod field_ids;
 mod file;
 mod footer;
+#[doc(hidden)]
+pub mod fuzz;
 mod interval;
 mod object;
+mod parameter;
 mod sample;
 mod source;
 mod transform;
 mod writer;
 
 pub use cache::ChunkCounters;
+pub use check::check_parquet;
+pub use decoding::is_decoding;
 pub use deletes::{
     DeletionVector, RowDeletes, decode_deletion_vector, decode_position_deletes, encode_deletion_vector,
-    encode_position_deletes,
+    encode_position_deletes, relocate_deletion_vectors, relocate_position_deletes,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use field_ids::{FIELD_ID_KEY, without_field_ids};
 pub use file::{FileDescription, parquet_schema};
-pub use object::{S3Options, Secret, StoreOptions, Stores};
+pub use object::{ObjectDigest, S3Options, Secret, StoreOptions, Stores};
+pub use parameter::{Parameter, RunValues, has_parameter};
 pub use sample::{RowSample, SampleRequest, SampledTable};
-pub use source::{CacheCounters, ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest};
+pub use source::{CacheCounters, ParquetScan, RowAddress, ScanFile, ScanOptions, ScanRequest, is_renewable, renewed};
 pub use transform::Transform;
 pub use writer::{ColumnBounds, FileWriter, WriteOptions, WriteSpec, WrittenFile};

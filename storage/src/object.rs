@@ -6,6 +6,7 @@ mod durable;
 mod guard;
 mod location;
 mod remote;
+mod transfer;
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
@@ -25,6 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use durable::DurableLocal;
 use guard::Guarded;
 use location::{Location, Roots};
+pub use transfer::ObjectDigest;
 
 /// A password or key: never printed.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod chunks;
 mod condition;
 mod decode;
 mod open;
+mod prune;
 mod reader;
 
 use std::collections::HashMap;
@@ -336,6 +337,32 @@ impl ParquetScan {
         }
         Ok(partitioned)
     }
+}
+
+/// A scan as [`ParquetScan::plan`] made it, for a run that begins: with the run's values in the place of its parameters, and nothing
+/// counted yet. `None`: it is another operator, or one that cannot be made anew.
+///
+/// # Errors
+/// A parameter has no value.
+pub fn renewed(scan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some((config, source)) = chunk_scan(scan) else {
+        return Ok(None);
+    };
+    let source = Arc::new(source.renewed()?);
+    let mut config = config.clone();
+    config.file_source = source;
+    Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+/// Whether it is a scan that [`renewed`] makes anew.
+pub fn is_renewable(scan: &Arc<dyn ExecutionPlan>) -> bool {
+    chunk_scan(scan).is_some()
+}
+
+fn chunk_scan(scan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &ChunkSource)> {
+    let scan = scan.downcast_ref::<DataSourceExec>()?;
+    let config = scan.data_source().downcast_ref::<FileScanConfig>()?;
+    Some((config, config.file_source.downcast_ref::<ChunkSource>()?))
 }
 
 /// Ascending ranges of rows, as the Parquet reader wants them told.

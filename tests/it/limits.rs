@@ -232,6 +232,38 @@ fn the_largest_statement_ends_before_memory_does() {
     server.assert_well();
 }
 
+/// Small queries have threads of their own, and joins without keys give theirs back.
+#[test]
+fn a_small_query_does_not_stand_behind_long_ones() {
+    let mut server = start(&[]);
+    let mut small = server.connect();
+    run(
+        &mut small,
+        "create table t as select i as a from generate_series(1, 1000) as s (i)",
+    );
+    let long = "select count(*) from generate_series(1::bigint, 1000000) as a (i), generate_series(1, 1000000) as b (j) where i * j % 7 = 9";
+    let mut busy: Vec<Wire> = (0..4).map(|_| server.connect()).collect();
+    for wire in &mut busy {
+        wire.send(&query(long));
+    }
+    sleep(Duration::from_secs(3));
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(small.simple("select count(*), sum(a) from t where a > 10").code(), "");
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    assert!(times[18] < Duration::from_secs(2), "{times:?}");
+    for wire in busy {
+        let pid = wire.key.clone().expect("a key").0;
+        let begun = Instant::now();
+        run(&mut small, &format!("select pg_terminate_backend({pid})"));
+        assert!(begun.elapsed() < STOP_LIMIT, "{:?}", begun.elapsed());
+    }
+    server.assert_well();
+}
+
 #[test]
 fn health_and_metrics() {
     let mut server = start(&["--health", "127.0.0.1:0"]);

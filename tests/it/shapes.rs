@@ -118,6 +118,25 @@ fn shapes() -> Vec<(&'static str, String)> {
             "comments in comments",
             format!("select 1 {}", nested(300_000, "/*", "", "*/")),
         ),
+        ("parts of a name", long("select a", ".a", "")),
+        (
+            "arguments",
+            format!("select greatest({})", joined(100_000, ",", |i| i.to_string())),
+        ),
+        (
+            "elements",
+            format!("select 3 = any(array[{}])", joined(20_000, ",", |i| i.to_string())),
+        ),
+        ("pattern of LIKE", long("select 'a' like '", "%a", "'")),
+        ("pattern of ILIKE", long("select 'a' ilike '", "%a", "'")),
+        ("regular expression", long("select 'a' ~ '", "a|", "'")),
+        ("SIMILAR TO", long("select 'a' similar to '", "%a", "'")),
+        ("number", long("select ", "9", "")),
+        ("JSON", long("select '", "[", "'::jsonb")),
+        ("jsonpath", long("select jsonb_path_query('{}', '$", ".a", "')")),
+        ("array", long("select '", "{", "'::int[]")),
+        ("words", long("select ", "a ", "")),
+        ("quotes without an end", long("select ", "'a' ", "'")),
         ("between", long("select 1 between 0", " and 1 between 0", " and 1")),
     ]
 }
@@ -168,6 +187,76 @@ fn views_over_views_end_somewhere() {
         reply.code().is_empty() || REFUSALS.contains(&reply.code()),
         "{:?}",
         reply.error
+    );
+    server.assert_well();
+}
+
+/// Short texts that ask for huge plans: each name of WITH, and each view, reads the one before twice.
+#[test]
+fn names_that_double_each_other_are_refused_at_once() {
+    let mut server = Server::start();
+    let mut wire = server.connect();
+    assert_eq!(wire.simple("create table t (a int)").code(), "");
+    let doubling = |steps: usize, step: &dyn Fn(usize) -> String| {
+        let names = joined(steps, ", ", |i| format!("a{} as ({})", i + 1, step(i)));
+        format!("with a0 as (select a as x from t), {names} select * from a{steps}")
+    };
+    let nested = joined(12, ", ", |i| {
+        format!("(select 1 from {}) x{i}", joined(900, ",", |j| format!("t c{j}")))
+    });
+    let statements = [
+        doubling(30, &|i| format!("select l.x from a{i} l, a{i} r")),
+        doubling(60, &|i| format!("select x from a{i} union all select x from a{i}")),
+        doubling(40, &|i| {
+            format!("select (select max(x) from a{i}) + (select min(x) from a{i}) as x")
+        }),
+        doubling(12, &|i| format!("select l.x from a{i} l join a{i} r on l.x = r.x")),
+        format!("select count(*) from {nested}"),
+    ];
+    for sql in statements {
+        let begun = Instant::now();
+        let reply = wire.simple(&sql);
+        assert_eq!(reply.code(), "54001", "{sql}: {:?}", reply.error);
+        assert!(begun.elapsed() < TIME_MAX, "{sql} took {:?}", begun.elapsed());
+    }
+    assert_eq!(wire.simple("create view v0 as select a from t").code(), "");
+    let mut refused = false;
+    for i in 1..20 {
+        let reply = wire.simple(&format!("create view v{i} as select l.a from v{0} l, v{0} r", i - 1));
+        refused |= reply.code() == "54001";
+        assert!(["", "54001", "42P01"].contains(&reply.code()), "{:?}", reply.error);
+    }
+    assert!(refused, "views of 2^19 joins");
+    server.assert_well();
+}
+
+/// Planning is a long computation; one that nobody waits for gives its thread back, and others go on being planned.
+#[test]
+fn planning_ends_with_its_statement() {
+    let mut server = Server::start();
+    let sql = format!(
+        "select {} from generate_series(1, 2) a",
+        joined(300, "+", |_| "a".to_owned())
+    );
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let (mut wire, sql) = (server.connect(), sql.clone());
+            std::thread::spawn(move || {
+                assert_eq!(wire.simple("set statement_timeout = 300").code(), "");
+                wire.simple(&sql).code().to_owned()
+            })
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), "57014");
+    }
+    let begun = Instant::now();
+    assert_eq!(server.connect().simple("select 1 + 1").value(), "2");
+    println!("planned after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < TIME_MAX / 2,
+        "planning is held up: {:?}",
+        begun.elapsed()
     );
     server.assert_well();
 }

@@ -387,6 +387,9 @@ impl Database for LostAnswer {
     async fn setting(&self, name: &str) -> Result<Option<String>> {
         self.inner.setting(name).await
     }
+    async fn export(&self, path: &std::path::Path) -> Result<PointerState> {
+        self.inner.export(path).await
+    }
     async fn first_setting(&self, name: &str, value: &str) -> Result<()> {
         self.inner.first_setting(name, value).await
     }

@@ -118,6 +118,10 @@ impl Backend for FaultyBackend {
         self.inner.may_lose_sign()
     }
 
+    async fn close(self: Box<Self>) {
+        self.inner.close().await;
+    }
+
     fn forget_server(&self, server_id: Uuid) {
         self.inner.forget_server(server_id);
     }

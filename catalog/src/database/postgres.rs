@@ -27,8 +27,9 @@ use uuid::Uuid;
 use self::connection::{Lent, LentLife, Link};
 use self::options::connect_options;
 pub(in crate::database) use self::options::shown;
-use super::sql::statements::Statements;
+use super::sql::statements::{Row, Statements};
 use super::sql::{Backend, Connection, Need};
+use super::{MAKER, NOTE_MAKER};
 use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
@@ -49,7 +50,7 @@ const MIGRATIONS: [&str; 6] = [
     "create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
      create index staffa_access_csn on staffa_access(csn)",
 ];
-const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+pub(super) const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// Any number that other users of the database are unlikely to lock; the first letters of "staffa".
 const PREPARE_LOCK: i64 = 0x7374_6166_6661_0001;
@@ -200,6 +201,9 @@ impl Backend for PostgresBackend {
 
     /// The lock went with the connection.
     fn forget_server(&self, _server_id: Uuid) {}
+
+    /// Connections end when they are dropped; nothing waits in them.
+    async fn close(self: Box<Self>) {}
 }
 
 impl Pool {
@@ -308,25 +312,27 @@ async fn prepare(connection: &mut Lent, shown: &str) -> Result<()> {
     connection
         .execute("select pg_advisory_xact_lock($1)", &[PREPARE_LOCK.into()])
         .await?;
-    let found = connection
-        .rows("select (to_regclass('staffa_format') is not null)::int", &[])
-        .await?;
-    let is_new = found.first().map(|row| row.number(0)).transpose()? == Some(0);
-    if is_new {
+    let mut found = version(connection).await?;
+    if found == 0 {
         connection.run_script(SCHEMA).await?;
+        found = 1;
     }
-    let rows = connection.rows("select version from staffa_format", &[]).await?;
-    let version = rows.first().map(|row| row.number(0)).transpose()?.unwrap_or_default();
-    if version > SCHEMA_VERSION {
-        return Err(super::newer_format(shown, version, SCHEMA_VERSION));
+    if found > SCHEMA_VERSION {
+        let maker = connection.rows(MAKER, &[]).await.unwrap_or_default();
+        let maker = maker.first().and_then(|row| row.text(0).ok());
+        return Err(super::newer_format(shown, found, SCHEMA_VERSION, maker.as_deref()));
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
-        if version <= from {
+        if found <= from {
             connection.run_script(migration).await?;
             connection
                 .execute("update staffa_format set version=$1", &[(from + 1).into()])
                 .await?;
         }
+    }
+    if found < SCHEMA_VERSION {
+        let maker = env!("CARGO_PKG_VERSION");
+        connection.execute(NOTE_MAKER, &[maker.into()]).await?;
     }
     let fsync = connection
         .rows("select (current_setting('fsync')='off')::int", &[])
@@ -335,6 +341,28 @@ async fn prepare(connection: &mut Lent, shown: &str) -> Result<()> {
         tracing::warn!("PostgreSQL runs with fsync = off: commits may be lost with the power");
     }
     connection.commit().await
+}
+
+/// Only to look at it: nothing is made or migrated.
+pub(super) async fn look(url: &str) -> Result<impl Connection> {
+    let pool = Arc::new(Pool {
+        options: connect_options(url)?,
+        permits: Arc::new(Semaphore::new(1)),
+        idle: Mutex::default(),
+        losses: AtomicU64::new(0),
+    });
+    pool.take(Need::Read).await
+}
+
+/// The version of the tables; 0: there are none.
+pub(super) async fn version(connection: &mut dyn Statements) -> Result<i64> {
+    let number = |rows: Vec<Row>| rows.first().map(|row| row.number(0)).transpose();
+    let there = "select (to_regclass('staffa_format') is not null)::int";
+    if number(connection.rows(there, &[]).await?)? != Some(1) {
+        return Ok(0);
+    }
+    let rows = connection.rows("select version from staffa_format", &[]).await?;
+    Ok(number(rows)?.unwrap_or_default())
 }
 
 /// The advisory lock of a server.

@@ -13,6 +13,7 @@ mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -69,6 +70,9 @@ pub(super) trait Backend: Send + Sync + fmt::Debug {
 
     /// Removes what a dead server's sign of life left.
     fn forget_server(&self, server_id: Uuid);
+
+    /// Ends all connections and the sign of life, and waits for that: a file is complete then.
+    async fn close(self: Box<Self>);
 }
 
 /// A connection; dropping it in a transaction rolls back.
@@ -195,53 +199,17 @@ impl Database for SqlDatabase {
 
     async fn pointers(&self, since: Option<u64>) -> Result<PointerState> {
         let mut txn = self.begin(Need::Read).await?;
-        let csn = head_csn(&mut *txn).await?;
-        // A number above the head's means the database was replaced by an older one: start again.
-        let since = since.filter(|since| *since <= csn);
-
-        let mut databases = BTreeSet::new();
-        for row in txn.rows("select name from staffa_database", &[]).await? {
-            databases.insert(row.text(0)?);
-        }
-        // Namespaces of other programs' tables count even if nobody made them.
-        let namespaces = "select catalog_name, namespace from iceberg_namespace_properties
-                          union select catalog_name, table_namespace from iceberg_tables";
-        let mut schemas = BTreeSet::new();
-        for row in txn.rows(namespaces, &[]).await? {
-            schemas.insert((row.text(0)?, row.text(1)?));
-        }
-        databases.extend(schemas.iter().map(|(database, _)| database.clone()));
-
-        let rows = match since {
-            None => {
-                txn.rows(
-                    "select catalog_name, table_namespace, table_name, metadata_location, iceberg_type from iceberg_tables",
-                    &[],
-                )
-                .await?
-            }
-            Some(since) => {
-                txn.rows(
-                    "select v.catalog_name, v.table_namespace, v.table_name, t.metadata_location, t.iceberg_type
-                     from (select distinct catalog_name, table_namespace, table_name from staffa_version where csn > $1) v
-                     left join iceberg_tables t on t.catalog_name=v.catalog_name
-                       and t.table_namespace=v.table_namespace and t.table_name=v.table_name",
-                    &[signed(since)?.into()],
-                )
-                .await?
-            }
-        };
-        let changes = rows.iter().map(pointer_of).collect::<Result<_>>()?;
-        let access = access::rows(&mut *txn, since).await?;
+        let state = pointer_state(&mut *txn, since).await?;
         txn.commit().await?;
-        Ok(PointerState {
-            csn,
-            complete: since.is_none(),
-            databases: databases.into_iter().collect(),
-            schemas: schemas.into_iter().collect(),
-            changes,
-            access,
-        })
+        Ok(state)
+    }
+
+    async fn export(&self, path: &Path) -> Result<PointerState> {
+        let mut txn = self.begin(Need::Read).await?;
+        let state = pointer_state(&mut *txn, None).await?;
+        super::export(&mut *txn, state.csn, path).await?;
+        txn.commit().await?;
+        Ok(state)
     }
 
     fn may_lose_notes(&self) -> bool {
@@ -744,6 +712,56 @@ fn is_old(heartbeat_ms: Option<i64>, now_ms: i64) -> bool {
     heartbeat_ms.is_none_or(|heartbeat| now_ms - heartbeat > FIRST_LOOK_SILENCE_MS)
 }
 
+/// The pointers as a transaction sees them: what changed after `since`, or all.
+pub(super) async fn pointer_state(txn: &mut dyn Connection, since: Option<u64>) -> Result<PointerState> {
+    let csn = head_csn(txn).await?;
+    // A number above the head's means the database was replaced by an older one: start again.
+    let since = since.filter(|since| *since <= csn);
+
+    let mut databases = BTreeSet::new();
+    for row in txn.rows("select name from staffa_database", &[]).await? {
+        databases.insert(row.text(0)?);
+    }
+    // Namespaces of other programs' tables count even if nobody made them.
+    let namespaces = "select catalog_name, namespace from iceberg_namespace_properties
+                      union select catalog_name, table_namespace from iceberg_tables";
+    let mut schemas = BTreeSet::new();
+    for row in txn.rows(namespaces, &[]).await? {
+        schemas.insert((row.text(0)?, row.text(1)?));
+    }
+    databases.extend(schemas.iter().map(|(database, _)| database.clone()));
+
+    let rows = match since {
+        None => {
+            txn.rows(
+                "select catalog_name, table_namespace, table_name, metadata_location, iceberg_type from iceberg_tables",
+                &[],
+            )
+            .await?
+        }
+        Some(since) => {
+            txn.rows(
+                "select v.catalog_name, v.table_namespace, v.table_name, t.metadata_location, t.iceberg_type
+                 from (select distinct catalog_name, table_namespace, table_name from staffa_version where csn > $1) v
+                 left join iceberg_tables t on t.catalog_name=v.catalog_name
+                   and t.table_namespace=v.table_namespace and t.table_name=v.table_name",
+                &[signed(since)?.into()],
+            )
+            .await?
+        }
+    };
+    let changes = rows.iter().map(pointer_of).collect::<Result<_>>()?;
+    let access = access::rows(txn, since).await?;
+    Ok(PointerState {
+        csn,
+        complete: since.is_none(),
+        databases: databases.into_iter().collect(),
+        schemas: schemas.into_iter().collect(),
+        changes,
+        access,
+    })
+}
+
 fn pointer_of(row: &Row) -> Result<(TableName, Option<Pointer>)> {
     let name = TableName {
         database: row.text(0)?,
@@ -781,7 +799,7 @@ async fn outcome(connection: &mut dyn Connection, txn_id: Uuid) -> Result<TxnOut
     }
 }
 
-async fn head_csn(connection: &mut dyn Connection) -> Result<u64> {
+pub(super) async fn head_csn(connection: &mut dyn Connection) -> Result<u64> {
     let rows = connection.rows("select csn from staffa_head", &[]).await?;
     let row = rows
         .first()
@@ -789,7 +807,7 @@ async fn head_csn(connection: &mut dyn Connection) -> Result<u64> {
     unsigned(row.number(0)?)
 }
 
-fn signed(csn: u64) -> Result<i64> {
+pub(super) fn signed(csn: u64) -> Result<i64> {
     i64::try_from(csn).map_err(|_| Error::internal("a commit sequence number is out of range"))
 }
 

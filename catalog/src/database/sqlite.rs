@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection as _, Sqlite, SqliteConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ use self::connection::{Lent, Writer, Writers};
 use super::lock::{self, ServerLock};
 use super::sql::statements::Statements;
 use super::sql::{Backend, Connection, Need};
+use super::{MAKER, NOTE_MAKER};
 use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
@@ -54,7 +55,7 @@ const MIGRATIONS: [&str; 8] = [
      create index staffa_access_csn on staffa_access(csn);
      PRAGMA user_version=9",
 ];
-const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+pub(super) const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 const READERS_MAX: u32 = 4;
 /// How long a writer of another process is waited for.
@@ -68,6 +69,7 @@ pub(super) struct SqliteBackend {
     watch: Mutex<SqliteConnection>,
     /// The lock also keeps this process's writers from polling for SQLite's own lock.
     writers: Arc<Mutex<Writers>>,
+    server_id: Uuid,
     _lock: ServerLock,
 }
 
@@ -108,7 +110,8 @@ impl SqliteBackend {
             .with_source(error)
         };
         let writer = |synchronous| Writer::connect(options(synchronous));
-        let durable = writer(SqliteSynchronous::Full).await.map_err(cannot_open)?;
+        let mut durable = writer(SqliteSynchronous::Full).await.map_err(cannot_open)?;
+        keep_older(durable.connection(), &path).await?;
         let relaxed = writer(SqliteSynchronous::Normal).await.map_err(cannot_open)?;
         let writers = Arc::new(Mutex::new(Writers { durable, relaxed }));
         prepare(
@@ -131,7 +134,35 @@ impl SqliteBackend {
             readers,
             watch: Mutex::new(watch),
             writers,
+            server_id,
         })
+    }
+}
+
+/// Only to look at it: nothing is made, migrated or written.
+pub(super) async fn look(path: &str) -> Result<impl Connection> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    let pool = PoolOptions::<Sqlite>::new().max_connections(1).connect_with(options);
+    let pool = pool.await.map_err(failed)?;
+    Ok(Lent::reader(pool.acquire().await.map_err(failed)?))
+}
+
+/// What SQLite finds wrong with the file.
+pub(super) async fn damage(connection: &mut dyn Statements) -> Result<Vec<String>> {
+    let rows = connection.rows("PRAGMA integrity_check", &[]).await?;
+    let texts = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
+    Ok(texts.into_iter().filter(|text| text != "ok").collect())
+}
+
+/// The version of the tables; 0: there are none.
+pub(super) async fn version(connection: &mut dyn Statements) -> Result<i64> {
+    match connection.rows("PRAGMA user_version", &[]).await?.first() {
+        Some(row) => row.number(0),
+        None => Ok(0),
     }
 }
 
@@ -177,20 +208,72 @@ impl Backend for SqliteBackend {
     fn forget_server(&self, server_id: Uuid) {
         lock::remove(&self.path, server_id);
     }
+
+    async fn close(self: Box<Self>) {
+        lock::remove(&self.path, self.server_id);
+        self.readers.close().await;
+        let closed = self.watch.into_inner().close().await;
+        // Whoever still has a writer closes it later.
+        let writers = Arc::into_inner(self.writers).map(Mutex::into_inner);
+        let closed = match writers {
+            Some(writers) => closed.and(writers.close().await),
+            None => closed,
+        };
+        if let Err(error) = closed {
+            tracing::debug!(%error, "a connection to the catalog database was not closed in order");
+        }
+    }
+}
+
+/// Before a catalog of an older version is migrated: a copy of it beside it, `catalog.db.version-8`, for who wants to go back.
+async fn keep_older(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let beside = |suffix: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let kept = beside(format!(".version-{version}"));
+    if !(1..SCHEMA_VERSION).contains(&version) || kept.exists() {
+        return Ok(());
+    }
+    let part = beside(format!(".version-{version}.{}.part", Uuid::new_v4()));
+    sqlx::query("VACUUM INTO $1")
+        .bind(part.to_string_lossy().into_owned())
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    let name = || {
+        std::fs::File::open(&part)?.sync_all()?;
+        std::fs::rename(&part, &kept)?;
+        match kept.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            Some(directory) => std::fs::File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    name().map_err(|error: std::io::Error| {
+        Error::new(ErrorKind::Io, "cannot keep a copy of the older catalog database").with_source(error)
+    })?;
+    tracing::info!(version, copy = %kept.display(), "the catalog database is of an older version: it is migrated");
+    Ok(())
 }
 
 /// Makes, migrates or checks the tables, in one transaction: two servers may start at once.
 async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
     writer.begin().await?;
-    let version = match writer.rows("PRAGMA user_version", &[]).await?.first() {
-        Some(row) => row.number(0)?,
-        None => 0,
-    };
+    let version = version(writer).await?;
     if version > SCHEMA_VERSION {
+        // Such a version may have the note elsewhere.
+        let maker = writer.rows(MAKER, &[]).await.unwrap_or_default();
+        let maker = maker.first().and_then(|row| row.text(0).ok());
         return Err(super::newer_format(
             &path.display().to_string(),
             version,
             SCHEMA_VERSION,
+            maker.as_deref(),
         ));
     }
     if version == 0 {
@@ -208,6 +291,10 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
         if (1..=from).contains(&version) {
             writer.run_script(migration).await?;
         }
+    }
+    if version < SCHEMA_VERSION {
+        let maker = env!("CARGO_PKG_VERSION");
+        writer.execute(NOTE_MAKER, &[maker.into()]).await?;
     }
     writer.commit().await
 }

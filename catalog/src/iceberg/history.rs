@@ -41,11 +41,14 @@ impl Metadata {
             .metadata_log()
             .iter()
             .map(|entry| entry.metadata_file.clone());
+        log.chain(self.statistics_files()).collect()
+    }
+
+    /// Files of statistics.
+    pub(crate) fn statistics_files(&self) -> impl Iterator<Item = String> {
         let statistics = self.inner.statistics_iter().map(|file| file.statistics_path.clone());
         let partitions = self.inner.partition_statistics_iter();
-        log.chain(statistics)
-            .chain(partitions.map(|file| file.statistics_path.clone()))
-            .collect()
+        statistics.chain(partitions.map(|file| file.statistics_path.clone()))
     }
 
     /// The branches and tags, by name.

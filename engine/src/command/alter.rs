@@ -32,8 +32,8 @@ pub(crate) async fn alter_table(
         let table = existing_table(&snapshot, name).await?;
         let context = session.context(Arc::clone(&snapshot));
         let step = action.step(&context, &table)?;
-        if let Some(notice) = step.notice {
-            session.notices.push(Notice::remark("00000", notice));
+        if let Some((code, notice)) = step.notice {
+            session.notices.push(Notice::remark(code, notice));
         }
         let following = match &step.column {
             Some(ColumnStep::Dropped {

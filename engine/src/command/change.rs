@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
 use staffa_catalog::{DataFile, LiveFile, Table};
 use staffa_planner::{
-    ChangeKind, ChangeOperators, ChangePlan, Error, GatheredRows, Result, bind, change_plan, live_row_count,
+    ChangeKind, ChangeOperators, ChangePlan, Error, GatheredRows, Result, bind, change_plan, is_short, live_row_count,
     rewrite_plan, rewrite_share, write_spec,
 };
 
@@ -62,16 +62,21 @@ pub(crate) async fn change_rows(
     let context = session.context(snapshot);
     let task_context = context.task_context();
     let (planned, planning) = (change.clone(), context.clone());
-    let work = async move { change_plan(&planning, &planned, logical).await };
+    let work = async move {
+        let operators = change_plan(&planning, &planned, logical).await?;
+        let short = is_short(&operators.rows);
+        Ok((operators, short))
+    };
+    let (operators, short) = guard.run(session.warehouse.planning().run(work)).await?;
     let ChangeOperators {
         rows: plan,
         changes,
         covered,
         gathered,
-    } = guard.run(session.warehouse.planning().run(work)).await?;
+    } = operators;
 
     session.note_plan(&plan);
-    let cpu = session.warehouse.cpu().clone();
+    let cpu = session.warehouse.cpu_of(short).clone();
     let written = match prefix {
         None => {
             let spawner = cpu.clone();

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use staffa_catalog::{DataFile, LiveFile, Table, TableName, Transform};
 use staffa_planner::{
-    Error, ErrorKind, GatheredRows, InsertPlan, QueryPlan, Result, bind, data_file, write_plan, write_spec,
+    Error, ErrorKind, GatheredRows, InsertPlan, QueryPlan, Result, bind, data_file, is_short, write_plan, write_spec,
 };
 use staffa_storage::{FileWriter, WriteSpec, WrittenFile};
 
@@ -127,10 +127,14 @@ impl Writing {
         }
         let table = Arc::clone(&target.table);
         let planned = Arc::clone(&table);
-        let cpu = session.warehouse.cpu().clone();
         let task_context = context.task_context();
-        let work = async move { write_plan(&context, &planned, rows, gathered.as_ref()).await };
-        let plan = guard.run(session.warehouse.planning().run(work)).await?;
+        let work = async move {
+            let plan = write_plan(&context, &planned, rows, gathered.as_ref()).await?;
+            let short = is_short(&plan);
+            Ok((plan, short))
+        };
+        let (plan, short) = guard.run(session.warehouse.planning().run(work)).await?;
+        let cpu = session.warehouse.cpu_of(short).clone();
         session.note_plan(&plan);
         let options = session.warehouse.write_options().clone();
         let spec = Arc::new(write_spec(&table, &target.data_prefix, options)?);

@@ -16,7 +16,7 @@ use crate::warehouse::Inner;
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// How long a statement may take to give its memory back before the next one must end.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A statement this young holds next to nothing, and is not to blame.
 const AGE_MIN: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use super::{DELETED_AT_ONCE, FirstError, Origin, Record, delete_all};
 use crate::warehouse::Warehouse;
 
 /// Older than any statement of any program that writes without telling the catalog first.
-const AGE_MIN: Duration = Duration::days(3);
+pub(crate) const AGE_MIN: Duration = Duration::days(3);
 
 /// Deletes the orphans of a table whose directory is its own.
 pub(super) async fn delete(warehouse: &Warehouse, name: &TableName, origin: Origin) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The types that literals were read as, and how the tree that is planned learns of them.
 //!
 //! Before: `greatest('{1,2}', a)` of an array, `abs('1')`. After: `greatest(cast('{1,2}' as int4[]), a)`, `abs(cast('1' as float8))`.
-//! Before: `coalesce(date, timestamptz)`. After: both cast to `timestamptz`.
+//! Before: `coalesce(date, timestamptz)`. After: both cast to `timestamptz`. So are the values of a column of VALUES.
 //!
 //! Literals are known by their places in the text, which rewriting leaves as they were. Texts stay as they are.
 
@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, Value, ValueWithSpan, VisitorMut,
+    Query, SetExpr, Spanned, Value, ValueWithSpan, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -26,6 +26,8 @@ pub(crate) struct Readings {
     types: HashMap<Location, u32>,
     /// The types that `coalesce`, `greatest`, `least` and CASE bring their values to, where DataFusion would choose another.
     choices: HashMap<Location, u32>,
+    /// The same for columns of VALUES, by the places of their first cells.
+    columns: HashMap<Location, u32>,
 }
 
 /// `real`, `double precision`, `timestamp`, `timestamptz`
@@ -61,11 +63,36 @@ impl Readings {
         }
     }
 
+    /// Notes that the values of the column of VALUES that begins with this one become this type.
+    pub(super) fn note_column(&mut self, first: &Expr, ty: u32) {
+        let place = first.span().start;
+        if place.line > 0 && CHOSEN.contains(&ty) {
+            self.columns.entry(place).or_insert(ty);
+        }
+    }
+
     /// Gives the literals and choices of a query their types.
     pub(crate) fn apply(&self, query: &mut Query) {
         struct Typing<'a>(&'a Readings);
         impl VisitorMut for Typing<'_> {
             type Break = ();
+            fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+                if let SetExpr::Values(values) = query.body.as_mut()
+                    && let Some(first) = values.rows.first()
+                {
+                    let ty = |cell: &Expr| self.0.columns.get(&cell.span().start).copied();
+                    let types: Vec<Option<u32>> = first.content.iter().map(ty).collect();
+                    for row in &mut values.rows {
+                        for (cell, ty) in row.content.iter_mut().zip(&types) {
+                            if let Some(ty) = *ty {
+                                bring(cell, ty);
+                            }
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            }
+
             fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
                 match expression {
                     Expr::Value(literal) if is_bare(&literal.value) || literal.value == Value::Null => {
@@ -103,7 +130,7 @@ impl Readings {
                 ControlFlow::Continue(())
             }
         }
-        if !self.types.is_empty() || !self.choices.is_empty() {
+        if !(self.types.is_empty() && self.choices.is_empty() && self.columns.is_empty()) {
             let _ = query.visit(&mut Typing(self));
         }
     }

@@ -175,8 +175,15 @@ pub(super) fn is_implicit(from: u32, to: u32) -> bool {
     if ANY_ARRAYS.contains(&to) {
         return element(from).is_some();
     }
-    CASTS.get(&(from, to)) == Some(&"i")
+    match (CASTS.get(&(from, to)), element(from), element(to)) {
+        (Some(context), ..) => *context == "i",
+        (None, Some(from), Some(element)) => !VECTORS.contains(&to) && is_implicit(from, element),
+        _ => false,
+    }
 }
+
+/// `int2vector`, `oidvector`: arrays do not become them.
+const VECTORS: [u32; 2] = [22, 30];
 
 /// Whether there is a cast at all: one of the catalog, to or from text, or element by element.
 pub(super) fn can_cast(from: u32, to: u32) -> bool {
@@ -472,6 +479,9 @@ mod tests {
         assert_eq!(binary("+", UNKNOWN, UNKNOWN), Choice::Several);
         assert_eq!(binary("=", 1082, INTEGER), Choice::None);
         assert_eq!(result(binary("-", 1082, 1082)), Some(INTEGER));
+        // Of `integer[]` and of `bigint[]`, which are not taken for an `oidvector`.
+        assert_eq!(result(binary("=", 1007, 1007)), Some(BOOLEAN));
+        assert_eq!(binary("=", 1007, 1016), Choice::None);
     }
 
     #[test]

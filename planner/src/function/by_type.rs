@@ -1,7 +1,7 @@
 //! Functions of texts that have a variant for `bytea` under the same name.
 //!
 //! DataFusion's own take bytes for texts, or refuse them. One of these is asked first: calls with bytes are its variant's,
-//! all others DataFusion's, which the optimiser puts in its place.
+//! all others DataFusion's (or ours), which the optimiser puts in its place.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use datafusion::logical_expr::{
 use super::bytes::{VARIANTS, is_bytes};
 use super::native::{Shape, no_such_call};
 
-/// The functions that take the place of DataFusion's in this state.
-pub(super) fn functions(state: &SessionState) -> Vec<ScalarUDF> {
+/// The functions that take the place of DataFusion's in this state, and of those of ours that do.
+pub(super) fn functions(state: &SessionState, ours: &[Arc<ScalarUDF>]) -> Vec<ScalarUDF> {
     let of = |variant: &Shape| {
-        let texts = Arc::clone(state.scalar_functions().get(variant.name)?);
-        Some(ScalarUDF::from(ByType::new(texts, *variant)))
+        let ours = ours.iter().find(|function| function.name() == variant.name);
+        let texts = ours.or_else(|| state.scalar_functions().get(variant.name))?;
+        Some(ScalarUDF::from(ByType::new(Arc::clone(texts), *variant)))
     };
     VARIANTS.iter().filter_map(of).collect()
 }
@@ -87,7 +88,12 @@ impl ScalarUDFImpl for ByType {
         if types.iter().skip(1).any(is_bytes) && !Arc::ptr_eq(function, &self.bytes) {
             return Err(no_such_call(self.name(), types).into());
         }
-        let field = |ty: &DataType| Arc::new(Field::new("argument", ty.clone(), true));
+        // Of large texts lengths and places would be of 64 bits.
+        let plain = |ty: &DataType| match ty {
+            DataType::LargeUtf8 => DataType::Utf8View,
+            other => other.clone(),
+        };
+        let field = |ty: &DataType| Arc::new(Field::new("argument", plain(ty), true));
         let fields: Vec<FieldRef> = types.iter().map(field).collect();
         let coerced = fields_with_udf(&fields, function.as_ref())?;
         Ok(coerced.iter().map(|field| field.data_type().clone()).collect())

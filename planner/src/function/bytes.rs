@@ -61,7 +61,7 @@ const LIKE: Shape = Shape::new(
     |columns| {
         let answer = |row: usize| match columns.any_null(row) {
             true => Ok(None),
-            false => matches(bytes(columns, 0, row)?, bytes(columns, 1, row)?).map(Some),
+            false => matches(bytes(columns, 0, row)?, bytes(columns, 1, row)?, |_| 1).map(Some),
         };
         let answers: BooleanArray = (0..columns.rows).map(answer).collect::<Result<_>>()?;
         Ok(Arc::new(answers))
@@ -73,9 +73,10 @@ pub(crate) fn like(left: Expr, right: Expr) -> Expr {
     LIKE.call(vec![left, right])
 }
 
-/// Whether bytes are as a pattern wants them: `%` stands for any, `_` for one, what follows `\\` for itself.
-fn matches(mut value: &[u8], mut pattern: &[u8]) -> Result<bool> {
-    // Where the last `%` can be taken for one byte more.
+/// Whether bytes are as a pattern wants them: `%` stands for any, `_` for one letter, what follows `\\` for itself.
+/// `letter` is the length of the letter that bytes begin with.
+pub(super) fn matches(mut value: &[u8], mut pattern: &[u8], letter: fn(&[u8]) -> usize) -> Result<bool> {
+    // Where the last `%` can be taken for one letter more.
     let mut again: Option<(&[u8], &[u8])> = None;
     loop {
         let step = match (pattern, value) {
@@ -84,19 +85,20 @@ fn matches(mut value: &[u8], mut pattern: &[u8]) -> Result<bool> {
                 pattern = rest;
                 continue;
             }
-            ([b'\\'], _) => {
+            ([b'\\'], [_, ..]) => {
                 let message = "LIKE pattern must not end with escape character";
                 return Err(Error::new(ErrorKind::InvalidEscapeSequence, message));
             }
             ([b'\\', wanted, rest @ ..], [found, after @ ..]) if wanted == found => Some((rest, after)),
-            ([b'_', rest @ ..], [_, after @ ..]) => Some((rest, after)),
+            ([b'_', rest @ ..], [_, ..]) => Some((rest, &value[letter(value)..])),
             ([wanted, rest @ ..], [found, after @ ..]) if wanted == found && *wanted != b'\\' => Some((rest, after)),
             ([], []) => return Ok(true),
             _ => None,
         };
         match (step, again) {
             (Some((rest, after)), _) => (pattern, value) = (rest, after),
-            (None, Some(([_, after @ ..], rest))) => {
+            (None, Some((from @ [_, ..], rest))) => {
+                let after = &from[letter(from)..];
                 again = Some((after, rest));
                 (pattern, value) = (rest, after);
             }

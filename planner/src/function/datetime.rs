@@ -89,6 +89,19 @@ impl<'a> Moments<'a> {
         }
     }
 
+    /// Days since 1970, microseconds of the day, and the offset of the clock in seconds. Some dates are later than any timestamp.
+    pub(super) fn day(&self, row: usize) -> (i64, i64, i32) {
+        if let Some(dates) = self.array.as_primitive_opt::<Date32Type>() {
+            return (i64::from(dates.value(row)), 0, 0);
+        }
+        let (local, offset) = self.local(row);
+        (
+            local.div_euclid(MICROS_PER_DAY),
+            local.rem_euclid(MICROS_PER_DAY),
+            offset,
+        )
+    }
+
     /// Microseconds of the clock, and its offset in seconds.
     pub(super) fn local(&self, row: usize) -> (i64, i32) {
         let stored = self.stored(row);

@@ -86,6 +86,12 @@ pub(crate) fn is_noted(function: &ScalarFunction) -> bool {
     json.is_some_and(|json| !json.given.is_empty())
 }
 
+/// Whether a call gives JSON of its first argument's type, which is not noted yet.
+pub(crate) fn gives_same(function: &ScalarFunction) -> bool {
+    let json = function.func.inner().downcast_ref::<JsonFunction>();
+    json.is_some_and(|json| json.given.is_empty() && matches!(json.form.gives, Gives::Same))
+}
+
 /// The call with the types of its arguments noted; `None` when there are none, or it is none of these functions.
 pub(crate) fn noted(function: &ScalarFunction, types: Vec<SqlType>) -> Option<ScalarFunction> {
     let json = function.func.inner().downcast_ref::<JsonFunction>()?;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringViewBuilder};
 use arrow::compute::kernels::bitwise::bitwise_not;
 use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type};
+use datafusion::logical_expr::Expr;
 
+use super::bytes::matches;
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape, wrong_type};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +26,80 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("num_nonnulls", any_types, |columns| count(columns, false)),
     Shape::new("bit_not", bit_not_types, bit_not),
     Shape::new("to_hex", hex_types, to_hex),
+    Shape::new("overlay", overlay_types, overlay),
 ];
+
+const LIKE: Shape = Shape::new("staffa_like", compared_texts, |columns| liked(columns, false));
+const ILIKE: Shape = Shape::new("staffa_ilike", compared_texts, |columns| liked(columns, true));
+
+/// `value like pattern`, or `ilike`, with all of PostgreSQL's errors.
+pub(crate) fn like(value: Expr, pattern: Expr, ignores_case: bool) -> Expr {
+    let shape = if ignores_case { ILIKE } else { LIKE };
+    shape.call(vec![value, pattern])
+}
+
+fn compared_texts(types: &[DataType]) -> Resolved {
+    two_texts(types).map(|(types, _)| (types, DataType::Boolean))
+}
+
+fn liked(columns: &Columns<'_>, ignores_case: bool) -> Result<ArrayRef> {
+    let letter = |text: &[u8]| match text.first() {
+        Some(0xf0..) => 4,
+        Some(0xe0..) => 3,
+        Some(0xc0..) => 2,
+        _ => 1,
+    };
+    let answer = |row: usize| {
+        if columns.any_null(row) {
+            return Ok(None);
+        }
+        let (value, pattern) = (columns.text(0, row)?, columns.text(1, row)?);
+        Ok(Some(match ignores_case {
+            true => matches(
+                value.to_lowercase().as_bytes(),
+                pattern.to_lowercase().as_bytes(),
+                letter,
+            )?,
+            false => matches(value.as_bytes(), pattern.as_bytes(), letter)?,
+        }))
+    };
+    let answers: BooleanArray = (0..columns.rows).map(answer).collect::<Result<_>>()?;
+    Ok(Arc::new(answers))
+}
+
+fn overlay_types(types: &[DataType]) -> Resolved {
+    let (texts, places) = types.split_at_checked(2)?;
+    let fits = texts.iter().all(is_text) && matches!(places.len(), 1 | 2) && places.iter().all(DataType::is_integer);
+    fits.then(|| ([vec![TEXT; 2], vec![DataType::Int32; places.len()]].concat(), TEXT))
+}
+
+/// A text with another one in the place of so many of its letters; of as many as the other has where no number is given.
+fn overlay(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut texts = StringViewBuilder::with_capacity(columns.rows);
+    for row in 0..columns.rows {
+        if columns.any_null(row) {
+            texts.append_null();
+            continue;
+        }
+        let (text, other) = (columns.text(0, row)?, columns.text(1, row)?);
+        let from = columns.int(2, row)?;
+        let length = match columns.len() {
+            4 => columns.int(3, row)?,
+            _ => i64::try_from(other.chars().count()).unwrap_or(i64::MAX),
+        };
+        if from <= 0 {
+            let message = "negative substring length not allowed";
+            return Err(Error::new(ErrorKind::SubstringError, message));
+        }
+        let behind = i32::try_from(from + length)
+            .map_err(|_| Error::new(ErrorKind::NumericOutOfRange, "integer out of range"))?;
+        let letters = |count: i64| usize::try_from(count).unwrap_or(0);
+        let before = text.chars().take(letters(from - 1));
+        let after = text.chars().skip(letters(i64::from(behind) - 1));
+        texts.append_value(before.chain(other.chars()).chain(after).collect::<String>());
+    }
+    Ok(Arc::new(texts.finish()))
+}
 
 fn two_texts(types: &[DataType]) -> Resolved {
     match types {

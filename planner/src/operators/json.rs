@@ -23,8 +23,11 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use staffa_catalog::{SqlType, SystemType};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::function::json::{call, extract, got};
+use crate::function::json::{call, extract, gives_same, got};
 use crate::types::{arrow_field, sql_type};
+
+/// An element of an array, which DataFusion gives the type it has in other arrays of texts.
+pub(crate) const ELEMENT: &str = "array_element";
 
 /// Functions that give one of their arguments, whose type they forget.
 const PASSING: &[&str] = &["coalesce", "nullif", "greatest", "least"];
@@ -46,6 +49,18 @@ pub(crate) fn type_of(expression: &Expr, schema: &DFSchema) -> SqlType {
                 .iter()
                 .find_map(|branch| Some(type_of(branch, schema)).filter(is_json));
             json.unwrap_or_else(|| by_field(expression, schema))
+        }
+        // `case … end #> path`: the type that CASE forgets.
+        Expr::ScalarFunction(function) if gives_same(function) => {
+            let given = function.args.first().map(|given| type_of(given, schema));
+            given.filter(is_json).unwrap_or_else(|| by_field(expression, schema))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == ELEMENT => {
+            let array = function.args.first().map(|array| by_field(array, schema));
+            match array {
+                Some(SqlType::Array(element)) if is_json(&element) => *element,
+                _ => by_field(expression, schema),
+            }
         }
         // A cast to `text` keeps all that is said of its operand but this.
         Expr::Cast(Cast { field, .. }) if is_text(field.data_type()) => sql_type(field),
@@ -103,6 +118,11 @@ pub(super) fn planned(
         BinaryOperator::AtArrow | BinaryOperator::ArrowAt | BinaryOperator::StringConcat | BinaryOperator::Minus
     );
     if !is_json(&of_left) && !is_json(&of_right) && others_have_it {
+        return Ok(Err((left, right)));
+    }
+    // An element joins an array, whatever it is.
+    let is_array = |ty: &SqlType| matches!(ty, SqlType::Array(_));
+    if op == &BinaryOperator::StringConcat && (is_array(&of_left) || is_array(&of_right)) {
         return Ok(Err((left, right)));
     }
     let undefined = || undefined_operator(&of_left, op, &of_right);

@@ -26,8 +26,12 @@ const SUBQUERIES_MAX: usize = 12;
 const BRANCHES_MAX: usize = 10_000;
 /// `SELECT` in one statement.
 const SELECTS_MAX: usize = 5_000;
-/// Columns and keys of one query, as in PostgreSQL.
+/// Columns and keys of one query, as in PostgreSQL; and arguments of a function.
 const ENTRIES_MAX: usize = 1664;
+/// Parts of a name: each is a level to the parser.
+const NAME_PARTS_MAX: usize = 100;
+/// Bytes of a pattern of LIKE.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 pub(super) fn check_length(sql: &str) -> Result<()> {
     if sql.len() > TEXT_BYTES_MAX {
@@ -55,6 +59,9 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
     // What stands in parentheses after a name is its arguments.
     let mut after_name = false;
     let mut after_distinct = false;
+    let mut after_like = false;
+    let mut name_parts = 0usize;
+    let mut after_period = false;
     for (token, place) in lexed.tokens.iter().zip(&lexed.places) {
         let depth = frames.len();
         let too_complex = || Err(too_complex().with_position(place.characters_before + 1));
@@ -70,6 +77,7 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                 frame.operators += 1;
                 let exceeded = frame.operators > CHAIN_MAX;
                 let inner = Frame {
+                    is_arguments: frame.is_query && !frame.in_from && after_name && token.token == Token::LParen,
                     queries: frame.queries,
                     in_from: frame.in_from && !after_name,
                     ..Frame::default()
@@ -92,6 +100,16 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                     let message = format!("target lists can have at most {ENTRIES_MAX} entries");
                     return Err(Error::new(ErrorKind::TooManyColumns, message));
                 }
+                if frame.is_arguments && frame.commas >= ENTRIES_MAX {
+                    let message = format!("cannot pass more than {ENTRIES_MAX} arguments to a function");
+                    return Err(Error::new(ErrorKind::TooManyArguments, message));
+                }
+            }
+            Token::Period => {
+                name_parts += 1;
+                if name_parts > NAME_PARTS_MAX {
+                    return too_complex();
+                }
             }
             Token::Word(word) => match word.keyword {
                 Keyword::CASE => {
@@ -113,6 +131,7 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                         frame.queries += 1;
                     }
                     frame.is_query = true;
+                    frame.is_arguments = false;
                     frame.in_from = false;
                     frame.commas = 0;
                     selects += 1;
@@ -135,6 +154,7 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
                 Keyword::VALUES => {
                     frame.operators = 0;
                     frame.is_query = false;
+                    frame.is_arguments = false;
                     frame.in_from = false;
                 }
                 Keyword::WHERE | Keyword::GROUP | Keyword::HAVING | Keyword::ORDER | Keyword::ON => {
@@ -156,6 +176,22 @@ pub(super) fn check_tokens(lexed: &Lexed<'_>) -> Result<usize> {
             other if is_operator(other) => frame.operators += 1,
             _ => {}
         }
+        if after_like && is_long(&token.token) {
+            let message = "pattern of LIKE is too long";
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message)
+                .with_detail(format!("The limit is {PATTERN_BYTES_MAX} bytes.")));
+        }
+        let goes_on = match token.token {
+            Token::Period => true,
+            Token::Word(_) => after_period,
+            _ => false,
+        };
+        if !goes_on {
+            name_parts = 0;
+        }
+        after_period = token.token == Token::Period;
+        after_like =
+            matches!(&token.token, Token::Word(word) if matches!(word.keyword, Keyword::LIKE | Keyword::ILIKE));
         after_name = is_name(&token.token);
         after_distinct = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::DISTINCT);
         if let Some(frame) = frames.last()
@@ -203,6 +239,8 @@ struct Frame {
     queries: usize,
     /// Whether it is a SELECT.
     is_query: bool,
+    /// Whether it stands after a name in an expression of a SELECT.
+    is_arguments: bool,
     /// Those of a SELECT but in FROM: between its columns, and between its keys.
     commas: usize,
     /// Whether what follows is a relation.
@@ -219,9 +257,16 @@ fn is_prefix(token: &Token) -> bool {
 
 fn is_name(token: &Token) -> bool {
     match token {
-        Token::Word(word) => !matches!(word.keyword, Keyword::FROM | Keyword::JOIN | Keyword::LATERAL),
+        Token::Word(word) => !matches!(
+            word.keyword,
+            Keyword::FROM | Keyword::JOIN | Keyword::LATERAL | Keyword::IN | Keyword::VALUES
+        ),
         _ => false,
     }
+}
+
+fn is_long(token: &Token) -> bool {
+    matches!(token, Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) if text.len() > PATTERN_BYTES_MAX)
 }
 
 /// Whatever is neither a name, a value nor punctuation joins two operands.

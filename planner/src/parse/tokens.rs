@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 
 use super::DIALECT;
 use crate::error::{Error, ErrorKind, Result};
+use crate::type_planner::SECOND_DIGITS_MAX;
 
 /// PostgreSQL's limit.
 const NAME_BYTES_MAX: usize = 63;
@@ -19,6 +20,8 @@ pub(super) struct Lexed<'a> {
     pub places: Vec<Place>,
     /// What is told of names that were cut.
     pub cut: Vec<String>,
+    /// What is told of times with more digits than there are.
+    pub rounded: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +78,11 @@ impl<'a> Lexed<'a> {
             tokens,
             places,
             cut,
+            rounded: Vec::new(),
+        };
+        let lexed = Self {
+            rounded: lexed.too_exact_times(),
+            ..lexed
         };
         lexed.check_parameters()?;
         lexed.check_modifiers()?;
@@ -124,6 +132,33 @@ impl<'a> Lexed<'a> {
         let position = self.places.get(at).map_or(1, |place| place.characters_before + 1);
         let error = Error::new(ErrorKind::InvalidParameterValue, "invalid NUMERIC type modifier");
         Err(error.with_position(position))
+    }
+
+    /// `time(9)` has six digits behind the point, as all times have at most.
+    fn too_exact_times(&self) -> Vec<String> {
+        let keyword = |at: usize| match self.tokens.get(at).map(|token| &token.token) {
+            Some(Token::Word(word)) => Some(word.keyword),
+            _ => None,
+        };
+        let told = |(at, tokens): (usize, &[TokenWithSpan])| {
+            let [_, open, digits, close] = tokens else { return None };
+            let (Token::LParen, Token::Number(digits, _), Token::RParen) = (&open.token, &digits.token, &close.token)
+            else {
+                return None;
+            };
+            let is_zoned = keyword(at + 4) == Some(Keyword::WITH) && keyword(at + 5) == Some(Keyword::TIME);
+            let zone = |is_zoned| if is_zoned { " WITH TIME ZONE" } else { "" };
+            let (name, zone) = match keyword(at)? {
+                Keyword::TIME => ("TIME", zone(is_zoned)),
+                Keyword::TIMESTAMP => ("TIMESTAMP", zone(is_zoned)),
+                Keyword::TIMESTAMPTZ => ("TIMESTAMP", zone(true)),
+                Keyword::INTERVAL | Keyword::SECOND => ("INTERVAL", ""),
+                _ => return None,
+            };
+            (digits.parse::<i32>().ok()? > i32::from(SECOND_DIGITS_MAX))
+                .then(|| format!("{name}({digits}){zone} precision reduced to maximum allowed, {SECOND_DIGITS_MAX}"))
+        };
+        self.tokens.windows(4).enumerate().filter_map(told).collect()
     }
 
     /// A number ends where something else begins: `123abc` is no number with an alias.

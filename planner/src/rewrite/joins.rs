@@ -720,17 +720,14 @@ impl Replace<'_, '_> {
     fn select(&mut self, select: &mut Select) {
         for item in &mut select.projection {
             let name = output(item);
-            if let SelectItem::UnnamedExpr(expression) = item
-                && let Expr::Identifier(_) = expression
+            let _ = item.visit(self);
+            // It is called as it was written.
+            if let (SelectItem::UnnamedExpr(expression), Some(name)) = (&*item, name)
+                && output_name(expression) != name
             {
-                let _ = expression.visit(self);
-                if !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
-                    let alias = Ident::with_quote('"', name.unwrap_or_default());
-                    let expr = expression.clone();
-                    *item = SelectItem::ExprWithAlias { expr, alias };
-                }
-            } else {
-                let _ = item.visit(self);
+                let alias = Ident::with_quote('"', name);
+                let expr = expression.clone();
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
         let _ = select.from.visit(self);

@@ -66,13 +66,21 @@ fn name_columns(projection: &mut [SelectItem]) {
 }
 
 fn body(body: &mut SetExpr, order_by: Option<&OrderBy>, distinct_names: bool) {
+    let SetExpr::Select(select) = body else {
+        return sides(body, order_by, distinct_names);
+    };
+    self::select(select, order_by, distinct_names, false);
+}
+
+/// The SELECTs of a set operation, which DataFusion compares column by column, by their names alone.
+fn sides(body: &mut SetExpr, order_by: Option<&OrderBy>, distinct_names: bool) {
     // A chain of UNION ALL leans left: walk it without recursion on that side.
     let mut next = body;
     loop {
         match next {
-            SetExpr::Select(select) => return self::select(select, order_by, distinct_names),
+            SetExpr::Select(select) => return self::select(select, order_by, distinct_names, true),
             SetExpr::SetOperation { left, right, .. } => {
-                self::body(right, None, distinct_names);
+                sides(right, None, distinct_names);
                 next = left;
             }
             _ => return,
@@ -80,7 +88,7 @@ fn body(body: &mut SetExpr, order_by: Option<&OrderBy>, distinct_names: bool) {
     }
 }
 
-fn select(select: &mut Select, order_by: Option<&OrderBy>, distinct_names: bool) {
+fn select(select: &mut Select, order_by: Option<&OrderBy>, distinct_names: bool, is_side: bool) {
     let reserved = reserved(select, order_by);
     let wildcard = select
         .projection
@@ -95,7 +103,7 @@ fn select(select: &mut Select, order_by: Option<&OrderBy>, distinct_names: bool)
                 let column = matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
                 // `t.a, u.a` are distinct to DataFusion, `a, a` are not.
                 let key = match expression {
-                    Expr::CompoundIdentifier(parts) if !distinct_names => {
+                    Expr::CompoundIdentifier(parts) if !distinct_names && !is_side => {
                         parts.iter().map(fold).collect::<Vec<_>>().join(".")
                     }
                     _ => name.clone(),

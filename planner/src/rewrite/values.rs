@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `('{}'::json), ('1')`, `('a'::name), (null)`, `(date '2024-01-01'), ('2024-01-02')` | the literals are of that type |
 //! | `('x'::varchar(3)), ('y')` | all are `varchar`, of any length |
-//! | `(t.a), (1)`, `(1::numeric(10,2)), (2)`, `('x'::varchar(3)), (upper('y'))` | `staffa_plain(t.a)`, which says less of its origin |
+//! | `(1.5), ('2.5')`, `(t.a), (1)`, `(1::numeric(10,2)), (2)`, `('x'::varchar(3)), (upper('y'))` | `staffa_plain(t.a)`, which says less of its origin |
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Parens, SetExpr, Value};
 use staffa_catalog::SqlType;
@@ -21,7 +21,10 @@ pub(super) fn of_one_type(body: &mut SetExpr) {
     let several = values.rows.len() > 1;
     if several {
         let width = values.rows.first().map_or(0, |row| row.content.len());
-        (0..width).for_each(|column| same_type(&mut values.rows, column));
+        for column in 0..width {
+            same_type(&mut values.rows, column);
+            literals_beside_decimals(&mut values.rows, column);
+        }
     }
     for cell in values.rows.iter_mut().flat_map(|row| &mut row.content) {
         let is_plain = match &*cell {
@@ -57,6 +60,22 @@ fn same_type(rows: &mut [Parens<Vec<Expr>>], column: usize) {
     for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
         if only(cell) {
             *cell = cast(taken(cell), to.clone());
+        }
+    }
+}
+
+/// `(1.5), ('2.5')`: the text will be read as a numeric, which says so.
+fn literals_beside_decimals(rows: &mut [Parens<Vec<Expr>>], column: usize) {
+    let is_decimal = |cell: &Expr| match cell {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.contains(['.', 'e', 'E'])),
+        _ => false,
+    };
+    if !rows.iter().filter_map(|row| row.content.get(column)).any(is_decimal) {
+        return;
+    }
+    for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
+        if is_untyped(cell) && *cell != Expr::Value(Value::Null.into()) {
+            *cell = call(PLAIN, vec![taken(cell)]);
         }
     }
 }

@@ -89,11 +89,19 @@ fn is_comparison(op: Operator) -> bool {
 }
 
 fn is_char(expression: &Expr, schema: &DFSchema) -> bool {
+    char_length(expression, schema).is_some()
+}
+
+/// The length of a `char(n)`.
+pub(super) fn char_length(expression: &Expr, schema: &DFSchema) -> Option<u32> {
     // Literals are the many; they have no type of ours.
-    !matches!(expression, Expr::Literal(..))
-        && expression
-            .to_field(schema)
-            .is_ok_and(|(_, field)| matches!(sql_type(&field), SqlType::Char(_)))
+    if matches!(expression, Expr::Literal(..)) {
+        return None;
+    }
+    match sql_type(&expression.to_field(schema).ok()?.1) {
+        SqlType::Char(length) => Some(length),
+        _ => None,
+    }
 }
 
 fn trim_varchar(expression: &mut Expr, schema: &DFSchema) -> bool {

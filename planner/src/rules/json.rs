@@ -30,7 +30,7 @@ use crate::function::json::{
     as_type, call, is_json_function, is_noted, mistyped, noted, order_key, order_text, scalar_of,
 };
 use crate::operators::is_comparison;
-use crate::operators::json::{is_json, is_text, type_of, undefined_operator};
+use crate::operators::json::{ELEMENT, is_json, is_text, type_of, undefined_operator};
 use crate::statement::dml::literal_columns;
 use crate::types::sql_type;
 use crate::value::json;
@@ -302,7 +302,7 @@ fn called(function: ScalarFunction, schema: &DFSchema) -> DataFusionResult<Trans
             (false, function) => Transformed::no(Expr::ScalarFunction(function)),
         });
     }
-    if matches!(function.func.name(), "coalesce" | "nullif") {
+    if matches!(function.func.name(), "coalesce" | "nullif" | ELEMENT) {
         return passing(Expr::ScalarFunction(function), schema);
     }
     if !is_json_function(&function) || is_noted(&function) {
@@ -345,6 +345,9 @@ fn passing(mut expression: Expr, schema: &DFSchema) -> DataFusionResult<Transfor
             }
         }
         Expr::ScalarFunction(function) => {
+            if function.func.name() == ELEMENT {
+                return Ok(Transformed::yes(as_type(expression, &ty)));
+            }
             if function.func.name() == "nullif" {
                 let types: Vec<SqlType> = function.args.iter().map(|argument| type_of(argument, schema)).collect();
                 let ([left, right], [value, other]) = (types.as_slice(), function.args.as_slice()) else {

@@ -133,8 +133,8 @@ fn known_type(expression: &Expr, schema: &DFSchema) -> Option<SqlType> {
     };
     match sql_type(&field) {
         SqlType::Unknown => None,
-        // A choice of JSON forgets that it is.
-        SqlType::Text if matches!(expression, Expr::Case(_) | Expr::ScalarFunction(_)) => {
+        // A choice of JSON forgets that it is, and so does what is found in one.
+        SqlType::Text | SqlType::Jsonb if matches!(expression, Expr::Case(_) | Expr::ScalarFunction(_)) => {
             Some(type_of(expression, schema)).filter(|ty| *ty != SqlType::Unknown)
         }
         ty => Some(ty),
@@ -408,6 +408,7 @@ fn common_type(context: &str, types: &[Option<SqlType>]) -> Result<Option<SqlTyp
 /// Types are cast by themselves to those of their category that have a higher rank.
 fn rank(ty: &SqlType) -> u8 {
     match ty.plain() {
+        SqlType::Array(element) => rank(element),
         SqlType::SmallInt | SqlType::Date => 1,
         SqlType::Integer | SqlType::Timestamp => 2,
         SqlType::BigInt | SqlType::TimestampTz => 3,
@@ -459,10 +460,19 @@ fn as_text_type(expression: Expr, ty: Option<SqlType>) -> Transformed<Expr> {
 
 /// Brings the values of a choice to one type where DataFusion would find another one.
 fn brought(common: &Option<SqlType>, types: &[Option<SqlType>], values: &mut [&mut Expr]) -> bool {
+    let mut changed = false;
+    if let Some(common @ SqlType::Array(_)) = common {
+        for (value, ty) in values.iter_mut().zip(types) {
+            if ty.as_ref().is_some_and(|ty| rank(ty) < rank(common)) {
+                **value = typed_as(std::mem::take(*value), common);
+                changed = true;
+            }
+        }
+        return changed;
+    }
     let Some(common @ (SqlType::Real | SqlType::Double | SqlType::System(SystemType::Oid))) = common else {
         return false;
     };
-    let mut changed = false;
     for (value, ty) in values.iter_mut().zip(types) {
         if ty.as_ref().is_some_and(|ty| ty != common) {
             **value = cast(std::mem::take(*value), data_type(common, "UTC"));
@@ -531,7 +541,7 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Tr
         "greatest" => "GREATEST",
         "least" => "LEAST",
         "make_array" => "ARRAY",
-        "nullif" => return null_if(call, schema),
+        "nullif" => return null_if(call, schema, shows),
         "array_to_string" => return Ok(of_texts(call, schema)),
         _ => return Ok(once_typed(Expr::ScalarFunction(call))),
     };
@@ -543,7 +553,7 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Tr
         changed |= days_brought(&common, &types, &mut values, schema);
     }
     if matches!(context, "GREATEST" | "LEAST") {
-        match types.iter().flatten().next() {
+        match common.as_ref() {
             Some(SqlType::Json) => {
                 let message = "could not identify a comparison function for type json";
                 return Err(Error::new(ErrorKind::UndefinedFunction, message));
@@ -572,7 +582,7 @@ fn of_texts(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 /// `nullif` is of its first argument's type; DataFusion brings both to one.
-fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn null_if(call: ScalarFunction, schema: &DFSchema, shows: bool) -> Result<Transformed<Expr>> {
     let [left, right] = call.args.as_slice() else {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));
     };
@@ -581,12 +591,14 @@ fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>>
     if let (None, Some(ty @ SqlType::System(SystemType::Name | SystemType::Char)), false) =
         (&of_left, &of_right, matches!(left, Expr::Placeholder(_)))
     {
-        let value = typed_as(left.clone(), ty);
-        let args = vec![value, right.clone()];
-        return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-            func: call.func,
-            args,
-        })));
+        let args = vec![typed_as(left.clone(), ty), right.clone()];
+        let call = Expr::ScalarFunction(ScalarFunction { func: call.func, args });
+        let mut named = as_text_type(call, Some(ty.clone()).filter(|_| shows));
+        named.transformed = true;
+        return Ok(named);
+    }
+    if let Some(SqlType::System(SystemType::Name | SystemType::Char)) = &of_left {
+        return Ok(as_text_type(Expr::ScalarFunction(call), of_left.filter(|_| shows)));
     }
     let (Some(own), Some(other)) = (of_left, of_right) else {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));

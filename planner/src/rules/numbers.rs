@@ -15,6 +15,7 @@
 //! Functions `avg`, `sum` and so on are ours until then (`function/aggregate.rs`), because DataFusion's would have cast their
 //! arguments to floats; what is left are its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef};
@@ -23,10 +24,11 @@ use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Case, WindowFunction};
+use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, Values, Window, WindowFunctionDefinition,
+    Aggregate, AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Values, Window,
+    WindowFunctionDefinition,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion::scalar::ScalarValue;
@@ -35,6 +37,7 @@ use super::{columns_below, map_whole};
 use crate::error::Error;
 use crate::function::{
     NumberAggregate, checked_sum, interval_over, numeric_average, numeric_quotient, numeric_variance,
+    over_moving_frames,
 };
 use crate::operators::is_comparison;
 use crate::types::is_bare_numeric;
@@ -86,9 +89,7 @@ fn of_one_type(values: Values) -> DataFusionResult<Transformed<LogicalPlan>> {
     };
     let rows = values.values.into_iter();
     let rows = rows.map(|row| row.into_iter().map(whole).collect()).collect();
-    let LogicalPlan::Values(retyped) = LogicalPlanBuilder::values(rows)?.build()? else {
-        return Err(Error::internal("VALUES are VALUES").into());
-    };
+    let retyped = united(rows)?;
     // Rules give columns names of their own.
     let named = values.schema.iter().zip(retyped.schema.fields());
     let named = named.map(|((qualifier, field), new)| {
@@ -100,6 +101,50 @@ fn of_one_type(values: Values) -> DataFusionResult<Transformed<LogicalPlan>> {
         schema: Arc::new(schema),
         values: retyped.values,
     })))
+}
+
+/// The rows, each column of one type. What is said of cells beside their types is kept where it is said of a whole column.
+fn united(mut rows: Vec<Vec<Expr>>) -> DataFusionResult<Values> {
+    let nothing = DFSchema::empty();
+    let mut fields = Vec::with_capacity(rows.first().map_or(0, Vec::len));
+    for column in 0..fields.capacity() {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let cells: Vec<FieldRef> = cells
+            .map(|cell| Ok(cell.to_field(&nothing)?.1))
+            .collect::<DataFusionResult<_>>()?;
+        let mut common = DataType::Null;
+        for cell in &cells {
+            common = match (&common, cell.data_type()) {
+                (_, DataType::Null) => continue,
+                (DataType::Null, ty) => ty.clone(),
+                (known, ty) => type_union_resolution(&[known.clone(), ty.clone()])
+                    .ok_or_else(|| Error::internal(format!("VALUES of {known} and {ty}")))?,
+            };
+        }
+        let is_nullable = cells.iter().any(|cell| cell.is_nullable());
+        let mut field = Field::new(format!("column{}", column + 1), common, is_nullable);
+        if let Some((first, others)) = cells.split_first()
+            && others.iter().all(|other| other.metadata() == first.metadata())
+        {
+            field.set_metadata(first.metadata().clone());
+        }
+        fields.push(field);
+    }
+    for row in &mut rows {
+        for (cell, field) in row.iter_mut().zip(&fields) {
+            *cell = match std::mem::take(cell) {
+                Expr::Literal(ScalarValue::Null, said) => {
+                    Expr::Literal(ScalarValue::try_from(field.data_type())?, said)
+                }
+                other => other.cast_to(field.data_type(), &nothing)?,
+            };
+        }
+    }
+    let schema = DFSchema::from_unqualified_fields(fields.into(), HashMap::new())?;
+    Ok(Values {
+        schema: Arc::new(schema),
+        values: rows,
+    })
 }
 
 /// A numeric of a subquery without the cast that brought it to the type of a column of VALUES: it may get more digits yet.
@@ -597,9 +642,18 @@ impl Parts {
             ty => whole_number(ty),
         };
         let call = |function, argument| calling(expression, function, argument);
+        let is_window = matches!(unnamed(expression), Expr::WindowFunction(_));
         Ok(match (function, exact) {
+            (function, None) if is_window && ty == DataType::Float64 => {
+                Computed::Itself(self.place(call(over_moving_frames(function), argument.clone())))
+            }
             (NumberAggregate::Sum, _) if ty == DataType::Float32 => {
-                let sum = call(sum_udaf(), cast(argument.clone(), DataType::Float64));
+                let sum = if is_window {
+                    over_moving_frames(function)
+                } else {
+                    sum_udaf()
+                };
+                let sum = call(sum, cast(argument.clone(), DataType::Float64));
                 Computed::Real(self.place(sum))
             }
             (NumberAggregate::Sum, _) => Computed::Itself(self.place(total(expression, argument, &ty))),

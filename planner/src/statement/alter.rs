@@ -45,6 +45,9 @@ impl AlterAction {
     }
 }
 
+/// The SQLSTATE of a notice that has none.
+const NO_CODE: &str = "00000";
+
 /// What an action does to a table as it is now.
 #[derive(Debug, Default)]
 pub struct AlterStep {
@@ -52,8 +55,8 @@ pub struct AlterStep {
     pub checks: Vec<RowCheck>,
     /// Whether rows that are there are written anew, and how.
     pub rewrite: Option<Rewrite>,
-    /// Told when `IF EXISTS` or `IF NOT EXISTS` had nothing to do, and of parameters that have no effect.
-    pub notice: Option<String>,
+    /// Told, with its SQLSTATE, when `IF EXISTS` or `IF NOT EXISTS` had nothing to do, and of parameters that have no effect.
+    pub notice: Option<(&'static str, String)>,
     /// What becomes of a column that views may read.
     pub column: Option<ColumnStep>,
 }
@@ -373,7 +376,7 @@ impl AlterAction {
                 None if *if_exists => {
                     let error = undefined(table, path);
                     Ok(AlterStep {
-                        notice: Some(format!("{}, skipping", error.message())),
+                        notice: Some((NO_CODE, format!("{}, skipping", error.message()))),
                         ..AlterStep::default()
                     })
                 }
@@ -409,7 +412,7 @@ impl AlterAction {
                 let (given, notice) = storage::take(given)?;
                 let set = ddl::properties(&given)?;
                 Ok(AlterStep {
-                    notice,
+                    notice: notice.map(|notice| (NO_CODE, notice)),
                     ..with_properties(set, BTreeSet::new())
                 })
             }
@@ -442,7 +445,7 @@ impl AlterAction {
                         return Err(Error::new(ErrorKind::UndefinedObject, message));
                     }
                     Ok(AlterStep {
-                        notice: Some(format!("{message}, skipping")),
+                        notice: Some((NO_CODE, format!("{message}, skipping"))),
                         ..AlterStep::default()
                     })
                 }
@@ -490,7 +493,7 @@ fn add_column(
             return Err(error);
         }
         return Ok(AlterStep {
-            notice: Some(format!("{}, skipping", error.message())),
+            notice: Some(("42701", format!("{}, skipping", error.message()))),
             ..AlterStep::default()
         });
     }

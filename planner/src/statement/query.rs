@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Column, DataFusionError};
+use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, SelectItem, SetExpr, Statement, Visitor, With};
@@ -24,7 +24,7 @@ use crate::stored::has_volatile;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
 use crate::walk::Visit;
-use crate::{checks, rules, shown};
+use crate::{checks, interrupt, plan_size, rules, shown};
 
 /// Whose value an identity column gets when one is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,6 +203,8 @@ pub(crate) async fn logical(
     parameters: &[Option<SqlType>],
     given: &[Option<SqlType>],
 ) -> Result<LogicalPlan> {
+    interrupt::check()?;
+    plan_size::check_names(&query)?;
     let mut query = query;
     let asked = version::take(&mut query)?;
     let functions = function::take(&mut query)?;
@@ -233,10 +235,12 @@ pub(crate) async fn logical(
         }
         outcome => outcome,
     };
-    outcome.map_err(|error| {
+    let plan = outcome.map_err(|error| {
         let error = located(Error::from_planning(error, scope.text), &query, scope.text);
         with_hidden(error, &query)
-    })
+    })?;
+    plan_size::check(&plan)?;
+    Ok(plan)
 }
 
 /// A relation that is missing may be a name of WITH that comes later.
@@ -624,21 +628,26 @@ fn parameter_type(column: &SqlType) -> SqlType {
 
 fn output_columns(plan: &LogicalPlan) -> Vec<OutputColumn> {
     let casts = casts_to_text(plan);
-    let types = shown::column_types(plan);
-    plan.schema()
-        .fields()
-        .iter()
-        .zip(types)
-        .enumerate()
-        .map(|(index, (field, ty))| {
-            let ty = casts.get(&index).cloned().unwrap_or(ty);
-            OutputColumn {
-                name: strip_marker(field.name()).to_string(),
-                ty,
-                origin: None,
-            }
+    let types = shown::column_types(plan).into_iter().enumerate();
+    types
+        .map(|(index, ty)| OutputColumn {
+            name: shown_name(plan.schema(), index).to_string(),
+            ty: casts.get(&index).cloned().unwrap_or(ty),
+            origin: None,
         })
         .collect()
+}
+
+/// DataFusion numbers the columns of one name that a subquery in FROM has: the second `a` is `a:1`.
+fn shown_name(schema: &DFSchema, index: usize) -> &str {
+    let name = strip_marker(schema.field(index).name());
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbered = name.rsplit_once(':').filter(|(_, number)| is_number(number));
+    let mut before = schema.fields().iter().take(index);
+    match numbered {
+        Some((name, _)) if before.any(|field| strip_marker(field.name()) == name) => name,
+        _ => name,
+    }
 }
 
 /// The columns that are casts to `text` and `text[]`, whose fields say what was cast: DataFusion keeps that.

@@ -30,6 +30,7 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::{SqlType, Table};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::generic::Generic;
 use crate::parse::{Ast, MergeAction, overriding_of, position_of};
 use crate::plan::of_ast;
 use crate::resolve::fold;
@@ -114,6 +115,8 @@ pub fn with_returned(plan: &Plan, returned: &[ReturnedRows]) -> Result<Plan> {
             other => Ok(Transformed::no(other)),
         })?;
         query.logical = logical.data;
+        // Another run has other rows.
+        query.generic = Generic::default();
     }
     Ok(plan)
 }

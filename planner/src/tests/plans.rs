@@ -6,7 +6,7 @@ use staffa_catalog::SqlType;
 use super::fixture::Fixture;
 use crate::error::ErrorKind;
 use crate::explain::{ExplainTimes, explain};
-use crate::{Plan, parse, plan};
+use crate::{Plan, is_short, parse, plan};
 
 #[tokio::test]
 async fn output_names_with_duplicates() {
@@ -476,4 +476,32 @@ async fn fixed_characters_compare_without_blanks_and_show_them() {
     assert_eq!(fixture.rows("select v from t where c = 'ab   '").await, ["ab"]);
     assert_eq!(fixture.rows("select v from t where c in ('cd ', 'x')").await, ["cd  "]);
     assert_eq!(fixture.rows("select count(*) from t where v = 'cd'").await, ["0"]);
+}
+
+#[tokio::test]
+async fn what_is_surely_done_soon() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, b text)").await;
+    fixture
+        .change("insert into t values (1, 'x'), (2, 'y'), (3, 'x')")
+        .await;
+    for (sql, short) in [
+        ("select 1", true),
+        ("select pg_backend_pid()", true),
+        ("select b, count(*) from t where a > 1 group by b order by 2", true),
+        (
+            "select * from t x join t y using (a) where x.b < (select max(b) from t)",
+            true,
+        ),
+        ("select * from t x, t y where x.a < y.a", true),
+        ("select * from generate_series(1, 100000000000)", false),
+        ("select * from t, generate_series(1, 100000000000) as s (i)", false),
+        (
+            "with recursive r (i) as (select 1 union all select i + 1 from r) select max(i) from r",
+            false,
+        ),
+        ("select unnest(array_agg(a)) from t", false),
+    ] {
+        assert_eq!(is_short(&fixture.physical(sql).await), short, "{sql}");
+    }
 }

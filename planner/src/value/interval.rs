@@ -278,6 +278,14 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
                     .unwrap_or(rest.len());
                 let word = String::from_utf8_lossy(&rest[..end]).to_ascii_lowercase();
                 rest = &rest[end..];
+                let runs_on = match rest.first() {
+                    Some(b'0'..=b'9' | b'+') => !WORDS_OF_DATES.contains(&word.as_str()),
+                    Some(b'-') => true,
+                    _ => false,
+                };
+                if runs_on {
+                    return Err(Fault::Syntax);
+                }
                 if word == "ago" {
                     if pending.is_some() || !any || !trim(rest).is_empty() {
                         return Err(Fault::Syntax);
@@ -303,6 +311,10 @@ fn words(text: &[u8], fields: Option<IntervalFields>) -> Result<Total, Fault> {
     }
     if any { Ok(total) } else { Err(Fault::Syntax) }
 }
+
+/// What a number or a sign may follow at once, as in `1h30m`: units that dates have, too. Other words and what follows them are
+/// taken for one, which is none.
+const WORDS_OF_DATES: &[&str] = &["d", "dec", "h", "m", "mon", "s", "y"];
 
 /// `1 2 hours`: a number before that of hours counts days.
 fn days_before_hours(total: &mut Total, days: Option<Number>, bit: u32, seen: &mut u32) -> Result<(), Fault> {

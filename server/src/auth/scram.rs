@@ -120,7 +120,7 @@ pub(crate) async fn authenticate(link: &mut Link, user: &str, verifier: Option<&
 }
 
 /// The data of a SASLInitialResponse: mechanism, length, that many bytes.
-fn initial_response(mut body: Bytes) -> Result<Bytes, Report> {
+pub(crate) fn initial_response(mut body: Bytes) -> Result<Bytes, Report> {
     let end = body.iter().position(|&byte| byte == 0).ok_or_else(malformed)?;
     if body.split_to(end) != MECHANISM.as_bytes() {
         return Err(Report::protocol_fatal(

@@ -125,6 +125,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Addresses of /livez, /readyz and /metrics (Prometheus), separated by commas; they ask nobody who it is [default: off]",
     ),
     option(
+        "traces",
+        Kind::Url,
+        "URL",
+        None,
+        "Collector of OpenTelemetry traces (OTLP over HTTP) of connections and statements, e.g. http://127.0.0.1:4318 [default: off]",
+    ),
+    option(
         "auth",
         Kind::Text,
         "scram|trust",
@@ -245,7 +252,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "SIZE",
         None,
         "Memory of the whole process before its largest statement is ended [default: a quarter (512MiB at least) above memory_limit, \
-         at most 95% of the machine's]",
+         at most 90% of the machine's]",
     ),
     option(
         "max_running",

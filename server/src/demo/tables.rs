@@ -23,6 +23,10 @@ pub(super) struct DemoTable {
 }
 
 impl DemoTable {
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.partition_by.is_some()
+    }
+
     pub(super) fn create(&self) -> String {
         let columns: Vec<String> = self
             .columns

@@ -26,13 +26,11 @@ impl Conversation {
             let text = "cannot insert multiple commands into a prepared statement";
             return Err(Report::error(ErrorKind::SyntaxError, text).into());
         }
-        if !name.is_empty() && self.statement_exists(&name) {
-            let text = format!("prepared statement \"{name}\" already exists");
-            return Err(Report::error(ErrorKind::DuplicatePreparedStatement, text).into());
-        }
         let declared = types.into_iter().map(declared_type).collect::<Result<Vec<_>, _>>()?;
-        self.empty_statements.remove(&name);
-        self.session.close_statement(&name);
+        if name.is_empty() {
+            self.empty_statements.remove(&name);
+            self.session.close_statement(&name);
+        }
         match statements.pop() {
             Some(statement) => {
                 self.session.begin_implicit();
@@ -45,15 +43,26 @@ impl Conversation {
                     .map_err(|error| error.shifted(offset))?;
                 // Planning can be the slow part; Execute has a line of its own.
                 self.log_end(&prepared.statement().text, started, Some(0));
+                self.check_unused(&name)?;
                 self.session.store_statement(name, prepared)?;
             }
             None => {
+                self.check_unused(&name)?;
                 self.empty_statements.insert(name);
             }
         }
         self.write_notices();
         reply::parse_complete(self.writer.buffer());
         Ok(self.writer.flush_if_full().await?)
+    }
+
+    /// Names are taken last: in a failed transaction no statement gets so far.
+    fn check_unused(&self, name: &str) -> Step<()> {
+        if name.is_empty() || !self.statement_exists(name) {
+            return Ok(());
+        }
+        let text = format!("prepared statement \"{name}\" already exists");
+        Err(Report::error(ErrorKind::DuplicatePreparedStatement, text).into())
     }
 
     pub(crate) async fn bind(&mut self, bind: Bind) -> Step<()> {

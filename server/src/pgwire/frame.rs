@@ -33,8 +33,11 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// Frames that may wait: small ones cost more than their bytes.
 const WINDOW_FRAMES: usize = 256;
 
-/// How much room a read gets at least.
-const READ_BYTES: usize = 16 << 10;
+/// How much room a read gets at least: so much a client holds that says nothing.
+const READ_BYTES_MIN: usize = 2 << 10;
+
+/// The same after a read that filled its room.
+const READ_BYTES_MAX: usize = 16 << 10;
 
 /// When a session whose client is gone is told to stop for the second time.
 const STOP_AGAIN: Duration = Duration::from_millis(50);
@@ -79,6 +82,7 @@ pub(crate) async fn read_frames(
     let mut reader = Reader {
         socket,
         buffer,
+        room: READ_BYTES_MIN,
         frames,
         window,
     };
@@ -129,6 +133,8 @@ impl From<Report> for End {
 struct Reader<R> {
     socket: R,
     buffer: BytesMut,
+    /// For the next read.
+    room: usize,
     frames: mpsc::Sender<Incoming>,
     window: Arc<Semaphore>,
 }
@@ -181,7 +187,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads and forgets: a socket that is closed with unread input resets the connection, and what the client was told
     /// could be lost on its way.
     async fn drain(&mut self) {
-        self.buffer = BytesMut::with_capacity(READ_BYTES);
+        self.buffer = BytesMut::with_capacity(READ_BYTES_MAX);
         while matches!(self.socket.read_buf(&mut self.buffer).await, Ok(1..)) {
             self.buffer.clear();
         }
@@ -190,8 +196,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads until `length` bytes are there. False at an end of the stream before the first of them.
     async fn fill(&mut self, length: usize) -> Result<bool, End> {
         while self.buffer.len() < length {
-            self.buffer.reserve(READ_BYTES);
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            self.buffer.reserve(self.room);
+            let read = self.socket.read_buf(&mut self.buffer).await?;
+            self.room = match read >= self.room {
+                true => READ_BYTES_MAX,
+                false => READ_BYTES_MIN,
+            };
+            if read == 0 {
                 return if self.buffer.is_empty() {
                     Ok(false)
                 } else {

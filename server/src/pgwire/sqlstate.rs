@@ -110,6 +110,7 @@ pub(crate) fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::ProgramLimitExceeded => "54000",
         ErrorKind::StatementTooComplex => "54001",
         ErrorKind::TooManyColumns => TOO_MANY_COLUMNS,
+        ErrorKind::TooManyArguments => "54023",
         ErrorKind::ObjectNotInPrerequisiteState => "55000",
         ErrorKind::ObjectInUse => "55006",
         ErrorKind::LockNotAvailable => "55P03",

@@ -95,7 +95,7 @@ async fn answer_ssl_request(link: &mut Link, tls: Option<&Tls>) -> Step<()> {
     Ok(())
 }
 
-fn cancel_request(body: Bytes) -> Step<Wish> {
+pub(crate) fn cancel_request(body: Bytes) -> Step<Wish> {
     // Process number, then a key of 4 bytes (protocol 3.0) to 256 (3.2).
     if !(8..=260).contains(&body.len()) {
         return Err(Report::protocol_fatal("invalid length of startup packet").into());
@@ -107,7 +107,7 @@ fn cancel_request(body: Bytes) -> Step<Wish> {
     })
 }
 
-fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessage, Report> {
+pub(crate) fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessage, Report> {
     let (major, minor) = (version >> 16, version & 0xffff);
     if major != 3 {
         let text = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2");

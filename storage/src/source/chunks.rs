@@ -26,8 +26,10 @@ use object_store::ObjectStore;
 
 use super::condition::never_fails;
 use super::open::{ChunkOpener, ScanPart};
-use super::reader::Caches;
+use super::reader::{Caches, location_of};
+use crate::decoding::decoding_stream;
 use crate::error::Error;
+use crate::parameter::settled;
 
 /// How Parquet's own reader opens a file.
 pub(super) type OpenParquet =
@@ -59,6 +61,27 @@ impl ChunkSource {
             batch_rows: None,
             caches,
         }
+    }
+
+    /// The same for a run that begins: with its values, and nothing counted yet.
+    pub(super) fn renewed(&self) -> DfResult<Self> {
+        let own = &self.parquet;
+        let mut parquet = ParquetSource::new(own.table_schema().clone())
+            .with_table_parquet_options(own.table_parquet_options().clone());
+        if let Some(factory) = own.parquet_file_reader_factory() {
+            parquet = parquet.with_parquet_file_reader_factory(Arc::clone(factory));
+        }
+        if let Some(predicate) = own.filter() {
+            parquet = parquet.with_predicate(settled(predicate)?);
+        }
+        let renewed = match own.projection() {
+            Some(projection) => {
+                let projection = projection.clone().try_map_exprs(settled)?;
+                parquet.try_pushdown_projection(&projection)?
+            }
+            None => None,
+        };
+        self.over(&renewed.unwrap_or_else(|| Arc::new(parquet)))
     }
 
     /// The same over what Parquet's source became.
@@ -202,6 +225,7 @@ impl ChunkSource {
     ) -> DfResult<OpenParquet> {
         let morselizer = self.parquet.create_morselizer(object_store, base_config, partition)?;
         Ok(Box::new(move |file| {
+            let location = location_of(&file);
             let planners = VecDeque::from([morselizer.plan_file(file)?]);
             let open: VecDeque<BoxStream<'static, DfResult<RecordBatch>>> = VecDeque::new();
             let batches = stream::try_unfold((planners, open), |(mut planners, mut open)| async move {
@@ -225,7 +249,7 @@ impl ChunkSource {
                     }
                 }
             });
-            Ok(batches.boxed())
+            Ok(decoding_stream(batches.boxed(), location))
         }))
     }
 }

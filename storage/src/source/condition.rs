@@ -25,6 +25,7 @@ use datafusion::physical_expr::utils::collect_columns;
 
 use crate::chunk::{Chunk, Domain, Selected, domain_values, scalar_as_integer, truths};
 use crate::error::{Error, Result};
+use crate::parameter::is_parameter;
 
 /// Whether a condition can be asked of rows that another one would have kept from it: it never fails.
 pub(super) fn never_fails(condition: &Arc<dyn PhysicalExpr>) -> bool {
@@ -52,6 +53,7 @@ pub(super) fn never_fails(condition: &Arc<dyn PhysicalExpr>) -> bool {
             || expr.is::<IsNotNullExpr>()
             || expr.is::<NotExpr>()
             || expr.is::<LikeExpr>()
+            || is_parameter(condition)
             // What makes them are joins and sorts, of their own keys.
             || expr.is::<DynamicFilterPhysicalExpr>()
     };

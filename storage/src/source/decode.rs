@@ -15,6 +15,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::reader::Reader;
 use crate::chunk::{BLOCK_ROWS, Chunk, ChunkBuilder};
+use crate::decoding::decoding;
 use crate::error::{Error, Result};
 
 /// Blocks that are decoded before others may have the thread.
@@ -53,19 +54,21 @@ pub(super) async fn decode(
     }
     let decoded = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(footer), ArrowReaderOptions::new().with_schema(decoded))?;
-    let blocks = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, metadata)
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, metadata)
         .with_projection(ProjectionMask::roots(parquet, [column]))
         .with_row_groups(vec![row_group])
-        .with_batch_size(BLOCK_ROWS)
-        .build()?;
+        .with_batch_size(BLOCK_ROWS);
+    let mut blocks = decoding(|| reader.build())??;
 
     let rows = usize::try_from(group.num_rows()).map_err(|_| Error::corrupt("a row group has a negative row count"))?;
     let mut chunk = ChunkBuilder::new(field.data_type(), rows);
-    for (number, block) in blocks.enumerate() {
+    let mut number = 0;
+    while let Some(block) = decoding(|| blocks.next())? {
         // The reader says in Arrow's errors what is wrong with the file.
         let block = block.map_err(|error| Error::from(ParquetError::from(error)))?;
         chunk.push(Arc::clone(block.column(0)))?;
-        if number % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1 {
+        number += 1;
+        if number % BLOCKS_AT_ONCE == 0 {
             tokio::task::yield_now().await;
         }
     }

@@ -1,6 +1,6 @@
 //! One file of a scan, from the cache of decoded chunks: which row groups, which rows of them, which columns of those rows.
 //!
-//! 1. The file's and the row groups' statistics leave out what no row can pass (`FileScan::begin`).
+//! 1. The file's and the row groups' statistics leave out what no row can pass (`source/prune.rs`).
 //! 2. What is better read from Parquet goes there ([`ScanPart::open_parquet`]).
 //! 3. For each row group the chunks of the conditions' columns are taken from the cache, or decoded; blocks of rows are selected
 //!    by them (`source/condition.rs`), and by the rows that are deleted.
@@ -16,8 +16,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{
-    PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetRowSelection, RowGroupAccess, RowGroupAccessPlanFilter,
-    apply_file_schema_type_coercions,
+    PagePruningAccessPlanFilter, ParquetAccessPlan, RowGroupAccess, apply_file_schema_type_coercions,
 };
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, ParquetFileMetrics};
 use datafusion::datasource::table_schema::TableSchema;
@@ -28,7 +27,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapterFactory, replace_columns_with_literals};
 use datafusion::physical_expr_common::physical_expr::snapshot_generation;
-use datafusion::physical_optimizer::pruning::{FilePruner, PruningPredicate, PruningPredicateBuilder};
+use datafusion::physical_optimizer::pruning::PruningPredicate;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use futures::future::try_join_all;
 use futures::stream;
@@ -39,7 +38,8 @@ use parquet::file::metadata::ParquetMetaData;
 use super::chunks::OpenParquet;
 use super::condition::{Condition, Dynamic, Test, Usefulness, over_columns};
 use super::decode::decode;
-use super::reader::{Caches, Placed, Reader};
+use super::prune::{FilePruning, pruning_predicate, row_groups};
+use super::reader::{Caches, Placed, ReadMetrics, Reader};
 use crate::cache::ChunkKey;
 use crate::chunk::{BLOCK_ROWS, Chunk, Gather, Selected, compact};
 use crate::error::{Error, Result};
@@ -74,6 +74,7 @@ struct Shared {
     usefulness: parking_lot::Mutex<Vec<Arc<Usefulness>>>,
     /// Columns that the predicate or the projection names.
     named: HashSet<String>,
+    pruning: FilePruning,
     /// Of the last file without constants: the next one mostly has the same columns.
     adapted: parking_lot::Mutex<Option<Arc<Adapted>>>,
 }
@@ -89,7 +90,7 @@ struct Adapted {
 }
 
 struct Metrics {
-    set: ExecutionPlanMetricsSet,
+    read: ReadMetrics,
     files: ParquetFileMetrics,
     errors: Count,
     elapsed: Time,
@@ -106,16 +107,20 @@ impl ChunkOpener {
             .flat_map(|expr| collect_columns(&expr))
             .map(|column| column.name().to_owned())
             .collect();
+        let read = ReadMetrics::new(partition, "", metrics);
         let metrics = Metrics {
-            files: ParquetFileMetrics::new(partition, "", metrics),
+            files: read.files.clone(),
             errors: MetricBuilder::new(metrics).global_counter("num_predicate_creation_errors"),
             elapsed: BaselineMetrics::new(metrics, partition).elapsed_compute().clone(),
             chunks_cached: MetricBuilder::new(metrics).counter("chunks_from_cache", partition),
             chunks_decoded: MetricBuilder::new(metrics).counter("chunks_decoded", partition),
-            set: metrics.clone(),
+            read,
         };
+        let errors = metrics.errors.clone();
+        let pruning = FilePruning::new(part.predicate.clone(), Arc::clone(part.table.file_schema()), errors);
         Self {
             shared: Arc::new(Shared {
+                pruning,
                 part,
                 output,
                 metrics,
@@ -188,16 +193,8 @@ impl FileScan {
             .clone()
             .map(|predicate| settle(predicate, &constants))
             .transpose()?;
-        let pruner = settled.as_ref().and_then(|predicate| {
-            FilePruner::try_new(Arc::clone(predicate), table, file, shared.metrics.errors.clone())
-        });
-        if let Some(mut pruner) = pruner {
-            let pruned = &shared.metrics.files.files_ranges_pruned_statistics;
-            if pruner.should_prune()? {
-                pruned.add_pruned(1);
-                return Ok(Begun::Nothing);
-            }
-            pruned.add_matched(1);
+        if !shared.pruning.may_pass(file, &shared.metrics.files) {
+            return Ok(Begun::Nothing);
         }
 
         let placed = file.extension::<Placed>().cloned();
@@ -212,19 +209,19 @@ impl FileScan {
         let adapted = shared.adapted(&schema, &constants, settled)?;
         let predicate = adapted.predicate.as_ref();
 
-        let Some(groups) = shared.row_groups(file, &footer, &schema, adapted.pruning.as_deref())? else {
+        let pruning = adapted.pruning.as_deref();
+        // Of a single row group the file's own bounds have said all there is.
+        let pruning = pruning.filter(|_| footer.num_row_groups() > 1 || !shared.pruning.has_bounds(file));
+        let Some(groups) = row_groups(file, &footer, &schema, pruning, &shared.metrics.files)? else {
             return Ok(Begun::Nothing);
         };
         let exprs = &adapted.projection;
         let columns = columns_of(exprs);
         let mut scan = Self {
             output,
-            reader: part.caches.reader(
-                placed.clone(),
-                file.object_meta.size,
-                part.partition,
-                &shared.metrics.set,
-            ),
+            reader: part
+                .caches
+                .reader(placed.clone(), file.object_meta.size, shared.metrics.read.clone()),
             key: placed.key,
             columns_schema: Arc::new(schema.project(&columns)?),
             projection: exprs
@@ -562,12 +559,9 @@ impl Shared {
         let simplifier = PhysicalExprSimplifier::new(schema);
         let adapt = |expr: Arc<dyn PhysicalExpr>| simplifier.simplify(adapter.rewrite(expr)?);
         let predicate = settled.map(adapt).transpose()?;
-        let pruning = predicate.as_ref().and_then(|predicate| {
-            PruningPredicateBuilder::new()
-                .with_file_schema(Arc::clone(schema))
-                .with_error_counter(&self.metrics.errors)
-                .build(Arc::clone(predicate))
-        });
+        let pruning = predicate
+            .as_ref()
+            .and_then(|predicate| pruning_predicate(predicate, schema, &self.metrics.errors));
         let exprs = self
             .part
             .projection
@@ -584,36 +578,6 @@ impl Shared {
             *self.adapted.lock() = Some(Arc::clone(&adapted));
         }
         Ok(adapted)
-    }
-
-    /// The row groups of the file, or of the range of it that is this task's, which may have rows that pass. `None`: none.
-    fn row_groups(
-        &self,
-        file: &PartitionedFile,
-        footer: &ParquetMetaData,
-        schema: &SchemaRef,
-        pruning: Option<&PruningPredicate>,
-    ) -> DfResult<Option<VecDeque<(usize, RowGroupAccess)>>> {
-        let groups = footer.row_groups();
-        let plan = match file.extension::<ParquetRowSelection>() {
-            Some(rows) => ParquetAccessPlan::try_new_from_overall_row_selection(rows.selection().clone(), groups)?,
-            None => ParquetAccessPlan::new_all(groups.len()),
-        };
-        let mut pruned = RowGroupAccessPlanFilter::new(plan);
-        if let Some(range) = &file.range {
-            pruned.prune_by_range(groups, range);
-        }
-        if let Some(pruning) = pruning {
-            let parquet = footer.file_metadata().schema_descr();
-            pruned.prune_by_statistics(schema, parquet, groups, pruning, &self.metrics.files);
-        }
-        let access = pruned.build().into_inner();
-        let left: VecDeque<_> = access
-            .into_iter()
-            .enumerate()
-            .filter(|(_, access)| access.should_scan())
-            .collect();
-        Ok((!left.is_empty()).then_some(left))
     }
 }
 

@@ -22,6 +22,14 @@ use crate::fetch::RangeCache;
 use crate::footer::Footers;
 
 /// What scans of one warehouse share.
+/// What errors call a file.
+pub(super) fn location_of(file: &PartitionedFile) -> Arc<str> {
+    match file.extension::<Placed>() {
+        Some(placed) => Arc::clone(&placed.location),
+        None => file.object_meta.location.as_ref().into(),
+    }
+}
+
 pub(super) struct Caches {
     pub(super) footers: Footers,
     /// `None` when no memory was given to it.
@@ -43,19 +51,29 @@ impl Caches {
         footer.map_err(|e| e.at(location.as_ref()))
     }
 
-    pub(super) fn reader(
-        self: &Arc<Self>,
-        placed: Placed,
-        size_bytes: u64,
-        partition: usize,
-        metrics: &ExecutionPlanMetricsSet,
-    ) -> Reader {
+    pub(super) fn reader(self: &Arc<Self>, placed: Placed, size_bytes: u64, metrics: ReadMetrics) -> Reader {
         Reader {
-            metrics: ParquetFileMetrics::new(partition, placed.path.as_ref(), metrics),
-            cached_bytes: MetricBuilder::new(metrics).counter("bytes_from_cache", partition),
+            metrics,
             caches: Arc::clone(self),
             size_bytes,
             placed,
+        }
+    }
+}
+
+/// What reading counts: for one file, or for all of a task.
+#[derive(Clone)]
+pub(super) struct ReadMetrics {
+    pub(super) files: ParquetFileMetrics,
+    /// Of the scanned bytes, those that no request was made for.
+    cached_bytes: Count,
+}
+
+impl ReadMetrics {
+    pub(super) fn new(partition: usize, file: &str, metrics: &ExecutionPlanMetricsSet) -> Self {
+        Self {
+            files: ParquetFileMetrics::new(partition, file, metrics),
+            cached_bytes: MetricBuilder::new(metrics).counter("bytes_from_cache", partition),
         }
     }
 }
@@ -99,20 +117,14 @@ impl ParquetFileReaderFactory for ReaderFactory {
     ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
         let placed = file.extension::<Placed>().cloned();
         let placed = placed.ok_or_else(|| Error::internal("a file of the scan has no store"))?;
-        Ok(Box::new(self.caches.reader(
-            placed,
-            file.object_meta.size,
-            partition_index,
-            metrics,
-        )))
+        let metrics = ReadMetrics::new(partition_index, placed.path.as_ref(), metrics);
+        Ok(Box::new(self.caches.reader(placed, file.object_meta.size, metrics)))
     }
 }
 
 /// Reads one file.
 pub(super) struct Reader {
-    metrics: ParquetFileMetrics,
-    /// Of the scanned bytes, those that no request was made for.
-    cached_bytes: Count,
+    metrics: ReadMetrics,
     caches: Arc<Caches>,
     size_bytes: u64,
     placed: Placed,
@@ -129,7 +141,7 @@ impl Reader {
 
     pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        self.metrics.bytes_scanned.add(bytes as usize);
+        self.metrics.files.bytes_scanned.add(bytes as usize);
         let Placed {
             store,
             path,
@@ -148,7 +160,7 @@ impl Reader {
             return Err(Error::corrupt(message).at(location.as_ref()));
         }
         let read = match &self.caches.ranges {
-            Some(cache) if !local => cache.get(store, path, key, ranges, &self.cached_bytes).await,
+            Some(cache) if !local => cache.get(store, path, key, ranges, &self.metrics.cached_bytes).await,
             _ => store.get_ranges(path, ranges).await.map_err(Error::from),
         };
         read.map_err(|e| e.at(location.as_ref()))
@@ -181,8 +193,8 @@ impl AsyncFileReader for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let ratio = &self.metrics.scan_efficiency_ratio;
-        ratio.add_part(self.metrics.bytes_scanned.value());
+        let ratio = &self.metrics.files.scan_efficiency_ratio;
+        ratio.add_part(self.metrics.files.bytes_scanned.value());
         // Several readers may share a file: the total is set, not added.
         ratio.set_total(self.size_bytes as usize);
     }

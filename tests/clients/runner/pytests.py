@@ -16,6 +16,7 @@ from checks import Check
 CLIENTS = Path(__file__).resolve().parent.parent
 # Whom its tests of grants grant to.
 DBT_ROLES = {f"DBT_TEST_USER_{number}": f"dbt_test_user_{number}" for number in (1, 2, 3)}
+DBT_USER = "root"
 # Seconds a suite gets on one server, and the one that starts dbt some two thousand times.
 LIMIT = 2400
 LIMIT_OF_DBT = 4 * 3600
@@ -49,17 +50,19 @@ def dbt_postgres(servers, work, only):
             for role in DBT_ROLES.values():
                 conn.execute(f"drop role if exists {role}")
                 conn.execute(f"create role {role}")
-            # Some of them expect the name.
+            # Some of them expect these names.
             conn.execute("drop database if exists dbt")
             conn.execute("create database dbt")
+            conn.execute(f"drop role if exists {DBT_USER}")
+            conn.execute(f"create role {DBT_USER} superuser login")
     return compare(servers, work, only, "dbt-venv", environments.sources("dbt-postgres"), lambda url: ["tests/functional", "-n", "2"],
-                   database="dbt", limit=LIMIT_OF_DBT)
+                   database="dbt", user=DBT_USER, limit=LIMIT_OF_DBT)
 
 
-def compare(servers, work, only, environment, folder, command, database=None, limit=LIMIT):
+def compare(servers, work, only, environment, folder, command, database=None, user=None, limit=LIMIT):
     python = environments.python(environment)
     assert python and folder.exists(), f"{environment} or {folder} is missing: run scripts/setup clients"
-    urls = [urlsplit(url)._replace(path=f"/{database}").geturl() if database else url for url in servers.each()]
+    urls = [address(url, database, user) for url in servers.each()]
     wanted, got = (outcomes(python, folder, work / f"{i}.jsonl", command(url), url, only, limit) for i, url in enumerate(urls))
     passed = [name for name, (state, _) in wanted.items() if state == "passed"]
     assert passed, f"nothing passes on PostgreSQL: {list(wanted.items())[:3]}"
@@ -68,6 +71,16 @@ def compare(servers, work, only, environment, folder, command, database=None, li
         state, text = got.get(name, ("not run", ""))
         checks.append(Check(name, state == "passed", "passed", f"{state} {text}"))
     return checks
+
+
+def address(url, database, user):
+    """The same server's address for another database and user."""
+    parts = urlsplit(url)
+    if user:
+        parts = parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}")
+    if database:
+        parts = parts._replace(path=f"/{database}")
+    return parts.geturl()
 
 
 def outcomes(python, folder, results, arguments, url, only, limit):

@@ -224,6 +224,7 @@ fn bind(sql: &'static str, arguments: &[Argument<'_>]) -> Query<'static, Postgre
             Argument::Text(text) => query.bind((*text).to_owned()),
             Argument::Number(number) => query.bind(*number),
             Argument::Null => query.bind(None::<i64>),
+            Argument::NullText => query.bind(None::<String>),
         })
 }
 

@@ -11,6 +11,8 @@ pub(in crate::database) enum Argument<'a> {
     Number(i64),
     /// A number that is absent.
     Null,
+    /// A text that is absent.
+    NullText,
 }
 
 impl<'a> From<&'a str> for Argument<'a> {

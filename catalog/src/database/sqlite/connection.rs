@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{ConnectOptions, Connection as _, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use tokio::sync::OwnedMutexGuard;
 
 use super::failed;
@@ -28,6 +28,18 @@ impl Writer {
     pub(super) async fn connect(options: SqliteConnectOptions) -> sqlx::Result<Writer> {
         let connection = options.connect().await?;
         Ok(Writer { options, connection })
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+impl Writers {
+    /// What is in the log goes into the file when the last connection ends.
+    pub(super) async fn close(self) -> sqlx::Result<()> {
+        self.relaxed.connection.close().await?;
+        self.durable.connection.close().await
     }
 }
 
@@ -198,6 +210,7 @@ fn bind(sql: &'static str, arguments: &[Argument<'_>]) -> Query<'static, Sqlite,
             Argument::Text(text) => query.bind((*text).to_owned()),
             Argument::Number(number) => query.bind(*number),
             Argument::Null => query.bind(None::<i64>),
+            Argument::NullText => query.bind(None::<String>),
         })
 }
 

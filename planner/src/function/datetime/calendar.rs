@@ -337,7 +337,7 @@ fn date_at_time(columns: &Columns<'_>) -> Result<ArrayRef> {
         builder.append_value(if is_infinite(day) {
             day
         } else {
-            in_range(day.saturating_add(time))?
+            in_range(in_range(day)?.saturating_add(time))?
         });
     }
     Ok(Arc::new(builder.finish()))

@@ -374,8 +374,7 @@ fn of_moment(part: Part, moments: &Moments<'_>, row: usize) -> Option<i128> {
         );
         return grows.then_some(if stored > 0 { i128::MAX } else { i128::MIN });
     }
-    let (local, offset) = moments.local(row);
-    let (days, micros) = (local.div_euclid(MICROS_PER_DAY), local.rem_euclid(MICROS_PER_DAY));
+    let (days, micros, offset) = moments.day(row);
     let date = !moments.is_timestamp();
     let (year, month, day) = civil_from_days(days);
     // Before Christ there is no year 0: PostgreSQL shows -1 for 1 BC.
@@ -396,7 +395,7 @@ fn of_moment(part: Part, moments: &Moments<'_>, row: usize) -> Option<i128> {
         Part::Timezone => i64::from(offset),
         Part::TimezoneHour => i64::from(offset / 3600),
         Part::TimezoneMinute => i64::from(offset / 60 % 60),
-        Part::Epoch if date => stored / MICROS_PER_SECOND,
+        Part::Epoch if date => days * (MICROS_PER_DAY / MICROS_PER_SECOND),
         Part::Epoch => stored,
         Part::Julian if date => days + JULIAN_EPOCH,
         Part::Julian => {

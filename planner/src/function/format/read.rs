@@ -202,12 +202,14 @@ fn read_field(fields: &mut Fields, input: &mut Input<'_>, field: Field, fixed: b
         Key::Year(digits) => {
             let before = input.rest.len();
             let year = input.number(key, fixed)?;
-            let short = digits < 4 && before - input.rest.len() <= usize::from(digits);
-            fields.year = Some(if short { full_year(year, digits) } else { year });
+            let short = digits < 4 && before - input.rest.len() < 4;
+            fields.year = Some(if short { full_year(year) } else { year });
         }
         Key::IsoYear(digits) => {
+            let before = input.rest.len();
             let year = input.number(key, fixed)?;
-            fields.iso_year = Some(if digits < 4 { full_year(year, digits) } else { year });
+            let short = digits < 4 && before - input.rest.len() < 4;
+            fields.iso_year = Some(if short { full_year(year) } else { year });
         }
         Key::MonthName | Key::MonthShort => {
             let short = MONTHS.map(|name| &name[..3]);
@@ -261,13 +263,12 @@ fn read_field(fields: &mut Fields, input: &mut Input<'_>, field: Field, fixed: b
     Ok(())
 }
 
-/// Years of fewer digits lie around 2020: 70 to 99 are of the last century.
-fn full_year(year: i64, digits: u8) -> i64 {
-    match digits {
-        1 | 2 if year < 70 => year + 2000,
-        1 | 2 if year < 100 => year + 1900,
-        3 if year < 520 => year + 2000,
-        3 if year < 1000 => year + 1000,
+/// Years of fewer than four digits lie around 2020.
+fn full_year(year: i64) -> i64 {
+    match year {
+        ..70 | 100..520 => year + 2000,
+        70..100 => year + 1900,
+        520..1000 => year + 1000,
         _ => year,
     }
 }

@@ -15,6 +15,9 @@ use std::str::Chars;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Bytes of a pattern. Making a program of more takes seconds, in which nothing can stop it.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
+
 /// What the letters of a flags argument, or of `(?…)` at the start of a pattern, ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
@@ -67,6 +70,9 @@ impl Options {
 
 /// The pattern as `regex` reads it.
 pub(super) fn translated(pattern: &str, mut options: Options) -> Result<String> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(invalid("regular expression is too complex"));
+    }
     let mut rest = pattern;
     if let Some(literal) = pattern.strip_prefix("***=") {
         options.literal = true;

@@ -113,6 +113,8 @@ impl Fields {
                 b'0'..=b'9' => gathered.number_or_clock(rest)?,
                 b'+' | b'-' => fields.signed(rest)?,
                 b if b.is_ascii_alphabetic() => fields.word(rest, &mut gathered, settings)?,
+                // Other marks stand between parts, as blanks do.
+                b if b.is_ascii_punctuation() && b != b'.' => &rest[1..],
                 _ => return Err(Fault::Syntax),
             };
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 const UNKNOWN_MACHINE_BYTES: u64 = 4 << 30;
 
 /// The smaller of the machine's memory and the limits of the cgroups this process is in.
-pub(super) fn memory_bytes() -> u64 {
+pub fn machine_memory_bytes() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| total_of(&text));

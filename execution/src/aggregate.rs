@@ -1,0 +1,421 @@
+//! Grouping by keys that are whole numbers or short texts.
+//!
+//! What it does otherwise than DataFusion's: the columns of a key are one number ([`Groups`]), found in a table that has
+//! the keys themselves in its slots. What is done with the rows of a group is DataFusion's: its accumulators.
+//!
+//! It is quick where it fits, and hands over to DataFusion's operator where it does not: when memory is refused (that one can spill), when
+//! there are too many long texts, or when nearly each row is a group of its own. What it has by then goes first: as partial results, which is what
+//! both kinds of operators it stands for may give or take.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Statistics, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalExprRef};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, aggregate_expressions};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, replace_children_if_necessary};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan,
+    InputDistributionRequirements, InputOrderMode, Partitioning, PlanProperties, ReplaceChildrenOptions,
+    StatisticsArgs,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+
+use crate::groups::Groups;
+
+/// So many rows are grouped before it is asked whether it pays.
+const ROWS_TRIED: usize = 100_000;
+
+/// A partial grouping that leaves more than so many hundredths of its rows is not worth its table.
+const GROUPS_HUNDREDTHS_MAX: usize = 80;
+
+/// Groups are numbered in 32 bits.
+const GROUPS_MAX: usize = 1 << 31;
+
+/// The operator.
+pub struct Aggregate {
+    /// What it takes the place of.
+    stock: AggregateExec,
+    keys: Vec<PhysicalExprRef>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl Aggregate {
+    /// In place of one of DataFusion's, if this operator can do what it does.
+    pub fn instead_of(stock: &AggregateExec) -> Option<Self> {
+        let is_known = match stock.mode() {
+            AggregateMode::Partial | AggregateMode::Final | AggregateMode::FinalPartitioned => true,
+            // What these have of a group cannot be handed over.
+            _ => false,
+        };
+        let groups = stock.group_expr();
+        let is_plain = groups.is_single()
+            && stock.limit_options().is_none()
+            && stock.dynamic_expressions_produced().is_empty()
+            && *stock.input_order_mode() == InputOrderMode::Linear;
+        // Those that ask for an order of the rows take more of a row than their arguments.
+        let mut functions = stock.aggr_expr().iter();
+        let are_plain =
+            functions.all(|function| function.order_bys().is_empty() && function.groups_accumulator_supported());
+        if !(is_known && is_plain && are_plain) {
+            return None;
+        }
+        let keys = groups.input_exprs();
+        let aggregate = Self {
+            stock: copied(stock),
+            keys,
+            metrics: ExecutionPlanMetricsSet::new(),
+        };
+        aggregate.groups().is_some().then_some(aggregate)
+    }
+
+    fn groups(&self) -> Option<Groups> {
+        let schema = self.stock.input().schema();
+        let column = |key: &PhysicalExprRef| Some((key.data_type(&schema).ok()?, key.nullable(&schema).ok()?));
+        Groups::new(&self.keys.iter().map(column).collect::<Option<Vec<_>>>()?)
+    }
+}
+
+/// The same operator with nothing run yet.
+fn copied(stock: &AggregateExec) -> AggregateExec {
+    stock.with_new_aggr_exprs(stock.aggr_expr().to_vec())
+}
+
+impl fmt::Debug for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aggregate")
+            .field("stock", &self.stock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for Aggregate {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stock.fmt_as(format, f)
+    }
+}
+
+impl ExecutionPlan for Aggregate {
+    fn name(&self) -> &str {
+        self.stock.name()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.stock.properties()
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        self.input_distribution_requirements().into_per_child()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        self.stock.input_distribution_requirements()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        self.stock.maintains_input_order()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.stock.children()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.stock.apply_expressions(f)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let replaced = Arc::new(copied(&self.stock)).replace_children(children, options)?;
+        match replaced.downcast_ref().and_then(Self::instead_of) {
+            Some(aggregate) => Ok(Arc::new(aggregate)),
+            None => Ok(replaced),
+        }
+    }
+
+    /// Still required, although it is deprecated for callers.
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.stock.input().execute(partition, Arc::clone(&context))?;
+        let Some(groups) = self.groups() else {
+            return internal_err!("an aggregate has other keys than it was made for");
+        };
+        let stock = copied(&self.stock);
+        let mode = *stock.mode();
+        let functions = stock.aggr_expr().iter();
+        let grouping = Grouping {
+            accumulators: functions
+                .map(|function| function.create_groups_accumulator())
+                .collect::<Result<_>>()?,
+            arguments: aggregate_expressions(stock.aggr_expr(), &mode, stock.group_expr().num_group_exprs())?,
+            filters: match mode {
+                AggregateMode::Partial => stock.filter_expr().to_vec(),
+                // They were asked before.
+                _ => vec![None; stock.aggr_expr().len()],
+            },
+            keys: self.keys.clone(),
+            mode,
+            groups,
+            rows: 0,
+            memory: MemoryConsumer::new("Aggregate").register(context.memory_pool()),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+            stock: Arc::new(stock),
+            context,
+        };
+        let rows = stream::once(grouping.run(input)).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.stock.child_stats_requests(partition)
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        self.stock.statistics_from_inputs(inputs, args)
+    }
+}
+
+/// One partition's work.
+struct Grouping {
+    stock: Arc<AggregateExec>,
+    mode: AggregateMode,
+    keys: Vec<PhysicalExprRef>,
+    /// Of each function: what of a row, or of a partial result, it takes.
+    arguments: Vec<Vec<PhysicalExprRef>>,
+    filters: Vec<Option<PhysicalExprRef>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    groups: Groups,
+    rows: usize,
+    memory: MemoryReservation,
+    metrics: BaselineMetrics,
+    context: Arc<TaskContext>,
+}
+
+impl Grouping {
+    async fn run(mut self, mut input: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
+        let mut of_rows = Vec::new();
+        while let Some(batch) = input.next().await.transpose()? {
+            let timer = self.metrics.elapsed_compute().clone();
+            let _timer = timer.timer();
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let keys = evaluated(&self.keys, &batch)?;
+            // A table that must grow is asked for before.
+            let growth = self.groups.growth_bytes(batch.num_rows());
+            let fits = self.groups.len() + batch.num_rows() < GROUPS_MAX
+                && (growth == 0 || self.memory.try_grow(growth).is_ok());
+            if !fits || !self.groups.add(&keys, &mut of_rows)? {
+                return self.hand_over(Some(batch), input);
+            }
+            self.accumulate(&batch, &of_rows)?;
+            self.rows += batch.num_rows();
+            if self.memory.try_resize(self.bytes()).is_err() || self.is_useless() {
+                return self.hand_over(None, input);
+            }
+        }
+        drop(input);
+        let is_partial = self.mode == AggregateMode::Partial;
+        let schema = self.stock.schema();
+        let result = self.take(is_partial, &schema)?;
+        self.given(schema, result)
+    }
+
+    fn bytes(&self) -> usize {
+        self.groups.bytes()
+            + self
+                .accumulators
+                .iter()
+                .map(|accumulator| accumulator.size())
+                .sum::<usize>()
+    }
+
+    /// Whether the rows could as well be handed on.
+    fn is_useless(&self) -> bool {
+        self.mode == AggregateMode::Partial
+            && self.rows >= ROWS_TRIED
+            && self.groups.len() * 100 > self.rows * GROUPS_HUNDREDTHS_MAX
+    }
+
+    fn accumulate(&mut self, batch: &RecordBatch, of_rows: &[usize]) -> Result<()> {
+        let total = self.groups.len();
+        let functions = self.accumulators.iter_mut().zip(&self.arguments).zip(&self.filters);
+        for ((accumulator, arguments), filter) in functions {
+            let values = evaluated(arguments, batch)?;
+            if self.mode != AggregateMode::Partial {
+                accumulator.merge_batch(&values, of_rows, total)?;
+                continue;
+            }
+            let filter = match filter {
+                Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?),
+                None => None,
+            };
+            let filter: Option<&BooleanArray> = filter.as_ref().and_then(|filter| filter.as_boolean_opt());
+            accumulator.update_batch(&values, of_rows, filter, total)?;
+        }
+        Ok(())
+    }
+
+    /// All groups, with partial results or with the last ones.
+    fn take(&mut self, partial: bool, schema: &SchemaRef) -> Result<RecordBatch> {
+        let timer = self.metrics.elapsed_compute().clone();
+        let _timer = timer.timer();
+        let mut columns = self.groups.take()?;
+        for accumulator in &mut self.accumulators {
+            match partial {
+                true => columns.extend(accumulator.state(EmitTo::All)?),
+                false => columns.push(accumulator.evaluate(EmitTo::All)?),
+            }
+        }
+        let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
+        Ok(batch)
+    }
+
+    /// A result in batches of the usual size.
+    fn given(self, schema: SchemaRef, result: RecordBatch) -> Result<SendableRecordBatchStream> {
+        let size = self.context.session_config().batch_size();
+        self.metrics.record_output(result.num_rows());
+        let batches = stream::iter((0..result.num_rows()).step_by(size).map(move |start| {
+            // The memory is counted until the last of it is given.
+            let _counted = &self.memory;
+            Ok(result.slice(start, size.min(result.num_rows() - start)))
+        }));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+
+    /// The rest is DataFusion's, and what is here goes before it.
+    fn hand_over(
+        mut self,
+        batch: Option<RecordBatch>,
+        input: SendableRecordBatchStream,
+    ) -> Result<SendableRecordBatchStream> {
+        let (stock, context) = (Arc::clone(&self.stock), Arc::clone(&self.context));
+        let (input_schema, schema) = (input.schema(), stock.schema());
+        let rest = stream::iter(batch.map(Ok)).chain(input);
+        let rest = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&input_schema), rest));
+        match self.mode {
+            AggregateMode::Partial => {
+                let result = self.take(true, &schema)?;
+                let own = self.given(Arc::clone(&schema), result)?;
+                let rest = rest_of(&stock, rest, context)?;
+                Ok(Box::pin(RecordBatchStreamAdapter::new(schema, own.chain(rest))))
+            }
+            _ => {
+                let result = self.take(true, &input_schema)?;
+                let own = self.given(Arc::clone(&input_schema), result)?;
+                let all = Box::pin(RecordBatchStreamAdapter::new(input_schema, own.chain(rest)));
+                rest_of(&stock, all, context)
+            }
+        }
+    }
+}
+
+fn evaluated(expressions: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let values = expressions.iter();
+    values
+        .map(|expression| expression.evaluate(batch)?.into_array(batch.num_rows()))
+        .collect()
+}
+
+/// What DataFusion's operator makes of these rows.
+fn rest_of(
+    stock: &Arc<AggregateExec>,
+    rows: SendableRecordBatchStream,
+    context: Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let rows = Arc::new(Rows::of(rows));
+    let stock = replace_children_if_necessary(Arc::clone(stock) as _, vec![rows])?;
+    stock.execute(0, context)
+}
+
+/// A stream as the input of an operator, once.
+struct Rows {
+    rows: Mutex<Option<SendableRecordBatchStream>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl Rows {
+    fn of(rows: SendableRecordBatchStream) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(rows.schema()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self {
+            rows: Mutex::new(Some(rows)),
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rows")
+    }
+}
+
+impl DisplayAs for Rows {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rows")
+    }
+}
+
+impl ExecutionPlan for Rows {
+    fn name(&self) -> &str {
+        "Rows"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        match self.rows.lock().take() {
+            Some(rows) => Ok(rows),
+            None => internal_err!("the rows of an aggregate were asked for twice"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

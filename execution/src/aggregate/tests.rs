@@ -1,0 +1,196 @@
+//! Our grouping beside DataFusion's, on the same inputs.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int16Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions_aggregate::{count::count_udaf, min_max::min_udaf, sum::sum_udaf};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExprRef;
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion::physical_expr::expressions::{BinaryExpr, col, lit};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::SessionConfig;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{Aggregate, ROWS_TRIED};
+use crate::groups::LONG_TEXTS_MAX;
+
+/// A key each of 64, 16 and 32 bits, a text, and what is added up.
+type Row = (Option<i64>, Option<i16>, i32, Option<String>, Option<i128>);
+
+const KEYS: [&str; 4] = ["a", "b", "d", "t"];
+/// Of each, with one for null.
+const BITS: [usize; 4] = [65, 17, 32, 33];
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("a", DataType::Int64, true),
+        Field::new("b", DataType::Int16, true),
+        Field::new("d", DataType::Date32, false),
+        Field::new("t", DataType::Utf8View, true),
+        Field::new("v", DataType::Decimal128(12, 2), true),
+    ]))
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let values = rows.iter().map(|row| row.4).collect::<Decimal128Array>();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.1).collect::<Int16Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Date32Array>()),
+        Arc::new(rows.iter().map(|row| row.3.as_deref()).collect::<StringViewArray>()),
+        Arc::new(values.with_precision_and_scale(12, 2).unwrap()),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+/// Partial results of each partition, put together.
+fn plan(partitions: &[Vec<RecordBatch>], keys: &[&str], filter: bool) -> Arc<dyn ExecutionPlan> {
+    let schema = schema();
+    let column = |name: &str| col(name, &schema).unwrap();
+    let function = |function, argument: PhysicalExprRef, name: &str| {
+        let built = AggregateExprBuilder::new(function, vec![argument]);
+        Arc::new(built.schema(Arc::clone(&schema)).alias(name).build().unwrap())
+    };
+    let functions: Vec<Arc<AggregateFunctionExpr>> = vec![
+        function(count_udaf(), lit(1_i64), "rows"),
+        function(sum_udaf(), column("v"), "sum"),
+        function(min_udaf(), column("t"), "least"),
+    ];
+    let is_positive = filter.then(|| {
+        Arc::new(BinaryExpr::new(
+            column("d"),
+            Operator::Gt,
+            lit(datafusion::common::ScalarValue::Date32(Some(0))),
+        )) as PhysicalExprRef
+    });
+    let groups = PhysicalGroupBy::new_single(keys.iter().map(|key| (column(key), key.to_string())).collect());
+    let source = MemorySourceConfig::try_new_exec(partitions, Arc::clone(&schema), None).unwrap();
+    let filters = vec![None, is_positive, None];
+    let aggregate = |mode, groups: PhysicalGroupBy, input| {
+        Arc::new(
+            AggregateExec::try_new(
+                mode,
+                groups,
+                functions.clone(),
+                filters.clone(),
+                input,
+                Arc::clone(&schema),
+            )
+            .unwrap(),
+        )
+    };
+    let partial = aggregate(AggregateMode::Partial, groups.clone(), source);
+    let together = Arc::new(CoalescePartitionsExec::new(partial));
+    aggregate(AggregateMode::Final, groups.as_final(), together)
+}
+
+/// The rows of a plan as text, sorted.
+fn rows_of(plan: Arc<dyn ExecutionPlan>, memory_bytes: Option<usize>) -> Vec<String> {
+    let mut runtime = RuntimeEnvBuilder::new();
+    if let Some(bytes) = memory_bytes {
+        runtime = runtime.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+    }
+    let context = TaskContext::default()
+        .with_session_config(SessionConfig::new().with_batch_size(64))
+        .with_runtime(runtime.build_arc().unwrap());
+    let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batches = tokio.block_on(collect(plan, Arc::new(context))).unwrap();
+    let mut rows: Vec<String> = Vec::new();
+    for batch in &batches {
+        let options = FormatOptions::default().with_null("null");
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+            .collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            columns
+                .iter()
+                .map(|column| format!("{}|", column.value(row)))
+                .collect::<String>()
+        }));
+    }
+    rows.sort_unstable();
+    rows
+}
+
+fn ours(stock: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let plan = crate::replace(Arc::clone(stock)).unwrap();
+    assert!(plan.is::<Aggregate>(), "it should have been replaced");
+    plan
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let text = prop_oneof!["", "[ab]", "é{2}", "a long text [ab]", "another text that is long [cd]"];
+    (
+        option::weighted(0.8, prop_oneof![-2_i64..3, Just(i64::MAX), Just(i64::MIN)]),
+        option::weighted(0.8, prop_oneof![-2_i16..3, Just(i16::MAX), Just(i16::MIN)]),
+        prop_oneof![-2_i32..3, Just(i32::MAX), Just(i32::MIN)],
+        option::weighted(0.8, text),
+        option::weighted(0.8, -1_000_i128..1_000),
+    )
+}
+
+proptest! {
+    #[test]
+    fn groups_as_datafusion_does(
+        partitions in vec(vec(vec(row(), 0..20), 0..4), 1..3),
+        keys in prop::sample::subsequence(KEYS.to_vec(), 1..=4),
+        filter in any::<bool>(),
+    ) {
+        let partitions: Vec<Vec<RecordBatch>> =
+            partitions.iter().map(|batches| batches.iter().map(|rows| batch(rows)).collect()).collect();
+        let bits = keys.iter().map(|key| BITS[KEYS.iter().position(|known| known == key).unwrap()]);
+        prop_assume!(bits.sum::<usize>() <= 128);
+        let stock = plan(&partitions, &keys, filter);
+        prop_assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+    }
+}
+
+/// Rows of which so many follow with the same key.
+fn many(rows: usize, alike: usize, text: impl Fn(usize) -> Option<String>) -> Vec<RecordBatch> {
+    let row = |row: usize| -> Row {
+        (
+            Some((row / alike) as i64),
+            None,
+            1,
+            text(row / alike),
+            Some(row as i128),
+        )
+    };
+    let rows: Vec<Row> = (0..rows).map(row).collect();
+    rows.chunks(8192).map(batch).collect()
+}
+
+#[test]
+fn hands_over_when_each_row_is_a_group() {
+    let partitions = [many(ROWS_TRIED * 2, 1, |_| None)];
+    let stock = plan(&partitions, &["a"], false);
+    assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+}
+
+#[test]
+fn hands_over_when_long_texts_are_many() {
+    let partitions = [many(LONG_TEXTS_MAX * 3, 2, |row| {
+        Some(format!("this is text number {row}"))
+    })];
+    let stock = plan(&partitions, &["t"], false);
+    assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+}
+
+#[test]
+fn hands_over_when_memory_is_short() {
+    let partitions = [many(60_000, 2, |_| None), many(60_000, 3, |_| None)];
+    let stock = plan(&partitions, &["a", "b"], true);
+    assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), Some(4 << 20)));
+}

@@ -1,0 +1,3 @@
+//! What the integration tests and the fuzzers of `../fuzz` share.
+
+pub mod fuzz;
