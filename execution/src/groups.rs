@@ -127,7 +127,7 @@ impl Groups {
         }
     }
 
-    /// The groups of a batch's rows, new ones among them. False when its keys are not for this table: nothing was added then.
+    /// The groups of a batch's rows, new ones among them. False when its keys are not for this table: no group was added then.
     pub(crate) fn add(&mut self, arrays: &[ArrayRef], groups: &mut Vec<usize>) -> Result<bool> {
         let mut numbers = Vec::with_capacity(arrays.len());
         for (column, array) in self.columns.iter_mut().zip(arrays) {
@@ -235,8 +235,9 @@ impl Column {
             }
         };
         if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+            // The plan knew better.
             if !self.nullable {
-                return internal_err!("a key that is never null is null");
+                return Ok(None);
             }
             // All nulls are one key.
             for (number, valid) in found.iter_mut().zip(nulls) {

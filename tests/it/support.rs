@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -242,9 +243,10 @@ fn listening_address(text: &str) -> Option<SocketAddr> {
         .find(|address| address.port() != 0)
 }
 
-/// The folder of this package.
+/// The folder of this package, in which its tests run.
 pub fn package() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_dir().unwrap());
+    &FOLDER
 }
 
 /// Runs a Python program of this package and returns what it printed; fails when it does.

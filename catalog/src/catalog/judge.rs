@@ -19,7 +19,8 @@ use crate::value::Value;
 
 fn judge(step: &str, directory: &Path) {
     let python = std::env::var("STAFFA_JUDGE_PYTHON").unwrap_or("python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/judges/pyiceberg_judge.py");
+    // Tests run in the folder of their package.
+    let script = "judges/pyiceberg_judge.py";
     let output = Command::new(python)
         .args([script, step])
         .arg(directory)

@@ -505,3 +505,24 @@ async fn what_is_surely_done_soon() {
         assert_eq!(is_short(&fixture.physical(sql).await), short, "{sql}");
     }
 }
+
+/// `today` in a row is another day tomorrow, although the table is the same.
+#[tokio::test]
+async fn answers_that_change_with_the_day_are_not_kept() {
+    let fixture = Fixture::new().await;
+    fixture.change("create table t (a int, b text, d date)").await;
+    for (sql, kept) in [
+        ("select b, d from t where a > 1", true),
+        ("select * from t where d > '2024-01-31'", true),
+        ("select a::text, d::timestamp from t", true),
+        ("select * from t where d > 'today'", false),
+        ("select b::date from t", false),
+        ("select count(*) from t where b::timestamp > d", false),
+        ("select * from t x join t y on x.b::date = y.d", false),
+        ("select now(), a from t", false),
+        ("select random(), a from t", false),
+    ] {
+        let identity = fixture.query(sql).await.identity().expect("it can be told");
+        assert_eq!(identity.is_some(), kept, "{sql}");
+    }
+}
