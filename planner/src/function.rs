@@ -276,13 +276,16 @@ pub(crate) fn with_session_facts(context: &PlanContext, plan: LogicalPlan) -> Re
     Ok(plan)
 }
 
-/// Whether it is a call of a function that answers from the facts of a session or the catalog.
+/// Whether it is a call of a function that answers from the facts of a session, a moment or the catalog.
 pub(crate) fn is_of_session(expression: &Expr) -> bool {
     let Expr::ScalarFunction(function) = expression else {
         return false;
     };
     let inner = function.func.inner();
-    inner.is::<SessionFunction>() || inner.is::<CatalogFunction>() || inner.is::<AsyncScalarUDF>()
+    inner.is::<SessionFunction>()
+        || inner.is::<CatalogFunction>()
+        || inner.is::<AsyncScalarUDF>()
+        || text_cast::is_of_moment(inner.as_ref())
 }
 
 fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {

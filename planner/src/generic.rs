@@ -206,10 +206,14 @@ impl QueryPlan {
 
 /// The optimised plan with its parameters; `None` when it must be made with their values.
 fn for_all_values(context: &PlanContext, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-    if depends_on_moment(plan)? || limits_by_parameter(plan)? {
+    if limits_by_parameter(plan)? {
         return Ok(None);
     }
+    // Only then are casts seen for what they read.
     let plan = rules::analyse(context, plan.clone())?;
+    if depends_on_moment(&plan)? {
+        return Ok(None);
+    }
     Ok(Some(statement_state(context).optimize(&plan)?))
 }
 

@@ -7,10 +7,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use staffa_catalog::Uuid;
 
 use crate::error::Result;
@@ -37,9 +36,7 @@ struct TableState {
 
 impl QueryIdentity {
     fn of(query: &QueryPlan) -> Result<Option<Self>> {
-        let is_of_moment =
-            |node: &LogicalPlan, expression: &Expr| is_volatile(expression) || reads_moments(node, expression);
-        if query.is_of_session()? || some_expression(&query.logical, is_of_moment)? {
+        if query.is_of_session()? || some_expression(&query.logical, |_, expression| is_volatile(expression))? {
             return Ok(None);
         }
         let (mut tables, mut others) = (Vec::new(), false);
@@ -84,18 +81,6 @@ fn is_volatile(expression: &Expr) -> bool {
         Expr::ScalarVariable(..) => true,
         _ => false,
     }
-}
-
-/// Whether texts of rows or parameters are read as dates or times: `today` is another day tomorrow. Literals are seen as such.
-fn reads_moments(node: &LogicalPlan, expression: &Expr) -> bool {
-    let Expr::Cast(cast) = expression else {
-        return false;
-    };
-    let is_known = |schema: &DFSchema| cast.expr.get_type(schema).is_ok_and(|ty| !ty.is_string());
-    cast.field.data_type().is_temporal()
-        && !matches!(*cast.expr, Expr::Literal(..))
-        && !is_known(node.schema())
-        && !node.inputs().iter().any(|input| is_known(input.schema()))
 }
 
 impl PartialEq for QueryIdentity {

@@ -16,6 +16,7 @@ use staffa_catalog::SqlType;
 use super::each;
 use crate::context::PlanContext;
 use crate::error::{Error, Result};
+use crate::generic::mentions_moment;
 use crate::types::{arrow_field, data_type, with_element_type};
 use crate::value::{ByteaOutput, ColumnDecoder, ColumnEncoder, DateOrder, Format, FormatSettings, decode_scalar};
 
@@ -27,7 +28,10 @@ pub(crate) const TO_TEXT: &str = "staffa_to_text";
 pub(crate) struct TextCasts {
     settings: Arc<FormatSettings>,
     time_zone: Arc<str>,
+    /// What all casts hang on.
     key: Arc<str>,
+    /// What those hang on, too, that are of a moment.
+    moment: Arc<str>,
 }
 
 impl TextCasts {
@@ -57,14 +61,13 @@ impl TextCasts {
             .catalog
             .as_ref()
             .map(|catalog| (Arc::as_ptr(&catalog.image), Arc::as_ptr(&catalog.roles), &catalog.path));
-        let key = format!(
-            "{} {order:?} {bytea:?} {digits} {} {catalog:?}",
-            context.time_zone, settings.now
-        );
+        let key = format!("{} {order:?} {bytea:?} {digits}", context.time_zone);
+        let moment = format!("{} {catalog:?}", settings.now);
         Ok(Self {
             settings: Arc::new(settings),
             time_zone: context.time_zone.as_str().into(),
             key: key.into(),
+            moment: moment.into(),
         })
     }
 
@@ -108,6 +111,7 @@ impl TextCasts {
     fn call(&self, expression: Expr, direction: Direction) -> Expr {
         let signature = Signature::any(1, Volatility::Immutable);
         let func = Arc::new(ScalarUDF::from(TextCast {
+            is_of_moment: direction.is_of_moment(&expression),
             direction,
             casts: self.clone(),
             signature,
@@ -132,14 +136,60 @@ enum Direction {
 #[derive(Debug)]
 struct TextCast {
     direction: Direction,
+    /// Whether the result may be another one in the next transaction.
+    is_of_moment: bool,
     casts: TextCasts,
     signature: Signature,
 }
 
-// Two casts are the same when they read the same text as the same value: the key says all that matters of the settings.
+impl Direction {
+    /// Whether a value's text is another one in the next transaction: `today` is another day tomorrow, names of objects change.
+    fn is_of_moment(&self, expression: &Expr) -> bool {
+        let is_system = |ty: &SqlType| matches!(ty, SqlType::System(_));
+        match self {
+            Self::From(ty) => some_part(ty, &is_system) || some_part(ty, &is_of_time) && !is_fixed(expression),
+            Self::To(ty) => some_part(ty, &is_system),
+            Self::As(_) | Self::Letter => false,
+        }
+    }
+}
+
+fn is_of_time(ty: &SqlType) -> bool {
+    use SqlType::{Date, Time, Timestamp, TimestampTz};
+    matches!(ty, Date | Time | Timestamp | TimestampTz)
+}
+
+/// Whether it is a text that is read as the same date or time for ever.
+fn is_fixed(expression: &Expr) -> bool {
+    let Expr::Literal(value, _) = expression else {
+        return false;
+    };
+    value.try_as_str().flatten().is_none_or(|text| !mentions_moment(text))
+}
+
+/// Whether a type is such a one, or made of one.
+fn some_part(ty: &SqlType, is_it: &impl Fn(&SqlType) -> bool) -> bool {
+    match ty.plain() {
+        SqlType::Array(element) => some_part(element, is_it),
+        SqlType::Struct(fields) => fields.iter().any(|(_, ty)| some_part(ty, is_it)),
+        other => is_it(other),
+    }
+}
+
+/// Whether it is a cast whose result may be another one in the next transaction.
+pub(super) fn is_of_moment(function: &dyn ScalarUDFImpl) -> bool {
+    function
+        .downcast_ref::<TextCast>()
+        .is_some_and(|cast| cast.is_of_moment)
+}
+
+// Two casts are the same when they read the same text as the same value: the keys say all that matters of the settings.
 impl PartialEq for TextCast {
     fn eq(&self, other: &Self) -> bool {
-        self.direction == other.direction && self.casts.key == other.casts.key
+        self.direction == other.direction
+            && self.casts.key == other.casts.key
+            && self.is_of_moment == other.is_of_moment
+            && (!self.is_of_moment || self.casts.moment == other.casts.moment)
     }
 }
 
