@@ -76,6 +76,7 @@ pub use datafusion::scalar::ScalarValue;
 pub use doctor::{DoctorOptions, DoctorReport, Finding, Severity as FindingSeverity, doctor};
 pub use iceberg_catalog::{ChangedProperties, IcebergCatalog, IcebergCommit, IcebergKind, IcebergMetadata};
 pub use memory::machine::machine_memory_bytes;
+pub use memory::meter::give_memory_back_by;
 pub use metrics::{CacheMetrics, Metrics};
 pub use outcome::{CommandTag, Notice, Outcome, Severity, TransactionStatus};
 pub use portal::Portal;

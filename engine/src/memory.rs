@@ -18,9 +18,11 @@ use futures::Stream;
 use staffa_planner::{Error, ErrorKind};
 
 pub(crate) mod machine;
+pub(crate) mod meter;
 pub(crate) mod spill_place;
 pub(crate) mod watchdog;
 
+use self::meter::Meter;
 use crate::limits::Limits;
 
 /// What one statement has of the server's memory.
@@ -28,16 +30,18 @@ pub(crate) struct StatementMemory {
     shared: Arc<dyn MemoryPool>,
     /// The statement's own share, where it is limited: divided among its operators as the server's is.
     own: Option<(u64, FairSpillPool)>,
+    meter: Arc<Meter>,
     held: AtomicUsize,
     most: AtomicUsize,
 }
 
 impl StatementMemory {
-    fn new(shared: Arc<dyn MemoryPool>, bytes_max: Option<u64>) -> Self {
+    fn new(shared: Arc<dyn MemoryPool>, bytes_max: Option<u64>, meter: Arc<Meter>) -> Self {
         let pool = |bytes: u64| (bytes, FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)));
         Self {
             shared,
             own: bytes_max.map(pool),
+            meter,
             held: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         }
@@ -109,8 +113,12 @@ impl MemoryPool for StatementMemory {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionResult<()> {
+        // Operators that can spill do so at these errors, and know them by their variant.
+        if !self.meter.has_room(self.held(), additional as u64) {
+            let message = "the process holds nearly all memory that it may".to_owned();
+            return Err(DataFusionError::ResourcesExhausted(message));
+        }
         if let Some((bytes_max, own)) = &self.own {
-            // Operators that can spill do so at this error, and know it by its variant.
             own.try_grow(reservation, additional).map_err(|_| {
                 DataFusionError::ResourcesExhausted(format!("staffa.max_memory: {bytes_max} bytes for a statement"))
             })?;
@@ -245,10 +253,12 @@ impl SpillWriter for CountedWriter {
 pub(crate) fn of_statement(
     server: &RuntimeEnv,
     limits: &Limits,
+    meter: &Arc<Meter>,
 ) -> DataFusionResult<(Arc<RuntimeEnv>, Arc<StatementMemory>, Arc<TemporaryFiles>)> {
     let memory = Arc::new(StatementMemory::new(
         Arc::clone(&server.memory_pool),
         limits.memory_bytes,
+        Arc::clone(meter),
     ));
     let files = Arc::new(TemporaryFiles {
         shared: Arc::clone(&server.disk_manager),

@@ -1,6 +1,6 @@
 //! What a warehouse counts, for programs that watch it.
 
-use crate::memory::watchdog::resident_bytes;
+use crate::memory::meter::resident_bytes;
 use crate::register::Totals;
 use crate::warehouse::Warehouse;
 

@@ -17,6 +17,7 @@ use staffa_planner::{Error, ErrorKind, Result, ScanLimits, ScanReports};
 
 use crate::cancel::Canceller;
 use crate::limits::Limits;
+use crate::memory::meter::Meter;
 use crate::memory::{StatementMemory, TemporaryFiles, of_statement};
 use crate::trace::{Noted, Observer, Stage, StatementTrace};
 
@@ -27,8 +28,9 @@ const TEXT_BYTES_MAX: usize = 4096;
 const ENDED_MAX: usize = 1000;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Register {
+    meter: Arc<Meter>,
     last: AtomicU64,
     /// Held for a look-up or a change only.
     running: Mutex<BTreeMap<u64, Arc<Running>>>,
@@ -172,6 +174,17 @@ pub(crate) fn query_id(text: &str) -> i64 {
 }
 
 impl Register {
+    pub(crate) fn new(meter: Arc<Meter>) -> Self {
+        Self {
+            meter,
+            last: AtomicU64::new(0),
+            running: Mutex::default(),
+            ended: Mutex::default(),
+            totals: Mutex::default(),
+            observer: OnceLock::new(),
+        }
+    }
+
     /// A statement begins; it is listed until [`Running::end`].
     pub(crate) fn begin(
         self: &Arc<Self>,
@@ -182,7 +195,7 @@ impl Register {
         only_planned: bool,
         noted: Option<Noted>,
     ) -> Result<Arc<Running>> {
-        let (runtime, memory, files) = of_statement(server, &limits)?;
+        let (runtime, memory, files) = of_statement(server, &limits, &self.meter)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let running = Arc::new(Running {
             register: Arc::clone(self),

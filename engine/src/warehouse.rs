@@ -21,6 +21,7 @@ use crate::audit::{Audit, Event};
 use crate::backup;
 use crate::config::{Config, Maintenance};
 use crate::cpu::{CpuRuntime, Lanes};
+use crate::memory::meter::Meter;
 use crate::memory::spill_place::SpillPlace;
 use crate::memory::watchdog;
 use crate::objects::StoreObjects;
@@ -120,6 +121,7 @@ impl Warehouse {
         let spill_place = SpillPlace::take(&spill_dir)?;
         let (runtime, results) = runtime_env(&config, &stores, &scan, spill_place.directory())?;
         let base = Arc::new(base_session_state(runtime, staffa_planner::session_config(threads)));
+        let meter = Arc::new(Meter::new(config.memory_ceiling()));
         let inner = Inner {
             scan: Arc::new(scan),
             operators: Arc::new(operators_state(&base)),
@@ -139,7 +141,7 @@ impl Warehouse {
             sequences: Arc::new(Sequences::new(catalog.clone(), tokio::runtime::Handle::current())),
             images: Arc::new(Images::new(catalog.clone(), tokio::runtime::Handle::current())),
             activity: Arc::default(),
-            register: Arc::default(),
+            register: Arc::new(Register::new(Arc::clone(&meter))),
             queue: Arc::new(Queue::new(config.running_max)),
             settings: initial_settings(&config)?,
             locks: Arc::default(),
@@ -153,7 +155,7 @@ impl Warehouse {
         };
         let inner = Arc::new(inner);
         let upkeep = Upkeep::start(&Arc::downgrade(&inner), config.maintenance.as_ref())?;
-        watchdog::start(Arc::downgrade(&inner), config.memory_ceiling())?;
+        watchdog::start(Arc::downgrade(&inner), meter)?;
         if inner.upkeep.set(upkeep).is_err() {
             return Err(Error::internal("upkeep was started twice"));
         }

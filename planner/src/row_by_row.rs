@@ -1,5 +1,6 @@
 //! `select nextval('s'), currval('s') from t` is computed row by row: over a batch the first would take all its numbers before
-//! the second asks for one. And the parts of a UNION ALL come one after the other.
+//! the second asks for one. And the parts of a UNION ALL come one after the other. A projection whose results may be large has its rows
+//! in pieces (`growing.rs`).
 //!
 //! ```text
 //! before  Projection(nextval, currval, input)      after  Projection(nextval, currval, SmallBatches(input))
@@ -28,6 +29,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::function::SequenceCalls;
+use crate::growing::Growth;
 use crate::operator::only_child;
 use crate::yielding::{BatchSize, SmallBatchesExec};
 
@@ -41,11 +43,15 @@ impl PhysicalOptimizerRule for RowByRow {
             if in_turn && plan.downcast_ref::<UnionExec>().is_some() {
                 return Ok(Transformed::yes(InTurnExec::of(plan)));
             }
-            let rows = match plan.downcast_ref::<ProjectionExec>() {
-                Some(projection) if hangs_together(projection)? => Arc::clone(projection.input()),
-                _ => return Ok(Transformed::no(plan)),
+            let Some(projection) = plan.downcast_ref::<ProjectionExec>() else {
+                return Ok(Transformed::no(plan));
             };
-            let rows = Arc::new(SmallBatchesExec::new(rows, BatchSize::Rows(1)));
+            let size = match Growth::of(projection)? {
+                _ if hangs_together(projection)? => BatchSize::Rows(1),
+                Some(growth) => BatchSize::Results(growth),
+                None => return Ok(Transformed::no(plan)),
+            };
+            let rows = Arc::new(SmallBatchesExec::new(Arc::clone(projection.input()), size));
             replace_children_if_necessary(plan, vec![rows]).map(Transformed::yes)
         })
         .data()

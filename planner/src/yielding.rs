@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -32,7 +33,7 @@ use futures::StreamExt;
 use staffa_execution::HashJoin;
 
 use crate::build_side::BuildSideExec;
-use crate::growing::{self, calls_growing};
+use crate::growing::Growth;
 use crate::metered::MeteredExec;
 use crate::operator::only_child;
 
@@ -49,9 +50,11 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             let join = replace_children_if_necessary(plan, vec![Arc::new(build), Arc::new(probe)])?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
         }
-        if calls_growing(plan.as_ref())? {
+        if let Some(growth) = Growth::of(plan.as_ref())?
+            && !plan.children()[0].is::<SmallBatchesExec>()
+        {
             let input = Arc::clone(plan.children()[0]);
-            let small = Arc::new(SmallBatchesExec::new(input, BatchSize::Rows(growing::ROWS_MAX)));
+            let small = Arc::new(SmallBatchesExec::new(input, BatchSize::Results(growth)));
             return Ok(Transformed::yes(replace_children_if_necessary(plan, vec![small])?));
         }
         if plan.downcast_ref::<WindowAggExec>().is_some() {
@@ -75,14 +78,21 @@ pub(crate) enum BatchSize {
     Rows(usize),
     /// As many rows as make [`PAIRS_MAX`] pairs with so many on the other side, which are counted before the first batch comes.
     Pairs(Arc<AtomicUsize>),
+    /// As many rows as the operator above computes some megabytes of.
+    Results(Growth),
 }
 
 impl BatchSize {
-    fn rows_max(&self) -> usize {
-        match self {
+    fn pieces(&self, batch: &RecordBatch) -> Vec<RecordBatch> {
+        let rows_max = match self {
             BatchSize::Rows(rows) => *rows,
             BatchSize::Pairs(others) => (PAIRS_MAX / others.load(Ordering::Relaxed).max(1)).max(1),
-        }
+            BatchSize::Results(growth) => return growth.pieces(batch),
+        };
+        let starts = (0..batch.num_rows()).step_by(rows_max);
+        starts
+            .map(|start| batch.slice(start, rows_max.min(batch.num_rows() - start)))
+            .collect()
     }
 }
 
@@ -104,6 +114,7 @@ impl DisplayAs for SmallBatchesExec {
         match &self.size {
             BatchSize::Rows(rows) => write!(f, "SmallBatchesExec: rows={rows}"),
             BatchSize::Pairs(_) => write!(f, "SmallBatchesExec: pairs={PAIRS_MAX}"),
+            BatchSize::Results(_) => f.write_str("SmallBatchesExec: by results"),
         }
     }
 }
@@ -155,14 +166,11 @@ impl ExecutionPlan for SmallBatchesExec {
         let input = self.input.execute(partition, context)?;
         let schema = input.schema();
         let size = self.size.clone();
-        let small = input.flat_map(move |batch| match batch {
-            Ok(batch) => {
-                let rows_max = size.rows_max();
-                let starts = (0..batch.num_rows()).step_by(rows_max);
-                let pieces = starts.map(move |start| Ok(batch.slice(start, rows_max.min(batch.num_rows() - start))));
-                futures::stream::iter(pieces.collect::<Vec<_>>())
-            }
-            Err(error) => futures::stream::iter(vec![Err(error)]),
+        let small = input.flat_map(move |batch| {
+            futures::stream::iter(match batch {
+                Ok(batch) => size.pieces(&batch).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
         });
         let waiting = small.then(|batch| async move {
             tokio::task::yield_now().await;

@@ -8,5 +8,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    staffa::give_memory_back_by(|force| {
+        #[expect(unsafe_code, reason = "the call takes a flag, and no memory of ours")]
+        unsafe {
+            libmimalloc_sys::mi_collect(force);
+        }
+    });
     staffa_server::main()
 }

@@ -95,3 +95,27 @@ fn windows_and_arrays_count() {
     assert_eq!(wire.simple(small).value(), "1000");
     server.assert_well();
 }
+
+/// What is far larger than what it is made of is there for some rows at a time: of a batch it would be gigabytes.
+#[test]
+fn what_grows_is_computed_in_pieces() {
+    let mut server = limited();
+    let mut wire = server.connect();
+    wire.simple("create table texts as select repeat('x', 300) || i as t, i from generate_series(1, 60) as s (i)");
+    for (sql, value) in [
+        ("select max(length(repeat(t, 100000) || i)) from texts", "30200002"),
+        (
+            "select count(*) from (select repeat(t, 100000) || 'x' as r from texts) x where length(r) > 30100001",
+            "51",
+        ),
+        ("select count(*) from texts where repeat(t, 100000) || t > 'x'", "60"),
+        ("select max(length(rpad(t, 20000000 + i, t))) from texts", "20000060"),
+        (
+            "select max(length(replace(t, 'x', rpad('', i * 10000)))) from texts",
+            "180000002",
+        ),
+    ] {
+        assert_eq!(wire.simple(sql).value(), value, "{sql}");
+    }
+    server.assert_well();
+}

@@ -74,7 +74,7 @@ class Group:
 async def prepare(server, rows):
     client = await Client.connect(server)
     for sql in ("create table small as select i % 10000 as k, i % 97 as v from generate_series(1, 200000) as g (i)",
-                f"create table wide as select i as n, i % 1000 as g, md5(i::text) || repeat('x', 300) || i as t"
+                f"create table wide as select i::bigint as n, i % 1000 as g, md5(i::text) || repeat('x', 300) || i as t"
                 f" from generate_series(1, {rows}) as s (i)"):
         (await client.run(sql)).done()
     await client.close()

@@ -1,19 +1,26 @@
-//! The meter of memory: what the process really holds, whatever operators say they do.
+//! Looks at the meter, in a thread of its own that no query can keep from running.
 //!
-//! Operators ask for memory before they take it, most of them for most of it; what nobody asks for is seen here, by a thread of its own
-//! that no query can keep from running. When the process holds more than it may, the caches are emptied, and then the statement
-//! that holds most ends with 53200; the next one follows if that does not help in time.
+//! Operators ask for memory before they take it, most of them for most of it; what nobody asks for is seen here. When the process holds
+//! nearly what it may, the caches shrink, free memory goes back to the system, and operators get no more (`meter.rs`). When it
+//! holds more, the statement that holds most ends with 53200; the next one follows if that does not help in time.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use staffa_planner::{Error, ErrorKind, Result};
 
+use crate::memory::meter::{Meter, give_back};
 use crate::register::Running;
 use crate::warehouse::Inner;
 
-/// How often it looks.
+/// How often it looks ...
 const PERIOD: Duration = Duration::from_millis(50);
+
+/// ... and when half of what may be held is: two cores take 20 MB in this time.
+const PERIOD_NEAR: Duration = Duration::from_millis(10);
+
+/// How often memory goes back that has been free for a while.
+const PERIOD_OF_FREE: Duration = Duration::from_secs(1);
 
 /// How long a statement may take to give its memory back before the next one must end.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -22,13 +29,13 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const AGE_MIN: Duration = Duration::from_millis(100);
 
 /// Starts the thread, which ends with the warehouse. Where the system does not tell what a process holds, there is none.
-pub(crate) fn start(warehouse: Weak<Inner>, bytes_max: u64) -> Result<()> {
-    if resident_bytes().is_none() {
+pub(crate) fn start(warehouse: Weak<Inner>, meter: Arc<Meter>) -> Result<()> {
+    if meter.look().is_none() {
         return Ok(());
     }
     let started = std::thread::Builder::new()
         .name("staffa-memory".to_owned())
-        .spawn(move || watch(&warehouse, bytes_max));
+        .spawn(move || watch(&warehouse, &meter));
     match started {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::new(
@@ -38,18 +45,35 @@ pub(crate) fn start(warehouse: Weak<Inner>, bytes_max: u64) -> Result<()> {
     }
 }
 
-fn watch(warehouse: &Weak<Inner>, bytes_max: u64) {
+fn watch(warehouse: &Weak<Inner>, meter: &Meter) {
     let mut ended_last: Option<(u64, Instant)> = None;
+    let mut gave_back = Instant::now();
+    let mut period = PERIOD;
     loop {
-        std::thread::sleep(PERIOD);
+        std::thread::sleep(period);
         let Some(warehouse) = warehouse.upgrade() else {
             return;
         };
-        let Some(over) = resident_bytes().and_then(|held| held.checked_sub(bytes_max)) else {
-            ended_last = None;
+        let Some(mut held) = meter.look() else {
             continue;
         };
-        warehouse.release_caches(over);
+        let is_much = held > meter.bytes_wanted();
+        if is_much {
+            warehouse.release_caches(held - meter.bytes_wanted());
+        }
+        if gave_back.elapsed() >= if is_much { PERIOD } else { PERIOD_OF_FREE } {
+            give_back(is_much);
+            gave_back = Instant::now();
+            held = meter.look().unwrap_or(held);
+        }
+        period = if held > meter.bytes_wanted() / 2 {
+            PERIOD_NEAR
+        } else {
+            PERIOD
+        };
+        let Some(over) = held.checked_sub(meter.bytes_max()) else {
+            continue;
+        };
         let running = warehouse.register().running();
         if let Some((number, at)) = ended_last
             && at.elapsed() < PATIENCE
@@ -88,25 +112,4 @@ fn largest(running: &[Arc<Running>], except: Option<u64>) -> Option<&Arc<Running
     };
     let candidates = running.iter().filter(may_be_to_blame);
     candidates.max_by_key(|statement| (statement.memory_held(), statement.age()))
-}
-
-/// Memory of the process that no file backs, as Linux tells it.
-pub(crate) fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes << 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_system_tells_what_the_process_holds() {
-        let before = resident_bytes().expect("Linux");
-        let held = vec![1_u8; 64 << 20];
-        let after = resident_bytes().expect("Linux");
-        assert!(after > before + (32 << 20), "{before} {after} {}", held.len());
-    }
 }
