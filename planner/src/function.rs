@@ -265,12 +265,13 @@ pub(crate) fn session_function_names() -> impl Iterator<Item = &'static str> {
     session::names().chain(actions::waiting_names()).chain(catalog::names())
 }
 
-/// The plan with every session function carrying the context's facts.
+/// The plan with every session function carrying the context's facts, and every cast of this moment its time.
 pub(crate) fn with_session_facts(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan> {
     let facts = Arc::new(SessionFacts::of(context));
+    let casts = TextCasts::of(context)?;
     let plan = plan
         .transform_up_with_subqueries(|node| {
-            node.map_expressions(|expression| expression.transform_up(|inner| Ok(renewed(inner, &facts))))
+            node.map_expressions(|expression| expression.transform_up(|inner| Ok(renewed(inner, &facts, &casts))))
         })
         .data()?;
     Ok(plan)
@@ -288,27 +289,24 @@ pub(crate) fn is_of_session(expression: &Expr) -> bool {
         || text_cast::is_of_moment(inner.as_ref())
 }
 
-fn renewed(expression: Expr, facts: &Arc<SessionFacts>) -> Transformed<Expr> {
-    match expression {
-        Expr::ScalarFunction(function) => {
-            let inner = function.func.inner();
-            let renewed = match (
-                inner.downcast_ref::<SessionFunction>(),
-                inner.downcast_ref::<CatalogFunction>(),
-            ) {
-                (Some(known), _) => ScalarUDF::from(known.with_facts(facts)),
-                (_, Some(known)) => ScalarUDF::from(known.with_facts(facts)),
-                _ => match waiting(inner.as_ref(), facts) {
-                    Some(renewed) => renewed,
-                    None => return Transformed::no(Expr::ScalarFunction(function)),
-                },
-            };
-            Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-                func: Arc::new(renewed),
-                args: function.args,
-            }))
-        }
-        other => Transformed::no(other),
+fn renewed(expression: Expr, facts: &Arc<SessionFacts>, casts: &TextCasts) -> Transformed<Expr> {
+    let Expr::ScalarFunction(function) = expression else {
+        return Transformed::no(expression);
+    };
+    let inner = function.func.inner();
+    let renewed = if let Some(known) = inner.downcast_ref::<SessionFunction>() {
+        Some(ScalarUDF::from(known.with_facts(facts)))
+    } else if let Some(known) = inner.downcast_ref::<CatalogFunction>() {
+        Some(ScalarUDF::from(known.with_facts(facts)))
+    } else {
+        waiting(inner.as_ref(), facts).or_else(|| casts.renewed(&function))
+    };
+    match renewed {
+        Some(renewed) => Transformed::yes(Expr::ScalarFunction(ScalarFunction {
+            func: Arc::new(renewed),
+            args: function.args,
+        })),
+        None => Transformed::no(Expr::ScalarFunction(function)),
     }
 }
 

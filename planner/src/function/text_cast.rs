@@ -108,6 +108,19 @@ impl TextCasts {
         each::letters(printed)
     }
 
+    /// A cast that was planned at another moment, as of this one. What a literal says was read when its statement was prepared.
+    pub(crate) fn renewed(&self, call: &ScalarFunction) -> Option<ScalarUDF> {
+        let cast = call.func.inner().downcast_ref::<TextCast>()?;
+        let is_old = cast.is_of_moment && cast.casts.moment != self.moment;
+        let is_literal = matches!(call.args[..], [Expr::Literal(..)]);
+        (is_old && !is_literal).then(|| {
+            ScalarUDF::from(TextCast {
+                casts: self.clone(),
+                ..cast.clone()
+            })
+        })
+    }
+
     fn call(&self, expression: Expr, direction: Direction) -> Expr {
         let signature = Signature::any(1, Volatility::Immutable);
         let func = Arc::new(ScalarUDF::from(TextCast {
@@ -133,7 +146,7 @@ enum Direction {
     Letter,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TextCast {
     direction: Direction,
     /// Whether the result may be another one in the next transaction.
