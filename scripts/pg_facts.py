@@ -40,6 +40,7 @@ ROWS = {
     "pg_type": "true",
     "pg_proc": f"""oid in (select unnest(array[typinput, typoutput, typreceive, typsend, typmodin, typmodout, typanalyze,
                                              typsubscript]) from pg_type)
+        or oid in (select amhandler from pg_am)
         or not (coalesce(proallargtypes, proargtypes::oid[]) || prorettype && {FOREIGN_OIDS})
         and (not proargtypes::oid[] || prorettype && array[2281, 269, 325, 3831, 4600, 3310, 3115]::oid[])""",
     "pg_operator": f"not array[oprleft, oprright, oprresult] && {FOREIGN_OIDS}",
@@ -55,6 +56,15 @@ ROWS = {
     "pg_tablespace": "true",
     "pg_description": """classoid in ('pg_type'::regclass, 'pg_am'::regclass, 'pg_namespace'::regclass, 'pg_collation'::regclass,
         'pg_language'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass)""",
+}
+
+# What PostgreSQL says of an object besides its row.
+SAID = {
+    "pg_proc": [
+        ("sqlbody", "pg_get_function_sqlbody(oid)"),
+        ("arguments", "case when pronargdefaults > 0 then pg_get_function_arguments(oid) end"),
+        ("support", "nullif(prosupport::text, '-')"),
+    ],
 }
 
 # What is true of settings, whatever they are set to.
@@ -96,6 +106,7 @@ def rows(cursor, relation, condition):
             named.append((name, "0"))
         else:
             named.append((name, name))
+    named += SAID.get(relation, [])
     order = "1" if relation != "pg_description" else "classoid, objoid, objsubid"
     query = f"copy (select {', '.join(f'{e} as {n}' for n, e in named)} from {relation} where {condition} order by {order}) to stdout"
     with cursor.copy(query) as copy:

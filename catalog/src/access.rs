@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::TEMPLATE_DATABASES;
 
 pub use acl::{Acl, AclItem, ObjectKind, Privileges, Rights};
 pub use role::{FIRST_ROLE, Membership, Role};
@@ -209,8 +210,11 @@ impl Access {
     pub fn rights(&self, key: &AccessKey) -> Rights {
         match (self.entry(key), key) {
             (Some(AccessEntry::Rights(rights)), _) => rights.clone(),
-            (_, AccessKey::Schema(database, schema)) if schema == OPEN_SCHEMA => {
-                Rights::of_open_schema(self.rights(&AccessKey::Database(database.clone())).owner)
+            (_, AccessKey::Schema(_, schema)) if schema == OPEN_SCHEMA => {
+                Rights::of_open_schema(predefined::DATABASE_OWNER)
+            }
+            (_, AccessKey::Database(database)) if TEMPLATE_DATABASES.contains(&database.as_str()) => {
+                Rights::of_template()
             }
             _ => Rights::default(),
         }
@@ -311,17 +315,27 @@ impl Access {
         found
     }
 
-    /// What a role may do. One that is not there any more may do what everybody may.
-    pub fn authority(&self, name: &str) -> Authority {
-        self.authority_of(self.role(name))
+    /// What a role may do in a database. One that is not there any more may do what everybody may.
+    pub fn authority(&self, name: &str, database: &str) -> Authority {
+        self.authority_of(self.role(name), Some(database))
     }
 
     /// The same by its id.
-    pub fn authority_with_id(&self, id: Uuid) -> Authority {
-        self.authority_of(self.role_with_id(id))
+    pub fn authority_with_id(&self, id: Uuid, database: &str) -> Authority {
+        self.authority_of(self.role_with_id(id), Some(database))
     }
 
-    fn authority_of(&self, role: Option<&Role>) -> Authority {
+    fn authority_of(&self, role: Option<&Role>, database: Option<&str>) -> Authority {
+        let mut authority = self.own_authority_of(role);
+        let owner = database.map(|database| self.rights(&AccessKey::Database(database.to_owned())).owner);
+        if owner.is_some_and(|owner| authority.roles.contains(&owner)) {
+            authority.roles.insert(predefined::DATABASE_OWNER);
+        }
+        authority
+    }
+
+    /// The same in no database.
+    fn own_authority_of(&self, role: Option<&Role>) -> Authority {
         match role {
             Some(role) => Authority {
                 id: Some(role.id),
@@ -349,7 +363,7 @@ impl Access {
     }
 
     fn has_privileges_of_one(&self, role: &str, others: [&str; 2]) -> bool {
-        let authority = self.authority(role);
+        let authority = self.authority_of(self.role(role), None);
         let mut others = others.into_iter().filter_map(|name| self.role(name));
         authority.is_superuser() || others.any(|other| authority.has_privileges_of(other.id))
     }

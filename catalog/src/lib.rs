@@ -68,7 +68,7 @@ pub use garbage::{DeadObject, DeadObjects};
 pub use history::{Expirable, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef, TableVersionSpec};
 pub use index::{Index, IndexExpression, IndexKey, IndexTerm};
 pub use inventory::{Inventory, InventoryItem, ObjectRole};
-pub use name::{TableName, quote_identifier};
+pub use name::{TEMPLATE_DATABASES, TableName, quote_identifier};
 pub use objects::{MemoryObjects, Objects};
 pub use relocation::Relocation;
 pub use rounding::{IntervalFields, Rounding};

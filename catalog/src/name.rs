@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What new databases are made like: they are empty, and nobody connects to them or changes them.
+pub const TEMPLATE_DATABASES: [&str; 2] = ["template0", "template1"];
+
 /// The full name of a table or view. Each part is the exact name, already folded and unquoted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {

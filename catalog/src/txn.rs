@@ -104,6 +104,13 @@ impl Transaction {
         &self.base
     }
 
+    /// Goes on from a later state, if nothing hangs on the one it began from: nothing was changed, written or noted as read.
+    pub fn move_to(&mut self, state: Arc<CatalogSnapshot>) {
+        if self.is_read_only() && self.registered.is_empty() && self.row_changers.is_empty() && self.reads.is_empty() {
+            self.base = state;
+        }
+    }
+
     /// The base with the transaction's own changes: what its next statement reads.
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
         if self.is_read_only() {

@@ -1,7 +1,7 @@
 //! Who a session is: what its role may do at login, `SET ROLE`, and statements about roles and grants.
 
 use chrono::Utc;
-use staffa_catalog::{AccessKey, CatalogSnapshot, ObjectKind, Privileges, RelationKind, Role};
+use staffa_catalog::{AccessKey, CatalogSnapshot, ObjectKind, Privileges, RelationKind, Role, TEMPLATE_DATABASES};
 use staffa_planner::{AccessEdit, AccessPlan, Error, ErrorKind, Result};
 
 use crate::outcome::Notice;
@@ -21,6 +21,23 @@ pub(crate) fn role_of<'a>(snapshot: &'a CatalogSnapshot, name: &str) -> Result<&
 pub(crate) fn is_expired(role: &Role) -> bool {
     role.valid_until
         .is_some_and(|until| until <= Utc::now().timestamp_micros())
+}
+
+/// Whether there is such a database, and it is one to connect to.
+pub(crate) fn check_database(snapshot: &CatalogSnapshot, name: &str) -> Result<()> {
+    if snapshot.has_database(name) {
+        return Ok(());
+    }
+    Err(match TEMPLATE_DATABASES.contains(&name) {
+        true => Error::new(
+            ErrorKind::ObjectNotInPrerequisiteState,
+            format!("database \"{name}\" is not currently accepting connections"),
+        ),
+        false => Error::new(
+            ErrorKind::UndefinedDatabase,
+            format!("database \"{name}\" does not exist"),
+        ),
+    })
 }
 
 /// Whether the role may log in, and has not too many sessions.
@@ -44,7 +61,7 @@ pub(crate) fn check_login(warehouse: &Warehouse, role: &Role) -> Result<()> {
 pub(crate) fn check_connect(snapshot: &CatalogSnapshot, role: &Role, database: &str) -> Result<()> {
     let access = snapshot.access();
     let rights = access.rights(&AccessKey::Database(database.to_owned()));
-    let authority = access.authority(&role.name);
+    let authority = access.authority(&role.name, database);
     if authority.may(&rights, ObjectKind::Database, Privileges::CONNECT) {
         return Ok(());
     }

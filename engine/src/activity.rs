@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use staffa_planner::SessionRow;
+use staffa_planner::{Encryption, SessionRow};
 
 use crate::cancel::Canceller;
 use crate::outcome::TransactionStatus;
@@ -48,6 +48,7 @@ impl Activity {
         user: &str,
         database: &str,
         client: Option<SocketAddr>,
+        encryption: Option<Encryption>,
         canceller: Canceller,
     ) -> Connected {
         let now = Utc::now().timestamp_micros();
@@ -58,6 +59,7 @@ impl Activity {
             application_name: String::new(),
             client_address: client.map(|client| client.ip().to_string()),
             client_port: client.map(|client| client.port().into()),
+            encryption,
             backend_start: now,
             xact_start: None,
             query_start: None,

@@ -58,7 +58,7 @@ impl MasksTable {
         };
         let access = self.snapshot.access();
         let database = access.rights(&AccessKey::Database(self.database.clone()));
-        let attached = match access.authority(&self.user).owns(&database) {
+        let attached = match access.authority(&self.user, &self.database).owns(&database) {
             true => self.attached().await?,
             false => return Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
         };

@@ -140,8 +140,8 @@ impl CatalogTables {
         answer.map_err(|error| Error::internal(format!("reading the system catalogs was stopped: {error}")))?
     }
 
-    async fn roles(&self, user: &str, access: &Access) -> Result<Roles> {
-        Roles::of(user, access, self).await
+    async fn roles(&self, user: &str, database: &str, access: &Access) -> Result<Roles> {
+        Roles::of(user, database, access, self).await
     }
 }
 
@@ -205,7 +205,8 @@ impl SystemTables for SystemCatalog {
 
     async fn roles(&self) -> Result<Arc<Roles>> {
         let access = self.snapshot.access();
-        self.images.database.roles(&self.user, access).await.map(Arc::new)
+        let roles = self.images.database.roles(&self.user, &self.database, access).await;
+        roles.map(Arc::new)
     }
 
     /// Looking them up writes nothing: an object that has no number yet keeps the one it gets here.

@@ -100,6 +100,8 @@ struct Progress {
     waited: Duration,
     /// It was planned, and nobody has asked to run it yet.
     only_planned: bool,
+    /// How long that took.
+    planned: Duration,
     /// Its operators, which count what they do.
     plans: Vec<Arc<dyn ExecutionPlan>>,
 }
@@ -267,6 +269,16 @@ impl Running {
         let same = progress.only_planned && self.query_id == query_id(text);
         progress.only_planned &= !same;
         same
+    }
+
+    /// It is planned, which took so long.
+    pub(crate) fn planned_in(&self, time: Duration) {
+        self.progress.lock().planned = time;
+    }
+
+    /// How long it took to plan.
+    pub(crate) fn planned(&self) -> Duration {
+        self.progress.lock().planned
     }
 
     /// It waits for a place from now on.

@@ -39,6 +39,7 @@ impl Session {
         self.transactions.check_allowed(class)?;
         let guard = self.start_statement()?;
         self.check_writable(prepared, class)?;
+        self.renew_snapshot(prepared.statement()).await?;
         self.transactions.locks_rows = prepared.statement().locks_rows();
         let planning = SystemTime::now();
         let plan = guard.run(self.plan_of(prepared, &parameters)).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
 use datafusion::execution::memory_pool::MemoryPool;
@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use staffa_catalog::{CatalogSnapshot, Uuid};
 use staffa_planner::value::FormatSettings;
 use staffa_planner::{
-    Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, SqlType, StatementClass,
-    StatementRow, mentions_moment,
+    Encryption, Error, ErrorKind, Momentary, OutputColumn, ParsedStatement, Plan, PlanContext, Result, SqlType,
+    StatementClass, StatementRow, mentions_moment,
 };
 
 use crate::access;
@@ -52,6 +52,8 @@ pub struct SessionOptions {
     pub allow_files: bool,
     /// Where the client is, for `pg_stat_activity`.
     pub client: Option<SocketAddr>,
+    /// How the connection to it is encrypted, for `pg_stat_ssl`.
+    pub encryption: Option<Encryption>,
     /// Whether it is the login of a client: the role must be one that may log in, here and now. Not asked of a program that has
     /// the warehouse in its own process.
     pub login: bool,
@@ -66,6 +68,7 @@ impl Default for SessionOptions {
             settings: Vec::new(),
             allow_files: true,
             client: None,
+            encryption: None,
             login: false,
         }
     }
@@ -212,10 +215,7 @@ impl Session {
         if options.login {
             access::check_login(&warehouse, role)?;
         }
-        if !snapshot.has_database(&options.database) {
-            let message = format!("database \"{}\" does not exist", options.database);
-            return Err(Error::new(ErrorKind::UndefinedDatabase, message));
-        }
+        access::check_database(&snapshot, &options.database)?;
         if options.login {
             access::check_connect(&snapshot, role, &options.database)?;
         }
@@ -234,6 +234,7 @@ impl Session {
             &options.user,
             &options.database,
             options.client,
+            options.encryption,
             canceller.clone(),
         );
         let locks = LockOwner::new(Arc::clone(warehouse.locks()), &options.database, backend_pid);
@@ -368,10 +369,15 @@ impl Session {
         }
         self.take_over_settings();
         self.note_begin(&statement, true)?;
+        self.renew_snapshot(&statement).await?;
         let guard = self.start_statement()?;
         let planning = SystemTime::now();
+        let begun = Instant::now();
         let planned = guard.run(self.plan(&statement, declared, None)).await;
         self.note_stage(Stage::Plan, planning);
+        if let Some(running) = &self.running {
+            running.planned_in(begun.elapsed());
+        }
         let (version, plan) = planned.inspect_err(|error| self.audit(&statement, Err(error)))?;
         Ok(Arc::new(Prepared {
             parameters: plan.parameters().to_vec(),
@@ -491,7 +497,7 @@ impl Session {
     /// The facts of a statement that starts now.
     pub(crate) fn context(&self, snapshot: Arc<CatalogSnapshot>) -> PlanContext {
         let user = self.current_user().to_owned();
-        let authority = Arc::new(snapshot.access().authority(&user));
+        let authority = Arc::new(snapshot.access().authority(&user, &self.database));
         self.actions.act_as(snapshot.access(), &user);
         let system_tables = SystemCatalog {
             images: Arc::clone(self.warehouse.images()),
@@ -553,7 +559,10 @@ impl Session {
 
     pub(crate) fn start_statement(&self) -> Result<StatementGuard> {
         self.actions.begin(&self.settings, self.transactions.savepoint_count());
+        // The time it took to plan is part of the statement's; the time until somebody runs it is not.
+        let planned = self.running.as_ref().map(|running| running.planned());
         let timeout = self.settings.limits().time;
+        let timeout = timeout.map(|timeout| timeout.saturating_sub(planned.unwrap_or_default()));
         self.canceller
             .start_statement(timeout.map(|timeout| tokio::time::Instant::now() + timeout))
     }

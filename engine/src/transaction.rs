@@ -9,8 +9,10 @@
 //! ```
 //!
 //! The catalog's transaction opens with the first statement that needs a snapshot, and every later statement of the
-//! transaction reads from that one, overlaid with the transaction's own changes. A serializable one that changes something
-//! also notes what it reads: at its COMMIT that must still be so.
+//! transaction reads from that one, overlaid with the transaction's own changes. Where READ COMMITTED is asked for, the
+//! snapshot is renewed for each statement of a block until one changes or locks something: from then on it stays, so that the
+//! COMMIT finds out whether others changed the same. A serializable transaction that changes something also notes what it
+//! reads: at its COMMIT that must still be so.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -388,15 +390,26 @@ impl Session {
         Ok(CommandTag::plain(words))
     }
 
+    /// At READ COMMITTED a statement that begins in a block sees what others have committed.
+    pub(crate) async fn renew_snapshot(&mut self, statement: &ParsedStatement) -> Result<()> {
+        let level = self.settings.get("transaction_isolation");
+        let keeps =
+            !self.is_in_block() || !pins(statement) || !matches!(level, Some("read committed" | "read uncommitted"));
+        if keeps || self.transactions.has_changes() {
+            return Ok(());
+        }
+        if let Some(open) = self.transactions.open.as_mut().filter(|open| open.reads.is_empty()) {
+            let state = self.warehouse.catalog().snapshot().await?;
+            open.transaction.move_to(state);
+        }
+        Ok(())
+    }
+
     /// The state a statement sees. One that touches no table pins nothing: BEGIN and SET come before the snapshot.
     pub(crate) async fn snapshot_for(&mut self, statement: &ParsedStatement) -> Result<Arc<CatalogSnapshot>> {
-        let pins = !matches!(
-            statement.class(),
-            StatementClass::Transaction(_) | StatementClass::Utility
-        );
         match &self.transactions.open {
             Some(open) => Ok(open.transaction.snapshot()),
-            None if pins => Ok(self.transaction().await?.snapshot()),
+            None if pins(statement) => Ok(self.transaction().await?.snapshot()),
             None => Ok(self.warehouse.catalog().snapshot().await?),
         }
     }
@@ -566,6 +579,14 @@ impl Session {
             self.settings_epoch += 1;
         }
     }
+}
+
+/// Whether a statement reads tables.
+fn pins(statement: &ParsedStatement) -> bool {
+    !matches!(
+        statement.class(),
+        StatementClass::Transaction(_) | StatementClass::Utility
+    )
 }
 
 fn only_in_block(statement: &str) -> Error {

@@ -38,6 +38,8 @@ use crate::upkeep::{Records, Upkeep};
 
 /// The database and the role that exist from the first start.
 pub const DEFAULT_DATABASE: &str = "staffa";
+/// Where clients connect that are told of no database.
+const MAINTENANCE_DATABASE: &str = "postgres";
 /// See [`DEFAULT_DATABASE`].
 pub const DEFAULT_ROLE: &str = staffa_catalog::FIRST_ROLE;
 
@@ -485,7 +487,7 @@ impl From<Arc<Inner>> for Warehouse {
     }
 }
 
-/// The first start makes the database everybody connects to.
+/// The first start makes the database everybody connects to, and the one where PostgreSQL's tools look what databases there are.
 async fn make_database(catalog: &Catalog) -> Result<()> {
     let snapshot = catalog.snapshot().await?;
     if snapshot.has_database(DEFAULT_DATABASE) || !snapshot.databases().is_empty() {
@@ -493,6 +495,7 @@ async fn make_database(catalog: &Catalog) -> Result<()> {
     }
     let mut transaction = catalog.begin(snapshot).await?;
     transaction.create_database(DEFAULT_DATABASE).await?;
+    transaction.create_database(MAINTENANCE_DATABASE).await?;
     match transaction.commit().await {
         // Another server that shares the catalog started at the same moment.
         Err(error) if error.kind() == CatalogErrorKind::DuplicateDatabase => Ok(()),

@@ -1,7 +1,8 @@
 //! Grouping by keys that are whole numbers or short texts.
 //!
 //! What it does otherwise than DataFusion's: the columns of a key are one number ([`Groups`]), found in a table that has
-//! the keys themselves in its slots. What is done with the rows of a group is DataFusion's: its accumulators.
+//! the keys themselves in its slots. Sums and counts are added up in 64 bits (`totals.rs`), of columns as a scan has them (`compact.rs`). What else is
+//! done with the rows of a group is DataFusion's: its accumulators.
 //!
 //! It is quick where it fits, and hands over to DataFusion's operator where it does not: when memory is refused (that one can spill), when
 //! there are too many long texts, or when nearly each row is a group of its own. What it has by then goes first: as partial results, which is what
@@ -11,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
@@ -32,7 +33,10 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
+use crate::compact::{Compact, compacted, widened};
+use crate::decimal::Program;
 use crate::groups::Groups;
+use crate::totals::Totals;
 
 /// So many rows are grouped before it is asked whether it pays.
 const ROWS_TRIED: usize = 100_000;
@@ -47,6 +51,8 @@ const GROUPS_MAX: usize = 1 << 31;
 pub struct Aggregate {
     /// What it takes the place of.
     stock: AggregateExec,
+    /// The stock's, or one that gives columns of it in compact types.
+    input: Arc<dyn ExecutionPlan>,
     keys: Vec<PhysicalExprRef>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -71,13 +77,29 @@ impl Aggregate {
         if !(is_known && is_plain && are_plain) {
             return None;
         }
-        let keys = groups.input_exprs();
         let aggregate = Self {
             stock: copied(stock),
-            keys,
+            input: Arc::clone(stock.input()),
+            keys: groups.input_exprs(),
             metrics: ExecutionPlanMetricsSet::new(),
         };
         aggregate.groups().is_some().then_some(aggregate)
+    }
+
+    /// The same over columns as a scan has them, where that is less.
+    ///
+    /// # Errors
+    /// Of DataFusion, about expressions that do not fit their input.
+    pub fn made_compact(self) -> Result<Self> {
+        Ok(match compacted(&self.stock)? {
+            Some(Compact { stock, input }) => Self {
+                keys: stock.group_expr().input_exprs(),
+                stock,
+                input,
+                metrics: self.metrics,
+            },
+            None => self,
+        })
     }
 
     fn groups(&self) -> Option<Groups> {
@@ -128,7 +150,7 @@ impl ExecutionPlan for Aggregate {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
+        vec![&self.input]
     }
 
     fn apply_expressions(
@@ -140,9 +162,20 @@ impl ExecutionPlan for Aggregate {
 
     fn replace_children(
         self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.input.schema() != self.stock.input().schema()
+            && children.len() == 1
+            && let Some(input) = children.pop_if(|input| input.schema() == self.input.schema())
+        {
+            return Ok(Arc::new(Self {
+                stock: copied(&self.stock),
+                input,
+                keys: self.keys.clone(),
+                metrics: ExecutionPlanMetricsSet::new(),
+            }));
+        }
         let replaced = Arc::new(copied(&self.stock)).replace_children(children, options)?;
         match replaced.downcast_ref().and_then(Self::instead_of) {
             Some(aggregate) => Ok(Arc::new(aggregate)),
@@ -156,23 +189,34 @@ impl ExecutionPlan for Aggregate {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.stock.input().execute(partition, Arc::clone(&context))?;
+        let input = self.input.execute(partition, Arc::clone(&context))?;
         let Some(groups) = self.groups() else {
             return internal_err!("an aggregate has other keys than it was made for");
         };
         let stock = copied(&self.stock);
         let mode = *stock.mode();
-        let functions = stock.aggr_expr().iter();
+        let input_schema = stock.input().schema();
+        let arguments = aggregate_expressions(stock.aggr_expr(), &mode, stock.group_expr().num_group_exprs())?;
+        let mut program = Program::default();
+        let mut functions = Vec::with_capacity(arguments.len());
+        for ((function, arguments), filter) in stock.aggr_expr().iter().zip(arguments).zip(stock.filter_expr()) {
+            let is_partial = mode == AggregateMode::Partial;
+            // The others were asked before.
+            let filter = filter.clone().filter(|_| is_partial);
+            let totals = match &filter {
+                None => Totals::of(function, &arguments, is_partial, &input_schema, &mut program)?,
+                Some(_) => None,
+            };
+            functions.push(Function {
+                totals,
+                accumulator: function.create_groups_accumulator()?,
+                arguments,
+                filter,
+            });
+        }
         let grouping = Grouping {
-            accumulators: functions
-                .map(|function| function.create_groups_accumulator())
-                .collect::<Result<_>>()?,
-            arguments: aggregate_expressions(stock.aggr_expr(), &mode, stock.group_expr().num_group_exprs())?,
-            filters: match mode {
-                AggregateMode::Partial => stock.filter_expr().to_vec(),
-                // They were asked before.
-                _ => vec![None; stock.aggr_expr().len()],
-            },
+            functions,
+            program,
             keys: self.keys.clone(),
             mode,
             groups,
@@ -204,15 +248,56 @@ struct Grouping {
     stock: Arc<AggregateExec>,
     mode: AggregateMode,
     keys: Vec<PhysicalExprRef>,
-    /// Of each function: what of a row, or of a partial result, it takes.
-    arguments: Vec<Vec<PhysicalExprRef>>,
-    filters: Vec<Option<PhysicalExprRef>>,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    functions: Vec<Function>,
+    /// What totals add up.
+    program: Program,
     groups: Groups,
     rows: usize,
     memory: MemoryReservation,
     metrics: BaselineMetrics,
     context: Arc<TaskContext>,
+}
+
+/// What is computed of each group.
+struct Function {
+    /// Where 64 bits are enough.
+    totals: Option<Totals>,
+    accumulator: Box<dyn GroupsAccumulator>,
+    /// What of a row, or of a partial result, it takes.
+    arguments: Vec<PhysicalExprRef>,
+    filter: Option<PhysicalExprRef>,
+}
+
+impl Function {
+    fn bytes(&self) -> usize {
+        self.accumulator.size() + self.totals.as_ref().map_or(0, Totals::bytes)
+    }
+
+    fn accumulate(&mut self, batch: &RecordBatch, of_rows: &[usize], groups: usize, is_partial: bool) -> Result<()> {
+        let values = evaluated(&self.arguments, batch)?;
+        if !is_partial {
+            return self.accumulator.merge_batch(&values, of_rows, groups);
+        }
+        let filter = match &self.filter {
+            Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?),
+            None => None,
+        };
+        let filter: Option<&BooleanArray> = filter.as_ref().and_then(|filter| filter.as_boolean_opt());
+        self.accumulator.update_batch(&values, of_rows, filter, groups)
+    }
+
+    /// The partial results or the last ones of all groups.
+    fn take(&mut self, groups: usize, partial: bool, fields: &[FieldRef]) -> Result<Vec<ArrayRef>> {
+        if let (Some(totals), [field]) = (&mut self.totals, fields)
+            && let Some(array) = totals.take(groups, field.data_type(), self.accumulator.as_mut())?
+        {
+            return Ok(vec![array]);
+        }
+        match partial {
+            true => self.accumulator.state(EmitTo::All),
+            false => Ok(vec![self.accumulator.evaluate(EmitTo::All)?]),
+        }
+    }
 }
 
 impl Grouping {
@@ -246,12 +331,7 @@ impl Grouping {
     }
 
     fn bytes(&self) -> usize {
-        self.groups.bytes()
-            + self
-                .accumulators
-                .iter()
-                .map(|accumulator| accumulator.size())
-                .sum::<usize>()
+        self.groups.bytes() + self.functions.iter().map(Function::bytes).sum::<usize>()
     }
 
     /// Whether the rows could as well be handed on.
@@ -262,20 +342,20 @@ impl Grouping {
     }
 
     fn accumulate(&mut self, batch: &RecordBatch, of_rows: &[usize]) -> Result<()> {
-        let total = self.groups.len();
-        let functions = self.accumulators.iter_mut().zip(&self.arguments).zip(&self.filters);
-        for ((accumulator, arguments), filter) in functions {
-            let values = evaluated(arguments, batch)?;
-            if self.mode != AggregateMode::Partial {
-                accumulator.merge_batch(&values, of_rows, total)?;
+        let groups = self.groups.len();
+        let mut values = self.program.over(batch);
+        let mut wide = None;
+        for function in &mut self.functions {
+            if let Some(totals) = &mut function.totals
+                && totals.add(&mut values, of_rows, groups, function.accumulator.as_mut())?
+            {
                 continue;
             }
-            let filter = match filter {
-                Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?),
-                None => None,
+            let wide = match &mut wide {
+                Some(wide) => wide,
+                none => none.insert(widened(batch, &self.stock.input().schema())?),
             };
-            let filter: Option<&BooleanArray> = filter.as_ref().and_then(|filter| filter.as_boolean_opt());
-            accumulator.update_batch(&values, of_rows, filter, total)?;
+            function.accumulate(wide, of_rows, groups, self.mode == AggregateMode::Partial)?;
         }
         Ok(())
     }
@@ -284,12 +364,15 @@ impl Grouping {
     fn take(&mut self, partial: bool, schema: &SchemaRef) -> Result<RecordBatch> {
         let timer = self.metrics.elapsed_compute().clone();
         let _timer = timer.timer();
+        let groups = self.groups.len();
         let mut columns = self.groups.take()?;
-        for accumulator in &mut self.accumulators {
-            match partial {
-                true => columns.extend(accumulator.state(EmitTo::All)?),
-                false => columns.push(accumulator.evaluate(EmitTo::All)?),
-            }
+        for (function, of_stock) in self.functions.iter_mut().zip(self.stock.aggr_expr()) {
+            let count = match partial {
+                true => of_stock.state_fields()?.len(),
+                false => 1,
+            };
+            let fields = schema.fields().iter().skip(columns.len()).take(count);
+            columns.extend(function.take(groups, partial, &fields.cloned().collect::<Vec<_>>())?);
         }
         let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
         Ok(batch)
@@ -314,8 +397,10 @@ impl Grouping {
         input: SendableRecordBatchStream,
     ) -> Result<SendableRecordBatchStream> {
         let (stock, context) = (Arc::clone(&self.stock), Arc::clone(&self.context));
-        let (input_schema, schema) = (input.schema(), stock.schema());
+        let (input_schema, schema) = (stock.input().schema(), stock.schema());
+        let wide = Arc::clone(&input_schema);
         let rest = stream::iter(batch.map(Ok)).chain(input);
+        let rest = rest.map(move |batch| widened(&batch?, &wide));
         let rest = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&input_schema), rest));
         match self.mode {
             AggregateMode::Partial => {

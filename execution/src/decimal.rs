@@ -9,9 +9,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Decimal128Array};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Schema};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Decimal64Type, Decimal128Type, FieldRef, Int16Type, Int32Type, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, internal_err};
@@ -19,6 +19,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalExprRef};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 
 /// The expression, with its trees of decimal arithmetic computed in 64 bits where they can be.
 ///
@@ -37,31 +38,34 @@ pub fn narrowed(expression: &PhysicalExprRef, schema: &Schema) -> Result<Physica
 
 /// A tree of `+`, `-` and `*` over decimals.
 #[derive(Debug)]
-struct Narrow {
-    root: Node,
-    leaves: Vec<PhysicalExprRef>,
+pub(crate) struct Narrow {
+    program: Program,
+    root: usize,
     /// Arrow's way.
     wide: PhysicalExprRef,
     precision: u8,
     scale: i8,
 }
 
-#[derive(Debug, Clone)]
-enum Node {
-    /// One of the leaves.
-    Leaf(usize),
-    Constant(i64, PhysicalExprRef),
-    Binary(Box<Binary>),
+/// Trees of arithmetic, in the order they are computed. What several of them have in common is there once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    steps: Vec<Step>,
 }
 
-#[derive(Debug, Clone)]
-struct Binary {
-    operator: Operator,
-    left: Node,
-    right: Node,
-    /// What brings the sides to one scale.
-    left_factor: i64,
-    right_factor: i64,
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    /// What is computed by others.
+    Leaf(PhysicalExprRef),
+    Constant(i64, PhysicalExprRef),
+    Binary {
+        operator: Operator,
+        left: usize,
+        right: usize,
+        /// What brings the sides to one scale.
+        left_factor: i64,
+        right_factor: i64,
+    },
 }
 
 impl Narrow {
@@ -69,15 +73,14 @@ impl Narrow {
         if !expression.is::<BinaryExpr>() {
             return Ok(None);
         }
-        let mut leaves = Vec::new();
-        let root = match Node::of(expression, schema, &mut leaves)? {
-            Some((root @ Node::Binary(_), _)) => root,
-            _ => return Ok(None),
+        let mut program = Program::default();
+        let Some(root) = program.add(expression, schema)? else {
+            return Ok(None);
         };
         match expression.data_type(schema)? {
-            DataType::Decimal128(precision, scale) if !leaves.is_empty() => Ok(Some(Self {
+            DataType::Decimal128(precision, scale) if program.leaves().next().is_some() => Ok(Some(Self {
+                program,
                 root,
-                leaves,
                 wide: Arc::clone(expression),
                 precision,
                 scale,
@@ -86,48 +89,77 @@ impl Narrow {
         }
     }
 
+    /// What it is computed from.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = &PhysicalExprRef> {
+        self.program.leaves()
+    }
+
     /// In 64 bits; none if the numbers do not fit, or a side is null for all rows.
     fn evaluate_narrow(&self, batch: &RecordBatch) -> Result<Option<ColumnarValue>> {
-        let mut leaves = Vec::with_capacity(self.leaves.len());
-        let mut nulls: Option<NullBuffer> = None;
-        for leaf in &self.leaves {
-            let value = match leaf.evaluate(batch)? {
-                ColumnarValue::Array(array) => {
-                    let Some(array) = array.as_primitive_opt::<Decimal128Type>() else {
-                        return Ok(None);
-                    };
-                    nulls = NullBuffer::union(nulls.as_ref(), array.nulls());
-                    Value::of_rows(array.values())
-                }
-                ColumnarValue::Scalar(ScalarValue::Decimal128(Some(value), ..)) => Value::of_constant(value),
-                ColumnarValue::Scalar(_) => None,
-            };
-            let Some(value) = value else {
-                return Ok(None);
-            };
-            leaves.push(value);
-        }
-        let rows = batch.num_rows();
-        let Some(Value { numbers, .. }) = self.root.evaluate(&leaves, rows) else {
+        let Some(value) = self.program.over(batch).of(self.root)? else {
             return Ok(None);
         };
-        let numbers: Vec<i128> = match numbers {
-            Numbers::Constant(number) => vec![i128::from(number); rows],
+        let numbers: Vec<i128> = match value.numbers {
+            Numbers::Constant(number) => vec![i128::from(number); batch.num_rows()],
             Numbers::Rows(numbers) => numbers.iter().map(|number| i128::from(*number)).collect(),
         };
-        let array = Decimal128Array::try_new(numbers.into(), nulls)?;
+        let array = Decimal128Array::try_new(numbers.into(), value.nulls)?;
         let array = array.with_precision_and_scale(self.precision, self.scale)?;
         Ok(Some(ColumnarValue::Array(Arc::new(array))))
     }
 }
 
-impl Node {
-    /// The node of an expression, and its scale; none for one that is not a decimal.
-    fn of(
-        expression: &PhysicalExprRef,
-        schema: &Schema,
-        leaves: &mut Vec<PhysicalExprRef>,
-    ) -> Result<Option<(Self, i8)>> {
+impl Program {
+    /// The step that computes a tree of arithmetic; none for one whose operands are not all decimals.
+    pub(crate) fn add(&mut self, expression: &PhysicalExprRef, schema: &Schema) -> Result<Option<usize>> {
+        let before = self.steps.len();
+        let added = self.add_tree(expression, schema)?;
+        if added.is_none() {
+            self.steps.truncate(before);
+        }
+        Ok(added.map(|(step, _)| step))
+    }
+
+    /// The step that reads numbers somebody else computes.
+    pub(crate) fn add_leaf(&mut self, expression: &PhysicalExprRef) -> usize {
+        let leaf = Step::Leaf(Arc::clone(expression));
+        if is_volatile(expression) {
+            // Each has a value of its own.
+            self.steps.push(leaf);
+            return self.steps.len() - 1;
+        }
+        self.step(leaf)
+    }
+
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = &PhysicalExprRef> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Leaf(leaf) => Some(leaf),
+            _ => None,
+        })
+    }
+
+    /// For the rows of a batch.
+    pub(crate) fn over<'a>(&'a self, batch: &'a RecordBatch) -> Values<'a> {
+        Values {
+            program: self,
+            batch,
+            known: vec![None; self.steps.len()],
+        }
+    }
+
+    fn step(&mut self, step: Step) -> usize {
+        let known = self.steps.iter().position(|known| *known == step);
+        known.unwrap_or_else(|| {
+            self.steps.push(step);
+            self.steps.len() - 1
+        })
+    }
+
+    /// The step of an expression, and its scale; none for one that is not a decimal.
+    fn add_tree(&mut self, expression: &PhysicalExprRef, schema: &Schema) -> Result<Option<(usize, i8)>> {
+        if let Some(narrow) = expression.downcast_ref::<Narrow>() {
+            return self.add_tree(&narrow.wide, schema);
+        }
         let DataType::Decimal128(_, scale) = expression.data_type(schema)? else {
             return Ok(None);
         };
@@ -135,13 +167,13 @@ impl Node {
             && let ScalarValue::Decimal128(Some(value), ..) = literal.value()
             && let Ok(value) = i64::try_from(*value)
         {
-            return Ok(Some((Self::Constant(value, Arc::clone(expression)), scale)));
+            return Ok(Some((self.step(Step::Constant(value, Arc::clone(expression))), scale)));
         }
         if let Some(binary) = expression.downcast_ref::<BinaryExpr>()
             && matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply)
         {
-            let left = Self::of(binary.left(), schema, leaves)?;
-            let right = Self::of(binary.right(), schema, leaves)?;
+            let left = self.add_tree(binary.left(), schema)?;
+            let right = self.add_tree(binary.right(), schema)?;
             let (Some((left, left_scale)), Some((right, right_scale))) = (left, right) else {
                 return Ok(None);
             };
@@ -152,61 +184,150 @@ impl Node {
             let (Some(left_factor), Some(right_factor)) = (factor(left_scale), factor(right_scale)) else {
                 return Ok(None);
             };
-            let binary = Binary {
+            let step = self.step(Step::Binary {
                 operator: *binary.op(),
                 left,
                 right,
                 left_factor,
                 right_factor,
-            };
-            return Ok(Some((Self::Binary(Box::new(binary)), scale)));
+            });
+            return Ok(Some((step, scale)));
         }
-        leaves.push(Arc::clone(expression));
-        Ok(Some((Self::Leaf(leaves.len() - 1), scale)))
+        Ok(Some((self.add_leaf(expression), scale)))
     }
 
-    fn evaluate(&self, leaves: &[Value], rows: usize) -> Option<Value> {
-        match self {
-            Self::Leaf(leaf) => leaves.get(*leaf).cloned(),
-            Self::Constant(value, _) => Value::of_constant(i128::from(*value)),
-            Self::Binary(binary) => binary.evaluate(leaves, rows),
-        }
-    }
-
-    /// The expression over other leaves.
-    fn expression(&self, leaves: &[PhysicalExprRef]) -> Result<PhysicalExprRef> {
-        Ok(match self {
-            Self::Leaf(leaf) => match leaves.get(*leaf) {
-                Some(leaf) => Arc::clone(leaf),
-                None => return internal_err!("arithmetic of decimals lost an operand"),
-            },
-            Self::Constant(_, expression) => Arc::clone(expression),
-            Self::Binary(binary) => {
-                let (left, right) = (binary.left.expression(leaves)?, binary.right.expression(leaves)?);
-                Arc::new(BinaryExpr::new(left, binary.operator, right))
+    /// What a step computes.
+    fn expression(&self, step: usize) -> Result<PhysicalExprRef> {
+        Ok(match self.steps.get(step) {
+            Some(Step::Leaf(expression) | Step::Constant(_, expression)) => Arc::clone(expression),
+            Some(Step::Binary {
+                operator, left, right, ..
+            }) => {
+                let (left, right) = (self.expression(*left)?, self.expression(*right)?);
+                Arc::new(BinaryExpr::new(left, *operator, right))
             }
+            None => return internal_err!("arithmetic of decimals lost a step"),
         })
     }
 }
 
-impl Binary {
-    fn evaluate(&self, leaves: &[Value], rows: usize) -> Option<Value> {
-        let left = self.left.evaluate(leaves, rows)?;
-        let right = self.right.evaluate(leaves, rows)?;
+/// What a program's steps are for the rows of a batch: each is computed when it is asked for, once.
+pub(crate) struct Values<'a> {
+    program: &'a Program,
+    pub(crate) batch: &'a RecordBatch,
+    known: Vec<Option<Option<Value>>>,
+}
+
+impl Values<'_> {
+    /// In 64 bits; none if the numbers do not fit.
+    pub(crate) fn of(&mut self, step: usize) -> Result<Option<Value>> {
+        if let Some(Some(known)) = self.known.get(step) {
+            return Ok(known.clone());
+        }
+        let value = match self.program.steps.get(step) {
+            Some(Step::Leaf(leaf)) => match leaf.evaluate(self.batch)? {
+                ColumnarValue::Array(array) => Value::of_array(&array),
+                ColumnarValue::Scalar(ScalarValue::Decimal128(Some(value), ..)) => Value::of_constant(value),
+                ColumnarValue::Scalar(_) => None,
+            },
+            Some(Step::Constant(value, _)) => Value::of_constant(i128::from(*value)),
+            Some(Step::Binary {
+                operator,
+                left,
+                right,
+                left_factor,
+                right_factor,
+            }) => match (self.of(*left)?, self.of(*right)?) {
+                (Some(left), Some(right)) => {
+                    let factors = (*left_factor, *right_factor);
+                    Value::computed(*operator, &left, &right, factors, self.batch.num_rows())
+                }
+                _ => None,
+            },
+            None => return internal_err!("arithmetic of decimals lost a step"),
+        };
+        if let Some(known) = self.known.get_mut(step) {
+            *known = Some(value.clone());
+        }
+        Ok(value)
+    }
+}
+
+fn both(left: &Numbers, right: &Numbers, rows: usize, compute: impl Fn(i64, i64) -> i64) -> Numbers {
+    let computed: Vec<i64> = match (left, right) {
+        (Numbers::Rows(left), Numbers::Rows(right)) => {
+            left.iter().zip(right.iter()).map(|(a, b)| compute(*a, *b)).collect()
+        }
+        (Numbers::Rows(left), Numbers::Constant(right)) => left.iter().map(|a| compute(*a, *right)).collect(),
+        (Numbers::Constant(left), Numbers::Rows(right)) => right.iter().map(|b| compute(*left, *b)).collect(),
+        (Numbers::Constant(left), Numbers::Constant(right)) => vec![compute(*left, *right); rows],
+    };
+    Numbers::Rows(computed.into())
+}
+
+/// Numbers of the rows of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) numbers: Numbers,
+    /// No number is further from zero.
+    pub(crate) bound: i64,
+    pub(crate) nulls: Option<NullBuffer>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Numbers {
+    Constant(i64),
+    Rows(ScalarBuffer<i64>),
+}
+
+impl Value {
+    fn of_constant(value: i128) -> Option<Self> {
+        let value = i64::try_from(value).ok()?;
+        Some(Self {
+            numbers: Numbers::Constant(value),
+            bound: value.checked_abs()?,
+            nulls: None,
+        })
+    }
+
+    /// Of decimals and whole numbers.
+    fn of_array(array: &ArrayRef) -> Option<Self> {
+        fn widened<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef) -> (ScalarBuffer<i64>, i64) {
+            let numbers = array.as_primitive::<T>().values().iter();
+            let numbers: Vec<i64> = numbers.map(|number| (*number).into()).collect();
+            (numbers.into(), 1 << (size_of::<T::Native>() * 8 - 1))
+        }
+        let (numbers, bound) = match array.data_type() {
+            DataType::Decimal128(..) => narrow_rows(array.as_primitive::<Decimal128Type>().values())?,
+            DataType::Decimal64(..) => bounded(array.as_primitive::<Decimal64Type>().values())?,
+            DataType::Int64 => bounded(array.as_primitive::<Int64Type>().values())?,
+            DataType::Int32 => widened::<Int32Type>(array),
+            DataType::Int16 => widened::<Int16Type>(array),
+            _ => return None,
+        };
+        Some(Self {
+            numbers: Numbers::Rows(numbers),
+            bound,
+            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0).cloned(),
+        })
+    }
+
+    fn computed(operator: Operator, left: &Self, right: &Self, factors: (i64, i64), rows: usize) -> Option<Self> {
+        let (left_factor, right_factor) = factors;
         let (left_bound, right_bound) = (
-            left.bound.checked_mul(self.left_factor)?,
-            right.bound.checked_mul(self.right_factor)?,
+            left.bound.checked_mul(left_factor)?,
+            right.bound.checked_mul(right_factor)?,
         );
-        let bound = match self.operator {
+        let bound = match operator {
             Operator::Multiply => left_bound.checked_mul(right_bound)?,
             _ => left_bound.checked_add(right_bound)?,
         };
-        let (left_factor, right_factor) = (self.left_factor, self.right_factor);
+        let nulls = NullBuffer::union(left.nulls.as_ref(), right.nulls.as_ref());
         let (left, right) = (&left.numbers, &right.numbers);
         // The bounds say that none of it overflows.
-        let numbers = match self.operator {
+        let numbers = match operator {
             Operator::Multiply => both(left, right, rows, |a, b| a.wrapping_mul(b)),
-            _ if left_factor == 1 && right_factor == 1 => match self.operator {
+            _ if factors == (1, 1) => match operator {
                 Operator::Plus => both(left, right, rows, |a, b| a.wrapping_add(b)),
                 _ => both(left, right, rows, |a, b| a.wrapping_sub(b)),
             },
@@ -217,71 +338,41 @@ impl Binary {
                 a.wrapping_mul(left_factor).wrapping_sub(b.wrapping_mul(right_factor))
             }),
         };
-        Some(Value { numbers, bound })
+        Some(Self { numbers, bound, nulls })
     }
 }
 
-fn both(left: &Numbers, right: &Numbers, rows: usize, compute: impl Fn(i64, i64) -> i64) -> Numbers {
-    match (left, right) {
-        (Numbers::Rows(left), Numbers::Rows(right)) => {
-            Numbers::Rows(left.iter().zip(right.iter()).map(|(a, b)| compute(*a, *b)).collect())
-        }
-        (Numbers::Rows(left), Numbers::Constant(right)) => {
-            Numbers::Rows(left.iter().map(|a| compute(*a, *right)).collect())
-        }
-        (Numbers::Constant(left), Numbers::Rows(right)) => {
-            Numbers::Rows(right.iter().map(|b| compute(*left, *b)).collect())
-        }
-        (Numbers::Constant(left), Numbers::Constant(right)) => Numbers::Rows(vec![compute(*left, *right); rows].into()),
-    }
-}
-
-/// What a node is for the rows of a batch.
-#[derive(Clone)]
-struct Value {
-    numbers: Numbers,
-    /// No number is further from zero.
-    bound: i64,
-}
-
-#[derive(Clone)]
-enum Numbers {
-    Constant(i64),
-    Rows(Arc<[i64]>),
-}
-
-impl Value {
-    fn of_constant(value: i128) -> Option<Self> {
-        let value = i64::try_from(value).ok()?;
-        Some(Self {
-            numbers: Numbers::Constant(value),
-            bound: value.checked_abs()?,
+/// Numbers of 128 bits in 64, with their bound.
+fn narrow_rows(values: &[i128]) -> Option<(ScalarBuffer<i64>, i64)> {
+    // Bits that differ from the sign, of all numbers: the widest has the highest.
+    let (mut wide, mut bits) = (0_u64, 0_u64);
+    let numbers: Vec<i64> = values
+        .iter()
+        .map(|value| {
+            let (low, high) = (*value as i64, (*value >> 64) as i64);
+            let sign = low >> 63;
+            wide |= (high ^ sign) as u64;
+            bits |= (low ^ sign) as u64;
+            low
         })
+        .collect();
+    match wide {
+        0 => Some((numbers.into(), bound_of(bits)?)),
+        _ => None,
     }
+}
 
-    fn of_rows(values: &[i128]) -> Option<Self> {
-        // Bits that differ from the sign, of all numbers: the widest has the highest.
-        let (mut wide, mut bits) = (0_u64, 0_u64);
-        let numbers = values
-            .iter()
-            .map(|value| {
-                let (low, high) = (*value as i64, (*value >> 64) as i64);
-                let sign = low >> 63;
-                wide |= (high ^ sign) as u64;
-                bits |= (low ^ sign) as u64;
-                low
-            })
-            .collect();
-        if wide != 0 {
-            return None;
-        }
-        // Of a negative number they show one less than its distance from zero: the next power of two is enough for both.
-        let bound = 1_u64.checked_shl(u64::BITS - bits.leading_zeros())?;
-        Some(Self {
-            numbers: Numbers::Rows(numbers),
-            bound: i64::try_from(bound).ok()?,
-        })
-    }
+fn bounded(numbers: &ScalarBuffer<i64>) -> Option<(ScalarBuffer<i64>, i64)> {
+    let bits = numbers
+        .iter()
+        .fold(0, |bits, number| bits | (number ^ (number >> 63)) as u64);
+    Some((numbers.clone(), bound_of(bits)?))
+}
+
+/// Of a negative number its bits show one less than its distance from zero: the next power of two is enough for both.
+fn bound_of(bits: u64) -> Option<i64> {
+    let bound = 1_u64.checked_shl(u64::BITS - bits.leading_zeros())?;
+    i64::try_from(bound).ok()
 }
 
 impl PartialEq for Narrow {
@@ -325,14 +416,19 @@ impl PhysicalExpr for Narrow {
     }
 
     fn children(&self) -> Vec<&PhysicalExprRef> {
-        self.leaves.iter().collect()
+        self.leaves().collect()
     }
 
     fn with_new_children(self: Arc<Self>, leaves: Vec<PhysicalExprRef>) -> Result<PhysicalExprRef> {
+        let mut program = self.program.clone();
+        let steps = program.steps.iter_mut();
+        for (step, leaf) in steps.filter(|step| matches!(step, Step::Leaf(_))).zip(leaves) {
+            *step = Step::Leaf(leaf);
+        }
         Ok(Arc::new(Self {
-            wide: self.root.expression(&leaves)?,
-            root: self.root.clone(),
-            leaves,
+            wide: program.expression(self.root)?,
+            program,
+            root: self.root,
             precision: self.precision,
             scale: self.scale,
         }))

@@ -2,13 +2,19 @@
 //!
 //! A key is one number of 64 or 128 bits: its columns beside each other, each with as many bits as its type has, and one more
 //! where it may be null. Texts are numbered first. Equal numbers are equal keys, and nothing else has to be hashed or compared.
+//!
+//! Of texts that come as codes of a dictionary only those of the dictionary are numbered. Where all columns of a key come so and
+//! the dictionaries are small, a group is found by its codes alone ([`ByCodes`]).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, PrimitiveArray, StringViewBuilder, UInt32Array,
+};
 use arrow::buffer::NullBuffer;
+use arrow::compute::take;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
     Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
@@ -78,6 +84,7 @@ impl Key for u128 {
 pub(crate) struct Groups {
     columns: Vec<Column>,
     table: Width,
+    by_codes: Option<ByCodes>,
 }
 
 enum Width {
@@ -100,7 +107,11 @@ impl Groups {
             65..=128 => Width::Wide(Table::default()),
             _ => return None,
         };
-        Some(Self { columns, table })
+        Some(Self {
+            columns,
+            table,
+            by_codes: None,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -129,6 +140,28 @@ impl Groups {
 
     /// The groups of a batch's rows, new ones among them. False when its keys are not for this table: no group was added then.
     pub(crate) fn add(&mut self, arrays: &[ArrayRef], groups: &mut Vec<usize>) -> Result<bool> {
+        let Some(codes) = Codes::of(arrays) else {
+            return self.add_keys(arrays, groups);
+        };
+        let known = self.by_codes.take().filter(|known| known.is_of(&codes));
+        let mut by_codes = known.unwrap_or_else(|| ByCodes::new(&codes));
+        let cells = codes.cells();
+        let first = by_codes.first_unknown(&cells);
+        if !first.is_empty() {
+            let rows = UInt32Array::from(first.clone());
+            let keys = arrays.iter().map(|array| take(array, &rows, None));
+            let keys = keys.collect::<Result<Vec<_>, _>>()?;
+            if !self.add_keys(&keys, groups)? {
+                return Ok(false);
+            }
+            by_codes.learn(&cells, &first, groups);
+        }
+        by_codes.find(&cells, groups);
+        self.by_codes = Some(by_codes);
+        Ok(true)
+    }
+
+    fn add_keys(&mut self, arrays: &[ArrayRef], groups: &mut Vec<usize>) -> Result<bool> {
         let mut numbers = Vec::with_capacity(arrays.len());
         for (column, array) in self.columns.iter_mut().zip(arrays) {
             match column.numbers(array)? {
@@ -152,6 +185,95 @@ impl Groups {
             Width::Narrow(table) => unpacked(&self.columns, std::mem::take(table).keys),
             Width::Wide(table) => unpacked(&self.columns, std::mem::take(table).keys),
         }
+    }
+}
+
+/// Groups that codes may lead to without a look at what they stand for.
+const CELLS_MAX: usize = 4096;
+
+/// A place where no group is known.
+const UNKNOWN: usize = usize::MAX;
+
+/// Key columns that are all codes of small dictionaries, without nulls.
+struct Codes<'a> {
+    columns: Vec<(&'a ArrayRef, &'a [u32])>,
+}
+
+impl<'a> Codes<'a> {
+    fn of(arrays: &'a [ArrayRef]) -> Option<Self> {
+        let codes = |array: &'a ArrayRef| {
+            let array = array.as_dictionary_opt::<UInt32Type>()?;
+            let keys = array.keys();
+            (keys.null_count() == 0).then(|| (array.values(), keys.values().as_ref()))
+        };
+        let rows = arrays.first()?.len();
+        let columns = arrays.iter().map(codes).collect::<Option<Vec<_>>>()?;
+        let codes = Self { columns };
+        // Where there are as many as rows, each row has its own.
+        (codes.cell_count()? < CELLS_MAX.min(rows)).then_some(codes)
+    }
+
+    fn cell_count(&self) -> Option<usize> {
+        let mut columns = self.columns.iter();
+        columns.try_fold(1, |cells: usize, (values, _)| cells.checked_mul(values.len()))
+    }
+
+    /// A number for each combination of codes.
+    fn cells(&self) -> Vec<u32> {
+        let mut columns = self.columns.iter();
+        let mut cells = columns.next().map_or_else(Vec::new, |(_, codes)| codes.to_vec());
+        for (values, codes) in columns {
+            let count = values.len() as u32;
+            for (cell, code) in cells.iter_mut().zip(*codes) {
+                *cell = *cell * count + code;
+            }
+        }
+        cells
+    }
+}
+
+/// The groups of dictionaries' codes, for as long as batches come with the same dictionaries.
+struct ByCodes {
+    dictionaries: Vec<ArrayRef>,
+    groups: Vec<usize>,
+}
+
+impl ByCodes {
+    fn new(codes: &Codes<'_>) -> Self {
+        Self {
+            dictionaries: codes.columns.iter().map(|(values, _)| Arc::clone(values)).collect(),
+            groups: vec![UNKNOWN; codes.cell_count().unwrap_or(0)],
+        }
+    }
+
+    fn is_of(&self, codes: &Codes<'_>) -> bool {
+        let mut pairs = self.dictionaries.iter().zip(&codes.columns);
+        pairs.all(|(known, (values, _))| Arc::ptr_eq(known, values))
+    }
+
+    /// The first row of each cell without a group, which [`Self::learn`] must be told of.
+    fn first_unknown(&mut self, cells: &[u32]) -> Vec<u32> {
+        const ASKED: usize = UNKNOWN - 1;
+        let mut first = Vec::new();
+        for (row, cell) in (0..).zip(cells) {
+            let group = &mut self.groups[*cell as usize];
+            if *group == UNKNOWN {
+                *group = ASKED;
+                first.push(row);
+            }
+        }
+        first
+    }
+
+    fn learn(&mut self, cells: &[u32], rows: &[u32], groups: &[usize]) {
+        for (row, group) in rows.iter().zip(groups) {
+            self.groups[cells[*row as usize] as usize] = *group;
+        }
+    }
+
+    fn find(&self, cells: &[u32], groups: &mut Vec<usize>) {
+        groups.clear();
+        groups.extend(cells.iter().map(|cell| self.groups[*cell as usize]));
     }
 }
 
@@ -201,6 +323,8 @@ struct Column {
     bits: u32,
     nullable: bool,
     texts: Texts,
+    /// The numbers of the last dictionary's texts.
+    dictionary: Option<(ArrayRef, Vec<u64>)>,
 }
 
 impl Column {
@@ -215,15 +339,20 @@ impl Column {
             bits,
             nullable,
             texts: Texts::default(),
+            dictionary: None,
         })
     }
 
     /// The rows' values as numbers of the column's bits; none where they are no longer few enough.
     fn numbers(&mut self, array: &ArrayRef) -> Result<Option<Vec<u64>>> {
+        let is_text = matches!(array.data_type(), DataType::Utf8View | DataType::Dictionary(..));
+        if is_text != (self.data_type == DataType::Utf8View) {
+            return internal_err!("keys of a group changed their type");
+        }
+        if let Some(coded) = array.as_dictionary_opt::<UInt32Type>() {
+            return self.numbers_of_codes(coded);
+        }
         let mut found: Vec<u64> = match array.as_string_view_opt() {
-            Some(_) if self.data_type != DataType::Utf8View => {
-                return internal_err!("keys of a group changed their type");
-            }
             Some(texts) => match self.texts.numbers(texts) {
                 Some(numbers) => numbers,
                 None => return Ok(None),
@@ -234,17 +363,40 @@ impl Column {
                 numbers.map(|number| number.cast_unsigned() & mask).collect()
             }
         };
-        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-            // The plan knew better.
-            if !self.nullable {
-                return Ok(None);
-            }
-            // All nulls are one key.
-            for (number, valid) in found.iter_mut().zip(nulls) {
-                *number = if valid { *number } else { 0 };
-            }
+        Ok(self.settle_nulls(&mut found, array.nulls()).then_some(found))
+    }
+
+    fn numbers_of_codes(&mut self, coded: &DictionaryArray<UInt32Type>) -> Result<Option<Vec<u64>>> {
+        let values = coded.values();
+        if values.len() > coded.len() {
+            // Most of them are not wanted.
+            return self.numbers(&take(values, coded.keys(), None)?);
         }
-        Ok(Some(found))
+        let known = self.dictionary.take().filter(|(known, _)| Arc::ptr_eq(known, values));
+        let numbers = match known {
+            Some((_, numbers)) => Some(numbers),
+            None => self.texts.numbers(values.as_string_view()),
+        };
+        let Some(numbers) = numbers else {
+            return Ok(None);
+        };
+        let codes = coded.keys().values().iter();
+        let mut found: Vec<u64> = codes
+            .map(|code| numbers.get(*code as usize).copied().unwrap_or(0))
+            .collect();
+        self.dictionary = Some((Arc::clone(values), numbers));
+        Ok(self.settle_nulls(&mut found, coded.nulls()).then_some(found))
+    }
+
+    /// All nulls are one key. False where the plan knew of none.
+    fn settle_nulls(&self, found: &mut [u64], nulls: Option<&NullBuffer>) -> bool {
+        let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
+            return true;
+        };
+        for (number, valid) in found.iter_mut().zip(nulls) {
+            *number = if valid { *number } else { 0 };
+        }
+        self.nullable
     }
 
     fn array(&self, numbers: &[u64], nulls: Option<NullBuffer>) -> Result<ArrayRef> {
@@ -389,7 +541,6 @@ impl<K: Key> Table<K> {
     }
 
     fn add(&mut self, keys: &[K], numbers: &mut Vec<usize>) {
-        const UNKNOWN: usize = usize::MAX;
         if self.is_full(keys.len()) {
             self.grow(keys.len());
         }

@@ -4,6 +4,7 @@
 //! tested against it.
 
 mod aggregate;
+mod compact;
 mod decimal;
 mod groups;
 mod hash_join;
@@ -13,6 +14,7 @@ mod probe;
 mod table;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let join = plan.downcast_ref::<HashJoinExec>().and_then(HashJoin::instead_of);
         let join = join.map(|join| Arc::new(join) as Arc<dyn ExecutionPlan>);
         let aggregate = plan.downcast_ref::<AggregateExec>().and_then(Aggregate::instead_of);
+        let aggregate = aggregate.map(Aggregate::made_compact).transpose()?;
         let aggregate = aggregate.map(|aggregate| Arc::new(aggregate) as _);
         Ok(match join.or(aggregate) {
             Some(ours) => Transformed::yes(ours),

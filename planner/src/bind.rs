@@ -18,7 +18,7 @@ use crate::types::data_type;
 ///
 /// Errors: too few or too many values (`ProtocolViolation`), a value that does not fit its parameter exactly.
 pub fn bind(query: &QueryPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
-    Values::of(query, values)?.into_plan(query.logical.clone())
+    Values::of(query, values)?.put_into(query.logical.clone())
 }
 
 /// Values of a query's parameters, converted.
@@ -52,13 +52,16 @@ impl Values {
     }
 
     /// The plan with the values in the places of the parameters.
-    pub(crate) fn into_plan(self, plan: LogicalPlan) -> Result<LogicalPlan> {
+    pub(crate) fn put_into(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         if self.list.is_empty() {
             return Ok(plan);
         }
         // Names are looked up without the dollar sign.
-        let named = |(index, value): (usize, ScalarValue)| ((index + 1).to_string(), ScalarAndMetadata::from(value));
-        let by_number: HashMap<_, _> = self.list.into_iter().enumerate().map(named).collect();
+        let named = |(index, value): (usize, &ScalarValue)| {
+            let value = ScalarAndMetadata::from(value.clone());
+            ((index + 1).to_string(), value)
+        };
+        let by_number: HashMap<_, _> = self.list.iter().enumerate().map(named).collect();
         Ok(plan.replace_params_with_values(&ParamValues::Map(by_number))?)
     }
 }

@@ -353,7 +353,7 @@ impl<'a> Checker<'a> {
             let found = self.item(item)?;
             match (&mut columns, &mut outputs, found) {
                 (Some(columns), Some(outputs), Some(found)) => {
-                    outputs.extend(Output::of(item, &found));
+                    outputs.extend(Output::of(item, &found, self.levels.last()));
                     columns.extend(found);
                 }
                 _ => (columns, outputs) = (None, None),

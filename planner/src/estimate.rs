@@ -35,6 +35,7 @@ pub(crate) use self::condition::share_passing;
 use self::sampled::Sampled;
 use self::value::{integers_between, number};
 use crate::join_order::{JoinGraph, Rows, is_join};
+use crate::shared::{SharedExec, SharedReadExec};
 
 /// Rows of what says nothing of them: a function, a table of another system.
 const UNKNOWN_ROWS: f64 = 1000.0;
@@ -111,6 +112,10 @@ impl Estimator {
     fn made(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Estimate {
         let estimate = if let Some(scan) = plan.downcast_ref::<DataSourceExec>() {
             of_scan(plan, scan)
+        } else if let Some((part, columns)) = plan.downcast_ref().and_then(SharedReadExec::estimate) {
+            projected(part, columns.iter().map(|place| Some(*place)))
+        } else if let Some(shared) = plan.downcast_ref::<SharedExec>() {
+            Estimate::clone(&self.of(shared.main()))
         } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
             let input = self.of(filter.input());
             let passing = of_filter(&input, filter);
@@ -206,6 +211,11 @@ impl Estimator {
             sampled: None,
         }
     }
+}
+
+/// The rows that a leaf looks at, whatever its own filter says of them.
+pub(crate) fn rows_read(leaf: &Arc<dyn ExecutionPlan>) -> f64 {
+    of_leaf(leaf).rows
 }
 
 fn of_leaf(plan: &Arc<dyn ExecutionPlan>) -> Estimate {

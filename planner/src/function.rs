@@ -64,7 +64,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, ScalarUDFImpl};
 
 pub use self::actions::{AdvisoryKey, AdvisoryLock, SessionActions};
 pub(crate) use self::aggregate::NumberAggregate;
-pub(crate) use self::arithmetic::{checked, is_checked, negated, type_of_first};
+pub(crate) use self::arithmetic::{checked, is_checked, negated, plus_constant, type_of_first};
 pub(crate) use self::array_agg::array_agg;
 pub(crate) use self::arrays::{compared_arrays, concatenated, contained, dimensions_of, overlapping, texts_of};
 pub(crate) use self::between::cast_between;

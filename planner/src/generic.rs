@@ -28,7 +28,8 @@ use crate::bind::Values;
 use crate::context::PlanContext;
 use crate::error::Result;
 use crate::identity::QueryIdentity;
-use crate::physical::{operators_of, optimised, statement_state};
+use crate::physical::{operators_of, optimised, silent_state, statement_state};
+use crate::shared::{self, Optimised};
 use crate::short::is_short;
 use crate::statement::QueryPlan;
 use crate::template::{Template, parameter_fields};
@@ -48,7 +49,7 @@ pub struct Generic(Arc<Kept>);
 struct Kept {
     ran: AtomicBool,
     /// `None`: there can be none.
-    plan: OnceLock<Option<LogicalPlan>>,
+    plan: OnceLock<Option<Optimised>>,
     /// Those that serve no run now. Locked to take one or give it back only.
     templates: Mutex<Vec<Template>>,
     has_no_template: AtomicBool,
@@ -135,19 +136,22 @@ fn may_take_kept(context: &PlanContext) -> bool {
 pub async fn physical_query(context: &PlanContext, query: &QueryPlan, values: &[ScalarValue]) -> Result<Operators> {
     let kept = &query.generic.0;
     let ran = kept.ran.swap(true, Ordering::Relaxed);
-    if ran && !values.is_empty() && kept.plan.get().is_none() {
-        let plan = for_all_values(context, &query.logical)?;
+    let values = Values::of(query, values)?;
+    if ran && !values.list.is_empty() && kept.plan.get().is_none() {
+        let plan = for_all_values(context, &query.logical, &values).await?;
         kept.plan.get_or_init(|| plan);
     }
-    let values = Values::of(query, values)?;
     if let Some(Some(plan)) = kept.plan.get()
         && values.are_of_their_types
     {
         // Where one waits it has refused these values.
         let wants_template = may_take_kept(context) && kept.templates.lock().is_empty();
-        if wants_template && !kept.has_no_template.load(Ordering::Relaxed) {
+        if let Some(single) = plan.single()
+            && wants_template
+            && !kept.has_no_template.load(Ordering::Relaxed)
+        {
             let types = values.list.iter().map(ScalarValue::data_type);
-            match Template::make(context, plan, parameter_fields(types)).await? {
+            match Template::make(context, single, parameter_fields(types)).await? {
                 Some(template) => {
                     if let Some(operators) = kept.run_of(context, template, &values)? {
                         return Ok(operators);
@@ -159,20 +163,20 @@ pub async fn physical_query(context: &PlanContext, query: &QueryPlan, values: &[
         let state = statement_state(context);
         let plan = match query.parameters.is_empty() {
             true => plan.clone(),
-            false => simplified(&state, values.into_plan(plan.clone())?)?,
+            false => plan.clone().map(|plan| simplified(&state, values.put_into(plan)?))?,
         };
-        return of_these_values(state, &plan).await;
+        return of_these_values(state, plan).await;
     }
-    let bound = values.into_plan(query.logical.clone())?;
+    let bound = values.put_into(query.logical.clone())?;
     let is_general = query.parameters.is_empty() && !depends_on_moment(&bound)?;
     let (state, plan) = optimised(context, bound).await?;
     if is_general {
         kept.plan.get_or_init(|| Some(plan.clone()));
     }
-    of_these_values(state, &plan).await
+    of_these_values(state, plan).await
 }
 
-async fn of_these_values(state: SessionState, plan: &LogicalPlan) -> Result<Operators> {
+async fn of_these_values(state: SessionState, plan: Optimised) -> Result<Operators> {
     let plan = operators_of(state, plan).await?;
     Ok(Operators {
         is_short: is_short(&plan),
@@ -205,7 +209,7 @@ impl QueryPlan {
 }
 
 /// The optimised plan with its parameters; `None` when it must be made with their values.
-fn for_all_values(context: &PlanContext, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+async fn for_all_values(context: &PlanContext, plan: &LogicalPlan, values: &Values) -> Result<Option<Optimised>> {
     if limits_by_parameter(plan)? {
         return Ok(None);
     }
@@ -214,7 +218,9 @@ fn for_all_values(context: &PlanContext, plan: &LogicalPlan) -> Result<Option<Lo
     if depends_on_moment(&plan)? {
         return Ok(None);
     }
-    Ok(Some(statement_state(context).optimize(&plan)?))
+    let (state, costing) = (statement_state(context), silent_state(context));
+    let plan = Box::pin(shared::optimise(&state, &costing, plan, |plan| values.put_into(plan))).await?;
+    Ok(Some(plan))
 }
 
 /// Whether it has what the optimiser computes from the facts of a session or a moment.

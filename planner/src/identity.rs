@@ -74,7 +74,7 @@ impl QueryIdentity {
     }
 }
 
-fn is_volatile(expression: &Expr) -> bool {
+pub(crate) fn is_volatile(expression: &Expr) -> bool {
     match expression {
         Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Volatile,
         Expr::AggregateFunction(call) => call.func.signature().volatility == Volatility::Volatile,

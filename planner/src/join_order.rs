@@ -33,6 +33,7 @@ pub(crate) use self::graph::{JoinGraph, is_join};
 use self::graph::{Movable, column_projection};
 use self::rebuild::{partition_mode, rebuilt};
 use self::search::Search;
+pub(crate) use self::search::{BUILD_COST, OUTPUT_COST, PAIR_COST, PROBE_COST};
 use crate::estimate::{Estimate, Estimator};
 
 #[cfg(test)]

@@ -85,6 +85,11 @@ fn place(column: &ArrayRef) -> usize {
     Arc::as_ptr(column).addr()
 }
 
+/// What a batch's rows take, whatever they are a part of.
+pub(crate) fn rows_memory(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(column_memory).sum()
+}
+
 /// What its rows take, whatever they are a part of.
 fn column_memory(column: &ArrayRef) -> usize {
     let nulls = column.nulls().map_or(0, |_| column.len().div_ceil(8));

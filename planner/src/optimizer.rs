@@ -1,4 +1,4 @@
-//! DataFusion's optimiser rules, five of them kept away from plans they would break, and two of ours.
+//! DataFusion's optimiser rules, five of them kept away from plans they would break, and three of ours.
 //!
 //! `a IS NOT DISTINCT FROM b` becomes a key of a join that is marked as one in which nulls match. That mark counts for all keys of
 //! the join, and two rules add others, for which it is wrong: `extract_equijoin_predicate` turns an equality of the join's
@@ -14,6 +14,7 @@
 
 mod dependencies;
 mod keys;
+mod shifted;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
 use self::dependencies::{Distincts, JoinsDetermineNothing};
 use self::keys::DeclaredKeys;
+use self::shifted::ShiftedSums;
 use crate::interrupt::Interruptible;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -60,6 +62,11 @@ pub(crate) fn rules() -> Vec<Rule> {
     // Once the keys of joins are known, and before what the joins read is decided.
     let place = rules.iter().position(|rule| rule.name() == "push_down_limit");
     rules.insert(place.unwrap_or(rules.len()), Arc::new(DeclaredKeys));
+    // Before what is common to several arguments is computed below the aggregate.
+    let place = rules
+        .iter()
+        .position(|rule| rule.name() == "common_sub_expression_eliminate");
+    rules.insert(place.unwrap_or(rules.len()), Arc::new(ShiftedSums));
     rules
         .into_iter()
         .map(|rule| Arc::new(Interruptible(rule)) as Rule)

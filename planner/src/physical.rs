@@ -12,6 +12,7 @@ use crate::context::PlanContext;
 use crate::error::Result;
 use crate::function::SequenceCalls;
 use crate::scan_report::ScanReports;
+use crate::shared::{self, Optimised};
 use crate::table_provider::{StaffaTable, WantsSamples};
 use crate::{function, rules, yielding};
 
@@ -26,11 +27,11 @@ const COLLAPSE_LIMIT: &str = "join_collapse_limit";
 /// Errors: what optimising evaluates ahead (`1 / 0`, `'x'::int`), and what has no operator (`FeatureNotSupported`).
 pub async fn physical(context: &PlanContext, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let (state, plan) = optimised(context, plan).await?;
-    operators_of(state, &plan).await
+    operators_of(state, plan).await
 }
 
 /// The plan as the optimiser leaves it, and the state that makes its operators.
-pub(crate) async fn optimised(context: &PlanContext, plan: LogicalPlan) -> Result<(SessionState, LogicalPlan)> {
+pub(crate) async fn optimised(context: &PlanContext, plan: LogicalPlan) -> Result<(SessionState, Optimised)> {
     if function::asks_catalog(&plan)? {
         context.load_catalog().await?;
     }
@@ -41,17 +42,23 @@ pub(crate) async fn optimised(context: &PlanContext, plan: LogicalPlan) -> Resul
     if numbers_in_order(&plan)? {
         state.config_mut().options_mut().execution.target_partitions = 1;
     }
-    let plan = state.optimize(&plan)?;
+    let costing = silent_state(context);
+    // Boxed, as here and below: it is large, and what waits for it lies on the stacks of callers.
+    let plan = Box::pin(shared::optimise(&state, &costing, plan, Ok)).await?;
     Ok((state, plan))
 }
 
 /// The operators of an optimised plan.
-pub(crate) async fn operators_of(mut state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-    if wants_samples(&state, plan)? {
+pub(crate) async fn operators_of(state: SessionState, plan: Optimised) -> Result<Arc<dyn ExecutionPlan>> {
+    make_own(stock_operators_of(state, plan).await?)
+}
+
+/// DataFusion's operators of an optimised plan, before ours come into their places.
+pub(crate) async fn stock_operators_of(mut state: SessionState, plan: Optimised) -> Result<Arc<dyn ExecutionPlan>> {
+    if wants_samples(&state, &plan)? {
         state.config_mut().set_extension(Arc::new(WantsSamples));
     }
-    let plan = state.query_planner().create_physical_plan(plan, &state).await?;
-    make_own(plan)
+    Box::pin(plan.operators(state)).await
 }
 
 /// The optimised operators with ours in their places.
@@ -60,8 +67,16 @@ pub(crate) fn make_own(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
 }
 
 /// Whether estimates are of use: where the order of joins matters, and where somebody wants to see them.
-fn wants_samples(state: &SessionState, plan: &LogicalPlan) -> Result<bool> {
-    Ok(state.config().get_extension::<ScanReports>().is_some() || has_estimates(plan)?)
+fn wants_samples(state: &SessionState, plan: &Optimised) -> Result<bool> {
+    if state.config().get_extension::<ScanReports>().is_some() {
+        return Ok(true);
+    }
+    for plan in plan.plans() {
+        if has_estimates(plan)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether it joins tables in an order that matters.
@@ -105,6 +120,18 @@ fn numbers_in_order(plan: &LogicalPlan) -> Result<bool> {
 
 /// DataFusion's state with what the statement knows.
 pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
+    let mut state = silent_state(context);
+    if let Some(reads) = &context.reads {
+        state.config_mut().set_extension(Arc::clone(reads));
+    }
+    if let Some(reports) = &context.reports {
+        state.config_mut().set_extension(Arc::clone(reports));
+    }
+    state
+}
+
+/// The same for operators that are compared and not run: their scans tell nobody what they would read.
+pub(crate) fn silent_state(context: &PlanContext) -> SessionState {
     let mut state = SessionState::clone(&context.operators);
     let zone = &state.config_options().execution.time_zone;
     if zone.as_ref() != Some(&context.time_zone) {
@@ -112,12 +139,6 @@ pub(crate) fn statement_state(context: &PlanContext) -> SessionState {
     }
     if context.settings.get(COLLAPSE_LIMIT).is_some_and(|limit| limit == "1") {
         state.config_mut().options_mut().optimizer.join_reordering = false;
-    }
-    if let Some(reads) = &context.reads {
-        state.config_mut().set_extension(Arc::clone(reads));
-    }
-    if let Some(reports) = &context.reports {
-        state.config_mut().set_extension(Arc::clone(reports));
     }
     // `now()` is the start of the transaction, not of planning.
     state.execution_props_mut().query_execution_start_time = Some(context.transaction_time);

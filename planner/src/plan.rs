@@ -91,7 +91,11 @@ pub(crate) fn of_ast<'a>(
                 owner,
                 if_not_exists,
             } => ddl::create_schema(context, name.as_ref(), owner.as_ref(), *if_not_exists),
-            Ast::CreateDatabase { name } => ddl::create_database(name),
+            Ast::CreateDatabase {
+                name,
+                template,
+                encoding,
+            } => ddl::create_database(context, name, template.as_deref(), encoding.as_deref()),
             Ast::Drop {
                 kind,
                 names,

@@ -68,6 +68,11 @@ impl ReadLog {
         });
     }
 
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.tables.lock().is_empty()
+    }
+
     /// What was read of each table.
     pub fn tables(&self) -> Vec<(TableName, Uuid, Arc<dyn Reading>)> {
         let tables = self.tables.lock();

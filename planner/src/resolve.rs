@@ -529,7 +529,7 @@ pub(crate) async fn stored_query(
     context.database.clone_from(&name.database);
     let access = context.snapshot.access();
     let owner = access.rights(&AccessKey::Relation(uuid)).owner;
-    context.authority = Arc::new(access.authority_with_id(owner));
+    context.authority = Arc::new(access.authority_with_id(owner, &context.database));
     if !is_temporary_schema(&name.schema) {
         context.temporary_schema = None;
     }

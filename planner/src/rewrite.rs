@@ -7,6 +7,7 @@ mod forms;
 pub(crate) mod joins;
 mod json;
 mod literals;
+mod materialized;
 mod named_arguments;
 pub(crate) mod names;
 mod order_all;
@@ -23,8 +24,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, UnaryOperator, Value, VisitorMut,
 };
 use staffa_catalog::SqlType;
@@ -33,6 +34,7 @@ pub(crate) use self::catalog::asks as asks_catalog;
 pub(crate) use self::forms::called_type;
 pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
 pub(crate) use self::literals::LITERAL_TYPE;
+pub(crate) use self::materialized::{Materialized, numbered_anew};
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,7 +66,6 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
     "string_to_table",
     "timeofday",
     "timezone",
-    "trim_scale",
     "unnest",
     "variance",
 ];
@@ -90,6 +91,7 @@ pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bo
     match query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => {
             subqueries::number(query, distinct_names);
+            materialized::mark(context, query);
             Ok(rewriter.parameters)
         }
         ControlFlow::Break(error) => Err(error),
@@ -335,7 +337,12 @@ impl VisitorMut for Rewriter<'_> {
                     *expression = time;
                 }
             }
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { left, op, right } => {
+                // Of two values without a type `||` makes a text.
+                if *op == BinaryOperator::StringConcat && parameter_index(left).and(parameter_index(right)).is_some() {
+                    self.parameter(left, SqlType::Text);
+                    self.parameter(right, SqlType::Text);
+                }
                 if let Err(error) = catalog::named_operator(op) {
                     return ControlFlow::Break(error);
                 }

@@ -40,6 +40,8 @@ fn apply(options: &mut ConfigOptions) {
     let execution = &mut options.execution;
     // Exact row counts and bounds come from the catalog; footers are not read for planning.
     execution.collect_statistics = false;
+    // `x IS TRUE` is never null to a plan, and its operator does not know.
+    execution.skip_physical_aggregate_schema_check = true;
     // Filters prune row groups and pages; rows are filtered on decoded batches. Inside the decoder they cost TPC-H 16 % of
     // its time (benches/README.md): worth it only for a selective filter beside many wide columns.
     execution.parquet.pushdown_filters = false;

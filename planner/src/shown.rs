@@ -431,7 +431,7 @@ impl Walk<'_> {
                 ("ln", [number]) => of(number).ruled(Rule::Logarithm),
                 ("log" | "log10", [number]) => of(number).ruled(Rule::CommonLogarithm),
                 ("log", [base, number]) => of(base).with(of(number), false).ruled(Rule::CommonLogarithm),
-                (TO_NUMBER, _) => Shown {
+                (TO_NUMBER | "trim_scale", _) => Shown {
                     numbers: u64::MAX,
                     ..Shown::ANY
                 },

@@ -438,7 +438,7 @@ pub enum SavepointAction {
     RollBack,
 }
 
-/// Isolation as asked for. All of them get a snapshot over all tables.
+/// Isolation as asked for: a snapshot over all tables for each statement, or for the transaction. READ UNCOMMITTED is READ COMMITTED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsolationLevel {
     ReadUncommitted,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use staffa::{ErrorKind, SessionOptions};
+use staffa::{Encryption, ErrorKind, SessionOptions};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -142,7 +142,10 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     } else {
         SHORT_KEY_BYTES
     };
-    let opened = shared.warehouse.session(session_options(&message, peer)).await;
+    let opened = shared
+        .warehouse
+        .session(session_options(&message, peer, link.encryption()))
+        .await;
     audit(opened.as_ref().err().map(|error| error.message()));
     let session = opened?;
     let registration = shared
@@ -161,7 +164,7 @@ fn is_wrong_password(failure: &Failure) -> bool {
     matches!(failure, Failure::Report(report) if report.code == sqlstate(ErrorKind::InvalidPassword))
 }
 
-fn session_options(message: &StartupMessage, client: SocketAddr) -> SessionOptions {
+fn session_options(message: &StartupMessage, client: SocketAddr, encryption: Option<Encryption>) -> SessionOptions {
     SessionOptions {
         database: message.database.clone(),
         user: message.user.clone(),
@@ -169,6 +172,7 @@ fn session_options(message: &StartupMessage, client: SocketAddr) -> SessionOptio
         // Files of the server are not a client's to read.
         allow_files: false,
         client: Some(client),
+        encryption,
         login: true,
     }
 }

@@ -24,7 +24,7 @@ use arrow::datatypes::{DataType, Int32Type};
 
 use crate::error::{Error, Result};
 
-pub(crate) use gather::{Gather, compact};
+pub(crate) use gather::{Gather, compact, compact_type};
 use integers::{IntegerBlock, values_as_integers};
 pub(crate) use integers::{array_of_integers, is_integer_like, scalar_as_integer};
 
@@ -187,7 +187,7 @@ impl Chunk {
 
     /// A block as an Arrow array: all rows, or those that are named.
     pub(crate) fn read(self: &Arc<Self>, block: usize, rows: Option<&[u32]>) -> Result<ArrayRef> {
-        let mut gather = Gather::new(self);
+        let mut gather = Gather::new(self, &self.data_type);
         gather.add(block, rows)?;
         gather.finish()
     }

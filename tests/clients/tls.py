@@ -75,6 +75,9 @@ def main():
             with connect(port, sslmode="verify-full", sslrootcert=f"{place}/own.pem") as c:
                 assert c.execute("select 1").fetchone() == (1,)
                 assert c.pgconn.ssl_in_use
+                ssl, version, cipher, bits = c.execute(
+                    "select ssl, version, cipher, bits from pg_stat_ssl where pid = pg_backend_pid()").fetchone()
+                assert (ssl, version) == (True, "TLSv1.3") and cipher.startswith("TLS_") and bits in (128, 256), cipher
             for options, word in (({"sslmode": "disable"}, "TLS"), ({"sslmode": "verify-full", "sslrootcert": f"{place}/other.pem"}, "certificate")):
                 try:
                     connect(port, **options).close()

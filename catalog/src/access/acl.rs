@@ -332,6 +332,19 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// A database that others are made like: of the first role, and nobody makes anything in it.
+    pub(super) fn of_template() -> Rights {
+        let owner = Uuid::nil();
+        let mut acl = Acl::default();
+        acl.grant(None, owner, Privileges::CONNECT, Privileges::NONE);
+        acl.grant(Some(owner), owner, ObjectKind::Database.privileges(), Privileges::NONE);
+        Rights {
+            owner,
+            acl: Some(acl),
+            columns: BTreeMap::new(),
+        }
+    }
+
     /// The schema that everybody may use.
     pub(super) fn of_open_schema(owner: Uuid) -> Rights {
         let mut acl = Acl::default_of(ObjectKind::Schema, owner);

@@ -64,7 +64,7 @@ fn privileges_come_from_oneself_everybody_and_the_roles_one_inherits() {
     let mut rights = rights(1);
     let may = |rights: &Rights, name: &str| {
         access
-            .authority(name)
+            .authority(name, "d")
             .may(rights, ObjectKind::Table, Privileges::SELECT)
     };
     assert!(may(&rights, "r1") && !may(&rights, "r2") && !may(&rights, "nobody"));
@@ -87,7 +87,7 @@ fn columns_add_to_what_is_granted_on_the_table() {
     let mut acl = Acl::default();
     acl.grant(Some(id(2)), id(1), Privileges::SELECT, Privileges::NONE);
     rights.columns.insert(7, acl);
-    let authority = access.authority("r2");
+    let authority = access.authority("r2", "d");
     assert!(authority.may_with_column(&rights, 7, Privileges::SELECT));
     assert!(!authority.may_with_column(&rights, 8, Privileges::SELECT));
     assert!(!authority.may_with_column(&rights, 7, Privileges::UPDATE));
@@ -98,10 +98,23 @@ fn columns_add_to_what_is_granted_on_the_table() {
 fn everybody_may_use_the_schema_public_and_make_nothing_in_it() {
     let access = access(&[(2, true, &[])]);
     let of = |schema: &str| access.rights(&AccessKey::Schema("d".into(), schema.into()));
-    let authority = access.authority("r2");
+    let authority = access.authority("r2", "d");
     assert!(authority.may(&of("public"), ObjectKind::Schema, Privileges::USAGE));
     assert!(!authority.may(&of("public"), ObjectKind::Schema, Privileges::CREATE));
     assert!(!authority.may(&of("other"), ObjectKind::Schema, Privileges::USAGE));
+}
+
+#[test]
+fn public_belongs_to_whoever_owns_the_database() {
+    let owned = (AccessKey::Database("d".into()), Some(AccessEntry::Rights(rights(2))));
+    let access = access(&[(2, true, &[]), (3, true, &[2]), (4, true, &[])]).with(&BTreeMap::from([owned]));
+    let may = |name: &str, database: &str| {
+        let public = access.rights(&AccessKey::Schema(database.into(), "public".into()));
+        let authority = access.authority(name, database);
+        authority.may(&public, ObjectKind::Schema, Privileges::CREATE) && authority.owns(&public)
+    };
+    assert!(may("r2", "d") && may("r3", "d") && !may("r4", "d"));
+    assert!(!may("r2", "other"));
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use super::changes::set_existence;
 use super::{FIRST_SCHEMA, Transaction, check_name};
 use crate::access::AccessKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::TableName;
+use crate::name::{TEMPLATE_DATABASES, TableName};
 use crate::snapshot::RelationKind;
 
 impl Transaction {
     /// CREATE DATABASE, with an empty schema `public`.
     pub async fn create_database(&mut self, database: &str) -> Result<()> {
         check_name(database)?;
-        if self.snapshot().has_database(database) {
+        if self.snapshot().has_database(database) || TEMPLATE_DATABASES.contains(&database) {
             return Err(Error::duplicate_database(database));
         }
         let changes = self.change();
@@ -29,7 +29,10 @@ impl Transaction {
     pub async fn drop_database(&mut self, database: &str, cascade: bool) -> Result<()> {
         let snapshot = self.snapshot();
         if !snapshot.has_database(database) {
-            return Err(Error::undefined_database(database));
+            return Err(match TEMPLATE_DATABASES.contains(&database) {
+                true => Error::new(ErrorKind::WrongObjectType, "cannot drop a template database"),
+                false => Error::undefined_database(database),
+            });
         }
         for schema in snapshot.schemas(database) {
             if !cascade && !snapshot.relations(database, &schema).is_empty() {

@@ -13,7 +13,7 @@ use datafusion::functions_aggregate::{count::count_udaf, min_max::min_udaf, sum:
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
-use datafusion::physical_expr::expressions::{BinaryExpr, col, lit};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, col, lit};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -62,10 +62,17 @@ fn plan(partitions: &[Vec<RecordBatch>], keys: &[&str], filter: bool) -> Arc<dyn
         let built = AggregateExprBuilder::new(function, vec![argument]);
         Arc::new(built.schema(Arc::clone(&schema)).alias(name).build().unwrap())
     };
+    let product = Arc::new(BinaryExpr::new(column("v"), Operator::Multiply, column("v"))) as PhysicalExprRef;
+    let product = crate::narrowed(&product, &schema).unwrap();
+    let whole = |name| Arc::new(CastExpr::new(column(name), DataType::Int64, None)) as PhysicalExprRef;
     let functions: Vec<Arc<AggregateFunctionExpr>> = vec![
         function(count_udaf(), lit(1_i64), "rows"),
         function(sum_udaf(), column("v"), "sum"),
         function(min_udaf(), column("t"), "least"),
+        function(count_udaf(), column("v"), "values"),
+        function(sum_udaf(), product, "sum of products"),
+        function(sum_udaf(), whole("b"), "sum of whole numbers"),
+        function(sum_udaf(), whole("a"), "sum of long ones"),
     ];
     let is_positive = filter.then(|| {
         Arc::new(BinaryExpr::new(
@@ -76,7 +83,7 @@ fn plan(partitions: &[Vec<RecordBatch>], keys: &[&str], filter: bool) -> Arc<dyn
     });
     let groups = PhysicalGroupBy::new_single(keys.iter().map(|key| (column(key), key.to_string())).collect());
     let source = MemorySourceConfig::try_new_exec(partitions, Arc::clone(&schema), None).unwrap();
-    let filters = vec![None, is_positive, None];
+    let filters = vec![None, is_positive.clone(), None, None, None, is_positive, None];
     let aggregate = |mode, groups: PhysicalGroupBy, input| {
         Arc::new(
             AggregateExec::try_new(
@@ -131,13 +138,20 @@ fn ours(stock: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 }
 
 fn row() -> impl Strategy<Value = Row> {
+    // Of the large ones two are too much for 64 bits, or one.
+    let value = prop_oneof![
+        16 => -1_000_i128..1_000,
+        1 => Just(i128::from(i64::MAX)),
+        1 => Just(-3_037_000_500_i128),
+        1 => Just(i128::from(i64::MIN) - 1),
+    ];
     let text = prop_oneof!["", "[ab]", "é{2}", "a long text [ab]", "another text that is long [cd]"];
     (
         option::weighted(0.8, prop_oneof![-2_i64..3, Just(i64::MAX), Just(i64::MIN)]),
         option::weighted(0.8, prop_oneof![-2_i16..3, Just(i16::MAX), Just(i16::MIN)]),
         prop_oneof![-2_i32..3, Just(i32::MAX), Just(i32::MIN)],
         option::weighted(0.8, text),
-        option::weighted(0.8, -1_000_i128..1_000),
+        option::weighted(0.8, value),
     )
 }
 
@@ -193,4 +207,18 @@ fn hands_over_when_memory_is_short() {
     let partitions = [many(60_000, 2, |_| None), many(60_000, 3, |_| None)];
     let stock = plan(&partitions, &["a", "b"], true);
     assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), Some(4 << 20)));
+}
+
+#[test]
+fn totals_that_leave_64_bits_go_on() {
+    // Each batch may bring totals to a quarter of what 64 bits hold: they are handed over again and again.
+    let row = |row: usize| -> Row {
+        let large = i128::from(i64::MAX) / 4 / 64;
+        let value = (!row.is_multiple_of(7)).then_some(if row.is_multiple_of(2) { large } else { -large / 3 });
+        (Some((row % 3) as i64), None, 1, None, value)
+    };
+    let rows: Vec<Row> = (0..10_000).map(row).collect();
+    let partitions = [rows.chunks(64).map(batch).collect::<Vec<_>>()];
+    let stock = plan(&partitions, &["a"], false);
+    assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
 }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Value, Visitor,
 };
 
-use super::scope::Columns;
+use super::scope::{Columns, Level};
 use super::signatures::{self, BIGINT, UNKNOWN, can_assign, type_name};
 use super::{Checker, Type};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,22 +19,31 @@ pub(super) struct Output<'e> {
     name: Option<String>,
     /// `None` for what `*` stands for.
     expression: Option<&'e Expr>,
+    /// The relation of a column that `*` stands for, where it is known.
+    relation: Option<String>,
 }
 
 impl<'e> Output<'e> {
     /// The columns of one term.
-    pub(super) fn of(item: &'e SelectItem, columns: &[(Option<String>, Type)]) -> Vec<Self> {
+    pub(super) fn of(item: &'e SelectItem, columns: &[(Option<String>, Type)], level: Option<&Level>) -> Vec<Self> {
         let expression = match item {
             SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
                 Some(expression)
             }
             _ => None,
         };
-        let output = |(name, _): &(Option<String>, Type)| Output {
+        let relations = match (item, level) {
+            (SelectItem::Wildcard(_), Some(level)) if level.merged.is_empty() => level.aliases(),
+            _ => Vec::new(),
+        };
+        // Columns that are left out of it leave nothing known.
+        let is_whole = relations.len() == columns.len();
+        let output = |(at, (name, _)): (usize, &(Option<String>, Type))| Output {
             name: name.clone(),
             expression,
+            relation: relations.get(at).filter(|_| is_whole).cloned(),
         };
-        columns.iter().map(output).collect()
+        columns.iter().enumerate().map(output).collect()
     }
 
     fn text(&self) -> Option<String> {
@@ -89,6 +98,7 @@ impl Checker<'_> {
             .map(|(name, _)| Output {
                 name: name.clone(),
                 expression: None,
+                relation: None,
             })
             .collect();
         let all_named = columns.iter().all(|(name, _)| name.is_some());
@@ -176,7 +186,11 @@ impl Checker<'_> {
             };
             let named = |output: &Output<'_>| output.name.as_ref() == Some(&name);
             if let Some(first) = outputs.iter().position(named) {
-                let differs = |output: &Output<'_>| named(output) && output.text() != outputs[first].text();
+                let first_tables = self.tables_of(&outputs[first]);
+                let differs = |output: &Output<'_>| {
+                    named(output)
+                        && (output.text() != outputs[first].text() || differ(&self.tables_of(output), &first_tables))
+                };
                 if outputs.iter().any(differs) {
                     let error = Error::new(ErrorKind::AmbiguousColumn, format!("{clause} \"{name}\" is ambiguous"));
                     return Err(self.places.at(error, ident));
@@ -185,6 +199,25 @@ impl Checker<'_> {
             }
         }
         self.value(clause, key)
+    }
+
+    /// The relations of the columns in an output, one after the other; `None` for what is not known.
+    fn tables_of(&self, output: &Output<'_>) -> Vec<Option<String>> {
+        let Some(expression) = output.expression else {
+            return vec![output.relation.clone()];
+        };
+        let mut tables = Vec::new();
+        let _ = walk::expressions(expression, |inner| {
+            match inner {
+                Expr::Identifier(ident) => {
+                    tables.push(self.levels.last().and_then(|level| level.only_alias(&fold(ident))))
+                }
+                Expr::CompoundIdentifier(parts) => tables.push(parts.iter().rev().nth(1).map(fold)),
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        tables
     }
 
     fn value(&mut self, clause: &'static str, key: &Expr) -> Result<Key> {
@@ -288,6 +321,12 @@ impl Checker<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether two lists surely name different relations.
+fn differ(left: &[Option<String>], right: &[Option<String>]) -> bool {
+    let mut pairs = left.iter().zip(right);
+    pairs.any(|pair| matches!(pair, (Some(left), Some(right)) if left != right))
 }
 
 pub(super) fn order_keys(query: &Query) -> Vec<&Expr> {

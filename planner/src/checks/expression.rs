@@ -19,7 +19,7 @@ use super::{Checker, DEPTH_MAX, Type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::positions_of_words;
 use crate::pg_catalog::is_function_of_postgres;
-use crate::resolve::fold;
+use crate::resolve::{fold, sequence};
 use crate::rewrite::called_type;
 use crate::type_planner::sql_type_of_ast;
 use crate::value::{sql_type_of_oid, type_oid};
@@ -749,6 +749,9 @@ impl Checker<'_> {
             }
         }
         self.aggregate = outside;
+        if let ("nextval" | "currval" | "setval", [(first, _), ..]) = (name.as_str(), given.as_slice()) {
+            self.sequence(first)?;
+        }
         if let Some(condition) = &function.filter {
             let around = self.clause.replace("FILTER");
             let checked = self.condition(condition, "FILTER");
@@ -790,6 +793,10 @@ impl Checker<'_> {
         }
         if is_aggregate && list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
             self.check_distinct_order(list, &given)?;
+        }
+        if HYPOTHETICAL.contains(&name.as_str()) && !function.within_group.is_empty() {
+            let message = format!("{name} WITHIN GROUP is not supported");
+            return fail(self, ErrorKind::FeatureNotSupported, message);
         }
         if !is_positional || FORMS.contains(&name.as_str()) || !function.within_group.is_empty() {
             return Ok(None);
@@ -833,6 +840,19 @@ impl Checker<'_> {
             }
         }
         Ok(choice.1)
+    }
+
+    /// A literal that names a sequence, or another relation: it must be there.
+    fn sequence(&self, argument: &Expr) -> Result<()> {
+        let literal = sequence::literal(argument);
+        let Expr::Value(value) = literal else { return Ok(()) };
+        match &value.value {
+            Value::SingleQuotedString(text) => {
+                sequence::existing(self.context, text).map_err(|error| self.places.put(error, Some(literal)))?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What `unnest` makes of a value of this type.

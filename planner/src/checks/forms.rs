@@ -91,8 +91,15 @@ impl Checker<'_> {
     /// Operators between rows: they are compared column by column.
     pub(super) fn of_rows(&mut self, name: &str, left: &Expr, right: &Expr, words: &[&str]) -> Result<Type> {
         let at_operator = |this: &Self, error: Error| this.places.after(error, left, words);
-        if !COMPARISONS.contains(&name) && matches!((left, right), (Expr::Tuple(_), Expr::Tuple(_))) {
+        if !COMPARISONS.contains(&name)
+            && let (Expr::Tuple(all), Expr::Tuple(others)) = (left, right)
+        {
             // OVERLAPS is a word between rows.
+            if let ("overlaps", [start, end], [other_start, other_end]) =
+                (name.to_lowercase().as_str(), all.as_slice(), others.as_slice())
+            {
+                return self.form_behind("overlaps", &[start, end, other_start, other_end], left, &["overlaps"]);
+            }
             self.expression(left)?;
             self.expression(right)?;
             return Ok(None);

@@ -100,6 +100,30 @@ impl Level {
         self.relations.get(self.first_visible..).unwrap_or_default()
     }
 
+    /// The relation of each column of `*`, as far as all are known.
+    pub(super) fn aliases(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for relation in &self.relations {
+            let Some(columns) = &relation.columns else {
+                return Vec::new();
+            };
+            all.extend(columns.iter().map(|_| relation.alias.clone()));
+        }
+        all
+    }
+
+    /// The relation whose column a bare name is.
+    pub(super) fn only_alias(&self, name: &str) -> Option<String> {
+        let mut found = self.relations.iter().filter(|relation| match relation.named(name) {
+            Ok(types) => !types.is_empty(),
+            Err(()) => true,
+        });
+        match (found.next(), found.next()) {
+            (Some(one), None) => Some(one.alias.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether two relations are called the same, which is the mistake then.
     fn has_namesakes(&self) -> bool {
         let all = self.visible();

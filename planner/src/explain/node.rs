@@ -159,6 +159,7 @@ fn shown_name(name: &str) -> &str {
         "AsyncFuncExec" => "Async Function",
         "CooperativeExec" => "Yield",
         "ScalarSubqueryExec" => "Subquery",
+        "SharedReadExec" => "Shared Scan",
         other => other.strip_suffix("Exec").unwrap_or(other),
     }
 }

@@ -34,12 +34,79 @@ pub(crate) fn checked(op: Operator, left: Expr, right: Expr) -> DataFusionResult
         Operator::Modulo => Op::Modulo,
         other => return Err(Error::internal(format!("{other} is not arithmetic")).into()),
     };
-    Ok(call(op, vec![left, right]))
+    Ok(match has_links(&left, LINKS_MAX) {
+        true => lengthened(left, op, right),
+        false => call(vec![op], vec![left, right]),
+    })
+}
+
+/// Operators that stand one below the other. Everything planning does goes through all levels at every level, so longer chains are
+/// one operator with many operands. In shorter ones the parts that two of them share are computed once.
+const LINKS_MAX: usize = 16;
+
+/// Whether it is a chain of so many operators, or one that is long already.
+fn has_links(expression: &Expr, links: usize) -> bool {
+    match chained(expression) {
+        Some((operator, _)) if operator.ops.len() > 1 => true,
+        Some((_, operands)) => links <= 1 || operands.first().is_some_and(|first| has_links(first, links - 1)),
+        None => false,
+    }
+}
+
+/// An operator between operands of ours.
+fn chained(expression: &Expr) -> Option<(&Arithmetic, &[Expr])> {
+    match expression {
+        Expr::ScalarFunction(call) => {
+            let operator = call.func.inner().downcast_ref::<Arithmetic>()?;
+            (operator.ops != [Op::Negate]).then_some((operator, call.args.as_slice()))
+        }
+        _ => None,
+    }
+}
+
+/// A chain as one operator, and one more link of it.
+fn lengthened(chain: Expr, op: Op, right: Expr) -> Expr {
+    let (mut ops, mut operands) = (vec![op], vec![right]);
+    let mut first = chain;
+    while let Some((operator, _)) = chained(&first) {
+        ops.extend(operator.ops.iter().rev());
+        let Expr::ScalarFunction(call) = &mut first else { break };
+        operands.extend(call.args.drain(1..).rev());
+        let Some(left) = call.args.pop() else { break };
+        first = left;
+    }
+    operands.push(first);
+    ops.reverse();
+    operands.reverse();
+    call(ops, operands)
 }
 
 /// `-operand`
 pub(crate) fn negated(operand: Expr) -> Expr {
-    call(Op::Negate, vec![operand])
+    call(vec![Op::Negate], vec![operand])
+}
+
+/// `x` and `k` of `x + k`, `k + x` and `x - k` of whole numbers.
+pub(crate) fn plus_constant(expression: &Expr) -> Option<(&Expr, i64)> {
+    let Expr::ScalarFunction(function) = expression else {
+        return None;
+    };
+    let ops = function.func.inner().downcast_ref::<Arithmetic>()?.ops.as_slice();
+    let number = |operand: &Expr| match operand {
+        Expr::Literal(ScalarValue::Int16(Some(number)), _) => Some(i64::from(*number)),
+        Expr::Literal(ScalarValue::Int32(Some(number)), _) => Some(i64::from(*number)),
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => Some(*number),
+        _ => None,
+    };
+    match (ops, function.args.as_slice()) {
+        ([Op::Add], [left, right]) => match (number(left), number(right)) {
+            (_, Some(number)) => Some((left, number)),
+            (Some(number), _) => Some((right, number)),
+            _ => None,
+        },
+        ([Op::Subtract], [left, right]) => Some((left, number(right)?.checked_neg()?)),
+        _ => None,
+    }
 }
 
 /// The types whose arithmetic needs a check.
@@ -50,9 +117,9 @@ pub(crate) fn is_checked(data_type: &DataType) -> bool {
     )
 }
 
-fn call(op: Op, args: Vec<Expr>) -> Expr {
+fn call(ops: Vec<Op>, args: Vec<Expr>) -> Expr {
     let signature = Signature::any(args.len(), Volatility::Immutable);
-    let func = Arc::new(ScalarUDF::from(Arithmetic { op, signature }));
+    let func = Arc::new(ScalarUDF::from(Arithmetic { ops, signature }));
     Expr::ScalarFunction(ScalarFunction { func, args })
 }
 
@@ -84,7 +151,8 @@ const NAMED_LEVELS: usize = 16;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Arithmetic {
-    op: Op,
+    /// Those between the operands, from left to right; or the one before the only operand.
+    ops: Vec<Op>,
     signature: Signature,
 }
 
@@ -92,21 +160,13 @@ impl Arithmetic {
     /// The operator between its operands. Chains are long: every level writing its own text would copy the ones below, and planning asks
     /// for the name of every level again and again. So what is far below is named by its hash.
     fn write_name(&self, args: &[Expr], levels_left: usize, out: &mut String) {
-        let sign = match self.op {
-            Op::Add => " + ",
-            Op::Subtract => " - ",
-            Op::Multiply => " * ",
-            Op::Divide => " / ",
-            Op::Modulo => " % ",
-            Op::Negate => "",
-        };
-        if self.op == Op::Negate {
+        let negates = self.ops == [Op::Negate];
+        if negates {
             out.push_str("(- ");
         }
         for (at, operand) in args.iter().enumerate() {
-            if at > 0 {
-                out.push_str(sign);
-            }
+            let op = at.checked_sub(1).and_then(|before| self.ops.get(before));
+            out.push_str(op.map_or("", |op| op.sign()));
             match operand {
                 Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<Arithmetic>() {
                     Some(_) if levels_left == 0 => {
@@ -114,21 +174,38 @@ impl Arithmetic {
                         operand.hash(&mut hasher);
                         out.push_str(&format!("{:x}", hasher.finish()));
                     }
-                    Some(inner) => inner.write_name(&function.args, levels_left - 1, out),
+                    Some(inner) if at == 0 => inner.write_name(&function.args, levels_left - 1, out),
+                    // `a - (b - c)` is not `a - b - c`.
+                    Some(inner) => {
+                        out.push('(');
+                        inner.write_name(&function.args, levels_left - 1, out);
+                        out.push(')');
+                    }
                     None => out.push_str(&operand.schema_name().to_string()),
                 },
                 other => out.push_str(&other.schema_name().to_string()),
             }
         }
-        if self.op == Op::Negate {
+        if negates {
             out.push(')');
         }
     }
 }
 
-impl ScalarUDFImpl for Arithmetic {
-    fn name(&self) -> &str {
-        match self.op {
+impl Op {
+    fn sign(self) -> &'static str {
+        match self {
+            Op::Add => " + ",
+            Op::Subtract => " - ",
+            Op::Multiply => " * ",
+            Op::Divide => " / ",
+            Op::Modulo => " % ",
+            Op::Negate => "- ",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
             Op::Add => "add",
             Op::Subtract => "subtract",
             Op::Multiply => "multiply",
@@ -136,6 +213,12 @@ impl ScalarUDFImpl for Arithmetic {
             Op::Modulo => "modulo",
             Op::Negate => "negate",
         }
+    }
+}
+
+impl ScalarUDFImpl for Arithmetic {
+    fn name(&self) -> &str {
+        self.ops.last().map_or("add", |op| op.name())
     }
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
@@ -173,13 +256,19 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let ty = args.return_field.data_type().clone();
-        let outcome = match (self.op, args.args.as_slice()) {
-            (Op::Negate, [ColumnarValue::Scalar(value)]) => value.arithmetic_negate().map(ColumnarValue::Scalar),
-            (Op::Negate, [ColumnarValue::Array(array)]) => {
+        let outcome = match (self.ops.as_slice(), args.args.as_slice()) {
+            ([Op::Negate], [ColumnarValue::Scalar(value)]) => value.arithmetic_negate().map(ColumnarValue::Scalar),
+            ([Op::Negate], [ColumnarValue::Array(array)]) => {
                 numeric::neg(array).map(ColumnarValue::Array).map_err(Into::into)
             }
-            (op, [left, right]) => apply(left, right, |left, right| kernel(op, &ty, left, right)),
-            _ => return Err(Error::internal("an operator has one or two operands").into()),
+            (ops, [first, second, rest @ ..]) if ops.len() == rest.len() + 1 => {
+                let compute =
+                    |op: Op, left: &_, right: &_| apply(left, right, |left, right| kernel(op, &ty, left, right));
+                let mut rest = ops[1..].iter().zip(rest);
+                compute(ops[0], first, second)
+                    .and_then(|both| rest.try_fold(both, |left, (op, right)| compute(*op, &left, right)))
+            }
+            _ => return Err(Error::internal("as many operators as stand between the operands").into()),
         };
         outcome.map_err(|error| match error.find_root() {
             datafusion::common::DataFusionError::ArrowError(inner, _)

@@ -56,6 +56,10 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("sign", sign_types, sign),
     Shape::new("div", div_types, div),
     Shape::new("width_bucket", bucket_types, width_bucket),
+    // With how many digits a numeric is shown is told of its expression (`shown.rs`).
+    Shape::new("trim_scale", numeric_types, |columns| {
+        Ok(Arc::clone(&columns.arrays[0]))
+    }),
 ];
 
 const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
@@ -372,6 +376,13 @@ pub(super) fn power_is_defined(is_zero: bool, is_negative: bool, by_negative: bo
         ));
     }
     Ok(())
+}
+
+fn numeric_types(types: &[DataType]) -> Resolved {
+    match types {
+        [ty] if !ty.is_floating() => as_decimal(ty).map(|ty| (vec![ty.clone()], ty)),
+        _ => None,
+    }
 }
 
 fn sign_types(types: &[DataType]) -> Resolved {

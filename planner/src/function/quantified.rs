@@ -195,6 +195,11 @@ fn is_text(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
+/// A float and another number: both are compared as `double precision`.
+fn is_beside_float(left: &DataType, right: &DataType) -> bool {
+    left != right && left.is_numeric() && right.is_numeric() && (left.is_floating() || right.is_floating())
+}
+
 /// A literal nobody gave a type, or a parameter.
 fn is_untyped(expression: &Expr) -> bool {
     matches!(
@@ -225,7 +230,10 @@ impl ScalarUDFImpl for Quantified {
                 {
                     return Ok(given.to_vec());
                 }
-                let common = comparison_coercion(value, element.data_type());
+                let common = match is_beside_float(value, element.data_type()) {
+                    true => Some(DataType::Float64),
+                    false => comparison_coercion(value, element.data_type()),
+                };
                 let common = common.ok_or_else(|| undefined_function(self.name))?;
                 let element = element.as_ref().clone().with_data_type(common.clone());
                 vec![common, DataType::List(Arc::new(element))]

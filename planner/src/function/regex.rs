@@ -2,6 +2,7 @@
 //!
 //! The first of several alternatives that matches is taken, where PostgreSQL takes the longest.
 
+mod head;
 mod pattern;
 
 use std::ops::ControlFlow;
@@ -11,6 +12,7 @@ use arrow::array::{ArrayRef, BooleanBuilder, Int32Builder, ListBuilder, StringVi
 use arrow::datatypes::{DataType, Field, FieldRef};
 use regex::{CaptureLocations, Regex};
 
+use self::head::Head;
 use self::pattern::{Options, of_similar, translated};
 use super::datetime::{TEXT, is_integer, is_text};
 use super::native::{Columns, Resolved, Shape};
@@ -81,32 +83,34 @@ fn texts_type() -> DataType {
 
 /// The programs of patterns: one that stays the same is made once.
 #[derive(Default)]
-struct Programs {
-    last: Option<(String, String, Arc<Program>)>,
+struct Programs<'a> {
+    last: Option<(&'a str, &'a str, Arc<Program>)>,
 }
 
 struct Program {
     regex: Regex,
     global: bool,
-    /// Does the same where all is replaced by the first group: see [`Program::new`].
-    head: Option<Regex>,
+    /// Does the same where all is replaced by the first group.
+    head: Option<Head>,
 }
 
-impl Programs {
-    fn of(&mut self, pattern: &str, flags: &str) -> Result<Arc<Program>> {
+impl<'a> Programs<'a> {
+    fn of(&mut self, pattern: &'a str, flags: &'a str) -> Result<Arc<Program>> {
+        // Constants are in one place for all rows.
+        let same = |known: &str, text: &str| std::ptr::eq(known, text) || known == text;
         if let Some((known, known_flags, program)) = &self.last
-            && known == pattern
-            && known_flags == flags
+            && same(known, pattern)
+            && same(known_flags, flags)
         {
             return Ok(Arc::clone(program));
         }
         let program = Arc::new(Program::new(pattern, flags)?);
-        self.last = Some((pattern.to_owned(), flags.to_owned(), Arc::clone(&program)));
+        self.last = Some((pattern, flags, Arc::clone(&program)));
         Ok(program)
     }
 
     /// For a function that looks at one match only, or at all.
-    fn without_global(&mut self, pattern: &str, flags: &str, function: &str) -> Result<Arc<Program>> {
+    fn without_global(&mut self, pattern: &'a str, flags: &'a str, function: &str) -> Result<Arc<Program>> {
         let program = self.of(pattern, flags)?;
         if program.global {
             let message = format!("{function}() does not support the \"global\" option");
@@ -124,12 +128,10 @@ impl Program {
     fn new(pattern: &str, flags: &str) -> Result<Self> {
         let options = Options::of(flags)?;
         let regex = compiled(&translated(pattern, options)?)?;
-        // `^…(…)….*$`: what it ends with matches all that is left, so it need not be looked at.
-        let head = pattern
-            .strip_suffix(".*$")
-            .filter(|head| flags.is_empty() && head.starts_with('^') && !head.contains('|') && !head.ends_with('\\'))
-            .map(|head| compiled(&translated(head, options)?))
-            .transpose()?;
+        let head = match flags.is_empty() {
+            true => Head::new(pattern)?,
+            false => None,
+        };
         Ok(Self {
             regex,
             global: options.global,
@@ -488,11 +490,7 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
             return Ok(());
         };
         if let (Some(head), "\\1", 0, 1) = (&program.head, replacement, start, number) {
-            let mut places = head.capture_locations();
-            out.append_value(match head.captures_read(&mut places, text) {
-                Some(_) => places.get(1).map_or("", |(begin, end)| &text[begin..end]),
-                None => text,
-            });
+            out.append_value(head.first_group(text).map_or(text, |group| &text[group]));
             return Ok(());
         }
         replaced.clear();

@@ -112,7 +112,7 @@ impl SequenceSource {
         let name = named(&snapshot, &self.database, &self.path, text)?;
         let sequence = snapshot.sequence(&name)?.ok_or_else(gone)?;
         let access = snapshot.access();
-        let authority = access.authority(&self.user);
+        let authority = access.authority(&self.user, &self.database);
         let rights = access.rights(&AccessKey::Relation(sequence.id));
         let may = |privilege| authority.may(&rights, ObjectKind::Sequence, privilege);
         if !privileges.iter().copied().any(may) {

@@ -1,11 +1,11 @@
 //! `sum` of numerics whose total may have more than 38 digits: it fails then, where DataFusion's wraps around. Totals that
-//! surely have fewer stay DataFusion's.
+//! surely have fewer stay DataFusion's. And `sum` of floats, which fails where finite ones would make infinity.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
-use arrow::compute::sum_checked;
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type};
+use arrow::compute::{sum, sum_checked};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float64Type};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -17,9 +17,9 @@ use datafusion::scalar::ScalarValue;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
 use super::math::numeric_overflow;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
-/// For `Decimal128`, without DISTINCT, and not over a window's moving frame.
+/// For `Decimal128` and `Float64`, without DISTINCT, and not over a window's moving frame.
 pub(crate) fn checked_sum() -> Arc<AggregateUDF> {
     static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
         let signature = Signature::any(1, Volatility::Immutable);
@@ -38,6 +38,27 @@ fn add(total: &mut i128, value: i128) {
         Some(sum) if *total != TOO_LARGE && value != TOO_LARGE => sum,
         _ => TOO_LARGE,
     };
+}
+
+/// Stands for a total of floats that is too large: a NaN that no computation gives.
+const OVERFLOWN: u64 = 0x7ff8_dead_beef_0001;
+
+fn add_float(total: &mut f64, value: f64) {
+    let sum = *total + value;
+    if sum.is_finite() {
+        *total = sum;
+        return;
+    }
+    let is_overflown =
+        total.to_bits() == OVERFLOWN || value.to_bits() == OVERFLOWN || total.is_finite() && value.is_finite();
+    *total = if is_overflown { f64::from_bits(OVERFLOWN) } else { sum };
+}
+
+fn check_float(total: f64) -> Result<()> {
+    match total.to_bits() == OVERFLOWN {
+        true => Err(Error::new(ErrorKind::NumericOutOfRange, "value out of range: overflow")),
+        false => Ok(()),
+    }
 }
 
 fn check(total: i128) -> Result<()> {
@@ -66,6 +87,9 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        if args.return_field.data_type() == &DataType::Float64 {
+            return Ok(Box::new(FloatTotal(None)));
+        }
         Ok(Box::new(Total {
             ty: args.return_field.data_type().clone(),
             sum: None,
@@ -77,7 +101,12 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
-        let sums = PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(args.return_field.data_type(), add);
+        let ty = args.return_field.data_type();
+        if ty == &DataType::Float64 {
+            let sums = PrimitiveGroupsAccumulator::<Float64Type, _>::new(ty, add_float);
+            return Ok(Box::new(Totals(sums)));
+        }
+        let sums = PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(ty, add);
         Ok(Box::new(Totals(sums)))
     }
 
@@ -125,6 +154,41 @@ impl Accumulator for Total {
     }
 }
 
+#[derive(Debug)]
+struct FloatTotal(Option<f64>);
+
+impl Accumulator for FloatTotal {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        let values = values[0].as_primitive::<Float64Type>();
+        let Some(more) = sum(values) else { return Ok(()) };
+        let total = self.0.get_or_insert(-0.0);
+        let is_overflown = |total: f64| total.is_finite() && values.iter().flatten().all(f64::is_finite);
+        match (*total + more).is_finite() {
+            true => *total += more,
+            false if is_overflown(*total) => *total = f64::from_bits(OVERFLOWN),
+            false => add_float(total, more),
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
+        self.0.map_or(Ok(()), check_float)?;
+        Ok(ScalarValue::Float64(self.0))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
+        self.update_batch(states)
+    }
+}
+
 /// The totals of all groups.
 struct Totals<A>(A);
 
@@ -142,8 +206,12 @@ impl<A: GroupsAccumulator> GroupsAccumulator for Totals<A> {
     fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
         let totals = self.0.evaluate(emit_to)?;
         // What is under a NULL is zero.
-        for total in totals.as_primitive::<Decimal128Type>().values() {
-            check(*total)?;
+        match totals.as_primitive_opt::<Float64Type>() {
+            Some(floats) => floats.values().iter().try_for_each(|total| check_float(*total))?,
+            None => {
+                let totals = totals.as_primitive::<Decimal128Type>();
+                totals.values().iter().try_for_each(|total| check(*total))?;
+            }
         }
         Ok(totals)
     }
@@ -183,5 +251,19 @@ mod tests {
         assert_eq!(sum_of(&[largest, largest, -largest, -largest]), None);
         assert_eq!(sum_of(&[-largest, -largest, 5]), None);
         assert_eq!(sum_of(&[TOO_LARGE, -largest]), None);
+    }
+
+    #[test]
+    fn floats_overflow_once() {
+        let sum_of = |values: &[f64]| {
+            let mut total = 0.0;
+            values.iter().for_each(|value| add_float(&mut total, *value));
+            check_float(total).ok().map(|()| total)
+        };
+        assert_eq!(sum_of(&[f64::MAX, 1.0]), Some(f64::MAX));
+        assert_eq!(sum_of(&[f64::MAX, f64::MAX]), None);
+        assert_eq!(sum_of(&[f64::MAX, f64::MAX, f64::NEG_INFINITY]), None);
+        assert_eq!(sum_of(&[f64::MAX, f64::INFINITY, f64::MAX]), Some(f64::INFINITY));
+        assert!(sum_of(&[f64::INFINITY, f64::NEG_INFINITY]).is_some_and(f64::is_nan));
     }
 }

@@ -14,10 +14,10 @@ const PAIRS_MAX: usize = 4_000;
 const TRIES_MAX: usize = 40_000;
 
 /// What a row costs: to put it into a hash table, to look it up there, to make it; and to compare a pair where there is no key.
-const BUILD_COST: f64 = 4.0;
-const PROBE_COST: f64 = 1.0;
-const OUTPUT_COST: f64 = 1.0;
-const PAIR_COST: f64 = 0.2;
+pub(crate) const BUILD_COST: f64 = 4.0;
+pub(crate) const PROBE_COST: f64 = 1.0;
+pub(crate) const OUTPUT_COST: f64 = 1.0;
+pub(crate) const PAIR_COST: f64 = 0.2;
 
 /// The joins of a set of inputs: the best known so far.
 #[derive(Clone, Debug)]

@@ -47,6 +47,8 @@ pub(crate) enum Ast {
     },
     CreateDatabase {
         name: Ident,
+        template: Option<String>,
+        encoding: Option<String>,
     },
     /// `REFRESH MATERIALIZED VIEW`
     Refresh {

@@ -135,10 +135,32 @@ fn schema(cursor: &mut Cursor<'_>) -> Result<Ast> {
 
 fn database(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let name = cursor.identifier()?;
-    if !cursor.is_end() {
-        return Ok(unsupported(cursor, "options of CREATE DATABASE", "CREATE DATABASE"));
+    let (mut template, mut encoding) = (None, None);
+    cursor.take_word("with");
+    while !cursor.is_end() {
+        let option = if cursor.is_word("template") {
+            &mut template
+        } else if cursor.is_word("encoding") {
+            &mut encoding
+        } else {
+            return Ok(unsupported(cursor, "options of CREATE DATABASE", "CREATE DATABASE"));
+        };
+        if option.is_some() {
+            let message = "conflicting or redundant options";
+            return Err(Error::new(ErrorKind::SyntaxError, message).with_position(cursor.position()));
+        }
+        cursor.word()?;
+        cursor.take_token(&Token::Eq);
+        *option = Some(match cursor.take_word("default") {
+            true => None,
+            false => Some(cursor.string().or_else(|_| cursor.label().map(|name| fold(&name)))?),
+        });
     }
-    Ok(Ast::CreateDatabase { name })
+    Ok(Ast::CreateDatabase {
+        name,
+        template: template.flatten(),
+        encoding: encoding.flatten(),
+    })
 }
 
 fn view(cursor: &mut Cursor<'_>, replace: bool, temporary: bool) -> Result<Ast> {

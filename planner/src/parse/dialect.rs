@@ -1,4 +1,4 @@
-//! sqlparser's PostgreSQL dialect, but for twelve things.
+//! sqlparser's PostgreSQL dialect, but for thirteen things.
 //!
 //! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
@@ -9,6 +9,8 @@
 //! `x BETWEEN SYMMETRIC a AND b` is there.
 //!
 //! `x IN ((SELECT …), y)` is a list.
+//!
+//! `((SELECT …) UNION …)` and `((SELECT …) ORDER BY 1)` are queries where values stand, too.
 //!
 //! `INTERVAL (2) '1.234'` has its digits, which sqlparser forgets.
 //!
@@ -33,6 +35,8 @@ use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::is_reserved;
 
 /// The dialect of every query text.
 #[derive(Debug)]
@@ -96,6 +100,9 @@ impl Dialect for Postgres {
         }
         if keyword(0) == Keyword::INTERVAL && parser.peek_nth_token_ref(1).token == Token::LParen {
             return interval_of_digits(parser);
+        }
+        if is_longer_query(parser) {
+            return Some(parser.parse_query().map(Expr::Subquery));
         }
         BASE.parse_prefix(parser)
     }
@@ -243,6 +250,43 @@ fn in_subqueries(parser: &Parser<'_>) -> Option<bool> {
         }
     }
     None
+}
+
+/// Whether a query in parentheses comes next of which a longer one is made, that stands in parentheses itself.
+fn is_longer_query(parser: &Parser<'_>) -> bool {
+    let token = |at: usize| &parser.token_at(parser.index() + at).token;
+    let keyword = |token: &Token| match token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    if token(0) != &Token::LParen || parser.get_current_token().token != Token::LParen {
+        return false;
+    }
+    let Some(start) = (1..).find(|at| token(*at) != &Token::LParen) else {
+        return false;
+    };
+    if !matches!(keyword(token(start)), Keyword::SELECT | Keyword::WITH | Keyword::VALUES) {
+        return false;
+    }
+    let mut open = 0_usize;
+    let mut closing = (0..).take_while(|at| token(*at) != &Token::EOF).filter(|at| {
+        match token(*at) {
+            Token::LParen => open += 1,
+            Token::RParen => open -= 1,
+            _ => {}
+        }
+        open == 0
+    });
+    // `array_agg((select 1) order by 1)` orders what is aggregated.
+    let is_call = match &parser.get_previous_token().token {
+        Token::Word(word) => !is_reserved(&word.value.to_lowercase()),
+        _ => false,
+    };
+    match closing.next().map(|end| keyword(token(end + 1))) {
+        Some(Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT) => true,
+        Some(Keyword::ORDER | Keyword::LIMIT | Keyword::OFFSET | Keyword::FETCH) => !is_call,
+        _ => false,
+    }
 }
 
 /// The list that [`in_subqueries`] found.

@@ -1,13 +1,13 @@
 //! The objects of one database in one state of the catalog, with their numbers: what `pg_catalog` shows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use staffa_catalog::{CatalogSnapshot, RelationKind, Sequence, TableName, Uuid, quote_identifier};
+use staffa_catalog::{CatalogSnapshot, RelationKind, Sequence, TEMPLATE_DATABASES, TableName, Uuid, quote_identifier};
 
 use super::facts;
 use super::index::ShownIndex;
@@ -18,6 +18,12 @@ use crate::error::Result;
 pub(crate) const CATALOG_SCHEMA: u32 = 11;
 /// `public`, which PostgreSQL makes first.
 const PUBLIC_SCHEMA: u32 = 2200;
+/// The databases that PostgreSQL makes first, with what it says of them.
+const FIRST_DATABASES: [(u32, &str, &str); 3] = [
+    (1, "template1", "default template for new databases"),
+    (4, "template0", "unmodifiable empty database"),
+    (5, "postgres", "default administrative connection database"),
+];
 /// The number of the bootstrap superuser.
 pub(crate) const FIRST_ROLE: u32 = 10;
 /// Relations whose rows are kept, for all the roles that ask.
@@ -44,6 +50,8 @@ pub struct ImageFacts<'a> {
 pub struct Image {
     pub(crate) database: Named,
     pub(crate) databases: Vec<Named>,
+    /// The numbers of those without tables.
+    pub(crate) empty_databases: HashSet<u32>,
     pub(crate) schemas: Vec<Arc<Named>>,
     pub(crate) temporary_schema: Option<String>,
     pub(crate) relations: Vec<Relation>,
@@ -114,7 +122,7 @@ impl Image {
             oid: given.next().unwrap_or_default(),
             name,
         };
-        let databases: Vec<Named> = databases.into_iter().map(&mut named).collect();
+        let mut databases: Vec<Named> = databases.into_iter().map(&mut named).collect();
         let schemas: Vec<Arc<Named>> = schemas
             .into_iter()
             .map(|name| {
@@ -146,6 +154,19 @@ impl Image {
             })
         });
         let relations = relations.collect();
+        databases.extend(TEMPLATE_DATABASES.iter().map(|name| Named {
+            oid: 0,
+            name: (*name).to_owned(),
+        }));
+        let mut empty_databases = HashSet::new();
+        for database in &mut databases {
+            let first = FIRST_DATABASES.iter().find(|(_, name, _)| *name == database.name);
+            database.oid = first.map_or(database.oid, |(oid, ..)| *oid);
+            let mut schemas = snapshot.schemas(&database.name).into_iter();
+            if schemas.all(|schema| snapshot.relations(&database.name, &schema).is_empty()) {
+                empty_databases.insert(database.oid);
+            }
+        }
         let database = databases.iter().find(|known| known.name == facts.database).cloned();
         Ok(Image {
             database: database.unwrap_or_else(|| Named {
@@ -153,6 +174,7 @@ impl Image {
                 name: facts.database.to_owned(),
             }),
             databases,
+            empty_databases,
             schemas,
             temporary_schema: facts.temporary_schema.map(str::to_owned),
             ..Image::over(relations)
@@ -239,6 +261,12 @@ impl Image {
         let owner = sequence.owner?;
         let table = self.relations.get(*self.by_uuid.get(&owner.table)?)?;
         Some((table.oid, *table.column_numbers.get(&owner.column)?))
+    }
+
+    /// What is said of a database.
+    pub(crate) fn database_comment(&self, oid: u32) -> Option<&'static str> {
+        let mut known = FIRST_DATABASES.iter().filter(|(known, ..)| *known == oid);
+        known.find_map(|(_, name, comment)| self.databases.iter().any(|it| it.name == *name).then_some(*comment))
     }
 
     /// The table or view with this id.

@@ -92,6 +92,7 @@ pub struct SessionRow {
     pub application_name: String,
     pub client_address: Option<String>,
     pub client_port: Option<i32>,
+    pub encryption: Option<Encryption>,
     pub backend_start: i64,
     pub xact_start: Option<i64>,
     pub query_start: Option<i64>,
@@ -101,6 +102,14 @@ pub struct SessionRow {
     pub wait: Option<(&'static str, &'static str)>,
     pub query_id: Option<i64>,
     pub query: String,
+}
+
+/// How a connection is encrypted, in OpenSSL's words.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    pub version: String,
+    pub cipher: String,
+    pub bits: i32,
 }
 
 /// A row of `pg_cursors`.
@@ -196,6 +205,7 @@ impl SystemTable {
             "pg_cursors" => cursors(self.relation, session.cursors()).map(Some),
             "pg_hba_file_rules" => login_rules(self.relation, session.login_rules()).map(Some),
             "pg_stat_activity" => activity(self.relation, self.view()?, session.sessions()).map(Some),
+            "pg_stat_ssl" => encryption(self.relation, self.view()?, session.sessions()).map(Some),
             _ => Ok(None),
         }
     }
@@ -205,7 +215,7 @@ impl SystemTable {
 pub(crate) fn needs_catalog(relation: &SystemRelation) -> bool {
     let names = |ty: &SqlType| matches!(ty, SqlType::System(ty) if ty.is_reg());
     relation.schema == "information_schema"
-        || relation.name == "pg_stat_activity"
+        || matches!(relation.name, "pg_stat_activity" | "pg_stat_ssl")
         || relations::OF_OBJECTS.contains(&relation.name)
         || relations::OF_ROLES.contains(&relation.name)
         || relation.columns.iter().any(|column| names(&column.ty))
@@ -452,6 +462,23 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
             }
             .into(),
             "client backend".into(),
+        ]);
+    }
+    rows.finish()
+}
+
+/// Of connections. What those of others are like only who may watch them sees.
+fn encryption(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec<SessionRow>) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["pid", "ssl", "version", "cipher", "bits"])?;
+    for session in sessions.iter().filter(|session| session.client_port.is_some()) {
+        let shown = view.roles.access.may_watch(&view.roles.user.name, &session.user);
+        let encryption = session.encryption.as_ref().filter(|_| shown);
+        rows.push([
+            session.pid.into(),
+            shown.then_some(encryption.is_some()).into(),
+            encryption.map(|it| &it.version).into(),
+            encryption.map(|it| &it.cipher).into(),
+            encryption.map(|it| it.bits).into(),
         ]);
     }
     rows.finish()

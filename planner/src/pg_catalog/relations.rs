@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::RecordBatch;
-use staffa_catalog::{AccessKey, ObjectKind, Role, SqlType};
+use staffa_catalog::{AccessKey, ObjectKind, Role, SqlType, TEMPLATE_DATABASES};
 
 use super::facts::{self, DumpedRows, SystemRelation};
 use super::image::{CATALOG_SCHEMA, Image, Relation};
@@ -24,6 +24,8 @@ const PG_NAMESPACE: u32 = 2615;
 const PG_REWRITE: u32 = 2618;
 /// `pg_default`
 const DEFAULT_TABLESPACE: u32 = 1663;
+/// `pg_global`
+const GLOBAL_TABLESPACE: u32 = 1664;
 /// `heap`
 const TABLE_METHOD: u32 = 2;
 /// UTF8
@@ -118,6 +120,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             "relowner",
             "relam",
             "relfilenode",
+            "reltablespace",
             "reltuples",
             "relhasindex",
             "relisshared",
@@ -137,6 +140,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
     )?;
     for system in facts::relations() {
         let is_table = system.kind == "r";
+        let (first, shown) = (&roles.first().name, !super::is_hidden(system.name));
         rows.push([
             system.oid.into(),
             system.name.into(),
@@ -145,6 +149,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             super::FIRST_ROLE.into(),
             if is_table { TABLE_METHOD } else { 0 }.into(),
             if is_table { system.oid } else { 0 }.into(),
+            if system.is_shared { GLOBAL_TABLESPACE } else { 0 }.into(),
             Cell::Real(-1.0),
             false.into(),
             system.is_shared.into(),
@@ -158,10 +163,14 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             "n".into(),
             Cell::Null,
             // Everybody may look, at the roles' passwords only superusers.
-            match super::is_hidden(system.name) {
-                true => Cell::Null,
-                false => vec![format!("=r/{}", roles.first().name)].into(),
-            },
+            [
+                Some(format!("{first}=arwdDxt/{first}")),
+                shown.then(|| format!("=r/{first}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .into(),
             false.into(),
             false.into(),
         ]);
@@ -203,6 +212,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
             owner.oid.into(),
             if is_table { TABLE_METHOD } else { 0 }.into(),
             if is_view { 0 } else { relation.oid }.into(),
+            Cell::Oid(0),
             Cell::Real(estimate(relation)),
             (!relation.indexes.is_empty()).into(),
             false.into(),
@@ -230,6 +240,7 @@ fn classes(view: &CatalogView, relation: &'static SystemRelation) -> Result<Reco
                 owner.oid.into(),
                 index.method.oid.into(),
                 index.oid.into(),
+                Cell::Oid(0),
                 Cell::Real(estimate(relation)),
                 false.into(),
                 false.into(),
@@ -548,14 +559,15 @@ fn databases(view: &CatalogView, relation: &'static SystemRelation) -> Result<Re
     )?;
     for database in &image.databases {
         let rights = roles.of_database(&database.name);
+        let is_template = TEMPLATE_DATABASES.contains(&database.name.as_str());
         rows.push([
             database.oid.into(),
             (&database.name).into(),
             roles.owner(&rights).oid.into(),
             ENCODING.into(),
             "c".into(),
-            false.into(),
-            true.into(),
+            is_template.into(),
+            (!is_template).into(),
             Cell::Int(-1),
             // The first there is.
             Cell::Oid(1),

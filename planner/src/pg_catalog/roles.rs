@@ -28,8 +28,8 @@ impl Hash for Roles {
 }
 
 impl Roles {
-    /// Those of a state, asked for by `user`.
-    pub async fn of(user: &str, access: &Access, numbers: &dyn ObjectNumbers) -> Result<Roles> {
+    /// Those of a state, asked for by `user` in a database.
+    pub async fn of(user: &str, database: &str, access: &Access, numbers: &dyn ObjectNumbers) -> Result<Roles> {
         let known: Vec<&Role> = access.roles().collect();
         let keys: Vec<String> = known.iter().map(|role| format!("role/{}", role.id)).collect();
         let numbers = numbers.numbers(&keys, true).await?;
@@ -48,7 +48,7 @@ impl Roles {
                 name: user.to_owned(),
             }),
             by_id: known.iter().enumerate().map(|(at, role)| (role.id, at)).collect(),
-            authority: access.authority(user),
+            authority: access.authority(user, database),
             access: access.clone(),
             all,
         })

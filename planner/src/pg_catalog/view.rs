@@ -60,10 +60,14 @@ pub(crate) struct Function {
     modes: &'static str,
     all_arguments: Vec<u32>,
     variadic: u32,
+    /// Its place among the rows of `pg_proc`.
+    row: usize,
 }
 
+static FUNCTION_ROWS: LazyLock<Option<DumpedRows>> = LazyLock::new(|| DumpedRows::of("pg_proc"));
+
 static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
-    let Some(rows) = DumpedRows::of("pg_proc") else {
+    let Some(rows) = &*FUNCTION_ROWS else {
         return Vec::new();
     };
     (0..rows.len())
@@ -77,6 +81,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
             modes: rows.text(row, "proargmodes"),
             all_arguments: rows.numbers(row, "proallargtypes"),
             variadic: rows.number(row, "provariadic"),
+            row,
         })
         .collect()
 });
@@ -100,6 +105,19 @@ static DESCRIPTIONS: LazyLock<HashMap<(u32, i32), Vec<(u32, &'static str)>>> = L
     }
     all
 });
+
+impl Function {
+    /// What its row says; `None` is NULL.
+    fn said(&self, column: &str) -> Option<String> {
+        let text = FUNCTION_ROWS.as_ref()?.text(self.row, column);
+        (text != "\\N").then(|| facts::unescaped(text))
+    }
+
+    fn is(&self, column: &str, value: &str) -> bool {
+        let rows = FUNCTION_ROWS.as_ref();
+        rows.is_some_and(|rows| rows.text(self.row, column) == value)
+    }
+}
 
 pub(crate) fn function(oid: u32) -> Option<&'static Function> {
     FUNCTIONS.get(*FUNCTIONS_BY_OID.get(&oid)?)
@@ -535,8 +553,67 @@ impl CatalogView {
         }
     }
 
+    /// `pg_get_functiondef`: the statement that would make one of PostgreSQL's functions there.
+    pub(crate) fn function_definition(&self, oid: u32) -> Result<Option<String>> {
+        let Some(function) = function(oid) else {
+            return Ok(None);
+        };
+        let said = |column: &str| function.said(column).unwrap_or_default();
+        let (kind, language) = (said("prokind"), said("prolang"));
+        if kind == "a" {
+            let message = format!("\"{}\" is an aggregate function", function.name);
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        }
+        let language = dumped_name("pg_language", "lanname", language.parse().unwrap_or_default()).unwrap_or_default();
+        let schema = self.image.schema(said("pronamespace").parse().unwrap_or_default());
+        let mut text = format!(
+            "CREATE OR REPLACE FUNCTION {}.{}({})\n RETURNS {}\n LANGUAGE {language}\n",
+            quoted(&schema.unwrap_or_default()),
+            quoted(function.name),
+            self.function_arguments(oid).unwrap_or_default(),
+            self.function_result(oid).unwrap_or_default(),
+        );
+        let (cost, rows) = (said("procost"), said("prorows"));
+        let usual_cost = if language == "sql" { "100" } else { "1" };
+        let usual_rows = if function.returns_set { "1000" } else { "0" };
+        let options = [
+            (kind == "w").then(|| "WINDOW".to_owned()),
+            function.is("provolatile", "i").then(|| "IMMUTABLE".to_owned()),
+            function.is("provolatile", "s").then(|| "STABLE".to_owned()),
+            function.is("proparallel", "s").then(|| "PARALLEL SAFE".to_owned()),
+            function
+                .is("proparallel", "r")
+                .then(|| "PARALLEL RESTRICTED".to_owned()),
+            function.is("proisstrict", "t").then(|| "STRICT".to_owned()),
+            function.is("proleakproof", "t").then(|| "LEAKPROOF".to_owned()),
+            (cost != usual_cost).then(|| format!("COST {cost}")),
+            (rows != usual_rows).then(|| format!("ROWS {rows}")),
+            function.said("support").map(|name| format!("SUPPORT {name}")),
+        ];
+        let options: Vec<String> = options.into_iter().flatten().collect();
+        if !options.is_empty() {
+            text += &format!(" {}\n", options.join(" "));
+        }
+        text += &match function.said("sqlbody") {
+            Some(body) => format!("{body}\n"),
+            None => format!("AS $function${}$function$\n", said("prosrc")),
+        };
+        Ok(Some(text))
+    }
+
+    /// `pg_get_function_sqlbody`
+    pub(crate) fn function_body(&self, oid: u32) -> Option<String> {
+        function(oid)?.said("sqlbody")
+    }
+
     /// `pg_get_function_arguments`
     pub(crate) fn function_arguments(&self, oid: u32) -> Option<String> {
+        let with_defaults = function(oid)?.said("arguments");
+        with_defaults.or_else(|| self.function_identity(oid))
+    }
+
+    /// `pg_get_function_identity_arguments`
+    pub(crate) fn function_identity(&self, oid: u32) -> Option<String> {
         let function = function(oid)?;
         let words = |text: &'static str| -> Vec<&'static str> {
             let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));

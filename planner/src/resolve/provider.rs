@@ -8,7 +8,7 @@ use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result as DataFusionResult};
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -21,6 +21,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, undefined_function};
 use crate::function::{SessionFacts, session_function, session_function_names};
 use crate::operators::PostgresOperators;
+use crate::rewrite::numbered_anew;
 use crate::type_planner::PostgresTypes;
 
 /// Loaded relations, the session's functions, and our types.
@@ -52,7 +53,13 @@ impl<'a> Provider<'a> {
 impl ContextProvider for Provider<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
         match self.relations.sources.get(&name) {
-            Some(source) => Ok(Arc::clone(source)),
+            Some(source) => match source.get_logical_plan() {
+                Some(view) => Ok(match numbered_anew(&view)? {
+                    Some(anew) => provider_as_source(Arc::new(ViewTable::new(anew, None))),
+                    None => Arc::clone(source),
+                }),
+                None => Ok(Arc::clone(source)),
+            },
             None => {
                 let shown = match (name.catalog(), name.schema()) {
                     (Some(catalog), Some(schema)) => format!("{catalog}.{schema}.{}", name.table()),

@@ -61,8 +61,18 @@ pub(crate) fn check_call(context: &PlanContext, function: &mut Function) -> Resu
     }
 }
 
-fn existing(context: &PlanContext, text: &str) -> Result<TableName> {
+pub(crate) fn existing(context: &PlanContext, text: &str) -> Result<TableName> {
     named(&context.snapshot, &context.database, &context.lookup_path(), text)
+}
+
+/// A string without casts around it that leave it what it is.
+pub(crate) fn literal(mut argument: &Expr) -> &Expr {
+    while let Expr::Cast { expr, data_type, .. } = argument
+        && matches!(data_type, DataType::Regclass | DataType::Text)
+    {
+        argument = expr;
+    }
+    argument
 }
 
 /// The first argument if it is a string, without a cast around it.

@@ -15,9 +15,9 @@
 //! | `~ x`, `@ x`, `|/ x`, `||/ x` | `bit_not(x)`, `abs(x)`, `sqrt(x)`, `cbrt(x)` |
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
-    OrderByExpr, OrderByOptions, Subscript, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
+    AccessExpr, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, OrderByExpr,
+    OrderByOptions, Subscript, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
 use staffa_catalog::{IntervalFields, Rounding, SqlType};
 
@@ -127,7 +127,6 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
         }),
         // The form is a word of its own: `normalize(x, NFD)`.
         "scale" => unary_call(function, |number| digits_behind(number, false)),
-        "trim_scale" => unary_call(function, without_zeros),
         "min_scale" => unary_call(function, |number| digits_behind(number, true)),
         "percentile_cont" | "percentile_disc" => of_each_share(function),
         "normalize" => binary(function, |text, form| call("normalize", vec![text, word(form)])),
@@ -196,15 +195,6 @@ fn time_of_day(function: &mut Function) -> Option<Expr> {
     let clock = call("clock_timestamp", Vec::new());
     let is_plain = arguments(function)?.is_empty();
     is_plain.then(|| call("to_char", vec![clock, Expr::Value(pattern.into())]))
-}
-
-/// A number without the zeros at the end of what stands behind its point.
-fn without_zeros(number: Expr) -> Expr {
-    let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_string()).into());
-    let replaced = |from: Expr, pattern: &str, by: &str| call("regexp_replace", vec![from, text(pattern), text(by)]);
-    let shorter = replaced(cast(number, DataType::Text), r"(\.[0-9]*[1-9])0+$", r"\1");
-    let number = DataType::Numeric(ExactNumberInfo::None);
-    cast(replaced(shorter, r"\.0*$", ""), number)
 }
 
 /// How many digits a number shows behind its point; zeros at the end may not count.

@@ -218,7 +218,8 @@ fn named(expression: &Expr) -> Option<(String, bool)> {
 fn first_column(body: &SetExpr) -> Option<(String, bool)> {
     match body {
         SetExpr::Select(select) => match select.projection.first()? {
-            SelectItem::UnnamedExpr(expression) => named(expression),
+            // A column's name is a column's, also where nothing names it.
+            SelectItem::UnnamedExpr(expression) => Some((output_name(expression), true)),
             SelectItem::ExprWithAlias { alias, .. } => Some((strip_marker(&fold(alias)).to_string(), true)),
             _ => None,
         },
@@ -299,6 +300,8 @@ mod tests {
             ("array[1, 2]", "array"),
             ("exists (select 1)", "exists"),
             ("(select max(x) from t)", "max"),
+            ("case when a then 1 else (select -1) end", "?column?"),
+            ("(select null::boolean)::int", "bool"),
             ("now() at time zone 'UTC'", "timezone"),
             ("current_date", "current_date"),
             ("a is null", "?column?"),

@@ -1,4 +1,4 @@
-//! Names of their own for expressions that hold subqueries or casts.
+//! Names of their own for expressions that hold subqueries, casts or parentheses.
 //!
 //! DataFusion calls `(select …)` by the name of its column and every `x in (select …)` `IN`, and takes expressions of one name
 //! for one: of `unnest((select a)), unnest((select b))` both would give the first one's rows, and
@@ -7,17 +7,19 @@
 //! Before: `unnest((select a))`, `unnest((select b))`. After: `unnest((select a))`, `unnest(staffa_numbered((select b), 1))`, a
 //! number for every other text: what is written alike stays alike. `rules/subqueries.rs` takes the numbers out again.
 //!
-//! Names leave casts out, too: `sum(a)`, `sum(a::numeric)` become `sum(a)`, `sum(staffa_numbered(a::numeric, 1))`.
+//! Names leave casts out, too: `sum(a)`, `sum(a::numeric)` become `sum(a)`, `sum(staffa_numbered(a::numeric, 1))`. And parentheses:
+//! of `a - b - c`, `a - (b - c)` the second becomes `a - staffa_numbered((b - c), 1)`.
 //!
 //! Must not fire elsewhere in a first attempt: names that collide are rare, and they are an error there. One call of `unnest`
 //! alone collides with nothing.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, TableFactor, Value, Visitor,
-    VisitorMut,
+    BinaryOperator, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, TableFactor, Value,
+    Visitor, VisitorMut,
 };
 
 use super::literals::is_wrapped as is_literal;
@@ -141,6 +143,14 @@ impl VisitorMut for Numbers {
                 let number = self.number(expression) + 1;
                 wrap(expression, number);
             }
+            Expr::BinaryOp { left, op, right } if self.everywhere => {
+                for (side, is_right) in [(left, false), (right, true)] {
+                    if needs_parentheses(side, op, is_right) {
+                        let number = self.number(side) + 1;
+                        wrap(side, number);
+                    }
+                }
+            }
             // The subquery itself stands where only one may stand.
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_numbered_subquery(right) => {
                 unwrap(right);
@@ -149,6 +159,37 @@ impl VisitorMut for Numbers {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether an operand's parentheses say what its operator belongs to.
+fn needs_parentheses(operand: &Expr, around: &BinaryOperator, is_right: bool) -> bool {
+    let Expr::Nested(inner) = operand else { return false };
+    match inner.as_ref() {
+        Expr::BinaryOp { op, .. } => match rank(op).cmp(&rank(around)) {
+            Ordering::Less => true,
+            Ordering::Equal => is_right && !matches!(op, BinaryOperator::And | BinaryOperator::Or),
+            Ordering::Greater => false,
+        },
+        Expr::Nested(_) => needs_parentheses(inner, around, is_right),
+        _ => false,
+    }
+}
+
+/// Operators of a higher rank come first.
+fn rank(op: &BinaryOperator) -> u8 {
+    match op {
+        BinaryOperator::Or => 0,
+        BinaryOperator::And => 1,
+        BinaryOperator::Eq
+        | BinaryOperator::NotEq
+        | BinaryOperator::Lt
+        | BinaryOperator::LtEq
+        | BinaryOperator::Gt
+        | BinaryOperator::GtEq => 2,
+        BinaryOperator::Plus | BinaryOperator::Minus => 4,
+        BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo => 5,
+        _ => 3,
     }
 }
 

@@ -8,6 +8,8 @@
 //! | `nullif(i, n)` of an `integer` and a `bigint` | yield a `bigint` | an `integer` |
 //! | `case when 1 then …`, `1 and true` | take numbers for conditions | error 42804 |
 //! | `r = 0.1`, `r * i` of a `real` | compute with 32 bits | the same in 64 bits |
+//! | `f between 0.1 and n`, `f in (0.1, n)`, `case f when 0.1` of a float | compare numerics, which hold no large float | compare `double precision` |
+//! | `array[[1, 2]]::text[]` | make texts of the rows | cast the elements |
 //! | `s << i` of a `smallint` and an `integer` | yield an `integer` | a `smallint`: the lower half of 32 bits |
 //! | `coalesce(r, 0.1)` of a `real` | yield a `numeric` | a `real` |
 //! | `coalesce(v, w)` of a `varchar` or `name` | forget the type | `staffa_typed(coalesce(v, w))`, in results |
@@ -20,10 +22,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TransformedResult};
-use datafusion::common::{DFSchema, Result as DataFusionResult};
-use datafusion::logical_expr::expr::{Case, InList, ScalarFunction};
+use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::expr::{Case, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::logical_plan::RecursiveQuery;
-use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection};
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{SqlType, SystemStorage, SystemType};
 
@@ -61,35 +63,73 @@ fn settled(expression: Expr, schema: &DFSchema, shows: bool) -> Result<Transform
             is_condition("NOT", inner, schema)?;
             Ok(Transformed::no(expression))
         }
-        Expr::InList(InList { ref expr, ref list, .. }) => {
-            let value = known_type(expr, schema);
-            for item in list {
-                comparable(&value, Operator::Eq, &known_type(item, schema))?;
+        Expr::InList(list) => listed(list, schema),
+        Expr::InSubquery(found) => among(found, schema),
+        Expr::Between(mut between) => {
+            let sides = [&between.expr, &between.low, &between.high];
+            let types = sides.map(|side| known_type(side, schema));
+            let [value, low, high] = &types;
+            comparable(value, Operator::GtEq, low)?;
+            comparable(value, Operator::LtEq, high)?;
+            if matches!(value, Some(SqlType::Array(_))) {
+                return array_between(between);
             }
-            Ok(Transformed::no(expression))
-        }
-        Expr::Between(Between {
-            ref expr,
-            ref low,
-            ref high,
-            ..
-        }) => {
-            let value = known_type(expr, schema);
-            comparable(&value, Operator::GtEq, &known_type(low, schema))?;
-            comparable(&value, Operator::LtEq, &known_type(high, schema))?;
-            match expression {
-                Expr::Between(between) if matches!(value, Some(SqlType::Array(_))) => array_between(between),
-                other => Ok(Transformed::no(other)),
-            }
+            let mut sides = [&mut *between.expr, &mut *between.low, &mut *between.high];
+            let changed = in_doubles(&types, &mut sides);
+            Ok(Transformed::new_transformed(Expr::Between(between), changed))
         }
         Expr::Case(case) => choice(case, schema, shows),
-        Expr::Cast(ref cast) => {
-            castable(cast, schema)?;
-            Ok(Transformed::no(expression))
+        Expr::Cast(cast) => {
+            let cast = of_all_dimensions(cast, schema);
+            castable(&cast.data, schema)?;
+            Ok(cast.update_data(Expr::Cast))
         }
         Expr::ScalarFunction(call) => called(call, schema, shows),
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// `a in (b, c)`. Of values that hang on no column PostgreSQL makes an array, whose elements are of one type.
+fn listed(mut list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let value = known_type(&list.expr, schema);
+    let mut types: Vec<_> = list.list.iter().map(|item| known_type(item, schema)).collect();
+    for item in &types {
+        comparable(&value, Operator::Eq, item)?;
+    }
+    let mut items: Vec<&mut Expr> = list.list.iter_mut().collect();
+    let mut changed = false;
+    if items.len() > 1 && !items.iter().any(|item| item.any_column_refs()) {
+        let all: Vec<_> = std::iter::once(value.clone()).chain(types.iter().cloned()).collect();
+        let common = common_type("IN", &all)?;
+        if common == Some(SqlType::Real) && brought(&common, &types, &mut items) {
+            changed = true;
+            types
+                .iter_mut()
+                .filter(|ty| ty.is_some())
+                .for_each(|ty| ty.clone_from(&common));
+        }
+    }
+    types.push(value);
+    items.push(&mut list.expr);
+    changed |= in_doubles(&types, &mut items);
+    Ok(Transformed::new_transformed(Expr::InList(list), changed))
+}
+
+/// `a in (select b from t)`
+fn among(mut found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let plan = Arc::clone(&found.subquery.subquery);
+    let Some((qualifier, field)) = plan.schema().iter().next() else {
+        return Ok(Transformed::no(Expr::InSubquery(found)));
+    };
+    let mut column = Expr::Column(Column::from((qualifier, field)));
+    let types = [known_type(&found.expr, schema), known_type(&column, plan.schema())];
+    let changed = in_doubles(&types, &mut [&mut found.expr, &mut column]);
+    if !matches!(column, Expr::Column(_)) {
+        let column = column.alias_qualified(qualifier.cloned(), field.name());
+        let plan = Projection::try_new(vec![column], Arc::clone(&plan))?;
+        found.subquery.subquery = Arc::new(LogicalPlan::Projection(plan));
+    }
+    Ok(Transformed::new_transformed(Expr::InSubquery(found), changed))
 }
 
 /// `a between b and c` of arrays, which compare by functions.
@@ -223,6 +263,34 @@ fn named(ty: &SqlType) -> String {
     }
 }
 
+/// A cast of an array is one of its elements, however many dimensions it has: PostgreSQL has one type for all of them.
+fn of_all_dimensions(cast: Cast, schema: &DFSchema) -> Transformed<Cast> {
+    fn inside(ty: &SqlType) -> Option<&SqlType> {
+        match ty {
+            SqlType::Array(element) => Some(element),
+            _ => None,
+        }
+    }
+    let target = sql_type(&cast.field);
+    let given = known_type(&cast.expr, schema);
+    let (Some(mut given), Some(mut element)) = (given.as_ref().and_then(inside), inside(&target)) else {
+        return Transformed::no(cast);
+    };
+    let mut whole = target.clone();
+    while let Some(inner) = inside(given) {
+        given = inner;
+        match inside(element) {
+            Some(inner) => element = inner,
+            None => whole = SqlType::Array(Box::new(whole)),
+        }
+    }
+    if whole == target {
+        return Transformed::no(cast);
+    }
+    let field = arrow_field("", &whole, true, "UTC");
+    Transformed::yes(Cast::new_from_field(cast.expr, Arc::new(field)))
+}
+
 /// Whether PostgreSQL has a cast; Arrow has more.
 fn castable(cast: &Cast, schema: &DFSchema) -> Result<()> {
     // A difference of two dates is a number already.
@@ -342,6 +410,9 @@ fn in_double(
     let is_other = |ty: &SqlType| Category::of(ty) == Some(Category::Number) && *ty != SqlType::Real;
     let mixed = match (&of_left, &of_right) {
         (Some(SqlType::Real), Some(other)) | (Some(other), Some(SqlType::Real)) => is_other(other),
+        // Where NULL is a value DataFusion would compare them as numerics.
+        (Some(SqlType::Double), Some(SqlType::Numeric { .. }))
+        | (Some(SqlType::Numeric { .. }), Some(SqlType::Double)) => is_comparison(op),
         _ => false,
     };
     let double = |operand| match mixed {
@@ -350,6 +421,22 @@ fn in_double(
     };
     let binary = BinaryExpr::new(Box::new(double(left)), op, Box::new(double(right)));
     Transformed::new_transformed(Expr::BinaryExpr(binary), mixed)
+}
+
+/// The same of several that are compared with one: DataFusion would make numerics of them.
+fn in_doubles(types: &[Option<SqlType>], values: &mut [&mut Expr]) -> bool {
+    let is_number = |ty: &&SqlType| Category::of(ty) == Some(Category::Number);
+    let numbers: Vec<&SqlType> = types.iter().flatten().filter(is_number).collect();
+    let has_float = numbers.iter().any(|ty| matches!(ty, SqlType::Real | SqlType::Double));
+    if !has_float || numbers.windows(2).all(|pair| pair[0] == pair[1]) {
+        return false;
+    }
+    for (value, ty) in values.iter_mut().zip(types) {
+        if ty.as_ref().is_some_and(|ty| is_number(&ty) && *ty != SqlType::Double) {
+            **value = cast(std::mem::take(*value), DataType::Float64);
+        }
+    }
+    true
 }
 
 fn cast(expression: Expr, to: DataType) -> Expr {
@@ -508,12 +595,16 @@ fn days_brought(
 }
 
 fn choice(mut case: Case, schema: &DFSchema, shows: bool) -> Result<Transformed<Expr>> {
-    match &case.expr {
+    let mut changed = false;
+    match &mut case.expr {
         Some(value) => {
-            let value = known_type(value, schema);
-            for (when, _) in &case.when_then_expr {
-                comparable(&value, Operator::Eq, &known_type(when, schema))?;
+            let whens = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+            let mut compared: Vec<&mut Expr> = std::iter::once(value.as_mut()).chain(whens).collect();
+            let types: Vec<_> = compared.iter().map(|side| known_type(side, schema)).collect();
+            for when in &types[1..] {
+                comparable(&types[0], Operator::Eq, when)?;
             }
+            changed |= in_doubles(&types, &mut compared);
         }
         None => {
             for (when, _) in &case.when_then_expr {
@@ -525,7 +616,7 @@ fn choice(mut case: Case, schema: &DFSchema, shows: bool) -> Result<Transformed<
     // PostgreSQL asks the ELSE first.
     let mut values: Vec<&mut Expr> = case.else_expr.as_deref_mut().into_iter().chain(results).collect();
     let mut types: Vec<Option<SqlType>> = values.iter().map(|value| known_type(value, schema)).collect();
-    let changed = brought(&common_type("CASE", &types)?, &types, &mut values);
+    changed |= brought(&common_type("CASE", &types)?, &types, &mut values);
     if case.else_expr.is_none() {
         // NULL, as if it were written.
         types.push(None);

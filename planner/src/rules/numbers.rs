@@ -9,6 +9,7 @@
 //! | `sum(r)` of `real` | yield a `double precision` | `cast(sum(r) as real)` above it |
 //! | `q * n`, `q + n`, `q > n` with a quotient of many digits | overflow at 38 digits | the same in 256 bits |
 //! | `x::numeric` | round to the digits of a column of that type | keep those of `x` |
+//! | `count(distinct f)` of floats | count -0 beside 0 | `count(distinct f + 0)` |
 //!
 //! Types hang on what these become, so this is done while types are coerced: one expression after the other, innermost
 //! first, is coerced by DataFusion and then looked at here. DataFusion's own coercion comes after it and finds nothing to do.
@@ -36,7 +37,7 @@ use datafusion::scalar::ScalarValue;
 use super::{columns_below, map_whole};
 use crate::error::Error;
 use crate::function::{
-    NumberAggregate, checked_sum, interval_over, numeric_average, numeric_quotient, numeric_variance,
+    NumberAggregate, checked, checked_sum, interval_over, numeric_average, numeric_quotient, numeric_variance,
     over_moving_frames,
 };
 use crate::operators::is_comparison;
@@ -224,17 +225,43 @@ impl TreeNodeRewriter for Settle<'_> {
             other => widened(other, self.schema),
         };
         let coerced = widened.transform_data(|expression| self.coercion.f_up(expression))?;
-        coerced.transform_data(|expression| Ok(self.number(expression)))
+        coerced.transform_data(|expression| self.number(expression))
     }
 }
 
 impl Settle<'_> {
-    fn number(&self, expression: Expr) -> Transformed<Expr> {
+    fn number(&self, expression: Expr) -> DataFusionResult<Transformed<Expr>> {
         match expression {
-            Expr::Cast(cast) => bare_cast(cast, self.schema),
-            other => Transformed::no(other),
+            Expr::Cast(cast) => Ok(bare_cast(cast, self.schema)),
+            Expr::AggregateFunction(call) => without_minus_zero(call, self.schema),
+            other => Ok(Transformed::no(other)),
         }
     }
+}
+
+/// Aggregates with DISTINCT tell the floats -0 and 0 apart, which are equal: of -0 a sum with 0 makes 0.
+fn without_minus_zero(mut call: AggregateFunction, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    let params = &mut call.params;
+    let ty = match (params.args.as_slice(), params.distinct) {
+        ([value], true) => value.get_type(schema).ok(),
+        _ => None,
+    };
+    let zero = match ty {
+        Some(DataType::Float32) => ScalarValue::Float32(Some(0.0)),
+        Some(DataType::Float64) => ScalarValue::Float64(Some(0.0)),
+        _ => return Ok(Transformed::no(Expr::AggregateFunction(call))),
+    };
+    let zero = Expr::Literal(zero, None);
+    let value = params.args[0].clone();
+    if matches!(&value, Expr::ScalarFunction(sum) if sum.args.last() == Some(&zero)) {
+        return Ok(Transformed::no(Expr::AggregateFunction(call)));
+    }
+    let sum = checked(Operator::Plus, value.clone(), zero)?;
+    for key in params.order_by.iter_mut().filter(|key| key.expr == value) {
+        key.expr = sum.clone();
+    }
+    params.args[0] = sum;
+    Ok(Transformed::yes(Expr::AggregateFunction(call)))
 }
 
 /// A quotient of numerics, or of a numeric and an integer; before DataFusion would bring them to one scale.
@@ -648,12 +675,11 @@ impl Parts {
                 Computed::Itself(self.place(call(over_moving_frames(function), argument.clone())))
             }
             (NumberAggregate::Sum, _) if ty == DataType::Float32 => {
-                let sum = if is_window {
-                    over_moving_frames(function)
-                } else {
-                    sum_udaf()
+                let argument = cast(argument.clone(), DataType::Float64);
+                let sum = match is_window {
+                    true => call(over_moving_frames(function), argument),
+                    false => total(expression, &argument, &DataType::Float64),
                 };
-                let sum = call(sum, cast(argument.clone(), DataType::Float64));
                 Computed::Real(self.place(sum))
             }
             (NumberAggregate::Sum, _) => Computed::Itself(self.place(total(expression, argument, &ty))),
@@ -747,21 +773,22 @@ const WHOLE_SUM: u8 = 29;
 
 /// The sum that does not wrap around: of `bigint` as the numeric that holds all of them; of numerics with many digits checked,
 /// or in 256 bits where it is of quotients, whose many digits leave little room, or not a plain aggregate. (Sums of smaller
-/// integers are made in 64 bits, which no table fills.)
+/// integers are made in 64 bits, which no table fills.) Of floats the one that sees an overflow.
 fn total(expression: &Expr, argument: &Expr, ty: &DataType) -> Expr {
+    let is_plain = || matches!(unnamed(expression), Expr::AggregateFunction(call) if !call.params.distinct);
     match ty {
         DataType::Int64 | DataType::UInt64 => {
             let whole = whole_number(ty).unwrap_or(DataType::Decimal128(20, 0));
             calling(expression, sum_udaf(), cast(argument.clone(), whole))
         }
         DataType::Decimal128(precision, scale) if *precision + SUM_DIGITS > DECIMAL128_MAX_PRECISION => {
-            let is_plain = matches!(unnamed(expression), Expr::AggregateFunction(call) if !call.params.distinct);
-            if is_plain && *scale < MANY_DIGITS {
+            if is_plain() && *scale < MANY_DIGITS {
                 return calling(expression, checked_sum(), argument.clone());
             }
             let wide = DataType::Decimal256(precision + SUM_DIGITS, *scale);
             calling(expression, sum_udaf(), cast(argument.clone(), wide))
         }
+        DataType::Float64 if is_plain() => calling(expression, checked_sum(), argument.clone()),
         _ => calling(expression, sum_udaf(), argument.clone()),
     }
 }

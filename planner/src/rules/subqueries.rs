@@ -38,7 +38,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
-use self::scope::{free, free_of, lateral_side, subquery, subquery_of};
+use self::scope::{free, free_of, lateral_side, subquery, subquery_of, with_lateral_sides};
 use crate::error::{Error, ErrorKind};
 use crate::function::{array_agg, decided, is_array_of_rows, is_numbered, nullable, single_row, typed, without_number};
 use crate::types::sql_type;
@@ -62,7 +62,7 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     if !any {
         return Ok(plan);
     }
-    let plan = without_numbers(plan)?;
+    let plan = with_lateral_sides(without_numbers(plan)?)?;
     let mut subqueries = Subqueries::default();
     plan.transform_down_with_subqueries(|node| subqueries.node(node)).data()
 }

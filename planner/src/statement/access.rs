@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
         Self {
             context,
             access,
-            authority: access.authority(&context.user),
+            authority: access.authority(&context.user, &context.database),
             rights: BTreeMap::new(),
             roles: BTreeMap::new(),
             plan: AccessPlan::default(),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
 use staffa_catalog::{
-    ColumnDefinition, RelationKind, SqlType, TableDefinition, TableName, Transform, is_temporary_schema,
+    ColumnDefinition, RelationKind, SqlType, TEMPLATE_DATABASES, TableDefinition, TableName, Transform,
+    is_temporary_schema,
 };
 
 use crate::checks;
@@ -493,7 +494,30 @@ pub(super) fn check_schema_name(schema: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn create_database(name: &Ident) -> Result<Plan> {
+/// All databases begin empty, as both templates are, and have one encoding.
+pub(crate) fn create_database(
+    context: &PlanContext,
+    name: &Ident,
+    template: Option<&str>,
+    encoding: Option<&str>,
+) -> Result<Plan> {
+    if let Some(template) = template.filter(|name| !TEMPLATE_DATABASES.contains(name)) {
+        return Err(match context.snapshot.has_database(template) {
+            true => Error::unsupported("a copy of a database is not supported")
+                .with_hint("CREATE SCHEMA in the new database, and CREATE TABLE ... CLONE its tables."),
+            false => {
+                let message = format!("template database \"{template}\" does not exist");
+                Error::new(ErrorKind::UndefinedDatabase, message)
+            }
+        });
+    }
+    if let Some(encoding) = encoding {
+        let known: String = encoding.chars().filter(char::is_ascii_alphanumeric).collect();
+        if !["utf8", "unicode"].contains(&known.to_ascii_lowercase().as_str()) {
+            let message = format!("databases of encoding {encoding} are not supported");
+            return Err(Error::unsupported(message).with_hint("UTF8 is the only one."));
+        }
+    }
     Ok(Plan::CreateDatabase {
         name: fold(name),
         if_not_exists: false,

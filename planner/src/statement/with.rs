@@ -8,7 +8,8 @@
 //! main   with d as (select * from "\u{1}with0"), s as (…) insert into b select * from s
 //! ```
 //!
-//! So is a query of the list that is read more than once and gives other rows each time: `with r as (select random())`.
+//! So is a query of the list that is read more than once and gives other rows each time: `with r as (select random())`. Before a
+//! query that reads it, and nothing else, it is a part of that query's plan instead (`shared.rs`).
 //!
 //! All of them are planned before the first runs, and a plan reads the tables as they were when it was made: so all see the
 //! same state, and of each other only what is returned.
@@ -164,6 +165,10 @@ pub(crate) async fn plan(
     main: &Ast,
     declared: &[Option<SqlType>],
 ) -> Result<Option<Plan>> {
+    // What a query reads twice is computed once as a part of its plan.
+    if matches!(main, Ast::Query(_)) && !has_changes(with) {
+        return Ok(None);
+    }
     let kept = kept(scope, with, main);
     if kept.is_empty() {
         return Ok(None);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use staffa::Encryption;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -58,6 +59,22 @@ impl Link {
 
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self.socket, Socket::Tls(_))
+    }
+
+    /// What the two sides agreed on, as OpenSSL calls it.
+    pub(crate) fn encryption(&self) -> Option<Encryption> {
+        let Socket::Tls(socket) = &self.socket else {
+            return None;
+        };
+        let (_, connection) = socket.get_ref();
+        let suite = connection.negotiated_cipher_suite()?.suite();
+        let version = connection.protocol_version()?.as_str()?;
+        let cipher = openssl_name(suite.as_str()?);
+        Some(Encryption {
+            version: version.replace("TLSv1_", "TLSv1."),
+            bits: if cipher.contains("128") { 128 } else { 256 },
+            cipher,
+        })
     }
 
     /// Whether the client has sent bytes that were read already, beyond the last message.
@@ -230,6 +247,38 @@ impl AsyncWrite for Socket {
             Socket::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+}
+
+/// A cipher suite by the name OpenSSL has for it.
+fn openssl_name(suite: &str) -> String {
+    if let Some(name) = suite.strip_prefix("TLS13_") {
+        return format!("TLS_{name}");
+    }
+    let name = suite.trim_start_matches("TLS_").replace("_WITH_", "-");
+    let name = name.replace("AES_", "AES").replace('_', "-");
+    match name.strip_suffix("-POLY1305-SHA256") {
+        Some(start) => format!("{start}-POLY1305"),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ciphers_have_the_names_of_openssl() {
+        for (suite, name) in [
+            ("TLS13_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+            (
+                "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+                "ECDHE-ECDSA-CHACHA20-POLY1305",
+            ),
+        ] {
+            assert_eq!(openssl_name(suite), name);
         }
     }
 }

@@ -1,27 +1,45 @@
 //! From chunks back to Arrow arrays: rows of several blocks, one after the other.
+//!
+//! Readers that can do with less are given less: decimals in 64 bits, texts as codes of a dictionary ([`compact_type`]).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, UInt32Array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, DictionaryArray, UInt32Array};
 use arrow::buffer::NullBuffer;
-use arrow::compute::{concat, take};
+use arrow::compute::{cast, concat, take};
 use arrow::datatypes::*;
 
 use super::integers::{AsInteger, primitive, with_integer_type};
 use super::{BLOCK_ROWS, Chunk, Codes, Data};
 use crate::error::{Error, Result};
 
+/// The type in which values of a chunk can be had without being widened.
+pub(crate) fn compact_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Decimal128(precision, scale) if *precision <= DECIMAL64_MAX_PRECISION => {
+            Some(DataType::Decimal64(*precision, *scale))
+        }
+        DataType::Utf8View => {
+            let codes = Box::new(DataType::UInt32);
+            Some(DataType::Dictionary(codes, Box::new(DataType::Utf8View)))
+        }
+        _ => None,
+    }
+}
+
 /// Collects rows of one chunk.
 pub(crate) struct Gather {
     chunk: Arc<Chunk>,
+    /// Of the arrays: the chunk's, or its compact one.
+    data_type: DataType,
     kind: Box<dyn Kind>,
 }
 
 impl Gather {
-    pub(crate) fn new(chunk: &Arc<Chunk>) -> Self {
+    pub(crate) fn new(chunk: &Arc<Chunk>, data_type: &DataType) -> Self {
         let kind: Box<dyn Kind> = match &chunk.data {
             Data::Integers(_) => with_integer_type!(
-                &chunk.data_type,
+                data_type,
                 T => Box::new(Integers::<T> { values: Vec::new(), nulls: Validity::default() }),
                 _ => Box::new(Pieces::default())
             ),
@@ -30,6 +48,7 @@ impl Gather {
         };
         Self {
             chunk: Arc::clone(chunk),
+            data_type: data_type.clone(),
             kind,
         }
     }
@@ -47,13 +66,13 @@ impl Gather {
     /// # Errors
     /// Arrow refuses to make one array of them.
     pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
-        self.kind.finish(&self.chunk)
+        self.kind.finish(&self.chunk, &self.data_type)
     }
 }
 
 trait Kind: Send + Sync {
     fn add(&mut self, chunk: &Chunk, block: usize, rows: Option<&[u32]>) -> Result<()>;
-    fn finish(&mut self, chunk: &Chunk) -> Result<ArrayRef>;
+    fn finish(&mut self, chunk: &Chunk, data_type: &DataType) -> Result<ArrayRef>;
 }
 
 struct Integers<T: ArrowPrimitiveType> {
@@ -75,9 +94,9 @@ impl<T: ArrowPrimitiveType<Native: AsInteger>> Kind for Integers<T> {
         Ok(())
     }
 
-    fn finish(&mut self, chunk: &Chunk) -> Result<ArrayRef> {
+    fn finish(&mut self, _: &Chunk, data_type: &DataType) -> Result<ArrayRef> {
         let values = std::mem::take(&mut self.values);
-        Ok(primitive::<T>(values, self.nulls.finish(), &chunk.data_type))
+        Ok(primitive::<T>(values, self.nulls.finish(), data_type))
     }
 }
 
@@ -106,12 +125,15 @@ impl Kind for Coded {
         Ok(())
     }
 
-    fn finish(&mut self, chunk: &Chunk) -> Result<ArrayRef> {
+    fn finish(&mut self, chunk: &Chunk, data_type: &DataType) -> Result<ArrayRef> {
         let Data::Dictionary { values, .. } = &chunk.data else {
             return Err(Error::internal("a chunk changed its form"));
         };
         let codes = UInt32Array::new(std::mem::take(&mut self.codes).into(), self.nulls.finish());
-        Ok(take(values, &codes, None)?)
+        Ok(match data_type {
+            DataType::Dictionary(..) => Arc::new(DictionaryArray::try_new(codes, Arc::clone(values))?),
+            _ => take(values, &codes, None)?,
+        })
     }
 }
 
@@ -140,15 +162,24 @@ impl Kind for Pieces {
         Ok(())
     }
 
-    fn finish(&mut self, chunk: &Chunk) -> Result<ArrayRef> {
+    fn finish(&mut self, chunk: &Chunk, data_type: &DataType) -> Result<ArrayRef> {
         let mut pieces = std::mem::take(&mut self.pieces);
-        match pieces.len() {
-            0 => Ok(arrow::array::new_empty_array(&chunk.data_type)),
-            1 => Ok(pieces.remove(0)),
+        let array = match pieces.len() {
+            0 => arrow::array::new_empty_array(&chunk.data_type),
+            1 => pieces.remove(0),
             _ => {
                 let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-                Ok(concat(&pieces)?)
+                concat(&pieces)?
             }
+        };
+        match data_type {
+            // Nobody knows which texts are alike: each row has its own.
+            DataType::Dictionary(..) => {
+                let codes = UInt32Array::new((0..array.len() as u32).collect(), array.nulls().cloned());
+                Ok(Arc::new(DictionaryArray::try_new(codes, array)?))
+            }
+            own if own == array.data_type() => Ok(array),
+            other => Ok(cast(&array, other)?),
         }
     }
 }

@@ -43,7 +43,7 @@ fn rows_of(selected: &Selected, rows: usize) -> Vec<bool> {
 fn check_reading(array: &ArrayRef, random: &mut Random) {
     let chunk = chunk_of(array);
     assert_eq!(chunk.data_type(), array.data_type());
-    let mut gather = Gather::new(&chunk);
+    let mut gather = Gather::new(&chunk, chunk.data_type());
     let mut expected: Vec<ArrayRef> = Vec::new();
     for (number, block) in blocks(array) {
         assert_eq!(&chunk.read(number, None).unwrap(), &block);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
@@ -20,7 +20,7 @@ use datafusion::datasource::physical_plan::parquet::{
 };
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, ParquetFileMetrics};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
+use datafusion::physical_expr::expressions::{CastExpr, Column, DynamicFilterPhysicalExpr};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
 use datafusion::physical_expr::utils::collect_columns;
@@ -41,7 +41,7 @@ use super::decode::decode;
 use super::prune::{FilePruning, pruning_predicate, row_groups};
 use super::reader::{Caches, Placed, ReadMetrics, Reader};
 use crate::cache::ChunkKey;
-use crate::chunk::{BLOCK_ROWS, Chunk, Gather, Selected, compact};
+use crate::chunk::{BLOCK_ROWS, Chunk, Gather, Selected, compact, compact_type};
 use crate::error::{Error, Result};
 
 /// Parquet's reader is asked when it has to read no more than this share of the rows.
@@ -171,6 +171,7 @@ struct FileScan {
     projection: Vec<Arc<dyn PhysicalExpr>>,
     /// Columns of the file that the projection needs.
     columns: Vec<usize>,
+    /// With the types in which they are read from chunks.
     columns_schema: SchemaRef,
     conditions: Vec<Arc<Condition>>,
     dynamic: Vec<Dynamic>,
@@ -217,17 +218,16 @@ impl FileScan {
         };
         let exprs = &adapted.projection;
         let columns = columns_of(exprs);
+        let exprs = exprs.iter().map(|expr| over_columns(expr, &columns));
+        let (projection, columns_schema) = read_compact(exprs.collect::<DfResult<_>>()?, schema.project(&columns)?);
         let mut scan = Self {
             output,
             reader: part
                 .caches
                 .reader(placed.clone(), file.object_meta.size, shared.metrics.read.clone()),
             key: placed.key,
-            columns_schema: Arc::new(schema.project(&columns)?),
-            projection: exprs
-                .iter()
-                .map(|expr| over_columns(expr, &columns))
-                .collect::<DfResult<_>>()?,
+            columns_schema,
+            projection,
             columns,
             conditions: Vec::new(),
             dynamic: Vec::new(),
@@ -429,7 +429,10 @@ impl FileScan {
             if group.gathers.is_none() {
                 let chunks = self.columns.iter().map(|column| self.chunk(group.row_group, *column));
                 let chunks = try_join_all(chunks).await?;
-                group.gathers = Some(chunks.iter().map(Gather::new).collect());
+                let fields = self.columns_schema.fields().iter();
+                let gathers = chunks.iter().zip(fields);
+                let gathers = gathers.map(|(chunk, field)| Gather::new(chunk, field.data_type()));
+                group.gathers = Some(gathers.collect());
             }
             let _timer = self.shared.metrics.elapsed.timer();
             if group.gathered > 0 && group.gathered + count > self.shared.part.batch_rows {
@@ -622,6 +625,36 @@ fn columns_of(exprs: &[Arc<dyn PhysicalExpr>]) -> Vec<usize> {
     columns.sort_unstable();
     columns.dedup();
     columns
+}
+
+/// A projection over some columns, and these: what it only ever casts to its compact type is read in that one.
+fn read_compact(projection: Vec<Arc<dyn PhysicalExpr>>, columns: Schema) -> (Vec<Arc<dyn PhysicalExpr>>, SchemaRef) {
+    let cast = |expr: &Arc<dyn PhysicalExpr>| {
+        let cast = expr.downcast_ref::<CastExpr>()?;
+        let column = cast.expr().downcast_ref::<Column>()?;
+        let compact = compact_type(columns.fields().get(column.index())?.data_type());
+        (compact.as_ref() == Some(cast.cast_type())).then(|| column.clone())
+    };
+    let casts: Vec<Option<Column>> = projection.iter().map(cast).collect();
+    let plain = projection.iter().zip(&casts).filter(|(_, cast)| cast.is_none());
+    let plain: HashSet<usize> = plain
+        .flat_map(|(expr, _)| collect_columns(expr))
+        .map(|column| column.index())
+        .collect();
+    let mut fields = columns.fields().to_vec();
+    let mut projection = projection;
+    for (expr, column) in projection.iter_mut().zip(casts) {
+        if let Some(column) = column.filter(|column| !plain.contains(&column.index()))
+            && let Some(field) = fields.get_mut(column.index())
+        {
+            if let Some(compact) = compact_type(field.data_type()) {
+                *field = Arc::new(Field::clone(field).with_data_type(compact));
+            }
+            *expr = Arc::new(column);
+        }
+    }
+    let columns = Schema::new_with_metadata(fields, columns.metadata().clone());
+    (projection, Arc::new(columns))
 }
 
 /// The rows of a row group that are to be read, when it is not all of them.

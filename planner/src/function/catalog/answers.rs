@@ -62,9 +62,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_get_viewdef", &[Object(RegClass), Bool], Yields::Text, view_definition),
     strict("pg_get_userbyid", &[Oid], Yields::System(Name), user_name),
     strict("pg_get_function_arguments", &[Oid], Yields::Text, function_arguments),
-    strict("pg_get_function_identity_arguments", &[Oid], Yields::Text, function_arguments),
+    strict("pg_get_function_identity_arguments", &[Oid], Yields::Text, function_identity),
     strict("pg_get_function_result", &[Oid], Yields::Text, function_result),
-    plain("pg_get_function_sqlbody", &[Oid], Yields::Text, nothing),
+    strict("pg_get_function_sqlbody", &[Oid], Yields::Text, function_body),
+    strict("pg_get_functiondef", &[Oid], Yields::Text, function_definition),
     plain("pg_get_partkeydef", &[Oid], Yields::Text, nothing),
     plain("pg_get_triggerdef", &[Oid], Yields::Text, nothing),
     plain("pg_get_triggerdef", &[Oid, Bool], Yields::Text, nothing),
@@ -252,6 +253,18 @@ fn function_arguments(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     Ok(asked.catalog.function_arguments(oid(given, 0)).into())
 }
 
+fn function_identity(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.function_identity(oid(given, 0)).into())
+}
+
+fn function_body(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.function_body(oid(given, 0)).into())
+}
+
+fn function_definition(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    Ok(asked.catalog.function_definition(oid(given, 0))?.into())
+}
+
 fn function_result(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
     Ok(asked.catalog.function_result(oid(given, 0)).into())
 }
@@ -380,9 +393,15 @@ fn function_is_visible(given: &[Answer]) -> Result<Answer> {
 
 /// `COMMENT ON ROLE`
 fn shared_description(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
-    let of_roles = text(given, 1) == "pg_authid";
-    let role = asked.catalog.roles.role(oid(given, 0)).filter(|_| of_roles);
-    Ok(role.and_then(|role| role.comment.clone()).into())
+    let oid = oid(given, 0);
+    Ok(match text(given, 1) {
+        "pg_authid" => {
+            let role = asked.catalog.roles.role(oid);
+            role.and_then(|role| role.comment.clone()).into()
+        }
+        "pg_database" => asked.catalog.image.database_comment(oid).map(str::to_owned).into(),
+        _ => Answer::Null,
+    })
 }
 
 /// What an object's owner and everybody may do when nothing was granted.
@@ -473,6 +492,7 @@ fn database_size(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
             let bytes: u64 = image.relations.iter().map(|relation| relation.bytes).sum();
             Ok(Answer::Big(i64::try_from(bytes).unwrap_or(i64::MAX)))
         }
+        (Some(database), _) if image.empty_databases.contains(&database.oid) => Ok(Answer::Big(0)),
         // Only the connected database was looked at.
         (Some(_), _) => Ok(Answer::Null),
     }

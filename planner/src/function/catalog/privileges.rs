@@ -42,7 +42,7 @@ fn authority(asked: &Asked<'_>, grantee: Option<u32>) -> Result<Authority> {
         // PUBLIC
         Some(0) => Ok(Authority::default()),
         Some(oid) => match roles.role(oid) {
-            Some(role) => Ok(roles.access.authority(&role.name)),
+            Some(role) => Ok(roles.access.authority(&role.name, &asked.catalog.image.database.name)),
             None => Err(Error::new(
                 ErrorKind::UndefinedObject,
                 format!("role with OID {oid} does not exist"),
@@ -259,7 +259,10 @@ fn on_role(asked: &Asked<'_>, member: Option<u32>, given: &[Answer]) -> Result<A
         let upper = word.to_uppercase();
         found |= match upper.as_str() {
             "MEMBER" => roles.access.is_member(member, group.id),
-            "USAGE" => roles.access.authority(&member.name).has_privileges_of(group.id),
+            "USAGE" => roles
+                .access
+                .authority(&member.name, &asked.catalog.image.database.name)
+                .has_privileges_of(group.id),
             "MEMBER WITH ADMIN OPTION"
             | "MEMBER WITH GRANT OPTION"
             | "USAGE WITH ADMIN OPTION"

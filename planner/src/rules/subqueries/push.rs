@@ -273,9 +273,17 @@ impl Subqueries {
             found = Some(Expr::Column(Column::from_name(name)).is_not_null());
         }
         let mut groups: Vec<Expr> = carrier.key_columns().collect();
+        let mut places = Vec::with_capacity(aggregate.schema.fields().len());
         for expression in &aggregate.group_expr {
-            groups.push(here(expression, carrier, &aggregate.input, &input)?);
+            let moved = here(expression, carrier, &aggregate.input, &input)?;
+            // A column of the outer row is a key already.
+            let known = groups.iter().position(|group| *group == moved);
+            places.push(known.unwrap_or(groups.len()));
+            if known.is_none() {
+                groups.push(moved);
+            }
         }
+        places.extend((0..aggregate.aggr_expr.len()).map(|at| groups.len() + at));
         let mut aggregates = Vec::new();
         for expression in &aggregate.aggr_expr {
             let moved = here(expression, carrier, &aggregate.input, &input)?;
@@ -285,15 +293,14 @@ impl Subqueries {
             });
         }
         let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), groups, aggregates)?);
-        let keys = carrier.keys.len();
-        let named = grouped
-            .schema()
-            .columns()
-            .into_iter()
-            .skip(keys)
-            .zip(aggregate.schema.iter());
-        let named = named
-            .map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
+        let columns = grouped.schema().columns();
+        let named = places
+            .iter()
+            .zip(aggregate.schema.iter())
+            .filter_map(|(at, (qualifier, field))| {
+                let column = Expr::Column(columns.get(*at)?.clone());
+                Some(column.alias_qualified(qualifier.cloned(), field.name()))
+            });
         let expressions: Vec<Expr> = named.chain(carrier.key_columns()).collect();
         Ok(LogicalPlan::Projection(Projection::try_new(
             expressions,

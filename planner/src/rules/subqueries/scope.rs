@@ -91,6 +91,45 @@ pub(super) fn lateral_side(join: &Join) -> Option<LogicalPlan> {
     }
 }
 
+/// The plan, each lateral side in it known for one: DataFusion does not see what only the subqueries of such a side read.
+pub(super) fn with_lateral_sides(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Join(mut join) if lateral_side(&join).is_none() && has_subqueries(&join.right)? => {
+            let reads = free(&join.right)?;
+            let is_lateral = reads.iter().any(|column| join.left.schema().has_column(column));
+            if is_lateral {
+                let side = join.right.as_ref().clone();
+                join.right = Arc::new(match side {
+                    LogicalPlan::SubqueryAlias(mut alias) => {
+                        let inner = subquery(alias.input.as_ref().clone());
+                        alias.input = Arc::new(LogicalPlan::Subquery(inner));
+                        LogicalPlan::SubqueryAlias(alias)
+                    }
+                    side => LogicalPlan::Subquery(subquery(side)),
+                });
+            }
+            Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_lateral))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}
+
+fn has_subqueries(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(|expression| {
+            found |= expression.exists(|inner| Ok(subquery_of(inner).is_some()))?;
+            Ok(if found {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
+        })?;
+        Ok(found)
+    })
+}
+
 /// A plan as a subquery of an expression.
 pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
     Subquery {

@@ -103,7 +103,7 @@ async fn relation(work: &mut Work<'_>, name: &TableName, kind: RelationKind, new
     if !work.authority.is_superuser() {
         // The new owner must be able to have made it where it is.
         let schema = AccessKey::Schema(name.database.clone(), name.schema.clone());
-        let may = work.access.authority_with_id(new.id);
+        let may = work.access.authority_with_id(new.id, &work.context.database);
         if !may.may(&work.access.rights(&schema), ObjectKind::Schema, Privileges::CREATE) {
             return Err(denied(format!("permission denied for schema {}", name.schema)));
         }

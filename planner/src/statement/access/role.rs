@@ -68,6 +68,7 @@ pub(super) fn create(work: &mut Work<'_>, name: &RoleName, options: &[RoleOption
         for member in members {
             let mut member = work.role(member)?;
             let groups = member_of.iter().copied();
+            check_may_be_member(&member)?;
             if member.id == id
                 || groups
                     .into_iter()
@@ -451,6 +452,10 @@ pub(super) async fn relations_by_id(work: &Work<'_>) -> Result<Vec<(Uuid, TableN
 
 /// Whether the role may make others members of the group.
 fn check_may_admit(work: &Work<'_>, own: &Role, group: &Role) -> Result<()> {
+    if group.is_database_owner() {
+        let message = format!("role \"{}\" cannot have explicit members", group.name);
+        return Err(Error::new(ErrorKind::InvalidGrantOperation, message));
+    }
     if own.superuser {
         return Ok(());
     }
@@ -461,6 +466,17 @@ fn check_may_admit(work: &Work<'_>, own: &Role, group: &Role) -> Result<()> {
         return Err(denied(format!("must have admin option on role \"{}\"", group.name)));
     }
     Ok(())
+}
+
+/// Whether the role may become a member of others.
+fn check_may_be_member(member: &Role) -> Result<()> {
+    match member.is_database_owner() {
+        false => Ok(()),
+        true => {
+            let message = format!("role \"{}\" cannot be a member of any role", member.name);
+            Err(Error::new(ErrorKind::InvalidGrantOperation, message))
+        }
+    }
 }
 
 pub(super) fn membership(
@@ -484,6 +500,7 @@ pub(super) fn membership(
         check_may_admit(work, &own, &group)?;
         for member in members {
             let mut member = work.role(member)?;
+            check_may_be_member(&member)?;
             let known = member.member_of.get(&group.id).copied();
             match (grants, known) {
                 (true, Some(known)) if known.admin || !admin => {
