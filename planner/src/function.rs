@@ -242,8 +242,12 @@ pub(crate) fn asks_catalog(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             asks |= expression.exists(|inner| {
-                Ok(matches!(inner, Expr::ScalarFunction(function)
-                    if function.func.inner().downcast_ref::<CatalogFunction>().is_some_and(CatalogFunction::needs_catalog)))
+                let Expr::ScalarFunction(call) = inner else {
+                    return Ok(false);
+                };
+                let function = call.func.inner();
+                let catalog = function.downcast_ref::<CatalogFunction>();
+                Ok(catalog.is_some_and(CatalogFunction::needs_catalog) || text_cast::names_objects(function.as_ref()))
             })?;
             Ok(if asks {
                 TreeNodeRecursion::Stop

@@ -848,7 +848,11 @@ impl Checker<'_> {
         let Expr::Value(value) = literal else { return Ok(()) };
         match &value.value {
             Value::SingleQuotedString(text) => {
-                sequence::existing(self.context, text).map_err(|error| self.places.put(error, Some(literal)))?;
+                // What another relation is for comes out when it runs.
+                sequence::existing(self.context, text).map_err(|error| match error.kind() {
+                    ErrorKind::WrongObjectType => error,
+                    _ => self.places.put(error, Some(literal)),
+                })?;
                 Ok(())
             }
             _ => Ok(()),

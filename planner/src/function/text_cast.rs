@@ -158,13 +158,16 @@ struct TextCast {
 impl Direction {
     /// Whether a value's text is another one in the next transaction: `today` is another day tomorrow, names of objects change.
     fn is_of_moment(&self, expression: &Expr) -> bool {
-        let is_system = |ty: &SqlType| matches!(ty, SqlType::System(_));
         match self {
             Self::From(ty) => some_part(ty, &is_system) || some_part(ty, &is_of_time) && !is_fixed(expression),
             Self::To(ty) => some_part(ty, &is_system),
             Self::As(_) | Self::Letter => false,
         }
     }
+}
+
+fn is_system(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::System(_))
 }
 
 fn is_of_time(ty: &SqlType) -> bool {
@@ -187,6 +190,16 @@ fn some_part(ty: &SqlType, is_it: &impl Fn(&SqlType) -> bool) -> bool {
         SqlType::Struct(fields) => fields.iter().any(|(_, ty)| some_part(ty, is_it)),
         other => is_it(other),
     }
+}
+
+/// Whether it is a cast from or to the names of what is in the catalog.
+pub(super) fn names_objects(function: &dyn ScalarUDFImpl) -> bool {
+    function
+        .downcast_ref::<TextCast>()
+        .is_some_and(|cast| match &cast.direction {
+            Direction::From(ty) | Direction::To(ty) => some_part(ty, &is_system),
+            Direction::As(_) | Direction::Letter => false,
+        })
 }
 
 /// Whether it is a cast whose result may be another one in the next transaction.
