@@ -38,15 +38,14 @@ public class JdbcCalls {
         System.out.println(line);
     }
 
-    /** Reads every value; gives the number of rows and the first row. Pages of indexes are the planner's statistics, each server's own. */
+    /** Reads every value; gives the number of rows and the first row. */
     static String drain(ResultSet result) throws SQLException {
         int rows = 0, columns = result.getMetaData().getColumnCount();
         List<String> first = new ArrayList<>();
         while (result.next()) {
             for (int i = 1; i <= columns; i++) {
                 Object value = result.getObject(i);
-                boolean own = result.getMetaData().getColumnLabel(i).equals("PAGES");
-                if (rows == 0) first.add(own ? "-" : value instanceof byte[] b ? Arrays.toString(b) : String.valueOf(value));
+                if (rows == 0) first.add(value instanceof byte[] b ? Arrays.toString(b) : String.valueOf(value));
             }
             rows++;
         }
