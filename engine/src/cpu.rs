@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use staffa_planner::{Error, ErrorKind, Result, unless_abandoned};
+use staffa_planner::{Error, ErrorKind, Result, stop_tasks_with_their_statements, unless_abandoned};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -102,6 +102,7 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     pub(crate) fn start(threads: usize) -> Result<Self> {
+        stop_tasks_with_their_statements();
         Ok(Self {
             short: CpuRuntime::start("staffa-short", threads)?,
             long: CpuRuntime::start_with("staffa-cpu", threads, stand_back)?,
@@ -191,7 +192,7 @@ fn stand_back() {
 #[derive(Debug)]
 pub(crate) struct Task<T> {
     handle: JoinHandle<Result<T>>,
-    /// For planning, which never waits: aborting alone would not stop it.
+    /// For planning, which never waits, and for tasks of operators, which would go before: aborting alone would not stop them.
     abandoned: Arc<AtomicBool>,
 }
 

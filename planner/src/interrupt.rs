@@ -2,10 +2,18 @@
 //!
 //! Resolving, analysing and optimising are long computations that never wait, so that aborting their task does not stop them. They
 //! ask here, between rules and at each expression, and fail when the statement was cancelled, timed out or lost its client.
+//!
+//! Operators wait often, but start tasks of their own: a sort of 20 million rows has two thousand, each of which sorts one batch. The task
+//! that is aborted ends when its turn comes, which is behind all of these. So they work no more from the moment on at which the
+//! statement is of no interest: [`StopsWithStatement`] is what DataFusion starts its tasks through.
 
+use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
+use datafusion::common::runtime::{JoinSetTracer, set_join_set_tracer};
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
@@ -35,6 +43,51 @@ pub(crate) fn check() -> Result<()> {
             "canceling statement due to user request",
         )),
         _ => Ok(()),
+    }
+}
+
+/// From now on tasks that operators start stop with the statement they belong to. For the whole process; once is enough.
+pub fn stop_tasks_with_their_statements() {
+    // Refused where it was done before; or by a program around us that watches its tasks in a way of its own, and keeps it.
+    set_join_set_tracer(&StopsWithStatement).ok();
+}
+
+/// Ties tasks that are started within a statement's work to it.
+struct StopsWithStatement;
+
+impl JoinSetTracer for StopsWithStatement {
+    fn trace_future(&self, work: Erased) -> Erased {
+        match ABANDONED.try_with(Arc::clone) {
+            Ok(abandoned) => Box::pin(ABANDONED.scope(Arc::clone(&abandoned), Part { abandoned, work })),
+            Err(_) => work,
+        }
+    }
+
+    fn trace_block(
+        &self,
+        work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>,
+    ) -> Box<dyn FnOnce() -> Box<dyn Any + Send> + Send> {
+        work
+    }
+}
+
+type Erased = Pin<Box<dyn Future<Output = Box<dyn Any + Send>> + Send>>;
+
+/// One task of a statement.
+struct Part {
+    abandoned: Arc<AtomicBool>,
+    work: Erased,
+}
+
+impl Future for Part {
+    type Output = Box<dyn Any + Send>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            // Nobody wakes it: the task that waits for it is aborted, and drops it.
+            return Poll::Pending;
+        }
+        self.work.as_mut().poll(cx)
     }
 }
 
@@ -87,6 +140,9 @@ impl PhysicalOptimizerRule for Interruptible<dyn PhysicalOptimizerRule + Send + 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -101,5 +157,33 @@ mod tests {
         let ended = unless_abandoned(Arc::clone(&abandoned), work).await;
         assert_eq!(ended.expect_err("abandoned").kind(), ErrorKind::QueryCanceled);
         assert!(check().is_ok(), "the next statement");
+    }
+
+    #[tokio::test]
+    async fn tasks_of_operators_work_no_more_when_their_statement_is_abandoned() {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let worked = Arc::new(AtomicUsize::new(0));
+        let start = || {
+            let worked = Arc::clone(&worked);
+            StopsWithStatement.trace_future(Box::pin(async move {
+                // What they start themselves belongs to the statement, too.
+                let part = StopsWithStatement.trace_future(Box::pin(async move {
+                    worked.fetch_add(1, Ordering::Relaxed);
+                    Box::new(()) as Box<dyn Any + Send>
+                }));
+                part.await
+            }))
+        };
+        let (first, second) = unless_abandoned(Arc::clone(&abandoned), async { (start(), start()) }).await;
+        first.await;
+        abandoned.store(true, Ordering::Relaxed);
+        let mut second = tokio::spawn(second);
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+        assert!(waited.is_err(), "it neither works nor ends");
+        second.abort();
+        assert!(second.await.expect_err("aborted").is_cancelled());
+        assert_eq!(worked.load(Ordering::Relaxed), 1);
+        start().await;
+        assert_eq!(worked.load(Ordering::Relaxed), 2, "outside of a statement");
     }
 }

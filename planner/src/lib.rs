@@ -80,7 +80,7 @@ pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
 pub use generic::{Generic, Lease, Operators, kept_query, mentions_moment, physical_query};
 pub use identity::QueryIdentity;
-pub use interrupt::unless_abandoned;
+pub use interrupt::{stop_tasks_with_their_statements, unless_abandoned};
 pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
