@@ -198,8 +198,11 @@ pub(crate) struct Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.abandoned.store(true, Ordering::Relaxed);
-        self.handle.abort();
+        // What one that has ended began may be what others of the statement wait for: both ends of an exchange are tasks.
+        if !self.handle.is_finished() {
+            self.abandoned.store(true, Ordering::Relaxed);
+            self.handle.abort();
+        }
     }
 }
 
@@ -222,6 +225,8 @@ impl<T> Future for Task<T> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::common::runtime::SpawnedTask;
+
     use super::*;
 
     #[tokio::test]
@@ -237,6 +242,22 @@ mod tests {
         assert!(!error.message().contains("a defect"), "{error}");
         assert_eq!(other.await.expect("not touched"), 7);
         assert_eq!(cpu.run(async { Ok(8) }).await.expect("the thread goes on"), 8);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_ended_leaves_others_what_it_began() {
+        let lanes = Lanes::start(1).expect("two threads");
+        let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+        let part = lanes.long().run(async {
+            Ok(SpawnedTask::spawn(async {
+                begun.await.expect("told");
+                7
+            }))
+        });
+        let part = part.await.expect("it ends");
+        begin.send(()).expect("it waits");
+        let ended = tokio::time::timeout(Duration::from_secs(10), part).await;
+        assert_eq!(ended.expect("it works on").expect("it ends"), 7);
     }
 
     #[tokio::test]

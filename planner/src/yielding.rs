@@ -2,18 +2,23 @@
 //!
 //! A task of the CPU runtime can only be stopped, and others can only run, where it waits. DataFusion's scans wait often
 //! enough, its joins do not: a nested-loop join whose condition is never true works through all pairs of its build side
-//! and a whole probe batch before it asks for more. So, after optimisation:
+//! and a whole probe batch before it asks for more, and a hash join of keys that are there a thousand times each does not much less.
+//! So, after optimisation:
 //!
 //! ```text
-//! before  NestedLoopJoin(build, probe)         after  Yield(NestedLoopJoin(BuildSide(build), SmallBatches(probe)))
-//! before  HashJoin(…), CrossJoin(…)            after  Yield(HashJoin(…)), Yield(CrossJoin(…))
+//! before  NestedLoopJoin(build, probe)         after  SmallBatches(NestedLoopJoin(BuildSide(build), SmallBatches(probe)))
+//! before  DataFusion's HashJoin(build, probe)  after  SmallBatches(HashJoin(build, SmallBatches(probe)))
+//! before  our HashJoin(…), CrossJoin(…)        after  SmallBatches(HashJoin(…)), SmallBatches(CrossJoin(…))
 //! ```
+//!
+//! Those above joins are for what is computed of many pairs, of which few may come out.
 //!
 //! Never under another operator's feet: nothing looks at the shape of a plan after this.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -21,7 +26,6 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -48,10 +52,18 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             let size = BatchSize::Pairs(Arc::clone(build.rows()));
             let probe = SmallBatchesExec::new(Arc::clone(join.right()), size);
             let join = replace_children_if_necessary(plan, vec![Arc::new(build), Arc::new(probe)])?;
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))));
+            return Ok(Transformed::yes(in_pieces(&join)));
+        }
+        if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+            let children = vec![Arc::clone(join.left()), in_pieces(join.right())];
+            let join = replace_children_if_necessary(plan, children)?;
+            return Ok(Transformed::yes(in_pieces(&join)));
+        }
+        if plan.is::<HashJoin>() || plan.is::<CrossJoinExec>() {
+            return Ok(Transformed::yes(in_pieces(&plan)));
         }
         if let Some(growth) = Growth::of(plan.as_ref())?
-            && !plan.children()[0].is::<SmallBatchesExec>()
+            && !is_cut_already(plan.children()[0])
         {
             let input = Arc::clone(plan.children()[0]);
             let small = Arc::new(SmallBatchesExec::new(input, BatchSize::Results(growth)));
@@ -62,14 +74,20 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             let windows = replace_children_if_necessary(plan, vec![Arc::new(MeteredExec::new(input))])?;
             return Ok(Transformed::yes(windows));
         }
-        let joins = plan.is::<HashJoin>() || plan.is::<HashJoinExec>() || plan.is::<CrossJoinExec>();
-        Ok(if joins {
-            Transformed::yes(Arc::new(CooperativeExec::new(plan)))
-        } else {
-            Transformed::no(plan)
-        })
+        Ok(Transformed::no(plan))
     })
     .data()
+}
+
+/// By what is computed of it (`row_by_row.rs`).
+fn is_cut_already(input: &Arc<dyn ExecutionPlan>) -> bool {
+    let small = input.downcast_ref::<SmallBatchesExec>();
+    small.is_some_and(|small| !matches!(small.size, BatchSize::Time))
+}
+
+/// As quickly as whoever asks for them works them off.
+fn in_pieces(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    Arc::new(SmallBatchesExec::new(Arc::clone(input), BatchSize::Time))
 }
 
 /// How small batches must be.
@@ -80,7 +98,18 @@ pub(crate) enum BatchSize {
     Pairs(Arc<AtomicUsize>),
     /// As many rows as the operator above computes some megabytes of.
     Results(Growth),
+    /// As many rows as the operator above takes [`PIECE_TIME`] for, by the time it took for those before.
+    Time,
 }
+
+/// How long an operator may work on one piece.
+const PIECE_TIME: Duration = Duration::from_millis(20);
+
+/// Rows of the first piece: 64 million pairs where each has a million partners.
+const FIRST_ROWS: usize = 64;
+
+/// After so long others have their turn.
+const TURN: Duration = Duration::from_millis(1);
 
 impl BatchSize {
     fn pieces(&self, batch: &RecordBatch) -> Vec<RecordBatch> {
@@ -88,6 +117,8 @@ impl BatchSize {
             BatchSize::Rows(rows) => *rows,
             BatchSize::Pairs(others) => (PAIRS_MAX / others.load(Ordering::Relaxed).max(1)).max(1),
             BatchSize::Results(growth) => return growth.pieces(batch),
+            // Pieces of these are cut one by one.
+            BatchSize::Time => return vec![batch.clone()],
         };
         let starts = (0..batch.num_rows()).step_by(rows_max);
         starts
@@ -115,6 +146,7 @@ impl DisplayAs for SmallBatchesExec {
             BatchSize::Rows(rows) => write!(f, "SmallBatchesExec: rows={rows}"),
             BatchSize::Pairs(_) => write!(f, "SmallBatchesExec: pairs={PAIRS_MAX}"),
             BatchSize::Results(_) => f.write_str("SmallBatchesExec: by results"),
+            BatchSize::Time => f.write_str("SmallBatchesExec: by time"),
         }
     }
 }
@@ -165,6 +197,10 @@ impl ExecutionPlan for SmallBatchesExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let schema = input.schema();
+        if matches!(self.size, BatchSize::Time) {
+            let paced = futures::stream::unfold(Pace::new(input), Pace::next);
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, paced)));
+        }
         let size = self.size.clone();
         let small = input.flat_map(move |batch| {
             futures::stream::iter(match batch {
@@ -177,5 +213,81 @@ impl ExecutionPlan for SmallBatchesExec {
             batch
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, waiting)))
+    }
+}
+
+/// Gives its input in pieces that grow and shrink with the time until the next one is asked for. That may be longer than the operator above
+/// worked, which then gets some pieces that are smaller than they need be.
+struct Pace {
+    input: SendableRecordBatchStream,
+    /// What is left of the last batch.
+    rest: Option<RecordBatch>,
+    rows: usize,
+    given: Option<Instant>,
+    /// The time of this turn.
+    worked: Duration,
+}
+
+impl Pace {
+    fn new(input: SendableRecordBatchStream) -> Self {
+        Self {
+            input,
+            rest: None,
+            rows: FIRST_ROWS,
+            given: None,
+            worked: Duration::ZERO,
+        }
+    }
+
+    async fn next(mut self) -> Option<(Result<RecordBatch>, Self)> {
+        if let Some(given) = self.given.take() {
+            let took = given.elapsed();
+            self.rows = rows_after(self.rows, took);
+            self.worked += took;
+            if self.worked >= TURN {
+                tokio::task::yield_now().await;
+                self.worked = Duration::ZERO;
+            }
+        }
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.input.next().await? {
+                Ok(batch) => batch,
+                Err(error) => return Some((Err(error), self)),
+            },
+        };
+        let rows = self.rows.min(batch.num_rows());
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        self.given = Some(Instant::now());
+        Some((Ok(batch.slice(0, rows)), self))
+    }
+}
+
+/// Rows of the next piece, after so many took so long.
+fn rows_after(rows: usize, took: Duration) -> usize {
+    if took > PIECE_TIME {
+        let share = PIECE_TIME.as_secs_f64() / took.as_secs_f64();
+        return ((rows as f64 * share) as usize).max(1);
+    }
+    match took < PIECE_TIME / 4 {
+        true => rows.saturating_mul(4),
+        false => rows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_follow_the_time_they_take() {
+        let ms = Duration::from_millis;
+        assert_eq!(rows_after(64, ms(1)), 256);
+        assert_eq!(rows_after(64, ms(10)), 64);
+        assert_eq!(rows_after(8192, ms(200)), 819);
+        assert_eq!(rows_after(64, ms(100_000)), 1, "there is always one");
+        assert_eq!(rows_after(usize::MAX, ms(0)), usize::MAX);
     }
 }

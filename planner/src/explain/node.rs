@@ -157,7 +157,7 @@ fn shown_name(name: &str) -> &str {
         "EmptyExec" => "Empty",
         "UnnestExec" => "Unnest",
         "AsyncFuncExec" => "Async Function",
-        "CooperativeExec" => "Yield",
+        "CooperativeExec" | "SmallBatchesExec" => "Yield",
         "ScalarSubqueryExec" => "Subquery",
         "SharedReadExec" => "Shared Scan",
         other => other.strip_suffix("Exec").unwrap_or(other),
