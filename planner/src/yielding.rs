@@ -34,6 +34,7 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use staffa_execution::HashJoin;
 
 use crate::build_side::BuildSideExec;
@@ -41,15 +42,12 @@ use crate::growing::Growth;
 use crate::metered::MeteredExec;
 use crate::operator::only_child;
 
-/// Pairs that a nested-loop join looks at between two places where its task can be stopped: some ten milliseconds.
-const PAIRS_MAX: usize = 1 << 24;
-
 /// Puts the waits in.
 pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
             let build = BuildSideExec::of(join);
-            let size = BatchSize::Pairs(Arc::clone(build.rows()));
+            let size = BatchSize::TimeOfPairs(Arc::clone(build.rows()));
             let probe = SmallBatchesExec::new(Arc::clone(join.right()), size);
             let join = replace_children_if_necessary(plan, vec![Arc::new(build), Arc::new(probe)])?;
             return Ok(Transformed::yes(in_pieces(&join)));
@@ -82,7 +80,7 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
 /// By what is computed of it (`row_by_row.rs`).
 fn is_cut_already(input: &Arc<dyn ExecutionPlan>) -> bool {
     let small = input.downcast_ref::<SmallBatchesExec>();
-    small.is_some_and(|small| !matches!(small.size, BatchSize::Time))
+    small.is_some_and(|small| matches!(small.size, BatchSize::Rows(_) | BatchSize::Results(_)))
 }
 
 /// As quickly as whoever asks for them works them off.
@@ -94,12 +92,12 @@ fn in_pieces(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 #[derive(Clone, Debug)]
 pub(crate) enum BatchSize {
     Rows(usize),
-    /// As many rows as make [`PAIRS_MAX`] pairs with so many on the other side, which are counted before the first batch comes.
-    Pairs(Arc<AtomicUsize>),
     /// As many rows as the operator above computes some megabytes of.
     Results(Growth),
     /// As many rows as the operator above takes [`PIECE_TIME`] for, by the time it took for those before.
     Time,
+    /// The same where each row is paired with so many others, which are counted before the first batch comes.
+    TimeOfPairs(Arc<AtomicUsize>),
 }
 
 /// How long an operator may work on one piece.
@@ -108,23 +106,27 @@ const PIECE_TIME: Duration = Duration::from_millis(20);
 /// Rows of the first piece: 64 million pairs where each has a million partners.
 const FIRST_ROWS: usize = 64;
 
+/// Pairs of the first piece: some ten milliseconds where a condition takes 50 ns.
+const FIRST_PAIRS: usize = 1 << 18;
+
 /// After so long others have their turn.
 const TURN: Duration = Duration::from_millis(1);
 
 impl BatchSize {
-    fn pieces(&self, batch: &RecordBatch) -> Vec<RecordBatch> {
-        let rows_max = match self {
-            BatchSize::Rows(rows) => *rows,
-            BatchSize::Pairs(others) => (PAIRS_MAX / others.load(Ordering::Relaxed).max(1)).max(1),
-            BatchSize::Results(growth) => return growth.pieces(batch),
-            // Pieces of these are cut one by one.
-            BatchSize::Time => return vec![batch.clone()],
-        };
-        let starts = (0..batch.num_rows()).step_by(rows_max);
-        starts
-            .map(|start| batch.slice(start, rows_max.min(batch.num_rows() - start)))
-            .collect()
+    fn rows_first(&self) -> usize {
+        match self {
+            BatchSize::TimeOfPairs(others) => (FIRST_PAIRS / others.load(Ordering::Relaxed).max(1)).max(1),
+            _ => FIRST_ROWS,
+        }
     }
+}
+
+/// A batch in pieces of so many rows.
+fn of_rows(batch: &RecordBatch, rows_max: usize) -> Vec<RecordBatch> {
+    let starts = (0..batch.num_rows()).step_by(rows_max);
+    starts
+        .map(|start| batch.slice(start, rows_max.min(batch.num_rows() - start)))
+        .collect()
 }
 
 /// Cuts its input's batches into small ones, and waits a moment before each.
@@ -144,9 +146,8 @@ impl DisplayAs for SmallBatchesExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.size {
             BatchSize::Rows(rows) => write!(f, "SmallBatchesExec: rows={rows}"),
-            BatchSize::Pairs(_) => write!(f, "SmallBatchesExec: pairs={PAIRS_MAX}"),
             BatchSize::Results(_) => f.write_str("SmallBatchesExec: by results"),
-            BatchSize::Time => f.write_str("SmallBatchesExec: by time"),
+            BatchSize::Time | BatchSize::TimeOfPairs(_) => f.write_str("SmallBatchesExec: by time"),
         }
     }
 }
@@ -197,43 +198,57 @@ impl ExecutionPlan for SmallBatchesExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let schema = input.schema();
-        if matches!(self.size, BatchSize::Time) {
-            let paced = futures::stream::unfold(Pace::new(input), Pace::next);
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, paced)));
-        }
-        let size = self.size.clone();
-        let small = input.flat_map(move |batch| {
-            futures::stream::iter(match batch {
-                Ok(batch) => size.pieces(&batch).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        });
-        let waiting = small.then(|batch| async move {
+        let small = match self.size.clone() {
+            BatchSize::Rows(rows) => in_turns(input, move |batch| of_rows(batch, rows)),
+            BatchSize::Results(growth) => in_turns(input, move |batch| growth.pieces(batch)),
+            size @ (BatchSize::Time | BatchSize::TimeOfPairs(_)) => {
+                futures::stream::unfold(Pace::new(input, size), Pace::next).boxed()
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, small)))
+    }
+}
+
+/// The pieces of all batches, with a turn of others before each.
+fn in_turns(
+    input: SendableRecordBatchStream,
+    pieces: impl Fn(&RecordBatch) -> Vec<RecordBatch> + Send + 'static,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let small = input.flat_map(move |batch| {
+        futures::stream::iter(match batch {
+            Ok(batch) => pieces(&batch).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    });
+    small
+        .then(|batch| async move {
             tokio::task::yield_now().await;
             batch
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, waiting)))
-    }
+        })
+        .boxed()
 }
 
 /// Gives its input in pieces that grow and shrink with the time until the next one is asked for. That may be longer than the operator above
 /// worked, which then gets some pieces that are smaller than they need be.
 struct Pace {
     input: SendableRecordBatchStream,
+    size: BatchSize,
     /// What is left of the last batch.
     rest: Option<RecordBatch>,
-    rows: usize,
+    /// Those of the next piece; unknown before the first batch is there.
+    rows: Option<usize>,
     given: Option<Instant>,
     /// The time of this turn.
     worked: Duration,
 }
 
 impl Pace {
-    fn new(input: SendableRecordBatchStream) -> Self {
+    fn new(input: SendableRecordBatchStream, size: BatchSize) -> Self {
         Self {
             input,
+            size,
             rest: None,
-            rows: FIRST_ROWS,
+            rows: None,
             given: None,
             worked: Duration::ZERO,
         }
@@ -242,7 +257,7 @@ impl Pace {
     async fn next(mut self) -> Option<(Result<RecordBatch>, Self)> {
         if let Some(given) = self.given.take() {
             let took = given.elapsed();
-            self.rows = rows_after(self.rows, took);
+            self.rows = self.rows.map(|rows| rows_after(rows, took));
             self.worked += took;
             if self.worked >= TURN {
                 tokio::task::yield_now().await;
@@ -256,7 +271,8 @@ impl Pace {
                 Err(error) => return Some((Err(error), self)),
             },
         };
-        let rows = self.rows.min(batch.num_rows());
+        let rows_max = *self.rows.get_or_insert_with(|| self.size.rows_first());
+        let rows = rows_max.min(batch.num_rows());
         if rows < batch.num_rows() {
             self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
         }
