@@ -9,6 +9,7 @@ use crate::history::SnapshotRef;
 use crate::index::Index;
 use crate::rule::{ColumnDefault, Constraint};
 use crate::schema::{ColumnDefinition, Transform};
+use crate::statistics::TableStatistics;
 use crate::types::SqlType;
 
 /// One action of ALTER TABLE, or a COMMENT.
@@ -102,6 +103,8 @@ pub enum TableChange {
     },
     /// Snapshots that go. None may be the current one, or have a name.
     ExpireSnapshots(BTreeSet<i64>),
+    /// A file of statistics, in the place of the one its snapshot had.
+    SetStatistics(TableStatistics),
 }
 
 impl TableChange {
@@ -124,7 +127,8 @@ impl TableChange {
             TableChange::RollBack { .. }
             | TableChange::SetRef(_)
             | TableChange::DropRef { .. }
-            | TableChange::ExpireSnapshots(_) => false,
+            | TableChange::ExpireSnapshots(_)
+            | TableChange::SetStatistics(_) => false,
         }
     }
 }

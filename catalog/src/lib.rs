@@ -44,6 +44,7 @@ mod schema;
 mod sequence;
 mod shared;
 mod snapshot;
+mod statistics;
 mod table;
 mod temporary;
 #[cfg(test)]
@@ -79,6 +80,7 @@ pub use schema::{
 };
 pub use sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
 pub use snapshot::{CatalogSnapshot, RelationKind};
+pub use statistics::{NewStatistics, StatisticsBlob, TableStatistics};
 pub use table::Table;
 pub use temporary::is_temporary_schema;
 pub use txn::{Savepoint, Transaction, WriteTarget};

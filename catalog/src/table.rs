@@ -18,6 +18,7 @@ use crate::loader::Loader;
 use crate::name::TableName;
 use crate::rule::{Constraint, ConstraintKind, MaterializedQuery};
 use crate::schema::{PartitionSpec, SortField, TableSchema, Transform};
+use crate::statistics::TableStatistics;
 use crate::txn::FileChanges;
 
 /// How many manifests of one table are read at once.
@@ -164,6 +165,12 @@ impl Table {
         Some(self.version.metadata.row_count()? + pending)
     }
 
+    /// The number of rows as near as the metadata says it.
+    pub fn row_count_about(&self) -> Option<u64> {
+        let about = || self.version.metadata.row_count_about();
+        self.row_count().or_else(|| about().filter(|_| self.pending.is_empty()))
+    }
+
     /// The number of each column by its field id, from 1: it stays when columns before it are dropped.
     pub fn column_numbers(&self) -> BTreeMap<i32, i16> {
         let columns = &self.version.schema.columns;
@@ -184,6 +191,16 @@ impl Table {
     /// The bytes of its committed files, when the metadata says it.
     pub fn stored_bytes(&self) -> Option<u64> {
         self.version.metadata.stored_bytes()
+    }
+
+    /// Whether its format version, and what it says of its layout, are such that it is written to.
+    pub fn is_writable(&self) -> bool {
+        self.version.metadata.check_writable().is_ok()
+    }
+
+    /// The newest statistics of its committed rows, which may be of a state before them.
+    pub fn statistics(&self) -> Option<TableStatistics> {
+        self.version.metadata.statistics()
     }
 
     /// The committed snapshots, oldest first.

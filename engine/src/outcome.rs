@@ -86,6 +86,8 @@ pub struct Notice {
 pub enum Severity {
     Notice,
     Warning,
+    /// What a client asked to be told: it is sent whatever `client_min_messages` is.
+    Info,
 }
 
 impl fmt::Display for Severity {
@@ -93,6 +95,7 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Severity::Notice => "NOTICE",
             Severity::Warning => "WARNING",
+            Severity::Info => "INFO",
         })
     }
 }
@@ -105,6 +108,13 @@ impl Notice {
             message: message.into(),
             detail: None,
             hint: None,
+        }
+    }
+
+    pub(crate) fn info(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Info,
+            ..Self::remark(code, message)
         }
     }
 

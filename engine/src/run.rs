@@ -270,13 +270,13 @@ impl Session {
                 self.check_outside_block("VACUUM")?;
                 guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
                 if *analyze {
-                    self.analyze(tables, &guard).await?;
+                    self.analyze(tables, false, &guard).await?;
                 }
                 done(tag)
             }
             .boxed(),
-            Plan::Analyze { tables } => async move {
-                self.analyze(tables, &guard).await?;
+            Plan::Analyze { tables, verbose } => async move {
+                self.analyze(tables, *verbose, &guard).await?;
                 done(tag)
             }
             .boxed(),
@@ -597,15 +597,33 @@ impl Session {
         Ok(self.transaction().await?.snapshot())
     }
 
-    async fn analyze(&mut self, tables: &[TableName], guard: &StatementGuard) -> Result<()> {
+    /// The sample of the rows that this transaction sees, and statistics of those that are committed.
+    async fn analyze(&mut self, tables: &[TableName], verbose: bool, guard: &StatementGuard) -> Result<()> {
         let snapshot = self.transactions_snapshot().await?;
         let context = self.context(snapshot);
-        for table in guard.run(staffa_planner::analyze(&context, tables)).await? {
-            let message = format!(
-                "skipping \"{}\" --- only table or database owner can analyze it",
-                table.name
-            );
-            self.notices.push(Notice::warning("01000", message));
+        let skipped = guard.run(staffa_planner::analyze(&context, tables)).await?;
+        for table in tables {
+            if skipped.contains(table) {
+                let message = format!(
+                    "skipping \"{}\" --- only table or database owner can analyze it",
+                    table.name
+                );
+                self.notices.push(Notice::warning("01000", message));
+                continue;
+            }
+            if verbose {
+                let message = format!("analyzing \"{}.{}\"", table.schema, table.name);
+                self.notices.push(Notice::info("00000", message));
+            }
+            let reading = upkeep::Reading::by_hand(&self.warehouse);
+            let work = upkeep::analyze(&self.warehouse, table, &reading, upkeep::Origin::Statement);
+            if let Some(made) = guard.run(work).await?.filter(|_| verbose) {
+                let message = format!(
+                    "\"{}\": scanned {} rows in {} files; {} rows in sample",
+                    table.name, made.summary.rows, made.files, made.summary.picked
+                );
+                self.notices.push(Notice::info("00000", message));
+            }
         }
         Ok(())
     }

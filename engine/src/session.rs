@@ -800,8 +800,8 @@ impl Session {
         self.notices.extend(self.actions.take_notices());
         let mut notices = std::mem::take(&mut self.notices);
         match self.settings.get("client_min_messages") {
-            Some("error") => notices.clear(),
-            Some("warning") => notices.retain(|notice| notice.severity == Severity::Warning),
+            Some("error") => notices.retain(|notice| notice.severity == Severity::Info),
+            Some("warning") => notices.retain(|notice| notice.severity != Severity::Notice),
             _ => {}
         }
         notices

@@ -4,6 +4,7 @@
 //! Each piece of work is a transaction of its own. It waits for nobody and nobody waits for it; when somebody changed
 //! the same files first it gives up and finds the work again in a later round.
 
+mod analyze;
 mod compact;
 mod orphans;
 mod record;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Maintenance;
 use crate::warehouse::{Inner, Warehouse};
+pub(crate) use analyze::{Reading, analyze};
 use compact::How;
 pub(crate) use orphans::AGE_MIN as ORPHAN_AGE_MIN;
 pub(crate) use record::{Origin, Record, Records};

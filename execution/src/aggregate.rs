@@ -102,6 +102,16 @@ impl Aggregate {
         })
     }
 
+    /// Where its rows come from.
+    pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    /// What it takes the place of, over columns of other types perhaps.
+    pub fn stock(&self) -> &AggregateExec {
+        &self.stock
+    }
+
     fn groups(&self) -> Option<Groups> {
         let schema = self.stock.input().schema();
         let column = |key: &PhysicalExprRef| Some((key.data_type(&schema).ok()?, key.nullable(&schema).ok()?));

@@ -138,6 +138,11 @@ impl HashJoin {
         })
     }
 
+    /// What it takes the place of, over the same inputs.
+    pub fn stock(&self) -> &HashJoinExec {
+        &self.stock
+    }
+
     /// The build side's future, begun by the first partition that asks.
     fn build(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Build> {
         let mut build = self.build.lock();

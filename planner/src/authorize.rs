@@ -212,6 +212,11 @@ impl Readable {
         })
     }
 
+    /// Whether a column is among them.
+    pub(crate) fn has(&self, place: usize) -> bool {
+        self.columns.contains(&place)
+    }
+
     /// The same of a view, whose columns are read: none of them is an error.
     pub(crate) fn of_view(context: &PlanContext, view: &View) -> Result<Option<Readable>> {
         let rights = context.rights(&AccessKey::Relation(view.uuid));

@@ -1,7 +1,8 @@
 //! How many rows an operator will give: the one place that guesses, for the order of joins and for EXPLAIN.
 //!
 //! * Of a scan: the rows of its files. Conditions on it are asked of the rows of the table's sample, as they are, whatever they
-//!   say and however they hang together; without a sample from bounds and counts (`estimate/condition.rs`).
+//!   say and however they hang together; those on one column of its statistics, which are of all rows (`estimate/known.rs`); without
+//!   either from bounds and counts (`estimate/condition.rs`).
 //! * Of joins: all that hang together at once, so that it is the same number in whatever order they stand
 //!   (`join_order/cardinality.rs`).
 //! * Of a grouping: the different values of its keys.
@@ -10,6 +11,7 @@
 //! to be empty makes everything around it look free.
 
 mod condition;
+mod known;
 mod sampled;
 mod value;
 
@@ -22,20 +24,28 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ColumnStatistics, ExecutionPlan};
-use staffa_storage::SampledTable;
+use staffa_execution::Aggregate;
+use staffa_storage::{ColumnSummary, SampledTable, number};
 
 pub(crate) use self::condition::share_passing;
 use self::sampled::Sampled;
-use self::value::{integers_between, number};
+use self::value::integers_between;
+use crate::build_side::BuildSideExec;
+use crate::guard::GuardExec;
 use crate::join_order::{JoinGraph, Rows, is_join};
 use crate::shared::{SharedExec, SharedReadExec};
+use crate::yielding::SmallBatchesExec;
 
 /// Rows of what says nothing of them: a function, a table of another system.
 const UNKNOWN_ROWS: f64 = 1000.0;
@@ -60,6 +70,8 @@ pub(crate) struct ColumnEstimate {
     pub(crate) relation_rows: f64,
     /// The least and the largest, of numbers and times.
     bounds: Option<(f64, f64)>,
+    /// How the values of the table are distributed that it comes from.
+    summary: Option<Arc<ColumnSummary>>,
 }
 
 impl ColumnEstimate {
@@ -69,6 +81,7 @@ impl ColumnEstimate {
             nulls: 0.0,
             relation_rows: rows.max(1.0),
             bounds: None,
+            summary: None,
         }
     }
 }
@@ -129,6 +142,9 @@ impl Estimator {
         } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
             let input = self.of(aggregate.input());
             of_aggregate(&input, aggregate)
+        } else if let Some(aggregate) = plan.downcast_ref::<Aggregate>() {
+            let input = self.of(aggregate.input());
+            of_aggregate(&input, aggregate.stock())
         } else if is_join(plan.as_ref()) {
             self.of_joins(plan)
         } else {
@@ -213,6 +229,21 @@ impl Estimator {
     }
 }
 
+/// The operator whose rows these are, below what only hands them on.
+pub(crate) fn bare(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    let hands_on = plan.is::<CooperativeExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<RepartitionExec>()
+        || plan.is::<SortPreservingMergeExec>()
+        || plan.is::<GuardExec>()
+        || plan.is::<BuildSideExec>()
+        || plan.is::<SmallBatchesExec>();
+    match plan.children()[..] {
+        [input] if hands_on && plan.fetch().is_none() => bare(input),
+        _ => plan,
+    }
+}
+
 /// The rows that a leaf looks at, whatever its own filter says of them.
 pub(crate) fn rows_read(leaf: &Arc<dyn ExecutionPlan>) -> f64 {
     of_leaf(leaf).rows
@@ -251,6 +282,7 @@ fn of_column(known: &ColumnStatistics, data_type: &DataType, rows: f64) -> Colum
         nulls: if rows > 0.0 { (nulls / rows).min(1.0) } else { 0.0 },
         relation_rows: rows.max(1.0),
         bounds,
+        summary: None,
     }
 }
 
@@ -271,7 +303,11 @@ fn of_scan(plan: &Arc<dyn ExecutionPlan>, scan: &DataSourceExec) -> Estimate {
     for (column, place) in estimate.columns.iter_mut().zip(&output) {
         // Files may be left out; the values are the table's.
         column.relation_rows = (table.rows as f64).max(1.0);
-        if let Some(place) = place.and_then(|place| table.sample.place(place)) {
+        if let Some(known) = place.and_then(|place| table.summary(place)) {
+            column.values = known.distinct_in(table.rows);
+            column.nulls = known.null_share();
+            column.summary = Some(Arc::clone(known));
+        } else if let Some(place) = place.and_then(|place| table.sample.place(place)) {
             let sampled = table.sample.distinct_count(place);
             // What is bounded by the files' least and largest is known better than what is guessed.
             column.values = match column.values < file_rows {
@@ -342,6 +378,8 @@ fn of_aggregate(input: &Estimate, aggregate: &AggregateExec) -> Estimate {
         .map(|key| ColumnEstimate {
             values: key.values.min(rows.max(1.0)),
             relation_rows: rows.max(1.0),
+            // Of groups each value is there once.
+            summary: None,
             ..key
         })
         .collect();

@@ -107,14 +107,14 @@ pub use statement::index::{IndexChange, IndexStep};
 pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
-pub use statement::upkeep::{analyze, compaction_plan};
+pub use statement::upkeep::{SummaryPlan, analyze, compaction_plan, summarised_columns, summary_plan};
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
     AccessEdit, AccessPlan, ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget,
     ExplainTarget, InsertPlan, IsolationLevel, Movement, OutputColumn, Plan, QueryPlan, SavepointAction,
     TransactionModes,
 };
-pub use table_provider::live_row_count;
+pub use table_provider::{live_row_count, table_summary};
 pub use write::{
     ChangeOperators, RowRules, change_plan, check_row_rules, data_file, rewrite_plan, rewrite_share, target_file_bytes,
     write_plan, write_spec,

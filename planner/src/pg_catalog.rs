@@ -7,6 +7,7 @@
 //! image.rs      the objects of a database in one state of the catalog: parts under the names they have now
 //! relations.rs  the image as rows of pg_catalog        information.rs   the same for information_schema
 //! provider.rs   the rows as tables of a query
+//! statistics.rs  what ANALYZE found out about columns
 //! view.rs       the image as one session sees it: names by its search path, texts of definitions
 //! policies.rs  row policies
 //! names.rs      what texts call objects and types
@@ -31,6 +32,7 @@ pub(crate) mod provider;
 mod relations;
 pub(crate) mod roles;
 mod rows;
+pub(crate) mod statistics;
 mod view;
 
 #[cfg(test)]

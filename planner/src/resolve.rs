@@ -30,6 +30,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::facts;
 use crate::pg_catalog::provider::SystemTable;
+use crate::pg_catalog::statistics::StatisticsTable;
 use crate::policy;
 use crate::statement::change::TARGET;
 use crate::statement::origin;
@@ -492,6 +493,9 @@ fn system_table(context: &PlanContext, name: &TableName) -> Result<Option<Arc<dy
     }
     // What a session shows is another thing each time.
     context.momentary.set();
+    if let Some(statistics) = StatisticsTable::of(table.relation, context) {
+        return Ok(Some(Arc::new(statistics)));
+    }
     Ok(Some(Arc::new(table)))
 }
 

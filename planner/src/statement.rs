@@ -197,7 +197,11 @@ pub enum Plan {
         analyze: bool,
     },
     /// `ANALYZE`
-    Analyze { tables: Vec<TableName> },
+    Analyze {
+        tables: Vec<TableName>,
+        /// Whether it says what it does.
+        verbose: bool,
+    },
     /// `OPTIMIZE`
     Optimize {
         table: TableName,

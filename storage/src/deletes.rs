@@ -24,6 +24,7 @@ use roaring::RoaringTreemap;
 
 use crate::decoding::decoding;
 use crate::error::{Error, Result};
+use crate::puffin::{self, PuffinBlob};
 use crate::source::{ParquetScan, ScanFile};
 pub use relocate::{relocate_deletion_vectors, relocate_position_deletes};
 
@@ -307,11 +308,7 @@ pub struct DeletionVector {
     pub length: u64,
 }
 
-/// Begins and ends Puffin files and their footers.
-const MAGIC: &[u8; 4] = b"PFA1";
-
-/// The Puffin file with the deletion vector that names these rows of one data file (Puffin spec: magic, blobs, magic, footer
-/// payload, its length, flags, magic).
+/// The Puffin file with the deletion vector that names these rows of one data file (`puffin.rs`).
 ///
 /// # Errors
 /// [`crate::ErrorKind::Internal`] when the rows cannot be encoded.
@@ -322,33 +319,25 @@ pub fn encode_deletion_vector(data_file: &str, rows: &RoaringTreemap) -> Result<
     let mut body = VECTOR_MAGIC.to_vec();
     rows.serialize_into(&mut body)
         .map_err(|error| Error::internal(format!("cannot encode a deletion vector ({error})")))?;
-    let mut bytes = MAGIC.to_vec();
-    let offset = bytes.len();
-    bytes.extend(u32::try_from(body.len()).map_err(too_large)?.to_be_bytes());
-    bytes.extend(&body);
-    bytes.extend(crc32(&body).to_be_bytes());
-    let length = bytes.len() - offset;
-    let payload = serde_json::json!({
-        "blobs": [{
-            "type": "deletion-vector-v1",
-            "fields": [POSITION_COLUMN_ID],
-            // Not known when it is written: the snapshot that takes it up says.
-            "snapshot-id": -1,
-            "sequence-number": -1,
-            "offset": offset,
-            "length": length,
-            "properties": {"referenced-data-file": data_file, "cardinality": rows.len().to_string()},
-        }],
-        "properties": {"created-by": concat!("staffa ", env!("CARGO_PKG_VERSION"))},
-    })
-    .to_string();
-    bytes.extend(MAGIC);
-    bytes.extend(payload.as_bytes());
-    bytes.extend(u32::try_from(payload.len()).map_err(too_large)?.to_le_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend(MAGIC);
+    let mut content = u32::try_from(body.len()).map_err(too_large)?.to_be_bytes().to_vec();
+    content.extend(&body);
+    content.extend(crc32(&body).to_be_bytes());
+    let properties = [
+        ("referenced-data-file", data_file.to_owned()),
+        ("cardinality", rows.len().to_string()),
+    ];
+    let blob = PuffinBlob {
+        kind: "deletion-vector-v1".to_owned(),
+        fields: vec![POSITION_COLUMN_ID],
+        // Not known when it is written: the snapshot that takes it up says.
+        snapshot_id: -1,
+        sequence_number: -1,
+        properties: properties.map(|(key, value)| (key.to_owned(), value)).into(),
+    };
+    let file = puffin::encode(&[(blob, content)])?;
+    let (offset, length) = file.places.first().copied().unwrap_or_default();
     Ok(DeletionVector {
-        bytes: bytes.into(),
+        bytes: file.bytes,
         offset: offset as u64,
         length: length as u64,
     })

@@ -20,6 +20,7 @@ use moka::future::Cache;
 
 use crate::error::{Error, Result};
 use crate::source::{ParquetScan, ScanFile};
+use crate::summary::ColumnSummary;
 
 /// Memory of all samples together.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -44,6 +45,8 @@ pub struct SampledTable {
     pub sample: Arc<RowSample>,
     /// Rows of the table.
     pub rows: u64,
+    /// What is known of all rows, for each column of the table.
+    pub columns: Arc<[Option<Arc<ColumnSummary>>]>,
 }
 
 /// Which rows are to be in a sample.
@@ -104,6 +107,25 @@ impl RowSample {
 }
 
 impl SampledTable {
+    /// What is known of all rows of a column of the table.
+    pub fn summary(&self, column: usize) -> Option<&Arc<ColumnSummary>> {
+        self.columns.get(column)?.as_ref()
+    }
+
+    /// The same of a column of the sample.
+    pub fn summary_at(&self, place: usize) -> Option<&Arc<ColumnSummary>> {
+        let column = self.sample.places.iter().position(|known| *known == Some(place))?;
+        self.summary(column)
+    }
+
+    /// How many different values a column of the sample has in the whole table, about.
+    pub fn distinct_count(&self, place: usize) -> f64 {
+        match self.summary_at(place) {
+            Some(known) => known.distinct_in(self.rows),
+            None => self.sample.distinct_count(place),
+        }
+    }
+
     /// Of the table an operator scans, if it has one.
     pub fn of(scan: &dyn ExecutionPlan) -> Option<&SampledTable> {
         let source = (scan as &dyn std::any::Any).downcast_ref::<DataSourceExec>()?;
@@ -209,7 +231,7 @@ impl ParquetScan {
 }
 
 /// Without the texts of whole pages, of which views hold on to a few.
-fn compact(column: &ArrayRef) -> ArrayRef {
+pub(crate) fn compact(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Utf8View => Arc::new(column.as_string_view().gc()),
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),

@@ -43,6 +43,7 @@ use crate::field_ids::{field_id, without_field_ids};
 use crate::footer::Footers;
 use crate::object::Stores;
 use crate::sample::{SampleRequest, SampledTable, Samples};
+use crate::summary::Summaries;
 use adapt::FieldIdAdapterFactory;
 use chunks::ChunkSource;
 use reader::{Caches, Placed, ReaderFactory};
@@ -152,6 +153,7 @@ pub struct ParquetScan {
     caches: Arc<Caches>,
     deletes: DeleteCache,
     samples: Samples,
+    summaries: Summaries,
 }
 
 impl Debug for ParquetScan {
@@ -177,6 +179,7 @@ impl ParquetScan {
             }),
             deletes: DeleteCache::new(),
             samples: Samples::new(),
+            summaries: Summaries::new(),
         }
     }
 
@@ -231,6 +234,10 @@ impl ParquetScan {
 
     pub(crate) fn samples(&self) -> &Samples {
         &self.samples
+    }
+
+    pub(crate) fn summaries(&self) -> &Summaries {
+        &self.summaries
     }
 
     /// The operator that reads the rows of a sample: by Parquet's reader, which need not decode what lies between.

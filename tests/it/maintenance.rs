@@ -158,6 +158,41 @@ fn compaction_comes_back_when_a_transaction_has_ended() {
     server.assert_well();
 }
 
+/// Statistics come by themselves, and of a table that only grew what came is read alone.
+#[test]
+fn statistics_follow_the_rows() {
+    let mut server = Server::start_with(&FLAGS, &[]);
+    let mut wire = server.connect();
+    let wait_for = |wire: &mut Wire, distinct: &str| {
+        let query = "select coalesce(max(n_distinct), 0) from pg_stats where tablename = 't' and attname = 'kind'";
+        let give_up_at = Instant::now() + Duration::from_secs(120);
+        while run(wire, query) != distinct {
+            assert!(Instant::now() < give_up_at, "{}", server.log());
+            sleep(Duration::from_millis(300));
+        }
+    };
+    run(&mut wire, "create table t (id bigint, kind text)");
+    run(
+        &mut wire,
+        "insert into t select g, 'k' || g % 50 from generate_series(1, 20000) g",
+    );
+    wait_for(&mut wire, "50");
+    run(
+        &mut wire,
+        "insert into t select g, 'n' || g % 50 from generate_series(20001, 30000) g",
+    );
+    wait_for(&mut wire, "100");
+    let read = "select array_agg(bytes_before order by started_at) from staffa.maintenance where operation = 'analyze'";
+    let less = format!("select read[2] < read[1] from ({read}) as done(read)");
+    assert_eq!(run(&mut wire, &less), "t", "{}", run(&mut wire, read));
+    let bounds =
+        "select (histogram_bounds::text::bigint[])[51] between 14500 and 15500 from pg_stats where attname = 'id'";
+    assert_eq!(run(&mut wire, bounds), "t");
+    run(&mut wire, "update t set kind = 'same'");
+    wait_for(&mut wire, "1");
+    server.assert_well();
+}
+
 #[test]
 fn a_kill_during_compaction_loses_nothing() {
     let folder = TempDir::new().unwrap();

@@ -37,6 +37,7 @@ fn prepare(admin: &mut Wire) {
          alter view s.v owner to holder;
          create materialized view s.m as select count(*) as c from s.mine;
          grant all on s.t, s.v, s.mine to ann");
+    run("analyze");
 }
 
 /// Every way to write and to read values that this knows, over each of these columns.

@@ -16,6 +16,7 @@ use crate::history::{Expirable, TableVersionSpec};
 use crate::name::TableName;
 use crate::objects::Objects;
 use crate::sequence::{Sequence, SequenceOwner, SequenceState, SequenceType};
+use crate::statistics::{NewStatistics, StatisticsBlob};
 use crate::table::Table;
 use crate::testing::{RecordingObjects, World, append, name};
 use crate::txn::Transaction;
@@ -909,4 +910,89 @@ async fn the_journal_keeps_only_what_can_be_asked_for() {
     let second = world.second().await;
     let pointers = |catalog: Catalog| async move { catalog.snapshot().await.unwrap().pointers().clone() };
     assert_eq!(pointers(second).await, pointers(world.catalog.clone()).await);
+}
+
+/// Statistics of the newest snapshot, in a file that is one of the table's.
+async fn set_statistics(world: &World, name: &TableName) -> String {
+    let mut txn = world.begin().await;
+    let snapshot_id = table(world, name).await.snapshot_id().unwrap();
+    let new = NewStatistics {
+        snapshot_id,
+        bytes: "statistics".into(),
+        footer_bytes: 3,
+        blobs: vec![StatisticsBlob {
+            kind: "apache-datasketches-theta-v1".to_owned(),
+            fields: vec![1],
+            snapshot_id,
+            sequence_number: 1,
+            properties: [("ndv".to_owned(), "7".to_owned())].into(),
+        }],
+    };
+    txn.set_statistics(name, new).await.unwrap();
+    txn.commit().await.unwrap();
+    let set = table(world, name).await.statistics().unwrap();
+    assert_eq!(
+        (set.snapshot_id, set.size_bytes, set.blobs[0].properties["ndv"].as_str()),
+        (snapshot_id, 10, "7")
+    );
+    assert_eq!(&world.objects.get(&set.location).await.unwrap()[..], b"statistics");
+    set.location
+}
+
+#[tokio::test]
+async fn statistics_go_with_their_snapshots() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    let replaced = set_statistics(&world, &t).await;
+    let first = set_statistics(&world, &t).await;
+    assert!(
+        names(&dead_in(&world, 1).await, &replaced),
+        "one file for each snapshot"
+    );
+    add(&world, &t, 2).await;
+    assert_eq!(
+        table(&world, &t).await.statistics().unwrap().location,
+        first,
+        "of the snapshot before"
+    );
+    // The only ones there are outlive their snapshot.
+    expire_all(&world, &t).await;
+    let kept = table(&world, &t).await.statistics().unwrap();
+    assert_eq!(
+        (&kept.location, Some(kept.snapshot_id)),
+        (&first, table(&world, &t).await.snapshot_id())
+    );
+    assert!(!names(&dead_in(&world, 1).await, &first));
+    add(&world, &t, 3).await;
+    let second = set_statistics(&world, &t).await;
+    let needed = world.catalog.needed_objects(&*table(&world, &t).await).await.unwrap();
+    assert!(needed.contains(&first) && needed.contains(&second));
+    expire_all(&world, &t).await;
+    let dead = dead_in(&world, 1).await;
+    assert!(names(&dead, &first) && !names(&dead, &second));
+    assert_eq!(table(&world, &t).await.statistics().unwrap().location, second);
+}
+
+#[tokio::test]
+async fn statistics_of_a_transaction_that_is_given_up_are_deleted() {
+    let world = World::new().await;
+    let t = world.create_table("t").await;
+    add(&world, &t, 1).await;
+    let old = table(&world, &t).await.snapshot_id().unwrap();
+    let mut txn = world.begin().await;
+    let new = NewStatistics {
+        snapshot_id: old,
+        bytes: "statistics".into(),
+        footer_bytes: 3,
+        blobs: Vec::new(),
+    };
+    txn.set_statistics(&t, new).await.unwrap();
+    // Meanwhile the snapshot goes.
+    add(&world, &t, 2).await;
+    expire_all(&world, &t).await;
+    assert_eq!(txn.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let directory = format!("{}/metadata", table(&world, &t).await.location());
+    let left = world.objects.list(&directory).await.unwrap();
+    assert!(!left.iter().any(|object| object.ends_with(".stats")), "{left:?}");
 }

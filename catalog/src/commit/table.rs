@@ -196,6 +196,7 @@ impl TableWork {
         if let (Some(version), true) = (onto, delta.expires()) {
             garbage.extend(garbage_of_expired(shared, &mut self.seen.survey, version.metadata(), &next).await?);
         }
+        garbage.extend(garbage_of_statistics(before, &next));
         let mut version = TableVersion::new(location.clone(), next, json.len())?;
         if delta.rolled_back_to().is_none() {
             version = version.with_manifests(manifests);
@@ -414,6 +415,15 @@ pub(super) async fn garbage_of_expired(
         .collect())
 }
 
+/// Files of statistics below the table that the next version has no more.
+fn garbage_of_statistics(current: &Metadata, next: &Metadata) -> impl Iterator<Item = NewGarbage> {
+    let kept: HashSet<String> = next.statistics_files().collect();
+    let gone = current.statistics_files().filter(move |path| !kept.contains(path));
+    let not_before_ms = Utc::now().timestamp_millis() + EXPIRED_KEPT_MS;
+    let own = gone.filter(|path| is_inside(current.location(), path));
+    own.map(move |path| NewGarbage { path, not_before_ms })
+}
+
 /// A table property that is a number; what is none counts as not set, as other engines take it.
 fn number(metadata: &Metadata, key: &str) -> Option<u64> {
     metadata.property(key)?.trim().parse().ok().filter(|number| *number > 0)
@@ -490,6 +500,9 @@ fn check_history(
         match change {
             TableChange::RollBack { .. } if !has_rows_of_base()? => {
                 return changed("its rows are others now");
+            }
+            TableChange::SetStatistics(given) if !head.has_snapshot(given.snapshot_id) => {
+                return changed("the snapshot has expired");
             }
             TableChange::SetRef(given) if !head.has_snapshot(given.snapshot_id) => {
                 return changed("the snapshot has expired");

@@ -214,7 +214,8 @@ impl<'a> Draft<'a> {
             TableChange::RollBack { .. }
             | TableChange::SetRef(_)
             | TableChange::DropRef { .. }
-            | TableChange::ExpireSnapshots(_) => Ok(()),
+            | TableChange::ExpireSnapshots(_)
+            | TableChange::SetStatistics(_) => Ok(()),
         }
     }
 

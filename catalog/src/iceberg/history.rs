@@ -1,8 +1,10 @@
 //! Snapshots, log and names of a metadata file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ::iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadataBuilder};
+use ::iceberg::spec::{
+    BlobMetadata, MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, StatisticsFile, TableMetadataBuilder,
+};
 use serde::Deserialize;
 
 use super::definition::refused;
@@ -10,6 +12,7 @@ use super::metadata::Metadata;
 use crate::alter::TableChange;
 use crate::error::{Error, Result};
 use crate::history::{History, HistoryEntry, RefRetention, SnapshotInfo, SnapshotRef};
+use crate::statistics::{StatisticsBlob, TableStatistics};
 
 /// The part of a metadata file the crate does not list.
 #[derive(Deserialize)]
@@ -42,6 +45,18 @@ impl Metadata {
             .iter()
             .map(|entry| entry.metadata_file.clone());
         log.chain(self.statistics_files()).collect()
+    }
+
+    /// The newest statistics of the snapshot that is read, or of one that it was made from.
+    pub(crate) fn statistics(&self) -> Option<TableStatistics> {
+        self.statistics_used().map(from_iceberg)
+    }
+
+    fn statistics_used(&self) -> Option<&StatisticsFile> {
+        let by_snapshot = |id: i64| self.inner.statistics_iter().find(|file| file.snapshot_id == id);
+        // Most tables have one file or none, and many snapshots.
+        self.inner.statistics_iter().next()?;
+        self.line().find_map(|snapshot| by_snapshot(snapshot.snapshot_id()))
     }
 
     /// Files of statistics.
@@ -103,10 +118,73 @@ pub(super) fn history_change(
         }
         TableChange::DropRef { name } => Ok(builder.remove_ref(name)),
         TableChange::ExpireSnapshots(ids) => {
-            let ids: Vec<i64> = ids.iter().copied().collect();
-            Ok(builder.remove_snapshots(&ids))
+            let gone: Vec<i64> = ids.iter().copied().collect();
+            Ok(without_statistics(base, builder.remove_snapshots(&gone), ids))
         }
+        TableChange::SetStatistics(statistics) => Ok(builder.set_statistics(to_iceberg(statistics))),
         _ => Ok(builder),
+    }
+}
+
+/// Without the statistics of snapshots that go. Those that readers use still become the current snapshot's.
+fn without_statistics(
+    base: &Metadata,
+    mut builder: TableMetadataBuilder,
+    gone: &BTreeSet<i64>,
+) -> TableMetadataBuilder {
+    let inner = &base.inner;
+    if let (Some(used), Some(current)) = (base.statistics_used(), inner.current_snapshot_id())
+        && gone.contains(&used.snapshot_id)
+        && !gone.contains(&current)
+    {
+        builder = builder.set_statistics(StatisticsFile {
+            snapshot_id: current,
+            ..used.clone()
+        });
+    }
+    for file in inner.statistics_iter().filter(|file| gone.contains(&file.snapshot_id)) {
+        builder = builder.remove_statistics(file.snapshot_id);
+    }
+    let partitions = inner.partition_statistics_iter();
+    for file in partitions.filter(|file| gone.contains(&file.snapshot_id)) {
+        builder = builder.remove_partition_statistics(file.snapshot_id);
+    }
+    builder
+}
+
+fn to_iceberg(statistics: &TableStatistics) -> StatisticsFile {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let blobs = statistics.blobs.iter().map(|blob| BlobMetadata {
+        r#type: blob.kind.clone(),
+        snapshot_id: blob.snapshot_id,
+        sequence_number: blob.sequence_number,
+        fields: blob.fields.clone(),
+        properties: blob.properties.clone().into_iter().collect(),
+    });
+    StatisticsFile {
+        snapshot_id: statistics.snapshot_id,
+        statistics_path: statistics.location.clone(),
+        file_size_in_bytes: bytes(statistics.size_bytes),
+        file_footer_size_in_bytes: bytes(statistics.footer_bytes),
+        key_metadata: None,
+        blob_metadata: blobs.collect(),
+    }
+}
+
+fn from_iceberg(file: &StatisticsFile) -> TableStatistics {
+    let blobs = file.blob_metadata.iter().map(|blob| StatisticsBlob {
+        kind: blob.r#type.clone(),
+        snapshot_id: blob.snapshot_id,
+        sequence_number: blob.sequence_number,
+        fields: blob.fields.clone(),
+        properties: blob.properties.clone().into_iter().collect(),
+    });
+    TableStatistics {
+        snapshot_id: file.snapshot_id,
+        location: file.statistics_path.clone(),
+        size_bytes: file.file_size_in_bytes.unsigned_abs(),
+        footer_bytes: file.file_footer_size_in_bytes.unsigned_abs(),
+        blobs: blobs.collect(),
     }
 }
 

@@ -253,14 +253,18 @@ impl Metadata {
             .and_then(|snapshot| snapshot.parent_snapshot_id())
     }
 
-    /// Whether the current snapshot is this one or was made from it, as far back as is remembered.
+    /// Whether the snapshot that is read is this one or was made from it, as far back as is remembered.
     pub(crate) fn descends_from(&self, snapshot_id: i64) -> bool {
-        let snapshots = std::iter::successors(self.inner.current_snapshot(), |snapshot| {
+        self.line().any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+    }
+
+    /// The snapshot that is read, the one it was made from, and so on.
+    pub(super) fn line(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        let snapshots = std::iter::successors(self.snapshot_read(), |snapshot| {
             self.inner.snapshot_by_id(snapshot.parent_snapshot_id()?)
         });
         // Of a damaged file parents may go in a circle.
-        let mut snapshots = snapshots.take(self.inner.snapshots().len());
-        snapshots.any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+        snapshots.take(self.inner.snapshots().len())
     }
 
     pub(crate) fn has_snapshot(&self, snapshot_id: i64) -> bool {
@@ -392,10 +396,24 @@ impl Metadata {
         let Some(snapshot) = self.snapshot_read() else {
             return Some(0);
         };
-        let number = |key: &str| snapshot.summary().additional_properties.get(key)?.parse::<u64>().ok();
-        let no_deletes = number("total-delete-files") == Some(0)
-            || (number("total-position-deletes") == Some(0) && number("total-equality-deletes") == Some(0));
-        if no_deletes { number("total-records") } else { None }
+        let no_deletes = total(snapshot, "total-delete-files") == Some(0)
+            || (total(snapshot, "total-position-deletes") == Some(0)
+                && total(snapshot, "total-equality-deletes") == Some(0));
+        if no_deletes {
+            total(snapshot, "total-records")
+        } else {
+            None
+        }
+    }
+
+    /// The same where rows are deleted one by one: without those that delete files name.
+    pub(crate) fn row_count_about(&self) -> Option<u64> {
+        let Some(snapshot) = self.snapshot_read() else {
+            return Some(0);
+        };
+        // How many rows equal those of a file of equality deletes it does not say.
+        let deleted = total(snapshot, "total-position-deletes")?;
+        Some(total(snapshot, "total-records")?.saturating_sub(deleted))
     }
 
     /// The field ids of all columns there ever were, in their order.
@@ -542,6 +560,10 @@ pub(super) fn built(builder: TableMetadataBuilder) -> Result<(Metadata, Vec<Stri
     let mut expired: Vec<String> = expired.map(|entry| entry.metadata_file).collect();
     expired.retain(|file| is_inside(result.metadata.location(), file));
     Ok((Metadata::of(Arc::new(result.metadata)), expired))
+}
+
+fn total(snapshot: &Snapshot, key: &str) -> Option<u64> {
+    snapshot.summary().additional_properties.get(key)?.parse().ok()
 }
 
 /// The summary of a snapshot. Totals go on from the parent's; one the parent lacks stays unknown.

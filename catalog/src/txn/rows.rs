@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file::{DataFile, LiveFile};
 use crate::history::Expirable;
 use crate::name::TableName;
-use crate::shared::data_directory;
+use crate::shared::{data_directory, spread};
+use crate::statistics::{NewStatistics, TableStatistics};
 use crate::table::{Table, TableVersion};
 
 impl Transaction {
@@ -125,6 +126,24 @@ impl Transaction {
             changes.push(TableChange::ExpireSnapshots(old.snapshots));
         }
         self.alter_table(name, &changes, false).await
+    }
+
+    /// Stores a file of statistics, one for a table and transaction. Those of the same snapshot go, and those of others when their
+    /// snapshots expire. The commit fails with `Conflict` when the snapshot has expired.
+    pub async fn set_statistics(&mut self, name: &TableName, new: NewStatistics) -> Result<()> {
+        let target = self.begin_write(name).await?;
+        let table = target.table.location();
+        let location = format!("{table}/metadata/{}-{}.stats", spread(self.id), self.id);
+        let statistics = TableStatistics {
+            snapshot_id: new.snapshot_id,
+            size_bytes: new.bytes.len() as u64,
+            footer_bytes: new.footer_bytes,
+            blobs: new.blobs,
+            location: location.clone(),
+        };
+        self.shared.loader.objects().put(&location, new.bytes).await?;
+        self.alter_table(name, &[TableChange::SetStatistics(statistics)], false)
+            .await
     }
 
     /// Says what the transaction has read of a table, by the table's uuid: the commit then fails with `Conflict` when

@@ -254,12 +254,10 @@ async fn write(
     let tasks = how.tasks.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
     let spec = Arc::new(write_spec(table, data_prefix, options)?);
     let rows: u64 = old.iter().map(|file| file.row_count - file.deleted_count()).sum();
-    let pace = how.bytes_per_second.map(|per_second| Pace {
-        begun: Instant::now(),
-        // All bytes are read and about as many are written.
-        seconds_in_all: bytes as f64 * 2.0 / per_second as f64,
-        rows_in_all: rows.max(1),
-    });
+    // All bytes are read and about as many are written.
+    let pace = how
+        .bytes_per_second
+        .map(|per_second| Pace::new(bytes * 2, rows, per_second));
     let (planning, table, old) = (context.clone(), Arc::clone(table), old.to_vec());
     let plan = async move { compaction_plan(&planning, &table, &old, tasks).await };
     let plan = warehouse.planning().run(plan).await?;
@@ -315,14 +313,23 @@ async fn write_partition(
 
 /// Not faster than the budget allows.
 #[derive(Clone, Copy)]
-struct Pace {
+pub(super) struct Pace {
     begun: Instant,
     seconds_in_all: f64,
     rows_in_all: u64,
 }
 
 impl Pace {
-    async fn keep(&self, rows_done: u64) {
+    /// For reading and writing so many bytes while so many rows go through.
+    pub(super) fn new(bytes: u64, rows: u64, bytes_per_second: u64) -> Self {
+        Self {
+            begun: Instant::now(),
+            seconds_in_all: bytes as f64 / bytes_per_second as f64,
+            rows_in_all: rows.max(1),
+        }
+    }
+
+    pub(super) async fn keep(&self, rows_done: u64) {
         let share = rows_done.min(self.rows_in_all) as f64 / self.rows_in_all as f64;
         let due = Duration::try_from_secs_f64(self.seconds_in_all * share).unwrap_or_default();
         tokio::time::sleep_until(self.begun + due).await;

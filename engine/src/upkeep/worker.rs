@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::compact::{self, Compacted, How};
-use super::{Origin, expire, orphans};
+use super::{Origin, Reading, analyze, expire, orphans};
 use crate::config::Maintenance;
 use crate::cpu::CpuRuntime;
 use crate::warehouse::{Inner, Warehouse};
@@ -108,6 +108,8 @@ impl Worker {
         let compacted = compact::compact(warehouse, name, &how, Origin::Background).await;
         let (max, origin) = (self.settings.snapshots_max, Origin::Background);
         let expired = expire(warehouse, name, max, is_worth_it, origin).await;
+        let reading = Reading::in_background(&self.settings, &self.cpu);
+        let analyzed = analyze(warehouse, name, &reading, Origin::Background).await;
         let gave_up = matches!(compacted, Ok(Compacted { gave_up: true, .. }));
         let mut seen = Seen {
             location: None,
@@ -115,7 +117,7 @@ impl Worker {
             give_ups: if gave_up { give_ups.saturating_add(1) } else { 0 },
         };
         let now = self.next_look(warehouse, name).await;
-        let has_failed = compacted.is_err() || expired.is_err() || now.is_err();
+        let has_failed = compacted.is_err() || expired.is_err() || analyzed.is_err() || now.is_err();
         let is_complete = compacted.is_ok_and(|done| done.is_complete) && expired.unwrap_or_default();
         match now {
             // What others, or this, did meanwhile is looked at in the next round.

@@ -1,4 +1,4 @@
-//! The share of rows that pass a condition, where there is no sample to ask: from counts, bounds, and custom.
+//! The share of rows that pass a condition, where there is no sample to ask: from statistics, counts, bounds, and custom.
 
 use std::sync::Arc;
 
@@ -8,8 +8,11 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
 };
 
+use datafusion::physical_expr::utils::collect_columns;
+use staffa_storage::number;
+
 use super::ColumnEstimate;
-use super::value::number;
+use super::known::{Known, known, share_of_all};
 
 /// Of what nothing is known of.
 pub(super) const UNKNOWN_SHARE: f64 = 0.25;
@@ -22,7 +25,10 @@ const PATTERN_SHARE: f64 = 0.1;
 
 /// The share of rows for which a condition over these columns is true.
 pub(crate) fn share_passing(condition: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
-    let share = if let Some(binary) = condition.downcast_ref::<BinaryExpr>() {
+    let summary = |place: usize| columns.get(place)?.summary.as_ref();
+    let share = if let Some(known) = known(condition, summary) {
+        known.share()
+    } else if let Some(binary) = condition.downcast_ref::<BinaryExpr>() {
         of_binary(binary, columns)
     } else if let Some(list) = condition.downcast_ref::<InListExpr>() {
         let one = column_of(list.expr(), columns).map_or(UNKNOWN_SHARE, |column| 1.0 / column.values);
@@ -49,7 +55,11 @@ pub(crate) fn share_passing(condition: &Arc<dyn PhysicalExpr>, columns: &[Column
 fn of_binary(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
     let (left, right) = (binary.left(), binary.right());
     match binary.op() {
-        Operator::And => share_passing(left, columns) * share_passing(right, columns),
+        // Of `x >= 1 and x < 5` both are about one order of rows.
+        Operator::And => match (between(left, columns), between(right, columns)) {
+            (Some((one, first)), Some((other, second))) if one == other => share_of_all([first, second]),
+            _ => share_passing(left, columns) * share_passing(right, columns),
+        },
         Operator::Or => {
             let (one, other) = (share_passing(left, columns), share_passing(right, columns));
             one + other - one * other
@@ -60,6 +70,13 @@ fn of_binary(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
         Operator::Gt | Operator::GtEq => below_share(right, left, columns),
         _ => UNKNOWN_SHARE,
     }
+}
+
+/// What statistics say of a range, and of which column.
+fn between(condition: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> Option<(usize, Known)> {
+    let known = known(condition, |place| columns.get(place)?.summary.as_ref())?;
+    let read = collect_columns(condition).into_iter().next()?;
+    matches!(known, Known::Between(..)).then_some((read.index(), known))
 }
 
 fn equal_share(one: Option<&ColumnEstimate>, other: Option<&ColumnEstimate>) -> f64 {

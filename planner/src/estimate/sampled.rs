@@ -15,6 +15,7 @@ use staffa_storage::SampledTable;
 
 use super::ColumnEstimate;
 use super::condition::UNKNOWN_SHARE;
+use super::known::{Known, known, share_of_all};
 
 #[derive(Clone, Debug)]
 pub(super) struct Sampled {
@@ -36,6 +37,8 @@ struct Condition {
     share: f64,
     /// The only column it is about.
     column: Option<usize>,
+    /// What statistics of all rows say of it.
+    known: Option<Known>,
 }
 
 impl Sampled {
@@ -125,13 +128,20 @@ impl Sampled {
             1 => columns.iter().next().map(Column::index),
             _ => None,
         };
-        let share = match (hits > 0.0, column.filter(|_| is_equality(&expr))) {
-            (true, _) => hits / sampled,
+        let known = known(&expr, |place| self.table.summary_at(place));
+        let share = match (known, hits > 0.0, column.filter(|_| is_equality(&expr))) {
+            (Some(known), _, _) => known.share(),
+            (None, true, _) => hits / sampled,
             // A value that is not in the sample may be one of many.
-            (false, Some(column)) => 1.0 / self.table.sample.distinct_count(column).max(2.0 * sampled),
-            (false, None) => 0.5 / sampled,
+            (None, false, Some(column)) => 1.0 / self.table.distinct_count(column).max(2.0 * sampled),
+            (None, false, None) => 0.5 / sampled,
         };
-        self.conditions.push(Condition { expr, share, column });
+        self.conditions.push(Condition {
+            expr,
+            share,
+            column,
+            known,
+        });
         self.passing = Some(match self.passing.take() {
             // Of equal lengths, so that it cannot fail.
             Some(before) => and(&before, &passing).unwrap_or(before),
@@ -147,15 +157,54 @@ impl Sampled {
             return total * self.guessed;
         };
         let hits = passing.true_count() as f64;
-        let share = if hits > 0.0 {
-            hits / sampled
-        } else if sampled >= total {
-            0.0
-        } else {
-            let each = self.conditions.iter().map(|condition| condition.share);
-            each.product::<f64>().min(0.5 / sampled)
+        let share = match self.known_share() {
+            // Nothing is missing in it.
+            _ if sampled >= total => hits / sampled.max(1.0),
+            // All rows of one column say more than some of its rows. But what came since may all be what is asked for.
+            Some((share, true)) => share.max((hits / sampled).min(share + self.changed_share())),
+            _ if hits > 0.0 => hits / sampled,
+            Some((share, false)) => share,
+            None => {
+                let each = self.conditions.iter().map(|condition| condition.share);
+                each.product::<f64>().min(0.5 / sampled)
+            }
         };
         total * share * self.guessed
+    }
+
+    /// The share of rows that pass all conditions, where statistics know of each, and whether they are all about one column. What
+    /// is said of several columns is taken to have nothing to do with each other.
+    fn known_share(&self) -> Option<(f64, bool)> {
+        let mut columns: Vec<Option<usize>> = self.conditions.iter().map(|condition| condition.column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let is_known = |condition: &Condition| condition.known.is_some() && condition.column.is_some();
+        let all = self.conditions.iter().all(is_known) && !columns.is_empty();
+        let share = columns.iter().flatten().map(|column| self.share_of_column(*column));
+        all.then(|| (share.product(), columns.len() == 1))
+    }
+
+    /// The share of rows that statistics may not be about.
+    fn changed_share(&self) -> f64 {
+        let columns = self.conditions.iter().filter_map(|condition| condition.column);
+        let then = columns
+            .filter_map(|column| self.table.summary_at(column))
+            .map(|it| it.rows());
+        let now = self.table.rows;
+        let changed = then.map(|then| then.abs_diff(now)).max().unwrap_or_default();
+        (changed as f64 / now.max(1) as f64).min(1.0)
+    }
+
+    /// The share of rows that the conditions on one column alone leave.
+    fn share_of_column(&self, column: usize) -> f64 {
+        let own = || {
+            self.conditions
+                .iter()
+                .filter(|condition| condition.column == Some(column))
+        };
+        let others = own().filter(|condition| condition.known.is_none());
+        let others: f64 = others.map(|condition| condition.share).product();
+        share_of_all(own().filter_map(|condition| condition.known)) * others
     }
 
     /// Columns with the values that conditions on them leave; `places` are theirs among what `seen_as` was told last.
@@ -164,12 +213,7 @@ impl Sampled {
             let Some(place) = place.and_then(|place| self.place(place)) else {
                 return column;
             };
-            let own = self
-                .conditions
-                .iter()
-                .filter(|condition| condition.column == Some(place));
-            let share: f64 = own.map(|condition| condition.share).product();
-            let values = self.table.sample.distinct_count(place) * share;
+            let values = self.table.distinct_count(place) * self.share_of_column(place);
             ColumnEstimate {
                 values: values.min(column.values).max(1.0),
                 ..column

@@ -24,10 +24,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+use staffa_execution::HashJoin;
 
 use super::conflict::{Rule, rules_of};
 use super::set::{SET_MAX, Set};
-use crate::estimate::{ColumnEstimate, Estimate};
+use crate::estimate::{ColumnEstimate, Estimate, bare};
 
 /// Inputs, edges, and what comes out.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ pub(super) struct Edge {
 /// Whether it is a join of any kind.
 pub(crate) fn is_join(plan: &dyn ExecutionPlan) -> bool {
     plan.is::<HashJoinExec>()
+        || plan.is::<HashJoin>()
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<CrossJoinExec>()
         || plan.is::<SortMergeJoinExec>()
@@ -335,7 +337,7 @@ impl Classes {
 
 /// A projection that only chooses among the columns of joins, and names them.
 pub(super) fn column_projection(plan: &Arc<dyn ExecutionPlan>) -> Option<&ProjectionExec> {
-    let projection = plan.downcast_ref::<ProjectionExec>()?;
+    let projection = bare(plan).downcast_ref::<ProjectionExec>()?;
     let input = projection.input();
     let is_plain = projection.expr().iter().all(|output| output.expr.is::<Column>());
     (is_plain && (Movable::of(input).is_some() || column_projection(input).is_some())).then_some(projection)
@@ -352,7 +354,9 @@ pub(super) struct Movable<'a> {
 
 impl<'a> Movable<'a> {
     pub(super) fn of(plan: &'a Arc<dyn ExecutionPlan>) -> Option<Self> {
-        let join = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let plan = bare(plan);
+        let ours = plan.downcast_ref().map(HashJoin::stock);
+        let join = if let Some(join) = ours.or(plan.downcast_ref::<HashJoinExec>()) {
             let place = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().map(Column::index);
             let keys: Option<Vec<_>> = join
                 .on()

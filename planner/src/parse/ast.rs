@@ -449,6 +449,7 @@ pub(crate) enum UpkeepAst {
     },
     Analyze {
         tables: Vec<AnalyzedTable>,
+        verbose: bool,
     },
     Optimize {
         table: ObjectName,

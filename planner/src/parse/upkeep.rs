@@ -41,24 +41,26 @@ pub(super) fn vacuum(cursor: &mut Cursor<'_>) -> Result<Ast> {
 
 /// `ANALYZE [VERBOSE] [table [(column, …)], …]`, after its first word.
 pub(super) fn analyze(cursor: &mut Cursor<'_>) -> Result<Ast> {
+    let mut verbose;
     if cursor.take_token(&Token::LParen) {
         loop {
             let option = cursor.word()?;
-            switch(cursor)?;
+            let on = switch(cursor)?;
             if option != "verbose" {
                 let what = format!("ANALYZE option {}", option.to_uppercase());
                 return Ok(unsupported(cursor, what, "ANALYZE"));
             }
+            verbose = on;
             if !cursor.take_token(&Token::Comma) {
                 break;
             }
         }
         cursor.expect_token(&Token::RParen)?;
     } else {
-        let _ = cursor.take_word("verbose");
+        verbose = cursor.take_word("verbose");
     }
     let tables = tables(cursor)?;
-    Ok(Ast::Upkeep(UpkeepAst::Analyze { tables }))
+    Ok(Ast::Upkeep(UpkeepAst::Analyze { tables, verbose }))
 }
 
 /// `OPTIMIZE [TABLE] t [WHERE condition]`, after its first word.

@@ -398,7 +398,7 @@ impl Source {
                         is_populated: query.is_populated,
                     };
                 }
-                part.row_count = table.row_count();
+                part.row_count = table.row_count_about();
                 part.bytes = table.stored_bytes().unwrap_or_default();
             }
             Source::View(view) => {

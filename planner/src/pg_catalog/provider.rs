@@ -215,7 +215,7 @@ impl SystemTable {
 pub(crate) fn needs_catalog(relation: &SystemRelation) -> bool {
     let names = |ty: &SqlType| matches!(ty, SqlType::System(ty) if ty.is_reg());
     relation.schema == "information_schema"
-        || matches!(relation.name, "pg_stat_activity" | "pg_stat_ssl")
+        || matches!(relation.name, "pg_stat_activity" | "pg_stat_ssl" | "pg_statistic")
         || relations::OF_OBJECTS.contains(&relation.name)
         || relations::OF_ROLES.contains(&relation.name)
         || relation.columns.iter().any(|column| names(&column.ty))

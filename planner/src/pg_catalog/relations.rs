@@ -73,7 +73,7 @@ pub(super) const OF_ROLES: &[&str] = &[
     "usage_privileges",
 ];
 /// Those that only superusers see.
-pub(super) const HIDDEN: &[&str] = &["pg_authid", "pg_hba_file_rules", "pg_shadow"];
+pub(super) const HIDDEN: &[&str] = &["pg_authid", "pg_hba_file_rules", "pg_shadow", "pg_statistic"];
 
 /// The rows of a relation about what is in this database; `None` when it is of another kind or has none.
 pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Result<Option<RecordBatch>> {

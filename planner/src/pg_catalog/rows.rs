@@ -28,6 +28,7 @@ pub(crate) enum Cell<'a> {
     Smalls(Vec<i16>),
     Oids(Vec<u32>),
     Texts(Vec<String>),
+    Reals(Vec<f32>),
 }
 
 impl<'a> Cell<'a> {
@@ -115,6 +116,7 @@ enum Column {
     Smalls(ListBuilder<Int16Builder>),
     Oids(ListBuilder<UInt32Builder>),
     Texts(ListBuilder<StringViewBuilder>),
+    Reals(ListBuilder<Float32Builder>),
     Time(TimestampMicrosecondBuilder),
 }
 
@@ -201,6 +203,9 @@ impl Column {
                 DataType::UInt32 => {
                     Column::Oids(ListBuilder::new(UInt32Builder::new()).with_field(Arc::clone(element)))
                 }
+                DataType::Float32 => {
+                    Column::Reals(ListBuilder::new(Float32Builder::new()).with_field(Arc::clone(element)))
+                }
                 DataType::Utf8View => {
                     Column::Texts(ListBuilder::new(StringViewBuilder::new()).with_field(Arc::clone(element)))
                 }
@@ -224,6 +229,7 @@ impl Column {
             (Column::Text(column), Cell::Owned(text)) => column.append_value(text),
             (Column::Smalls(column), Cell::Smalls(numbers)) => column.append_value(numbers.into_iter().map(Some)),
             (Column::Texts(column), Cell::Texts(texts)) => column.append_value(texts.into_iter().map(Some)),
+            (Column::Reals(column), Cell::Reals(numbers)) => column.append_value(numbers.into_iter().map(Some)),
             (Column::Oids(column), Cell::Oids(oids)) => column.append_value(oids.into_iter().map(Some)),
             (column, cell) => {
                 debug_assert!(
@@ -247,6 +253,7 @@ impl Column {
             Column::Smalls(column) => column.append_null(),
             Column::Oids(column) => column.append_null(),
             Column::Texts(column) => column.append_null(),
+            Column::Reals(column) => column.append_null(),
             Column::Time(column) => column.append_null(),
         }
     }
@@ -263,6 +270,7 @@ impl Column {
             Column::Smalls(column) => ArrayBuilder::finish(column),
             Column::Oids(column) => ArrayBuilder::finish(column),
             Column::Texts(column) => ArrayBuilder::finish(column),
+            Column::Reals(column) => ArrayBuilder::finish(column),
             Column::Time(column) => ArrayBuilder::finish(column),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
@@ -11,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SetExpr};
 use staffa_catalog::{LiveFile, RelationKind, Table, TableName};
+use staffa_storage::SummaryBuilder;
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,8 +30,9 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
             full: *full,
             analyze: *analyze,
         }),
-        UpkeepAst::Analyze { tables } => Ok(Plan::Analyze {
+        UpkeepAst::Analyze { tables, verbose } => Ok(Plan::Analyze {
             tables: names(scope, tables, true).await?,
+            verbose: *verbose,
         }),
         UpkeepAst::Optimize { table, condition } => {
             let found = resolve::table(scope.context, table).await?;
@@ -146,4 +149,41 @@ pub async fn compaction_plan(
     let provider = StaffaTable::of_files(&context, Arc::clone(table), files.to_vec());
     let rows = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(provider)), None)?.build()?;
     crate::write::sorted(table, crate::physical(&context, rows).await?)
+}
+
+/// The columns that statistics are about, by field id: those with values of plain types.
+pub fn summarised_columns(table: &Table) -> impl Iterator<Item = i32> {
+    let stored = table_arrow_schema(table.schema(), "UTC");
+    let columns = table.schema().columns.iter().enumerate();
+    columns
+        .filter(move |(place, _)| SummaryBuilder::knows(stored.field(*place).data_type()))
+        .map(|(_, column)| column.field_id)
+}
+
+/// What gives the rows of some files of a table for its statistics, and the columns that come.
+pub struct SummaryPlan {
+    pub operators: Arc<dyn ExecutionPlan>,
+    /// With field ids.
+    pub schema: SchemaRef,
+}
+
+/// The operators that give the rows of files of a table, with the columns that statistics are about. `tasks` of them run at once.
+pub async fn summary_plan(
+    context: &PlanContext,
+    table: &Arc<Table>,
+    files: &[Arc<LiveFile>],
+    tasks: usize,
+) -> Result<SummaryPlan> {
+    let mut context = context.clone();
+    context.set_tasks(tasks.max(1));
+    let stored = table_arrow_schema(table.schema(), &context.time_zone);
+    let known = |place: &usize| SummaryBuilder::knows(stored.field(*place).data_type());
+    let places: Vec<usize> = (0..stored.fields().len()).filter(known).collect();
+    let schema = Arc::new(stored.project(&places)?);
+    let provider = StaffaTable::of_files(&context, Arc::clone(table), files.to_vec());
+    let rows = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(provider)), Some(places))?.build()?;
+    Ok(SummaryPlan {
+        operators: crate::physical(&context, rows).await?,
+        schema,
+    })
 }

@@ -1,15 +1,16 @@
 //! The sample of a table's rows that estimates are made from: taken when a query first has use for it, again when the table has
-//! grown or shrunk much, or when ANALYZE asks.
+//! grown or shrunk much, or when ANALYZE asks. And what statistics say of all rows, where there are any.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use staffa_catalog::LiveFile;
-use staffa_storage::{RowSample, SampleRequest, SampledTable};
+use staffa_catalog::{LiveFile, Table};
+use staffa_storage::{ColumnSummary, ParquetScan, RowSample, SampleRequest, SampledTable, TableSummary};
 
 use super::{StaffaTable, scan_file};
 use crate::error::{Error, Result};
+use crate::types::table_arrow_schema;
 
 /// Where in the table rows are taken, and how many at each place: a page is decoded for each column and place.
 const BLOCKS: u64 = 16;
@@ -38,8 +39,9 @@ impl StaffaTable {
     pub(super) async fn sample(&self) -> Option<SampledTable> {
         let rows = self.row_count();
         let key = self.sample_key();
+        let columns = self.summaries().await;
         if let Some(sample) = self.scan.kept_sample(&key, rows).await {
-            return Some(SampledTable { sample, rows });
+            return Some(SampledTable { sample, rows, columns });
         }
         let table = self.without(&self.skipped);
         // What cannot be read the query will say itself.
@@ -48,7 +50,16 @@ impl StaffaTable {
             table.scan.sample(&key, rows, take).await
         });
         let sample = tokio::time::timeout(WAIT_MAX, taken).await.ok()?.ok()??;
-        Some(SampledTable { sample, rows })
+        Some(SampledTable { sample, rows, columns })
+    }
+
+    /// What statistics say of each column.
+    async fn summaries(&self) -> Arc<[Option<Arc<ColumnSummary>>]> {
+        let summary = table_summary(&self.scan, &self.table).await;
+        let columns = self.table.schema().columns.iter();
+        columns
+            .map(|column| summary.as_ref()?.column(column.field_id).cloned())
+            .collect()
     }
 
     /// Takes a sample, and keeps it.
@@ -94,6 +105,15 @@ impl StaffaTable {
         };
         (0..self.stored.fields().len()).filter(is_narrow).collect()
     }
+}
+
+/// What a table's statistics say of its columns.
+pub async fn table_summary(scan: &ParquetScan, table: &Table) -> Option<Arc<TableSummary>> {
+    let statistics = table.statistics()?;
+    let schema = table_arrow_schema(table.schema(), "UTC");
+    // Columns may have other types and names in another schema.
+    let key = table.schema().schema_id.to_string();
+    scan.summary(&statistics.location, &schema, &key).await
 }
 
 /// Blocks of rows, as evenly spread over the files as can be: all rows where there are few.

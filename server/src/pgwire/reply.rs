@@ -38,7 +38,7 @@ fn text(out: &mut BytesMut, text: &str) {
 
 pub(crate) fn report(out: &mut BytesMut, report: &Report) {
     let tag = match report.severity {
-        Severity::Notice | Severity::Warning => b'N',
+        Severity::Info | Severity::Notice | Severity::Warning => b'N',
         Severity::Error | Severity::Fatal => b'E',
     };
     let position = report.position.map(|position| position.to_string());

@@ -9,6 +9,7 @@ use super::sqlstate::sqlstate;
 /// How bad it is, in the protocol's words. FATAL ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
+    Info,
     Notice,
     Warning,
     Error,
@@ -18,6 +19,7 @@ pub(crate) enum Severity {
 impl Severity {
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Severity::Info => "INFO",
             Severity::Notice => "NOTICE",
             Severity::Warning => "WARNING",
             Severity::Error => "ERROR",
@@ -127,6 +129,7 @@ impl From<Error> for Report {
 impl From<Notice> for Report {
     fn from(notice: Notice) -> Self {
         let severity = match notice.severity {
+            staffa::Severity::Info => Severity::Info,
             staffa::Severity::Notice => Severity::Notice,
             staffa::Severity::Warning => Severity::Warning,
         };

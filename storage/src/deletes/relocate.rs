@@ -12,8 +12,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::{FILE_PATH_ID, MAGIC};
+use super::FILE_PATH_ID;
 use crate::error::{Error, Result};
+use crate::puffin::MAGIC;
 
 /// A file of position deletes with other locations of its data files.
 ///
