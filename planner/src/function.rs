@@ -89,7 +89,7 @@ pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_vo
 pub(crate) use self::string::like as like_text;
 pub(crate) use self::subquery::{
     ARRAY_OF_ROWS, AS_TEXT, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain,
-    single_row, typed, without_number,
+    single_row, stands_for_subquery, typed, without_number,
 };
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::sum::checked_sum;

@@ -4,6 +4,7 @@
 mod catalog;
 mod distinct_order;
 mod forms;
+mod hypothetical;
 pub(crate) mod joins;
 mod json;
 mod literals;
@@ -31,10 +32,11 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::SqlType;
 
 pub(crate) use self::catalog::asks as asks_catalog;
-pub(crate) use self::forms::called_type;
+pub(crate) use self::forms::{SECONDS, called_type};
+pub(crate) use self::hypothetical::HYPOTHETICAL;
 pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
 pub(crate) use self::literals::LITERAL_TYPE;
-pub(crate) use self::materialized::{Materialized, numbered_anew};
+pub(crate) use self::materialized::{Materialized, numbered_anew, once};
 pub(crate) use self::names::{MARKER, strip_marker};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};

@@ -155,7 +155,9 @@ impl Checker<'_> {
                 }
                 _ => {}
             }
-            if let Some(column) = first_column(count) {
+            // One of a query around is the same for all rows.
+            let is_own = |column: &Ident| self.levels.last().is_some_and(|level| level.knows(&fold(column)));
+            if let Some(column) = first_column(count).filter(is_own) {
                 let message = format!("argument of {clause} must not contain variables");
                 return Err(self
                     .places

@@ -13,14 +13,14 @@ use super::clauses::{find_call, text_of};
 use super::forms::is_row;
 use super::scope::type_of_call;
 use super::signatures::{
-    self, BIGINT, BOOLEAN, Choice, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
+    self, BIGINT, BOOLEAN, Choice, DOUBLE, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
 };
 use super::{Checker, DEPTH_MAX, Type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::positions_of_words;
 use crate::pg_catalog::is_function_of_postgres;
 use crate::resolve::{fold, sequence};
-use crate::rewrite::called_type;
+use crate::rewrite::{HYPOTHETICAL, called_type};
 use crate::type_planner::sql_type_of_ast;
 use crate::value::{sql_type_of_oid, type_oid};
 
@@ -37,8 +37,6 @@ pub(super) const NO_FUNCTION: &str =
     "No function matches the given name and argument types. You might need to add explicit type casts.";
 /// What the grammar makes of names, so that no function is looked up for them.
 const FORMS: &[&str] = &["grouping", "row", "array"];
-/// Window functions that, with arguments, are aggregates of a row that is not there.
-const HYPOTHETICAL: &[&str] = &["rank", "dense_rank", "percent_rank", "cume_dist"];
 
 impl Checker<'_> {
     /// The type of an expression; a bare literal's is `unknown`.
@@ -795,8 +793,7 @@ impl Checker<'_> {
             self.check_distinct_order(list, &given)?;
         }
         if HYPOTHETICAL.contains(&name.as_str()) && !function.within_group.is_empty() {
-            let message = format!("{name} WITHIN GROUP is not supported");
-            return fail(self, ErrorKind::FeatureNotSupported, message);
+            return self.hypothetical(function, &name, &given);
         }
         if !is_positional || FORMS.contains(&name.as_str()) || !function.within_group.is_empty() {
             return Ok(None);
@@ -840,6 +837,55 @@ impl Checker<'_> {
             }
         }
         Ok(choice.1)
+    }
+
+    /// `rank(a) within group (order by x)` and its like: a value for each key, of its type.
+    fn hypothetical(&mut self, function: &Function, name: &str, given: &[(&Expr, Type)]) -> Result<Type> {
+        let Some(ident) = function.name.0.last().and_then(|part| part.as_ident()) else {
+            return Ok(None);
+        };
+        if function.over.is_some() {
+            let message = format!("OVER is not supported for ordered-set aggregate {name}");
+            return Err(self.places.at(Error::unsupported(message), ident));
+        }
+        let mut keys = Vec::new();
+        for key in &function.within_group {
+            keys.push(self.expression(&key.expr)?);
+        }
+        if given.len() != keys.len() {
+            let types: Option<Vec<u32>> = given.iter().map(|(_, ty)| *ty).chain(keys.iter().copied()).collect();
+            let Some(types) = types else { return Ok(None) };
+            let error = self.no_such_function(&function.name, &signature(&types));
+            return Err(error.with_hint(format!(
+                "To use the hypothetical-set aggregate {name}, the number of hypothetical direct arguments (here {}) must match \
+                 the number of ordering columns (here {}).",
+                given.len(),
+                keys.len(),
+            )));
+        }
+        for (((value, ty), key), by) in given.iter().zip(keys).zip(&function.within_group) {
+            match (*ty, key) {
+                (Some(UNKNOWN), Some(key)) => self.literal(value, key)?,
+                (Some(ty), Some(key))
+                    if self
+                        .chosen("<", (&by.expr, Some(key)), (*value, Some(ty)), &[])
+                        .is_err() =>
+                {
+                    let message = format!(
+                        "WITHIN GROUP types {} and {} cannot be matched",
+                        type_name(key),
+                        type_name(ty)
+                    );
+                    let error = Error::new(ErrorKind::DatatypeMismatch, message);
+                    return Err(self.places.put(error, Some(value)));
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(match name {
+            "rank" | "dense_rank" => BIGINT,
+            _ => DOUBLE,
+        }))
     }
 
     /// A literal that names a sequence, or another relation: it must be there.

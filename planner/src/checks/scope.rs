@@ -100,6 +100,13 @@ impl Level {
         self.relations.get(self.first_visible..).unwrap_or_default()
     }
 
+    /// Whether a name is one of its relations or columns, for all that is known.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let may_have = |relation: &Relation| !matches!(relation.named(name), Ok(types) if types.is_empty());
+        let mut relations = self.relations.iter();
+        relations.any(|relation| relation.alias == name || may_have(relation))
+    }
+
     /// The relation of each column of `*`, as far as all are known.
     pub(super) fn aliases(&self) -> Vec<String> {
         let mut all = Vec::new();

@@ -13,6 +13,7 @@ use crate::value::sql_type_of_oid;
 
 pub(super) const BOOLEAN: u32 = 16;
 pub(super) const BIGINT: u32 = 20;
+pub(super) const DOUBLE: u32 = 701;
 pub(super) const INTEGER: u32 = 23;
 pub(super) const TEXT: u32 = 25;
 pub(super) const INTERVAL: u32 = 1186;

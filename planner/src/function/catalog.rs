@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result, undefined_function};
 use crate::pg_catalog::CatalogView;
 use crate::types::{arrow_field, data_type, sql_type_of};
 
+mod acl;
 mod answers;
 mod privileges;
 mod sizes;
@@ -59,6 +60,8 @@ enum Takes {
     Grantee,
     /// A schema's number, or its very name.
     Schema,
+    /// A list of grants.
+    Grants,
     /// Anything at all, which is not looked at.
     Any,
 }
@@ -127,6 +130,9 @@ impl Takes {
             Takes::Object(_) | Takes::Role | Takes::Grantee | Takes::Schema if is_text => Some(DataType::Utf8View),
             Takes::Object(_) | Takes::Role | Takes::Grantee | Takes::Schema if is_integer || is_null => {
                 Some(DataType::UInt32)
+            }
+            Takes::Grants if matches!(given, DataType::List(_)) || is_null => {
+                Some(DataType::new_list(DataType::Utf8View, true))
             }
             Takes::Any => Some(given.clone()),
             _ => None,
@@ -322,6 +328,12 @@ fn value(array: &ArrayRef, takes: Takes, row: usize, catalog: Option<&CatalogVie
             }
         }
         DataType::Boolean => Answer::Bool(array.as_boolean().value(row)),
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            let items = arrow::compute::cast(&items, &DataType::Utf8View)?;
+            let items = items.as_string_view().iter().flatten();
+            Answer::Texts(items.map(str::to_owned).collect())
+        }
         other => return Err(Error::internal(format!("an argument of type {other}"))),
     })
 }

@@ -247,6 +247,17 @@ pub(crate) fn nullable(value: Expr) -> Expr {
     nullable.of(value)
 }
 
+/// Whether it is volatile for the optimiser's sake alone: its value is the same each time.
+pub(crate) fn stands_for_subquery(expression: &Expr) -> bool {
+    let Expr::ScalarFunction(function) = expression else {
+        return false;
+    };
+    let function = function.func.inner();
+    function.downcast_ref::<SingleRow>().is_some()
+        || function.downcast_ref::<Same>().is_some()
+        || function.downcast_ref::<ArrayOfRows>().is_some()
+}
+
 /// Its first argument, of which less is said.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Same {

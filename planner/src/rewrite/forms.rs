@@ -21,10 +21,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 use staffa_catalog::{IntervalFields, Rounding, SqlType};
 
+use super::hypothetical::{self, HYPOTHETICAL};
 use super::{call, taken};
 use crate::error::{Error, Result};
 use crate::function::{AS_TEXT, MATCHES, ROUNDED, SERIES};
 use crate::type_planner::sql_type_of_ast;
+
+/// What stands behind an interval's text that was a number alone.
+pub(crate) const SECONDS: &str = " seconds";
 
 /// Types whose names PostgreSQL has functions of, or takes for one: `date(x)` is `x::date`.
 const CASTS: &[&str] = &[
@@ -69,6 +73,11 @@ pub(super) fn function(function: &mut Function) -> Result<Option<Expr>> {
     let name = crate::resolve::fold(ident);
     if let Some(ty) = called_type(ident) {
         return Ok(unary_call(function, |value| cast(value, ty.clone())));
+    }
+    if HYPOTHETICAL.contains(&name.as_str())
+        && let Some(counted) = hypothetical::counted(&name, function)
+    {
+        return Ok(Some(counted));
     }
     if let Some(json) = super::json::function(&name, function)? {
         return Ok(Some(json));
@@ -305,7 +314,7 @@ fn unary_call(function: &mut Function, form: impl Fn(Expr) -> Expr) -> Option<Ex
     Some(form(taken(operand)))
 }
 
-fn operation(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+pub(super) fn operation(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     let nested = |expression: Expr| Box::new(Expr::Nested(Box::new(expression)));
     Expr::Nested(Box::new(Expr::BinaryOp {
         left: nested(left),
@@ -319,7 +328,7 @@ pub(super) fn negated_interval(interval: Expr) -> Expr {
     operation(interval, BinaryOperator::Multiply, number("-1"))
 }
 
-fn number(digits: &str) -> Expr {
+pub(super) fn number(digits: &str) -> Expr {
     Expr::Value(Value::Number(digits.to_string(), false).into())
 }
 
@@ -382,12 +391,24 @@ pub(super) fn plain_interval(interval: &mut Interval) -> Result<Option<Rounding>
 }
 
 fn spelled(text: &str, fields: Option<IntervalFields>) -> Result<String> {
+    // The distance in a frame is read as an interval before it is known what the rows are ordered by (`rules/frames.rs`).
+    let number = text.trim();
+    if fields.is_none() && is_number_of_micros(number) {
+        return Ok(format!("{number}{SECONDS}"));
+    }
     let read = crate::value::interval::parse_as(text.as_bytes(), fields)?;
     let micros = read.nanoseconds / 1000;
     Ok(format!(
         "{} months {} days {micros} microseconds",
         read.months, read.days
     ))
+}
+
+/// Digits, at most six behind the point.
+fn is_number_of_micros(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    !whole.is_empty() && whole.len() < 10 && fraction.len() <= 6 && is_digits(whole) && is_digits(fraction)
 }
 
 fn declared_fields(interval: &Interval) -> Option<IntervalFields> {
@@ -429,7 +450,7 @@ pub(super) fn round(cast: &mut Expr, plain: &SqlType, rounding: Rounding) -> Res
 }
 
 /// The arguments of a call that has neither names nor stars.
-fn arguments(function: &mut Function) -> Option<Vec<&mut Expr>> {
+pub(super) fn arguments(function: &mut Function) -> Option<Vec<&mut Expr>> {
     let FunctionArguments::List(list) = &mut function.args else {
         return None;
     };

@@ -5,6 +5,7 @@
 //! | `select jsonb_array_elements(j)` | `select staffa_as_jsonb(unnest(staffa_jsonb_array_elements(j)))` |
 //! | `from t, jsonb_each(t.j) as e(k, v)` | `from t, lateral (select unnest(staffa_jsonb_each_key(t.j)) as key, …) as e(k, v)` |
 //! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(staffa_jsonb_record(j) ->> 'a' as int) as a) as r` |
+//! | `from c, aclexplode(c.relacl) a` | `from c, lateral (select unnest(staffa_aclexplode(c.relacl)) as grantor, …) a` |
 //! | `(jsonb_each(j)).key` | `unnest(staffa_jsonb_each_key(j))` |
 //! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
 //! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
@@ -33,6 +34,7 @@ use crate::walk::{Visit, VisitMut};
 
 /// PostgreSQL's functions that are put into another form here.
 pub(crate) const FUNCTIONS: &[&str] = &[
+    "aclexplode",
     "json_agg",
     "json_array_elements",
     "json_array_elements_text",
@@ -67,12 +69,17 @@ enum Rows {
     Keys,
     /// `key` and `value`
     Members,
+    /// `grantor`, `grantee`, `privilege_type` and `is_grantable`
+    Grants,
     /// What the column definitions say, from one object or from an array of them.
     Record(bool),
 }
 
 /// The function, and which JSON type its values have, if any.
 fn rows_of(name: &str) -> Option<(Rows, &'static str)> {
+    if name == "aclexplode" {
+        return Some((Rows::Grants, ""));
+    }
     let label = match name {
         name if name.ends_with("_text") || name.ends_with("_keys") => "",
         name if name.starts_with("jsonb_") => "staffa_as_jsonb",
@@ -203,6 +210,16 @@ fn unnested(name: &str, rows: Rows, label: &str, arguments: &[Expr], alias: &Ide
         Rows::Members => {
             let keys = format!("{}_key", internal(name.trim_end_matches("_text")));
             vec![(unnest(&keys), Ident::new("key")), (value, Ident::new("value"))]
+        }
+        Rows::Grants => {
+            let part = |part: &str| unnest(&format!("{}_{part}", internal(name)));
+            let is_grantable = cast(part("grantable"), DataType::Boolean);
+            vec![
+                (value, Ident::new("grantor")),
+                (part("grantee"), Ident::new("grantee")),
+                (part("privilege"), Ident::new("privilege_type")),
+                (is_grantable, Ident::new("is_grantable")),
+            ]
         }
         _ => vec![(value, Ident::new("value"))],
     }
@@ -450,9 +467,9 @@ pub(super) fn member(expression: &mut Expr) {
     };
     if let ([AccessExpr::Dot(Expr::Identifier(field))], Some((name, arguments))) =
         (access_chain.as_slice(), members_of(root))
-        && let Some((_, label)) = rows_of(&name)
+        && let Some((rows, label)) = rows_of(&name)
     {
-        let columns = unnested(&name, Rows::Members, label, &arguments, field);
+        let columns = unnested(&name, rows, label, &arguments, field);
         let found = columns.into_iter().find(|(_, column)| column.value == fold(field));
         if let Some((value, _)) = found {
             *expression = value;
@@ -460,7 +477,7 @@ pub(super) fn member(expression: &mut Expr) {
     }
 }
 
-/// A call of `jsonb_each` or its like in brackets.
+/// A call of `jsonb_each`, `aclexplode` or their like in brackets.
 fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
     let Expr::Nested(inner) = root else { return None };
     let Expr::Function(function) = inner.as_ref() else {
@@ -471,7 +488,7 @@ fn members_of(root: &Expr) -> Option<(String, Vec<Expr>)> {
         return None;
     };
     match rows_of(&name) {
-        Some((Rows::Members, _)) => Some((name, plain(&list.args)?)),
+        Some((Rows::Members | Rows::Grants, _)) => Some((name, plain(&list.args)?)),
         _ => None,
     }
 }

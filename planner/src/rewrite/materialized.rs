@@ -4,14 +4,18 @@
 //! DataFusion puts a copy of the query in the place of each `r`; by that name they are known to be one query still, and not two that
 //! were written alike (`shared/find.rs`).
 //!
+//! The rows that correlated subqueries are computed for are such a plan, too, where they may be others the second time
+//! (`rules/subqueries.rs`).
+//!
 //! Must not fire on recursive ones, which DataFusion knows by their UNION: a recursion is known by its own name.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
-use datafusion::common::{Result as DataFusionResult, TableReference};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::{Column, Result as DataFusionResult, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
     Cte, CteAsMaterialized, Ident, ObjectName, Query, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins,
     Visitor, VisitorMut,
@@ -171,6 +175,28 @@ pub(crate) fn numbered_anew(plan: &LogicalPlan) -> DataFusionResult<Option<Logic
         Ok(Transformed::yes(input.alias(alias.alias.clone())?.build()?))
     });
     renamed.data().map(Some)
+}
+
+/// A plan that is computed once, however many copies of it there are, under the names it has.
+pub(crate) fn once(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let short = |at: usize| format!("c{at}");
+    let named = schema.columns().into_iter().enumerate();
+    let named: Vec<Expr> = named
+        .map(|(at, column)| Expr::Column(column).alias(short(at)))
+        .collect();
+    let as_before = schema.iter().enumerate();
+    let as_before: Vec<Expr> = as_before
+        .map(|(at, (qualifier, field))| {
+            let column = Expr::Column(Column::from_name(short(at)));
+            column.alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan)
+        .project(named)?
+        .alias(TableReference::bare(Materialized::once().name()))?
+        .project(as_before)?
+        .build()
 }
 
 fn once_in(node: &LogicalPlan) -> Option<u64> {

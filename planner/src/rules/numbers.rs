@@ -22,6 +22,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRewriter};
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
+use datafusion::functions::expr_fn::sqrt;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Case, WindowFunction};
@@ -568,6 +569,10 @@ fn unnamed(expression: &Expr) -> &Expr {
     }
 }
 
+fn is_distinct(expression: &Expr) -> bool {
+    matches!(unnamed(expression), Expr::AggregateFunction(call) if call.params.distinct)
+}
+
 /// DataFusion's own aggregates, each once, and whether the query itself asks for it.
 #[derive(Default)]
 struct Parts {
@@ -578,6 +583,8 @@ struct Parts {
 enum Computed {
     Itself(usize),
     Real(usize),
+    /// The root of a float.
+    Root(usize),
     Average {
         sum: usize,
         count: usize,
@@ -631,6 +638,7 @@ impl Computed {
         match *self {
             Computed::Itself(at) => part(at),
             Computed::Real(at) => cast(part(at), DataType::Float32),
+            Computed::Root(at) => sqrt(part(at)),
             Computed::Average {
                 sum,
                 count,
@@ -708,13 +716,18 @@ impl Parts {
                     root,
                 }
             }
+            // DataFusion has distinct values for variances alone.
+            (NumberAggregate::Variance { sample, root: true }, None) if is_distinct(expression) => {
+                let variance = NumberAggregate::Variance { sample, root: false };
+                Computed::Root(self.place(call(variance.native(), argument.clone())))
+            }
             (function, None) => Computed::Itself(self.place(call(function.native(), argument.clone()))),
         })
     }
 
     fn squares(&mut self, expression: &Expr, number: &Expr, square: Expr) -> Squares {
         let sum = calling(expression, sum_udaf(), square);
-        if !matches!(unnamed(expression), Expr::AggregateFunction(call) if call.params.distinct) {
+        if !is_distinct(expression) {
             return Squares::Sum(self.place(sum));
         }
         let zero = || {

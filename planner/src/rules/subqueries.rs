@@ -7,6 +7,11 @@
 //! | `exists (q)`, `x in (q)` in a select list, ORDER BY, an aggregate's argument, under NOT or CASE | a join that marks the rows |
 //! | `(select …)` that reads outer columns otherwise than by an equality below an aggregate | an outer join, with a check that there is one row |
 //! | `array(q)` | a subquery with `array_agg` in `q`'s order |
+//! | those in the condition of an outer join | values in the rows of the side they read, else of the pairs that fulfil it (`outer.rs`) |
+//!
+//! The outer rows are read twice: for what subqueries find, and to be joined with that. Where they may be others the second time
+//! (LIMIT, windows, `random()`), they are computed once. A subquery with `random()` in it is computed for every row, even for two
+//! that are the same.
 //!
 //! Must not fire where DataFusion does well: subqueries that read nothing outside, a condition of WHERE that is EXISTS or IN
 //! with plain filters on outer columns, `(select max(x) from t where t.k = outer.k)`. Its joins for these are better than ours.
@@ -14,6 +19,7 @@
 //! Runs first, on the plan as it was written: all types are settled after it.
 
 mod compare;
+mod outer;
 mod push;
 mod recursion;
 mod scope;
@@ -37,10 +43,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use self::push::{Carrier, one_row, reads_outside, repeatable, row_by_row};
+use self::push::{Carrier, is_volatile, one_row, reads_outside, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of, with_lateral_sides};
 use crate::error::{Error, ErrorKind};
 use crate::function::{array_agg, decided, is_array_of_rows, is_numbered, nullable, single_row, typed, without_number};
+use crate::rewrite::once;
 use crate::types::sql_type;
 
 /// Makes joins of the subqueries named above.
@@ -64,7 +71,7 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     }
     let plan = with_lateral_sides(without_numbers(plan)?)?;
     let mut subqueries = Subqueries::default();
-    plan.transform_down_with_subqueries(|node| subqueries.node(node)).data()
+    subqueries.plan(plan)
 }
 
 /// Expressions with subqueries and casts, without what told them apart while names were made of them (`rewrite/subqueries.rs`).
@@ -95,11 +102,16 @@ fn unsupported() -> DataFusionError {
         .into()
 }
 
+/// The column of a subquery of ours. No query can name it: what is read of the rows below may have any other name.
+const VALUE: &str = "\u{1}value";
+
 #[derive(Default)]
 struct Subqueries {
     names: usize,
     /// How many subqueries were taken out of expressions.
     taken: usize,
+    /// Whether it is in the recursive part of a query, which is computed again and again.
+    recurses: bool,
 }
 
 /// IN is looked up more than once in its subquery, whose own subqueries are copied with it: nested ones grow by powers. A
@@ -111,6 +123,8 @@ struct Joined {
     /// The input without that: what subqueries read is in it.
     base: LogicalPlan,
     plan: LogicalPlan,
+    /// The number of each row, where a subquery is to be computed for every row apart.
+    number: Option<Column>,
 }
 
 impl Joined {
@@ -118,7 +132,17 @@ impl Joined {
         Self {
             base: input.clone(),
             plan: input,
+            number: None,
         }
+    }
+
+    /// The columns that a query reads; it reads the number of a row if it gives other rows each time.
+    fn read_by(&self, query: &LogicalPlan) -> DataFusionResult<HashSet<Column>> {
+        let mut reads = free(query)?;
+        if !reads.is_empty() && is_volatile(query)? {
+            reads.extend(self.number.clone());
+        }
+        Ok(reads)
     }
 
     /// Puts a value into a column of its own.
@@ -145,7 +169,30 @@ impl Subqueries {
         format!("{}{what}{}", crate::rewrite::MARKER, self.names)
     }
 
+    /// The whole plan with joins of its subqueries.
+    fn plan(&mut self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        plan.transform_down_with_subqueries(|node| self.node(node)).data()
+    }
+
+    /// The plan with joins of its subqueries, computed once for all who read it.
+    fn once(&mut self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        // What is computed once would be so in every step.
+        if self.recurses || !free(&plan)?.is_empty() {
+            return Err(unsupported());
+        }
+        once(self.plan(plan)?)
+    }
+
     fn node(&mut self, node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+        if let LogicalPlan::RecursiveQuery(mut query) = node {
+            query.static_term = Arc::new(self.plan(Arc::unwrap_or_clone(query.static_term))?);
+            let around = std::mem::replace(&mut self.recurses, true);
+            query.recursive_term = Arc::new(self.plan(Arc::unwrap_or_clone(query.recursive_term))?);
+            self.recurses = around;
+            let node = LogicalPlan::RecursiveQuery(query);
+            return Ok(Transformed::new(node, true, TreeNodeRecursion::Jump));
+        }
+        let node = without_idle_side(node)?;
         if let LogicalPlan::Join(join) = &node
             && let Some(joined) = self.lateral(join)?
         {
@@ -191,17 +238,21 @@ impl Subqueries {
     fn extracted(&mut self, node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         // A condition of an inner join is one above it.
         if let LogicalPlan::Join(mut join) = node {
-            let (JoinType::Inner, Some(filter)) = (join.join_type, join.filter.take()) else {
+            let Some(filter) = join.filter.take() else {
                 return Err(unsupported());
             };
+            if join.join_type != JoinType::Inner {
+                return self.outer_join(join, filter);
+            }
             let filter = Filter::try_new(filter, Arc::new(LogicalPlan::Join(join)))?;
             return self.extracted(LogicalPlan::Filter(filter));
         }
+        let schema = Arc::clone(node.schema());
+        let node = with_sorted_by(node)?;
         let [input] = node.inputs()[..] else {
             return Err(unsupported());
         };
-        let mut joined = Joined::of(input.clone());
-        let schema = Arc::clone(node.schema());
+        let mut joined = self.joined(input, &node.expressions())?;
         let names = NamePreserver::new(&node);
         let mut expressions = Vec::new();
         for expression in node.expressions() {
@@ -225,6 +276,36 @@ impl Subqueries {
             return Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?));
         }
         Ok(plan)
+    }
+
+    /// The input of expressions whose subqueries are to be joined to it.
+    fn joined(&mut self, input: &LogicalPlan, expressions: &[Expr]) -> DataFusionResult<Joined> {
+        let mut pushed = Vec::new();
+        for expression in expressions {
+            expression.apply(|inner| {
+                if let Some(subquery) = subquery_of(inner)
+                    && is_pushed(inner, &subquery.subquery)?
+                {
+                    pushed.push(Arc::clone(&subquery.subquery));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        for query in &pushed {
+            if is_volatile(query)? {
+                let (input, number) = self.once_numbered(input)?;
+                return Ok(Joined {
+                    number: Some(number),
+                    ..Joined::of(input)
+                });
+            }
+        }
+        for query in &pushed {
+            if !repeatable(input, reads_float(&free(query)?, input))? {
+                return self.once(input.clone()).map(Joined::of);
+            }
+        }
+        Ok(Joined::of(input.clone()))
     }
 
     /// A condition of WHERE: what DataFusion joins well stays. It must be the same that `has_ours` finds good: a node with
@@ -293,7 +374,7 @@ impl Subqueries {
 
     /// Whether a subquery has rows, as a column of the joined plan.
     fn exists(&mut self, query: &LogicalPlan, joined: &mut Joined) -> DataFusionResult<Expr> {
-        let reads = free(query)?;
+        let reads = joined.read_by(query)?;
         if reads.is_empty() {
             return any_row(query.clone());
         }
@@ -357,7 +438,12 @@ impl Subqueries {
         joined: &mut Joined,
     ) -> DataFusionResult<Expr> {
         let name = self.fresh("x");
+        let changes = value.is_volatile();
         joined.add(value, &name)?;
+        if changes && !free(query)?.is_empty() {
+            joined.plan = self.once(joined.plan.clone())?;
+            joined.base = joined.plan.clone();
+        }
         let value = Column::from_name(&name);
         let field = Arc::clone(joined.plan.schema().field_from_column(&value)?);
         let outer = Expr::OuterReferenceColumn(field, value.clone());
@@ -377,8 +463,7 @@ impl Subqueries {
 
     /// The one value of a subquery.
     fn scalar(&mut self, query: &LogicalPlan, joined: &mut Joined) -> DataFusionResult<Expr> {
-        let reads = free(query)?;
-        let carrier = self.carrier(&joined.base, &reads)?;
+        let carrier = self.carrier(&joined.base, &joined.read_by(query)?)?;
         let pushed = self.push(query, &carrier)?;
         let value = Expr::Column(Column::from(query.schema().qualified_field(0)));
         let name = self.fresh("v");
@@ -417,22 +502,17 @@ impl Subqueries {
     fn carrier(&mut self, plan: &LogicalPlan, reads: &HashSet<Column>) -> DataFusionResult<Carrier> {
         let mut keys = Vec::new();
         let mut named = Vec::new();
-        let mut floats = false;
         for column in plan.schema().columns() {
             // A reference may name a column without its table.
             for outer in reads.iter().filter(|outer| {
                 **outer == column || outer.relation.is_none() && outer.name == column.name && !reads.contains(&column)
             }) {
                 let name = self.fresh("k");
-                floats |= plan.schema().field_from_column(&column)?.data_type().is_floating();
                 named.push(Expr::Column(column.clone()).alias(&name));
                 keys.push((outer.clone(), Column::from_name(name)));
             }
         }
         if keys.is_empty() {
-            return Err(unsupported());
-        }
-        if !repeatable(plan, floats)? {
             return Err(unsupported());
         }
         let plan = LogicalPlanBuilder::from(plan.clone())
@@ -455,15 +535,24 @@ impl Subqueries {
         let on = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
         let condition = conjunction(on.chain(join.filter.clone()));
         let always = condition.as_ref().is_none_or(|condition| *condition == lit(true));
-        if reads.is_empty() || (always && good_scalar(&right)?) {
+        if always && good_scalar(&right)? {
             return Ok(None);
         }
         if join.join_type == JoinType::Inner && row_by_row(&right)? {
             return self.row_by_row(join, &right, condition).map(Some);
         }
-        let carrier = self.carrier(&join.left, &reads)?;
+        let left = if is_volatile(&right)? {
+            let (left, number) = self.once_numbered(&join.left)?;
+            reads.insert(number);
+            left
+        } else if repeatable(&join.left, reads_float(&reads, &join.left))? {
+            join.left.as_ref().clone()
+        } else {
+            self.once(join.left.as_ref().clone())?
+        };
+        let carrier = self.carrier(&left, &reads)?;
         let found = self.push(&right, &carrier)?;
-        let joined = looked_up(join.left.as_ref().clone(), &carrier, found, join.join_type, condition)?;
+        let joined = looked_up(left, &carrier, found, join.join_type, condition)?;
         let columns = join.schema.columns().into_iter().map(Expr::Column).collect();
         Ok(Some(LogicalPlan::Projection(Projection::try_new(
             columns,
@@ -516,12 +605,69 @@ fn looked_up(
         .build()
 }
 
+/// A sort by subqueries that read columns which are not selected, over these, too.
+fn with_sorted_by(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let LogicalPlan::Sort(sort) = &node else {
+        return Ok(node);
+    };
+    let LogicalPlan::Projection(selected) = sort.input.as_ref() else {
+        return Ok(node);
+    };
+    let mut reads = HashSet::new();
+    for key in &sort.expr {
+        reads.extend(free_of(&key.expr, &node)?);
+    }
+    let below = selected.input.schema().columns().into_iter();
+    let missing: Vec<Expr> = below
+        .filter(|column| reads.contains(column))
+        .map(Expr::Column)
+        .collect();
+    if missing.is_empty() {
+        return Ok(node);
+    }
+    let columns = selected.expr.iter().cloned().chain(missing).collect();
+    let selected = Projection::try_new(columns, Arc::clone(&selected.input))?;
+    let mut sort = sort.clone();
+    sort.input = Arc::new(LogicalPlan::Projection(selected));
+    Ok(LogicalPlan::Sort(sort))
+}
+
+/// A join with a lateral side that reads nothing of the other, as a plain one.
+fn without_idle_side(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let LogicalPlan::Join(mut join) = node else {
+        return Ok(node);
+    };
+    if let Some(side) = lateral_side(&join) {
+        let reads = free(&side)?;
+        if !reads.iter().any(|column| join.left.schema().has_column(column)) {
+            join.right = Arc::new(side);
+        }
+    }
+    Ok(LogicalPlan::Join(join))
+}
+
+/// Whether a subquery is computed for the distinct values of what it reads, and these are joined with what was found.
+fn is_pushed(expression: &Expr, query: &LogicalPlan) -> DataFusionResult<bool> {
+    if free(query)?.is_empty() {
+        return Ok(false);
+    }
+    Ok(!matches!(expression, Expr::Exists(_)) || filters_of(query)?.is_none())
+}
+
+/// Whether one of the columns that a subquery reads of a plan is a float.
+fn reads_float(reads: &HashSet<Column>, plan: &LogicalPlan) -> bool {
+    let fields = reads
+        .iter()
+        .filter_map(|column| plan.schema().field_from_column(column).ok());
+    fields.into_iter().any(|field| field.data_type().is_floating())
+}
+
 /// Whether a query that reads nothing outside has a row.
 fn any_row(query: LogicalPlan) -> DataFusionResult<Expr> {
     let counted = LogicalPlanBuilder::from(query)
         .limit(0, Some(1))?
-        .aggregate(Vec::<Expr>::new(), [count(lit(1_i64)).alias("rows")])?
-        .project([Expr::Column(Column::from_name("rows")).gt(lit(0_i64)).alias("found")])?
+        .aggregate(Vec::<Expr>::new(), [count(lit(1_i64)).alias(VALUE)])?
+        .project([Expr::Column(Column::from_name(VALUE)).gt(lit(0_i64)).alias(VALUE)])?
         .build()?;
     Ok(Expr::ScalarSubquery(subquery(counted)))
 }
@@ -565,7 +711,7 @@ fn aggregated(input: LogicalPlan, value: Expr, order: Vec<Sort>) -> DataFusionRe
         true => list,
         false => list.order_by(order).build()?,
     };
-    let plan = LogicalPlanBuilder::from(input).aggregate(Vec::<Expr>::new(), [list.alias("array")])?;
+    let plan = LogicalPlanBuilder::from(input).aggregate(Vec::<Expr>::new(), [list.alias(VALUE)])?;
     filled(plan.build()?)
 }
 
@@ -580,8 +726,8 @@ fn whole_list(query: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
             return Ok(None);
         };
         let most = lit(i64::try_from(most).unwrap_or(i64::MAX));
-        let first = array_slice(Expr::Column(Column::from_name("array")), lit(1_i64), most, None);
-        let plan = LogicalPlanBuilder::from(whole).project([first.alias("array")])?;
+        let first = array_slice(Expr::Column(Column::from_name(VALUE)), lit(1_i64), most, None);
+        let plan = LogicalPlanBuilder::from(whole).project([first.alias(VALUE)])?;
         return plan.build().map(Some);
     }
     let LogicalPlan::Projection(shown) = query else {
@@ -611,20 +757,20 @@ fn whole_list(query: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
         .clone()
         .unalias_nested()
         .data
-        .alias("array")])?;
+        .alias(VALUE)])?;
     plan.build().map(Some)
 }
 
 /// The array that is the one column of a query; an empty one where it is NULL.
 fn filled(plan: LogicalPlan) -> DataFusionResult<Expr> {
-    let list = Column::from_name("array");
+    let list = Column::from_name(VALUE);
     let field = Arc::clone(plan.schema().field_from_column(&list)?);
     let empty = ScalarValue::new_default(field.data_type())?;
     let mut list = datafusion::functions::expr_fn::coalesce(vec![Expr::Column(list), lit(empty)]);
     if !field.metadata().is_empty() {
         list = typed(list, sql_type(&field));
     }
-    let plan = LogicalPlanBuilder::from(plan).project([list.alias("array")])?.build()?;
+    let plan = LogicalPlanBuilder::from(plan).project([list.alias(VALUE)])?.build()?;
     Ok(Expr::ScalarSubquery(subquery(plan)))
 }
 
@@ -759,7 +905,7 @@ fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
     if free(query)?.is_empty() {
         return Ok(true);
     }
-    if has_ours(query)? {
+    if has_ours(query)? || is_volatile(query)? {
         return Ok(false);
     }
     match query {
@@ -836,7 +982,7 @@ fn filters_of(query: &LogicalPlan) -> DataFusionResult<Option<(Vec<Expr>, Logica
         LogicalPlan::SubqueryAlias(alias) => filters_of(&alias.input),
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => filters_of(&sort.input),
         LogicalPlan::Distinct(distinct) => filters_of(distinct.input()),
-        LogicalPlan::Filter(filter) if free(&filter.input)?.is_empty() => {
+        LogicalPlan::Filter(filter) if free(&filter.input)?.is_empty() && !is_volatile(query)? => {
             let mut outside = Vec::new();
             let mut own = Vec::new();
             for part in split_conjunction(&filter.predicate) {

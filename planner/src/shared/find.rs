@@ -142,10 +142,9 @@ impl Finder<'_> {
             return Ok(None);
         }
         let changes = some_expression(plan, |_, expression| is_volatile(expression))?;
-        let is_one =
-            matches!(said, Some(Materialized::Once(_))) || matches!(plan.as_ref(), LogicalPlan::RecursiveQuery(_));
         let must = match (changes, said) {
-            (true, _) if is_one => Must::BeOne,
+            (_, Some(Materialized::Once(_))) => Must::BeOne,
+            (true, _) if matches!(plan.as_ref(), LogicalPlan::RecursiveQuery(_)) => Must::BeOne,
             (true, _) => return Ok(None),
             (false, Some(Materialized::Apart)) => Must::BeApart,
             (false, _) => Must::No,

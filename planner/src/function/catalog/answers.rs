@@ -2,6 +2,7 @@
 
 use staffa_catalog::{SystemType, quote_identifier};
 
+use super::acl;
 use super::privileges::{
     any_column_privilege, any_column_privilege_of, column_privilege, column_privilege_of, database_privilege,
     database_privilege_of, has_role, has_role_of, open_to_all, relation_privilege, relation_privilege_of, row_security,
@@ -14,7 +15,7 @@ use crate::pg_catalog::Kind;
 use crate::value::{ENCODINGS, encoding_number as number_of_encoding};
 
 use SystemType::{AclItem, Name, Oid as OidType, RegClass, RegNamespace, RegProc, RegProcedure, RegRole, RegType};
-use Takes::{Any, Big, Bool, Grantee, Int, Numeric, Object, Oid, Role, Schema, Text};
+use Takes::{Any, Big, Bool, Grantee, Grants, Int, Numeric, Object, Oid, Role, Schema, Text};
 
 /// A function that is not asked about NULLs.
 const fn strict(
@@ -125,6 +126,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_has_role", &[Role, Role, Text], Yields::Bool, has_role_of),
     strict("pg_has_role", &[Role, Text], Yields::Bool, has_role),
     strict("row_security_active", &[Object(RegClass)], Yields::Bool, row_security),
+    strict("staffa_aclexplode", &[Grants], Yields::Array(OidType), acl::grantors),
+    strict("staffa_aclexplode_grantee", &[Grants], Yields::Array(OidType), acl::grantees),
+    strict("staffa_aclexplode_privilege", &[Grants], Yields::Texts, acl::privileges),
+    strict("staffa_aclexplode_grantable", &[Grants], Yields::Texts, acl::grantables),
+    strict("makeaclitem", &[Oid, Oid, Text, Bool], Yields::System(AclItem), acl::made),
     strict("acldefault", &[Text, Oid], Yields::Array(AclItem), default_privileges),
     strict("pg_my_temp_schema", &[], Yields::System(OidType), temporary_schema),
     strict("pg_is_other_temp_schema", &[Oid], Yields::Bool, is_other_temporary),

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::{InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit, when};
 
 use super::scope::subquery;
-use super::unsupported;
+use super::{VALUE, unsupported};
 use crate::function::decided;
 
 pub(super) fn plain(comparison: SetComparison) -> DataFusionResult<Expr> {
@@ -85,8 +85,8 @@ impl Rows {
 
     fn aggregate(&self, aggregate: Expr, of: impl Fn(Expr) -> Expr) -> DataFusionResult<Expr> {
         let plan = LogicalPlanBuilder::from(self.query.clone())
-            .aggregate(Vec::<Expr>::new(), [aggregate.alias("a")])?
-            .project([of(Expr::Column(Column::from_name("a"))).alias("v")])?
+            .aggregate(Vec::<Expr>::new(), [aggregate.alias(VALUE)])?
+            .project([of(Expr::Column(Column::from_name(VALUE))).alias(VALUE)])?
             .build()?;
         Ok(Expr::ScalarSubquery(subquery(plan)))
     }

@@ -14,15 +14,19 @@ use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, Window
 use datafusion::logical_expr::logical_plan::{
     Aggregate, Distinct, Limit, Projection, RecursiveQuery, Sort, Union, Window,
 };
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::utils::{enumerate_grouping_sets, grouping_set_to_exprlist, merge_schema};
 use datafusion::logical_expr::{
-    Expr, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, Unnest, Values, lit,
+    Expr, Filter, GroupingSet, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, Operator, SubqueryAlias, Unnest,
+    Values, binary_expr, lit,
 };
 use datafusion::scalar::ScalarValue;
 
 use super::recursion::WorkTable;
-use super::scope::{Places, bound, free, free_of};
-use super::{Subqueries, unsupported};
+use super::scope::{Places, bound, free, free_of, lateral_side, moved};
+use super::{Subqueries, unsupported, without_idle_side};
+use crate::function::stands_for_subquery;
+use crate::generic::some_expression;
+use crate::identity;
 
 /// The outer rows, and the columns by which the query knows them: each with the carrier's own, which no query can name.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ pub(super) fn row_by_row(plan: &LogicalPlan) -> DataFusionResult<bool> {
         LogicalPlan::Filter(filter) => row_by_row(&filter.input),
         LogicalPlan::SubqueryAlias(alias) => row_by_row(&alias.input),
         LogicalPlan::Unnest(unnest) => row_by_row(&unnest.input),
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && super::scope::lateral_side(join).is_none() => {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && lateral_side(join).is_none() => {
             let (left, right) = (free(&join.left)?.is_empty(), free(&join.right)?.is_empty());
             Ok((left || right) && row_by_row(&join.left)? && row_by_row(&join.right)?)
         }
@@ -113,10 +117,8 @@ impl Subqueries {
             LogicalPlan::Distinct(distinct) => self.push_distinct(distinct, carrier),
             LogicalPlan::Aggregate(aggregate) => self.push_aggregate(aggregate, carrier),
             LogicalPlan::Window(window) => self.push_window(window, carrier),
-            LogicalPlan::Join(join) => match self.lateral(join)? {
-                Some(joined) => self.push(&joined, carrier),
-                None => self.push_join(join, carrier),
-            },
+            LogicalPlan::Join(join) if lateral_side(join).is_some() => self.push_lateral(join, carrier),
+            LogicalPlan::Join(join) => self.push_join(join, carrier),
             LogicalPlan::Union(union) => self.push_union(union, carrier),
             LogicalPlan::Values(values) => self.push_values(values, carrier),
             LogicalPlan::RecursiveQuery(query) => self.push_recursion(query, carrier),
@@ -210,6 +212,18 @@ impl Subqueries {
         partition_by: Vec<Expr>,
         order_by: Vec<SortExpr>,
     ) -> DataFusionResult<(LogicalPlan, Expr)> {
+        let (plan, number) = self.with_numbers(plan, partition_by, order_by)?;
+        // Rows are counted without sign; limits have one.
+        let signed = arrow::datatypes::DataType::Int64;
+        Ok((plan, datafusion::logical_expr::cast(Expr::Column(number), signed)))
+    }
+
+    fn with_numbers(
+        &mut self,
+        plan: LogicalPlan,
+        partition_by: Vec<Expr>,
+        order_by: Vec<SortExpr>,
+    ) -> DataFusionResult<(LogicalPlan, Column)> {
         let mut number = WindowFunction::new(row_number_udwf(), Vec::new());
         if !order_by.is_empty() {
             number.params.window_frame = datafusion::logical_expr::WindowFrame::new(Some(false));
@@ -219,10 +233,13 @@ impl Subqueries {
         let name = self.fresh("n");
         let number = Expr::WindowFunction(Box::new(number)).alias(&name);
         let plan = LogicalPlanBuilder::from(plan).window([number])?.build()?;
-        // Rows are counted without sign; limits have one.
-        let number = Expr::Column(Column::from_name(name));
-        let signed = arrow::datatypes::DataType::Int64;
-        Ok((plan, datafusion::logical_expr::cast(number, signed)))
+        Ok((plan, Column::from_name(name)))
+    }
+
+    /// The plan computed once, however often it is read, with a column that tells its rows apart.
+    pub(super) fn once_numbered(&mut self, plan: &LogicalPlan) -> DataFusionResult<(LogicalPlan, Column)> {
+        let (plan, number) = self.with_numbers(plan.clone(), Vec::new(), Vec::new())?;
+        Ok((self.once(plan)?, number))
     }
 
     fn push_distinct(&mut self, distinct: &Distinct, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
@@ -254,23 +271,14 @@ impl Subqueries {
     /// Groups by the keys, too. Without GROUP BY there is a row even for an outer row that finds nothing: the carrier is
     /// joined once more from outside, and what comes from no row is left out by the aggregates' filters.
     fn push_aggregate(&mut self, aggregate: &Aggregate, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
-        let keyless = aggregate.group_expr.is_empty();
-        if aggregate
-            .group_expr
-            .iter()
-            .any(|expression| matches!(expression, Expr::GroupingSet(_)))
-        {
-            return Err(unsupported());
+        if let [Expr::GroupingSet(_)] = aggregate.group_expr[..] {
+            return self.push_grouping_sets(aggregate, carrier);
         }
         let mut input = self.push(&aggregate.input, carrier)?;
         let mut found = None;
-        if keyless {
-            let name = self.fresh("found");
-            let columns = input.schema().columns().into_iter().map(Expr::Column);
-            let marked: Vec<Expr> = columns.chain([lit(true).alias(&name)]).collect();
-            input = LogicalPlanBuilder::from(input).project(marked)?.build()?;
-            input = self.joined_back(carrier, input, JoinType::Left)?;
-            found = Some(Expr::Column(Column::from_name(name)).is_not_null());
+        if aggregate.group_expr.is_empty() {
+            let (marked, mark) = self.marked_back(carrier, input)?;
+            (input, found) = (marked, Some(mark));
         }
         let mut groups: Vec<Expr> = carrier.key_columns().collect();
         let mut places = Vec::with_capacity(aggregate.schema.fields().len());
@@ -308,6 +316,84 @@ impl Subqueries {
         )?))
     }
 
+    /// Every set has the keys. A set of nothing else has a row for every outer row, as an aggregate without GROUP BY; where the outer
+    /// row finds nothing, the others have none.
+    fn push_grouping_sets(&mut self, aggregate: &Aggregate, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
+        let given: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?
+            .into_iter()
+            .cloned()
+            .collect();
+        // In columns of their own: a key may be one of them, and is null in some of the sets then.
+        let mut input = self.push(&aggregate.input, carrier)?;
+        let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut places = Vec::with_capacity(given.len());
+        for expression in &given {
+            let name = self.fresh("g");
+            columns.push(here(expression, carrier, &aggregate.input, &input)?.alias(&name));
+            places.push(Expr::Column(Column::from_name(name)));
+        }
+        let place = |expression: &Expr| {
+            let at = given.iter().position(|known| known == expression);
+            at.map_or_else(|| expression.clone(), |at| places[at].clone())
+        };
+        input = LogicalPlanBuilder::from(input).project(columns)?.build()?;
+        let keys: Vec<Expr> = carrier.key_columns().collect();
+        let mut sets = sets_of(&keys, &aggregate.group_expr)?;
+        for set in &mut sets {
+            *set = set.iter().map(place).collect();
+        }
+        let mut found = None;
+        let mut own_rows = None;
+        if sets.iter().any(|set| set.len() == keys.len()) {
+            let (marked, mark) = self.marked_back(carrier, input)?;
+            let name = self.fresh("some");
+            let columns = marked.schema().columns().into_iter().map(Expr::Column);
+            let columns: Vec<Expr> = columns.chain([mark.clone().alias(&name)]).collect();
+            input = LogicalPlanBuilder::from(marked).project(columns)?.build()?;
+            let some = Expr::Column(Column::from_name(name));
+            for set in sets.iter_mut().filter(|set| set.len() > keys.len()) {
+                set.push(some.clone());
+            }
+            // It is null in the sets without it.
+            own_rows = Some(binary_expr(some, Operator::IsDistinctFrom, lit(false)));
+            found = Some(mark);
+        }
+        let mut aggregates = Vec::new();
+        for expression in &aggregate.aggr_expr {
+            aggregates.push(match (of_grouping(expression, place), &found) {
+                (Some(grouping), _) => grouping,
+                (None, Some(found)) => filtered(here(expression, carrier, &aggregate.input, &input)?, found)?,
+                (None, None) => here(expression, carrier, &aggregate.input, &input)?,
+            });
+        }
+        let sets = vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))];
+        let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), sets, aggregates)?);
+        let schema = grouped.schema().columns();
+        let (_, calls) = schema.split_at(schema.len() - aggregate.aggr_expr.len());
+        // Nothing but `grouping()` knows the number of the set a row is of.
+        let id = Expr::Column(Column::from_name(Aggregate::INTERNAL_GROUPING_ID));
+        let columns = places.into_iter().chain([id.clone()]);
+        let columns = columns.chain(calls.iter().cloned().map(Expr::Column));
+        let named = columns.zip(aggregate.schema.iter()).filter(|(column, _)| *column != id);
+        let named = named.map(|(column, (qualifier, field))| column.alias_qualified(qualifier.cloned(), field.name()));
+        let expressions: Vec<Expr> = named.chain(keys).collect();
+        let mut rows = LogicalPlanBuilder::from(grouped);
+        if let Some(own_rows) = own_rows {
+            rows = rows.filter(own_rows)?;
+        }
+        rows.project(expressions)?.build()
+    }
+
+    /// What was found for the carrier's rows, with a row for each that nothing was found for, and what tells the others.
+    fn marked_back(&mut self, carrier: &Carrier, found: LogicalPlan) -> DataFusionResult<(LogicalPlan, Expr)> {
+        let name = self.fresh("found");
+        let columns = found.schema().columns().into_iter().map(Expr::Column);
+        let marked: Vec<Expr> = columns.chain([lit(true).alias(&name)]).collect();
+        let marked = LogicalPlanBuilder::from(found).project(marked)?.build()?;
+        let marked = self.joined_back(carrier, marked, JoinType::Left)?;
+        Ok((marked, Expr::Column(Column::from_name(name)).is_not_null()))
+    }
+
     fn push_window(&mut self, window: &Window, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
         let input = self.push(&window.input, carrier)?;
         let keys: Vec<Expr> = carrier.key_columns().collect();
@@ -332,27 +418,25 @@ impl Subqueries {
             JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
         );
         let keeps_right = matches!(join.join_type, JoinType::Inner | JoinType::Right);
+        let copy = self.copied(carrier)?;
         let (left, right, matched) = if keeps_left && !right_reads {
             (self.push(&join.left, carrier)?, join.right.as_ref().clone(), None)
         } else if keeps_right && !left_reads {
             (join.left.as_ref().clone(), self.push(&join.right, carrier)?, None)
-        } else if keeps_left || keeps_right {
-            let copy = self.copied(carrier)?;
+        } else if keeps_right {
+            let pairs = copy.key_columns().zip(carrier.key_columns()).collect();
+            (
+                self.push(&join.left, &copy)?,
+                self.push(&join.right, carrier)?,
+                Some(pairs),
+            )
+        } else if keeps_left || join.join_type == JoinType::Full {
             let pairs: Vec<_> = carrier.key_columns().zip(copy.key_columns()).collect();
-            if keeps_left {
-                (
-                    self.push(&join.left, carrier)?,
-                    self.push(&join.right, &copy)?,
-                    Some(pairs),
-                )
-            } else {
-                let pairs = pairs.into_iter().map(|(key, copied)| (copied, key)).collect();
-                (
-                    self.push(&join.left, &copy)?,
-                    self.push(&join.right, carrier)?,
-                    Some(pairs),
-                )
-            }
+            (
+                self.push(&join.left, carrier)?,
+                self.push(&join.right, &copy)?,
+                Some(pairs),
+            )
         } else {
             return Err(unsupported());
         };
@@ -385,6 +469,47 @@ impl Subqueries {
             null_equality,
             join.null_aware,
         )?);
+        if join.join_type != JoinType::Full {
+            return with_keys(joined, &join.schema, carrier);
+        }
+        // A row of the right side alone has its keys in the copy.
+        let columns = join.schema.columns().into_iter().map(Expr::Column);
+        let keys = carrier.keys.iter().zip(copy.key_columns());
+        let keys = keys.map(|((_, key), copied)| coalesce(vec![Expr::Column(key.clone()), copied]).alias(&key.name));
+        let expressions: Vec<Expr> = columns.chain(keys).collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(
+            expressions,
+            Arc::new(joined),
+        )?))
+    }
+
+    /// What a side reads of the outer rows stands in the rows of the other side, once these have the keys: the join is one of a
+    /// single query then.
+    fn push_lateral(&mut self, join: &Join, carrier: &Carrier) -> DataFusionResult<LogicalPlan> {
+        let left = self.push(&join.left, carrier)?;
+        let mut places = carrier.places();
+        places.retain(|outer, _| !join.left.schema().has_column(outer));
+        let right = moved(join.right.as_ref().clone(), &places, left.schema())?;
+        let now = merge_schema(&[&left, &right]);
+        let mut given = join.left.schema().as_ref().clone();
+        given.merge(join.right.schema());
+        let place = |expression: &Expr| bound(expression.clone(), &carrier.places(), &given, &now);
+        let filter = join.filter.as_ref().map(place).transpose()?;
+        let pushed = Join::try_new(
+            Arc::new(left),
+            Arc::new(right),
+            join.on.clone(),
+            filter,
+            join.join_type,
+            join.join_constraint,
+            join.null_equality,
+            join.null_aware,
+        )?;
+        let pushed = without_idle_side(LogicalPlan::Join(pushed))?;
+        let joined = match &pushed {
+            LogicalPlan::Join(join) => self.lateral(join)?.unwrap_or(pushed),
+            _ => pushed,
+        };
         with_keys(joined, &join.schema, carrier)
     }
 
@@ -519,6 +644,35 @@ fn crossed(carrier: &Carrier, plan: &LogicalPlan) -> DataFusionResult<LogicalPla
     }
 }
 
+/// The sets of a GROUP BY that has some, each with these keys in front.
+fn sets_of(keys: &[Expr], group_by: &[Expr]) -> DataFusionResult<Vec<Vec<Expr>>> {
+    let with_keys = keys.iter().chain(group_by).cloned().collect();
+    match enumerate_grouping_sets(with_keys)?.pop() {
+        Some(Expr::GroupingSet(GroupingSet::GroupingSets(sets))) => Ok(sets),
+        _ => Err(unsupported()),
+    }
+}
+
+/// `grouping(…)` of what is grouped by in other places.
+fn of_grouping(aggregate: &Expr, place: impl Fn(&Expr) -> Expr) -> Option<Expr> {
+    let (call, alias) = match aggregate {
+        Expr::Alias(alias) => (alias.expr.as_ref(), Some(&alias.name)),
+        call => (call, None),
+    };
+    match call {
+        Expr::AggregateFunction(call) if call.func.name() == "grouping" => {
+            let mut call = call.clone();
+            call.params.args = call.params.args.iter().map(place).collect();
+            let call = Expr::AggregateFunction(call);
+            Some(match alias {
+                Some(alias) => call.alias(alias),
+                None => call,
+            })
+        }
+        _ => None,
+    }
+}
+
 /// The aggregate of only those rows for which a condition holds.
 fn filtered(aggregate: Expr, condition: &Expr) -> DataFusionResult<Expr> {
     match aggregate {
@@ -541,7 +695,7 @@ fn filtered(aggregate: Expr, condition: &Expr) -> DataFusionResult<Expr> {
 /// Whether every run of a plan gives the same rows: what is computed twice is joined with itself. With `floats` it is a
 /// float that is compared, whose sum may differ in the last digit.
 pub(super) fn repeatable(plan: &LogicalPlan, floats: bool) -> DataFusionResult<bool> {
-    let mut repeatable = true;
+    let mut repeatable = !is_volatile(plan)?;
     plan.apply_with_subqueries(|node| {
         let chance = match node {
             LogicalPlan::Limit(_) | LogicalPlan::Distinct(Distinct::On(_)) | LogicalPlan::Window(_) => true,
@@ -549,14 +703,20 @@ pub(super) fn repeatable(plan: &LogicalPlan, floats: bool) -> DataFusionResult<b
             LogicalPlan::Aggregate(aggregate) => floats || aggregate.aggr_expr.iter().any(depends_on_order),
             _ => false,
         };
-        let volatile = node.expressions().iter().any(Expr::is_volatile);
-        if chance || volatile {
+        if chance {
             repeatable = false;
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(repeatable)
+}
+
+/// Whether it gives other rows each time it is computed, by functions in it.
+pub(super) fn is_volatile(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    Ok(some_expression(plan, |_, expression| {
+        identity::is_volatile(expression) && !stands_for_subquery(expression)
+    })?)
 }
 
 /// Aggregates whose result depends on the order in which rows arrive.

@@ -115,9 +115,10 @@ pub(super) fn with_lateral_sides(plan: LogicalPlan) -> DataFusionResult<LogicalP
     .data()
 }
 
+/// Whether it may read outside below expressions or lateral sides of its own: `from t, lateral (…) l left join u on …`
 fn has_subqueries(plan: &LogicalPlan) -> DataFusionResult<bool> {
     plan.exists(|node| {
-        let mut found = false;
+        let mut found = matches!(node, LogicalPlan::Subquery(_));
         node.apply_expressions(|expression| {
             found |= expression.exists(|inner| Ok(subquery_of(inner).is_some()))?;
             Ok(if found {
@@ -156,7 +157,7 @@ pub(super) fn bound(expression: Expr, places: &Places, given: &DFSchema, now: &D
 }
 
 /// A subquery's plan, or a part of it, whose references outwards go to other columns, of the schema `now`.
-fn moved(plan: LogicalPlan, places: &Places, now: &DFSchema) -> DataFusionResult<LogicalPlan> {
+pub(super) fn moved(plan: LogicalPlan, places: &Places, now: &DFSchema) -> DataFusionResult<LogicalPlan> {
     let given = merge_schema(&plan.inputs());
     let names = NamePreserver::new(&plan);
     let plan = plan
