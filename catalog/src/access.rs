@@ -49,6 +49,10 @@ pub enum AccessKey {
     Security(Uuid),
     /// A masking policy, by the names of its database and its own.
     Mask(String, String),
+    /// A function of PostgreSQL in a database, by its number.
+    Function(String, u32),
+    /// What sessions of all roles begin with in a database, by its name; of none: in all of them.
+    Settings(String),
 }
 
 impl AccessKey {
@@ -67,6 +71,7 @@ pub(crate) enum AccessEntry {
     Default(Acl),
     Security(Security),
     Mask(MaskingPolicy),
+    Settings(BTreeMap<String, String>),
 }
 
 impl AccessEntry {
@@ -226,6 +231,24 @@ impl Access {
             AccessEntry::Rights(rights) => Some((key, rights)),
             _ => None,
         })
+    }
+
+    /// The functions of a database on which anything was granted or revoked, by their numbers.
+    pub fn functions(&self, database: &str) -> impl Iterator<Item = (u32, &Rights)> {
+        let key = |number| AccessKey::Function(database.to_owned(), number);
+        let kept = self.kept.range(key(0)..=key(u32::MAX));
+        kept.filter_map(|(key, kept)| match (key, &*kept.entry) {
+            (AccessKey::Function(_, number), AccessEntry::Rights(rights)) => Some((*number, rights)),
+            _ => None,
+        })
+    }
+
+    /// What sessions of all roles begin with in a database; `""`: in all of them.
+    pub fn settings(&self, database: &str) -> Option<&BTreeMap<String, String>> {
+        match self.entry(&AccessKey::Settings(database.to_owned()))? {
+            AccessEntry::Settings(settings) => Some(settings),
+            _ => None,
+        }
     }
 
     /// What is granted on objects that roles will make.

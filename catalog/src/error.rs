@@ -229,6 +229,16 @@ impl Error {
         }
     }
 
+    /// The same error of a file that `holder` names: its name may be what is wrong.
+    pub(crate) fn named_in(self, holder: &str) -> Self {
+        let named = format!("It is named in \"{holder}\".");
+        let detail = match self.detail() {
+            Some(detail) => format!("{detail} {named}"),
+            None => named,
+        };
+        self.with_detail(detail)
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Internal, message)
     }

@@ -374,7 +374,8 @@ impl TableVersion {
             let Some(location) = self.metadata.manifest_list() else {
                 return Ok(Arc::default());
             };
-            let bytes = loader.objects().get(location).await?;
+            let bytes = loader.objects().get(location).await;
+            let bytes = bytes.map_err(|error| error.named_in(&self.metadata_location))?;
             Ok::<_, Error>(Arc::new(read_list(&self.metadata, location, &bytes)?))
         });
         read.await.cloned()
@@ -384,12 +385,13 @@ impl TableVersion {
     pub(crate) async fn files(&self, loader: &Arc<Loader>) -> Result<Arc<Vec<Arc<LiveFile>>>> {
         let read = self.files.get_or_try_init(|| async {
             let manifests = self.manifests(loader).await?;
+            let list = self.metadata.manifest_list().unwrap_or_default();
             let reads: Vec<_> = manifests
                 .iter()
                 .filter(|part| part.has_live_files())
                 .map(|part| {
                     let (loader, part) = (loader.clone(), part.clone());
-                    async move { loader.manifest(&part).await }
+                    async move { loader.manifest(&part).await.map_err(|error| error.named_in(list)) }
                 })
                 .collect();
             let parts: Vec<_> = stream::iter(reads).buffered(MANIFEST_READS_MAX).try_collect().await?;

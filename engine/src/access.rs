@@ -1,7 +1,9 @@
 //! Who a session is: what its role may do at login, `SET ROLE`, and statements about roles and grants.
 
 use chrono::Utc;
-use staffa_catalog::{AccessKey, CatalogSnapshot, ObjectKind, Privileges, RelationKind, Role, TEMPLATE_DATABASES};
+use staffa_catalog::{
+    Access, AccessKey, CatalogSnapshot, ObjectKind, Privileges, RelationKind, Role, TEMPLATE_DATABASES,
+};
 use staffa_planner::{AccessEdit, AccessPlan, Error, ErrorKind, Result};
 
 use crate::outcome::Notice;
@@ -69,10 +71,22 @@ pub(crate) fn check_connect(snapshot: &CatalogSnapshot, role: &Role, database: &
     Err(Error::new(ErrorKind::InsufficientPrivilege, message).with_detail("User does not have CONNECT privilege."))
 }
 
-/// `ALTER ROLE … SET`: those for the database go before those for all. One that is good no more is left out.
-pub(crate) fn apply_settings(settings: &mut Settings, role: &Role, database: &str, notices: &mut Vec<Notice>) {
-    let of = |database: &str| role.settings.get(database).into_iter().flatten();
-    for (name, value) in of("").chain(of(database)) {
+/// `ALTER ROLE … SET`, `ALTER DATABASE … SET`: those of the role go before those of all, those for the database before those for every
+/// one. One that is good no more is left out.
+pub(crate) fn apply_settings(
+    settings: &mut Settings,
+    access: &Access,
+    role: &Role,
+    database: &str,
+    notices: &mut Vec<Notice>,
+) {
+    let of_all = |database: &str| access.settings(database).into_iter().flatten();
+    let of_role = |database: &str| role.settings.get(database).into_iter().flatten();
+    let all = of_all("")
+        .chain(of_all(database))
+        .chain(of_role(""))
+        .chain(of_role(database));
+    for (name, value) in all {
         if let Err(error) = settings.set_default(name, value) {
             notices.push(Notice::warning("22023", error.message()));
         }
@@ -101,6 +115,7 @@ pub(crate) async fn change(session: &mut Session, asked: &AccessPlan) -> Result<
             AccessEdit::Default(key, acl) => transaction.set_default(key, acl),
             AccessEdit::Security(table, security) => transaction.set_security(table, security),
             AccessEdit::Mask { database, name, mask } => transaction.set_mask(&database, &name, mask)?,
+            AccessEdit::Settings { database, settings } => transaction.set_settings(&database, settings),
             AccessEdit::DropRelation(name) => match transaction.snapshot().relation(&name) {
                 Some(RelationKind::Table) => transaction.drop_table(&name).await?,
                 Some(RelationKind::View) => transaction.drop_view(&name).await?,

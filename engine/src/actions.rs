@@ -142,7 +142,7 @@ impl SessionActions for Actions {
         (0..count).map(|_| random.next()).collect()
     }
 
-    fn try_lock(&self, lock: AdvisoryLock) -> bool {
+    fn try_lock(&self, lock: AdvisoryLock) -> Result<bool> {
         self.locks.try_lock(lock, self.level.load(Ordering::Relaxed))
     }
 

@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 use staffa_planner::{AdvisoryKey, AdvisoryLock, Error, ErrorKind, Result};
 use tokio::sync::Notify;
 
+/// What one session may hold: each look-up passes all that are held.
+const HELD_MAX: usize = 10_000;
+
 /// The locks of one server.
 #[derive(Debug, Default)]
 pub(crate) struct AdvisoryLocks {
@@ -70,6 +73,16 @@ impl State {
         held.map(|held| held.owner)
             .chain(before.map(|waiting| waiting.owner))
             .collect()
+    }
+
+    fn take(&mut self, lock: Held) -> Result<()> {
+        let held = self.held.iter().filter(|held| held.owner == lock.owner).count();
+        if held >= HELD_MAX {
+            let hint = format!("A session may hold {HELD_MAX} advisory locks.");
+            return Err(Error::new(ErrorKind::OutOfMemory, "out of shared memory").with_hint(hint));
+        }
+        self.held.push(lock);
+        Ok(())
     }
 
     /// Whether whoever is in the way of a waiter waits for it, in the end.
@@ -132,14 +145,14 @@ impl LockOwner {
     }
 
     /// Takes a lock when nobody is in the way. `level` is how many savepoints there are.
-    pub(crate) fn try_lock(&self, lock: AdvisoryLock, level: usize) -> bool {
+    pub(crate) fn try_lock(&self, lock: AdvisoryLock, level: usize) -> Result<bool> {
         let mut state = self.locks.state.lock();
         let name = self.name(lock.key);
         let free = state.in_the_way(&name, self.owner, lock.shared, u64::MAX).is_empty();
         if free {
-            state.held.push(self.held(name, lock, level));
+            state.take(self.held(name, lock, level))?;
         }
-        free
+        Ok(free)
     }
 
     /// Waits for a lock, at most so long.
@@ -155,7 +168,7 @@ impl LockOwner {
     }
 
     async fn wait(&self, lock: AdvisoryLock, level: usize) -> Result<()> {
-        if self.try_lock(lock, level) {
+        if self.try_lock(lock, level)? {
             return Ok(());
         }
         let name = self.name(lock.key);
@@ -180,8 +193,7 @@ impl LockOwner {
                     .in_the_way(&name, self.owner, lock.shared, place.ticket)
                     .is_empty()
                 {
-                    state.held.push(self.held(name, lock, level));
-                    return Ok(());
+                    return state.take(self.held(name, lock, level));
                 }
                 if state.closes_a_circle(place.ticket) {
                     let message = "deadlock detected";
@@ -278,26 +290,26 @@ mod tests {
     fn shared_locks_go_together_and_exclusive_ones_with_nobody() {
         let locks = Arc::new(AdvisoryLocks::default());
         let [a, b] = [1, 2].map(|owner| LockOwner::new(Arc::clone(&locks), "d", owner));
-        assert!(a.try_lock(lock(1, true, false), 0));
-        assert!(b.try_lock(lock(1, true, false), 0));
-        assert!(!b.try_lock(lock(1, false, false), 0));
+        assert!(a.try_lock(lock(1, true, false), 0).expect("room"));
+        assert!(b.try_lock(lock(1, true, false), 0).expect("room"));
+        assert!(!b.try_lock(lock(1, false, false), 0).expect("room"));
         assert!(a.unlock(AdvisoryKey::One(1), true));
         assert!(!a.unlock(AdvisoryKey::One(1), true));
-        assert!(b.try_lock(lock(1, false, true), 2));
+        assert!(b.try_lock(lock(1, false, true), 2).expect("room"));
         b.end_level(3);
-        assert!(!a.try_lock(lock(1, true, false), 0));
+        assert!(!a.try_lock(lock(1, true, false), 0).expect("room"));
         b.end_level(2);
-        assert!(a.try_lock(lock(1, true, false), 0));
+        assert!(a.try_lock(lock(1, true, false), 0).expect("room"));
         let other = LockOwner::new(Arc::clone(&locks), "e", 3);
-        assert!(other.try_lock(lock(1, false, false), 0));
+        assert!(other.try_lock(lock(1, false, false), 0).expect("room"));
     }
 
     #[tokio::test]
     async fn waiting_in_a_circle_is_refused() {
         let locks = Arc::new(AdvisoryLocks::default());
         let [a, b] = [1, 2].map(|owner| Arc::new(LockOwner::new(Arc::clone(&locks), "d", owner)));
-        assert!(a.try_lock(lock(1, false, false), 0));
-        assert!(b.try_lock(lock(2, false, false), 0));
+        assert!(a.try_lock(lock(1, false, false), 0).expect("room"));
+        assert!(b.try_lock(lock(2, false, false), 0).expect("room"));
         let waiting = tokio::spawn({
             let a = Arc::clone(&a);
             async move { a.lock(lock(2, false, false), 0, None).await }

@@ -221,7 +221,7 @@ impl Session {
         }
         let mut settings = warehouse.settings().for_user(&options.user, role.superuser);
         let mut notices = Vec::new();
-        access::apply_settings(&mut settings, role, &options.database, &mut notices);
+        access::apply_settings(&mut settings, snapshot.access(), role, &options.database, &mut notices);
         for (name, value) in &options.settings {
             settings.check_may_set(name)?;
             settings.set_default(name, value)?;

@@ -51,6 +51,9 @@ pub(crate) enum Kind {
     Encoding,
 }
 
+/// Memory of a session's settings that nobody defined (`SET app.user = …`).
+const CUSTOM_BYTES_MAX: usize = 8 << 20;
+
 const ISOLATION: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
 
 /// Version told to clients: drivers choose their queries by it.
@@ -204,6 +207,9 @@ impl Settings {
             Some(value) => checked(&name, value)?,
             None => self.default_of(&name)?,
         };
+        if definition(&name).is_none() {
+            self.check_room_for(&name, &value)?;
+        }
         self.worked_out = WorkedOut::default();
         if local {
             self.local.insert(name, value);
@@ -212,6 +218,21 @@ impl Settings {
             self.session.insert(name, value);
         }
         Ok(())
+    }
+
+    /// Names that nobody defined take memory which no limit of statements sees.
+    fn check_room_for(&self, name: &str, value: &str) -> Result<()> {
+        let others = self.session.iter().chain(&self.local);
+        let others = others.filter(|(other, _)| *other != name && definition(other).is_none());
+        let bytes = others.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes + name.len() + value.len() <= CUSTOM_BYTES_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "too much in custom settings: a session may have {} MiB of them",
+            CUSTOM_BYTES_MAX >> 20
+        );
+        Err(Error::new(ErrorKind::ConfigurationLimitExceeded, message))
     }
 
     /// Who the session is: `session_authorization`, `role` and `is_superuser`, which only statements of their own set.

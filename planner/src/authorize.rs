@@ -5,6 +5,7 @@
 //!   ([`Readable`]) and refuses a scan of others. What a view names is read as the view's owner.
 //! * UPDATE, DELETE and MERGE read whole rows whatever is asked: what of them the *statement* reads is found in its text
 //!   ([`Mentioned`]).
+//! * Functions are looked for in the text of every query and expression before it is planned ([`check_calls`]).
 //! * Commands are checked by [`check`] when they are planned. What is not named there is refused to all but superusers.
 
 use std::collections::HashSet;
@@ -12,7 +13,8 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::Expr as Logical;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor,
+    TrimWhereField, Visitor,
 };
 use staffa_catalog::{
     AccessKey, ConstraintKind, ObjectKind, Privileges, RelationKind, Rights, Table, TableName, View,
@@ -21,6 +23,7 @@ use staffa_catalog::{
 
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pg_catalog::{Function, function, is_function_of_postgres};
 use crate::resolve::fold;
 use crate::statement::{ExplainTarget, Plan};
 use crate::walk::Visit;
@@ -352,6 +355,129 @@ impl Visitor for Mentioned {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The functions a statement calls must be the role's to call. Inside a view, a policy or a default, too, that is the role that asks,
+/// not the owner. Where several functions have a name, one that takes as many arguments is enough to refuse the call.
+pub(crate) fn check_calls(context: &PlanContext, part: &impl Visit) -> Result<()> {
+    let access = context.snapshot.access();
+    let mut limited = access.functions(&context.database).peekable();
+    if limited.peek().is_none() {
+        return Ok(());
+    }
+    let role = access.authority(&context.user, &context.database);
+    let is_refused = |rights: &Rights| !role.may(rights, ObjectKind::Function, Privileges::EXECUTE);
+    let refused = limited.filter(|(_, rights)| is_refused(rights));
+    let refused: Vec<&'static Function> = refused.filter_map(|(number, _)| function(number)).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    match part.visit(&mut Calls { context, refused }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => Err(denied("function", &name)),
+    }
+}
+
+/// Finds a call of a function that is refused.
+struct Calls<'a> {
+    context: &'a PlanContext,
+    refused: Vec<&'static Function>,
+}
+
+impl Calls<'_> {
+    fn call(&self, name: &str, count: usize) -> ControlFlow<String> {
+        let is_meant = |function: &&'static Function| {
+            let same = function.name == name || self.is_alias(name, function.name);
+            same && function.takes(count)
+        };
+        match self.refused.iter().copied().find(is_meant) {
+            Some(function) => ControlFlow::Break(function.name.to_owned()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Whether a name that PostgreSQL does not have stands for the same code.
+    fn is_alias(&self, name: &str, of: &str) -> bool {
+        let state = &self.context.session;
+        let same = |called: Option<&str>, known: Option<&str>| called.is_some() && called == known;
+        let (scalar, aggregate, window) = (
+            state.scalar_functions(),
+            state.aggregate_functions(),
+            state.window_functions(),
+        );
+        !is_function_of_postgres(name)
+            && (same(scalar.get(name).map(|it| it.name()), scalar.get(of).map(|it| it.name()))
+                || same(
+                    aggregate.get(name).map(|it| it.name()),
+                    aggregate.get(of).map(|it| it.name()),
+                )
+                || same(window.get(name).map(|it| it.name()), window.get(of).map(|it| it.name())))
+    }
+
+    fn named(&self, name: &ObjectName, count: usize) -> ControlFlow<String> {
+        match name.0.last().and_then(|part| part.as_ident()) {
+            Some(last) => self.call(&fold(last), count),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for Calls<'_> {
+    type Break = String;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
+        match expr {
+            Expr::Function(function) => match &function.args {
+                FunctionArguments::List(list) => {
+                    let ordered = function.within_group.len();
+                    self.named(&function.name, list.args.len() + ordered)
+                }
+                FunctionArguments::Subquery(_) => self.named(&function.name, 1),
+                // Words such as CURRENT_USER call nothing.
+                FunctionArguments::None => ControlFlow::Continue(()),
+            },
+            Expr::Extract { .. } => self.call("extract", 2),
+            Expr::Ceil { .. } => self.call("ceil", 1),
+            Expr::Floor { .. } => self.call("floor", 1),
+            Expr::Position { .. } => self.call("position", 2),
+            Expr::AtTimeZone { .. } => self.call("timezone", 2),
+            Expr::Substring {
+                substring_from,
+                substring_for,
+                ..
+            } => {
+                let given = usize::from(substring_from.is_some()) + usize::from(substring_for.is_some());
+                self.call("substring", 1 + given)
+            }
+            Expr::Overlay { overlay_for, .. } => self.call("overlay", 3 + usize::from(overlay_for.is_some())),
+            Expr::Trim {
+                trim_where,
+                trim_what,
+                trim_characters,
+                ..
+            } => {
+                let name = match trim_where {
+                    Some(TrimWhereField::Leading) => "ltrim",
+                    Some(TrimWhereField::Trailing) => "rtrim",
+                    Some(TrimWhereField::Both) | None => "btrim",
+                };
+                let characters = trim_what.is_some() || trim_characters.is_some();
+                self.call(name, 1 + usize::from(characters))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
+        match factor {
+            TableFactor::Table {
+                name, args: Some(args), ..
+            } => self.named(name, args.args.len()),
+            TableFactor::Function { name, args, .. } => self.named(name, args.len()),
+            TableFactor::UNNEST { array_exprs, .. } => self.call("unnest", array_exprs.len()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use staffa_catalog::{Column, SqlType, Table};
 
 use self::clauses::Output;
 pub(crate) use self::definition::definition;
+pub(crate) use self::expression::signature;
 use self::place::Places;
 pub(crate) use self::readings::Readings;
 use self::scope::{Columns, Level, Relation};

@@ -34,7 +34,7 @@ use std::collections::BTreeSet;
 use staffa_catalog::SqlType;
 
 pub(crate) use self::access::{
-    AccessAst, GrantAst, GrantObjects, Owned, Password, RoleName, RoleOption, SettingChange,
+    AccessAst, FunctionNamed, GrantAst, GrantObjects, Owned, Password, RoleName, RoleOption, SettingChange,
 };
 pub(crate) use self::ast::{
     AlterAst, AlterSequenceAst, AlterTableAst, Altered, AnalyzedTable, Ast, Commented, CopyOptionAst, CopySource,

@@ -45,7 +45,7 @@ pub(crate) use self::part::{Kind, is_lasting};
 pub use self::provider::{CursorRow, Encryption, LoginRuleRow, SessionRow, SessionRows, SettingRow, StatementRow};
 pub use self::roles::Roles;
 pub use self::view::CatalogView;
-pub(crate) use self::view::{argument_names, function};
+pub(crate) use self::view::{Function, argument_names, function, functions_named};
 
 /// Whether only superusers may look at a system relation.
 /// When PostgreSQL lets a parameter be changed, if it has one of this name (in lower case): `pg_settings.context`.

@@ -38,6 +38,7 @@ pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
 pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::materialized::{Materialized, numbered_anew, once};
 pub(crate) use self::names::{MARKER, strip_marker};
+use crate::authorize::check_calls;
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::ARRAY_OF_ROWS;
@@ -78,6 +79,7 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
 /// Returns the types its text gives to parameters: `$1::int`, `LIMIT $1`.
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
     fill_exists(query);
+    check_calls(context, query)?;
     refuse::query(query)?;
     order_all::by_position(query);
     distinct_order::by_position(query);
@@ -121,6 +123,7 @@ fn fill_exists(query: &mut Query) {
 
 /// The same for an expression that stands alone (`EXECUTE p (1 + 1)`).
 pub(crate) fn expression(context: &PlanContext, expression: &mut Expr) -> Result<()> {
+    check_calls(context, expression)?;
     refuse::expression(expression)?;
     let mut rewriter = Rewriter::new(context);
     match expression.visit(&mut rewriter) {

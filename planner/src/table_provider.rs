@@ -289,7 +289,20 @@ impl TableProvider for StaffaTable {
             },
             sample,
         };
-        self.scan.plan(request).map_err(|error| Error::from(error).into())
+        let planned = self.scan.plan(request);
+        planned.map_err(|error| self.named_here(Error::from(error)).into())
+    }
+}
+
+impl StaffaTable {
+    /// The error of a file of this table: where the name of the file is wrong, it tells nothing of the table.
+    fn named_here(&self, error: Error) -> Error {
+        let detail = error.detail().unwrap_or_default();
+        let detail = format!(
+            "{detail} It is a file of the table of \"{}\".",
+            self.table.metadata_location()
+        );
+        error.with_detail(detail.trim_start())
     }
 }
 

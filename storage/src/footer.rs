@@ -14,7 +14,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::async_reader::MetadataFetch;
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
@@ -84,7 +86,23 @@ pub(crate) async fn read_footer(store: &Arc<dyn ObjectStore>, path: &Path, size_
         .with_page_index_policy(PageIndexPolicy::Optional)
         .with_prefetch_hint(Some(FIRST_READ_BYTES));
     let footer = decoding_future(reader.load_and_finish(StoreFetch { store, path }, size_bytes)).await??;
+    check_places(&footer)?;
     decoding(|| allow_nans(footer))?
+}
+
+/// No part of a column may lie before the beginning of the file: parquet-rs panics at a place or length below zero.
+fn check_places(footer: &ParquetMetaData) -> Result<()> {
+    let mut chunks = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let is_placed = |chunk: &ColumnChunkMetaData| {
+        let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        begins >= 0 && chunk.data_page_offset() >= 0 && chunk.compressed_size() >= 0
+    };
+    match chunks.all(is_placed) {
+        true => Ok(()),
+        false => Err(Error::corrupt(
+            "the footer places a column before the beginning of the file",
+        )),
+    }
 }
 
 struct StoreFetch<'a> {
@@ -153,4 +171,34 @@ fn widen_float_bounds(group: &mut RowGroupMetaData, floats: &[usize]) -> Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int32Array;
+    use arrow::record_batch::RecordBatch;
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn columns_lie_inside_their_file() {
+        let rows = RecordBatch::try_from_iter([("a", Arc::new(Int32Array::from(vec![1, 2])) as _)]).expect("rows");
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("they are written");
+        let footer = writer.finish().expect("a footer");
+        assert!(check_places(&footer).is_ok());
+        let with = |change: &dyn Fn(ColumnChunkMetaData) -> ColumnChunkMetaData| {
+            let mut builder = footer.clone().into_builder();
+            let mut groups = builder.take_row_groups();
+            for chunk in groups[0].columns_mut() {
+                *chunk = change(chunk.clone());
+            }
+            check_places(&builder.set_row_groups(groups).build())
+        };
+        let changed = |built: parquet::errors::Result<ColumnChunkMetaData>| built.expect("a chunk");
+        assert!(with(&|chunk| changed(chunk.into_builder().set_total_compressed_size(-1).build())).is_err());
+        assert!(with(&|chunk| changed(chunk.into_builder().set_dictionary_page_offset(Some(-1)).build())).is_err());
+        assert!(with(&|chunk| changed(chunk.into_builder().set_data_page_offset(-4).build())).is_err());
+    }
 }

@@ -23,7 +23,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+    FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::{TableSchema, TableSchemaBuilder};
@@ -259,11 +259,14 @@ impl ParquetScan {
             .with_parquet_file_reader_factory(reader)
             .with_enable_page_index(true);
         let schema = Arc::clone(&request.table_schema);
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
-            .with_file_groups(vec![FileGroup::new(files)])
-            .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory::new(schema))))
-            .with_projection_indices(Some(request.columns.clone()))?
-            .build();
+        let config = FileScanConfigBuilder::new(
+            ObjectStoreUrl::local_filesystem(),
+            Arc::new(ChunkSource::direct(source)),
+        )
+        .with_file_groups(vec![FileGroup::new(files)])
+        .with_expr_adapter(Some(Arc::new(FieldIdAdapterFactory::new(schema))))
+        .with_projection_indices(Some(request.columns.clone()))?
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
@@ -291,13 +294,13 @@ impl ParquetScan {
             .with_reorder_filters(request.options.reorder_filters)
             .with_enable_page_index(true);
         // Where a row lies only Parquet's reader says.
-        let source: Arc<dyn FileSource> = match (addressed || !self.caches.chunks.is_in_use(), request.predicate) {
-            (false, predicate) => Arc::new(ChunkSource::new(parquet, predicate.as_ref(), Arc::clone(&self.caches))),
-            (true, None) => Arc::new(parquet),
-            (true, Some(predicate)) => Arc::new(parquet.with_predicate(predicate)),
+        let source = match (addressed || !self.caches.chunks.is_in_use(), request.predicate) {
+            (false, predicate) => ChunkSource::new(parquet, predicate.as_ref(), Arc::clone(&self.caches)),
+            (true, None) => ChunkSource::direct(parquet),
+            (true, Some(predicate)) => ChunkSource::direct(parquet.with_predicate(predicate)),
         };
         // The URL is a formality: each file carries its own store, so that one table may lie in two.
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(request.limit)
@@ -369,7 +372,8 @@ pub fn is_renewable(scan: &Arc<dyn ExecutionPlan>) -> bool {
 fn chunk_scan(scan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &ChunkSource)> {
     let scan = scan.downcast_ref::<DataSourceExec>()?;
     let config = scan.data_source().downcast_ref::<FileScanConfig>()?;
-    Some((config, config.file_source.downcast_ref::<ChunkSource>()?))
+    let source = config.file_source.downcast_ref::<ChunkSource>()?;
+    source.reads_chunks().then_some((config, source))
 }
 
 /// Ascending ranges of rows, as the Parquet reader wants them told.

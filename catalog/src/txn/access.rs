@@ -1,5 +1,7 @@
 //! Roles, owners and grants.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::{Transaction, check_name};
@@ -76,6 +78,12 @@ impl Transaction {
     pub fn set_security(&mut self, table: Uuid, security: Security) {
         let entry = (!security.is_empty()).then_some(AccessEntry::Security(security));
         self.put(AccessKey::Security(table), entry);
+    }
+
+    /// Sets what sessions of all roles begin with in a database; `""`: in all of them.
+    pub fn set_settings(&mut self, database: &str, settings: BTreeMap<String, String>) {
+        let entry = (!settings.is_empty()).then_some(AccessEntry::Settings(settings));
+        self.put(AccessKey::Settings(database.to_owned()), entry);
     }
 
     /// Sets a masking policy; `None`: there is none any more.

@@ -51,6 +51,10 @@ impl Transaction {
         for (mask, _) in snapshot.access().masks(database) {
             self.disown(AccessKey::Mask(database.to_owned(), mask.to_owned()));
         }
+        for (number, _) in snapshot.access().functions(database) {
+            self.disown(AccessKey::Function(database.to_owned(), number));
+        }
+        self.disown(AccessKey::Settings(database.to_owned()));
         self.disown(AccessKey::Database(database.to_owned()));
         Ok(())
     }

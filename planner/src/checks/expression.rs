@@ -1000,7 +1000,7 @@ impl Checker<'_> {
     }
 }
 
-pub(super) fn signature(types: &[u32]) -> String {
+pub(crate) fn signature(types: &[u32]) -> String {
     let names: Vec<String> = types.iter().map(|ty| type_name(*ty)).collect();
     names.join(", ")
 }

@@ -33,7 +33,7 @@ pub trait SessionActions: Send + Sync + fmt::Debug {
     async fn lock(&self, lock: AdvisoryLock) -> Result<()>;
 
     /// Takes an advisory lock if nobody is in the way.
-    fn try_lock(&self, lock: AdvisoryLock) -> bool;
+    fn try_lock(&self, lock: AdvisoryLock) -> Result<bool>;
 
     /// Gives a lock of the session back; false, and a warning, when it has none.
     fn unlock(&self, key: AdvisoryKey, shared: bool) -> bool;
@@ -159,15 +159,16 @@ pub(super) fn try_lock(
     transaction: bool,
 ) -> DataFusionResult<ColumnarValue> {
     let actions = actions.get()?;
-    let taken = keys(args)?.into_iter().map(|key| {
-        let key = key?;
-        Some(actions.try_lock(AdvisoryLock {
-            key,
-            shared,
-            transaction,
-        }))
-    });
-    Ok(ColumnarValue::Array(Arc::new(taken.collect::<BooleanArray>())))
+    let lock = |key| AdvisoryLock {
+        key,
+        shared,
+        transaction,
+    };
+    let taken = keys(args)?
+        .into_iter()
+        .map(|key| key.map(|key| actions.try_lock(lock(key))).transpose());
+    let taken = taken.collect::<Result<Vec<Option<bool>>>>()?;
+    Ok(ColumnarValue::Array(Arc::new(BooleanArray::from(taken))))
 }
 
 /// `pg_advisory_unlock`, `pg_advisory_unlock_shared`

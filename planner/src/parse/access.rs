@@ -1,6 +1,6 @@
 //! Roles and grants: `CREATE | ALTER | DROP ROLE`, `GRANT`, `REVOKE`, owners, `SET ROLE`.
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Altered, Ast};
@@ -31,6 +31,11 @@ pub(crate) enum AccessAst {
         /// `None`: ALL
         role: Option<RoleName>,
         database: Option<Ident>,
+        change: SettingChange,
+    },
+    /// Of all roles in a database.
+    DatabaseSetting {
+        database: Ident,
         change: SettingChange,
     },
     DropRoles {
@@ -156,8 +161,20 @@ pub(crate) enum GrantObjects {
     AllSequences(Vec<ObjectName>),
     /// Of schemas, in which there are none: functions are PostgreSQL's own.
     AllFunctions(Vec<ObjectName>),
+    /// By the word of the statement: `function`, `procedure` or `routine`.
+    Functions(&'static str, Vec<FunctionNamed>),
+    /// By the word of the statement: `type`, `domain` or `language`.
+    Others(&'static str, Vec<ObjectName>),
     /// In ALTER DEFAULT PRIVILEGES: the kind alone.
     Future(staffa_catalog::ObjectKind),
+}
+
+/// A function by its name, and the types of what it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionNamed {
+    pub name: ObjectName,
+    /// `None`: there is only one of the name.
+    pub arguments: Option<Vec<DataType>>,
 }
 
 #[derive(Clone, Debug)]
@@ -173,6 +190,7 @@ impl AccessAst {
         match self {
             AccessAst::CreateRole { .. } => "CREATE ROLE",
             AccessAst::AlterRole { .. } | AccessAst::RenameRole { .. } | AccessAst::RoleSetting { .. } => "ALTER ROLE",
+            AccessAst::DatabaseSetting { .. } => "ALTER DATABASE",
             AccessAst::Policy(asked) => asked.tag(),
             AccessAst::DropRoles { .. } => "DROP ROLE",
             AccessAst::CommentOnRole { .. } => "COMMENT",
@@ -232,23 +250,11 @@ pub(super) fn alter_role(cursor: &mut Cursor<'_>, is_group: bool) -> Result<Ast>
         true => Some(cursor.identifier()?),
         false => None,
     };
-    if cursor.take_word("set") {
-        let (setting, value) = setting(cursor)?;
+    if let Some(change) = setting_change(cursor)? {
         return access(AccessAst::RoleSetting {
             role: name,
             database,
-            change: SettingChange::Set(setting, value),
-        });
-    }
-    if cursor.take_word("reset") {
-        let setting = match cursor.take_word("all") {
-            true => None,
-            false => Some(setting_name(cursor)?),
-        };
-        return access(AccessAst::RoleSetting {
-            role: name,
-            database,
-            change: SettingChange::Reset(setting),
+            change,
         });
     }
     let (Some(name), None) = (name, database) else {
@@ -272,6 +278,35 @@ pub(super) fn alter_role(cursor: &mut Cursor<'_>, is_group: bool) -> Result<Ast>
     let _ = cursor.take_word("with");
     let options = options(cursor, false)?;
     access(AccessAst::AlterRole { name, options })
+}
+
+/// `SET …` or `RESET …`, if it is one.
+fn setting_change(cursor: &mut Cursor<'_>) -> Result<Option<SettingChange>> {
+    Ok(if cursor.take_word("set") {
+        let (setting, value) = setting(cursor)?;
+        Some(SettingChange::Set(setting, value))
+    } else if cursor.take_word("reset") {
+        let all = cursor.take_word("all");
+        let setting = (!all).then(|| setting_name(cursor)).transpose()?;
+        Some(SettingChange::Reset(setting))
+    } else {
+        None
+    })
+}
+
+/// After ALTER DATABASE; `None`: it is about something else.
+pub(super) fn alter_database(cursor: &mut Cursor<'_>) -> Result<Option<Ast>> {
+    let name = cursor.identifier()?;
+    if cursor.take_words(&["owner", "to"]) {
+        return owner(cursor, Owned::Database(name), false).map(Some);
+    }
+    // A tablespace is no setting.
+    if cursor.is_words(&["set", "tablespace"]) {
+        return Ok(None);
+    }
+    let change = setting_change(cursor)?;
+    let asked = change.map(|change| AccessAst::DatabaseSetting { database: name, change });
+    asked.map(access).transpose()
 }
 
 /// After DROP ROLE, USER or GROUP.
@@ -617,19 +652,7 @@ fn future(cursor: &mut Cursor<'_>) -> Option<GrantObjects> {
 }
 
 fn objects(cursor: &mut Cursor<'_>) -> Result<Option<GrantObjects>> {
-    const OTHERS: [&str; 11] = [
-        "domain",
-        "foreign",
-        "function",
-        "language",
-        "large",
-        "parameter",
-        "procedure",
-        "routine",
-        "tablespace",
-        "type",
-        "all",
-    ];
+    const OTHERS: [&str; 5] = ["foreign", "large", "parameter", "tablespace", "all"];
     if cursor.take_words(&["all", "tables", "in", "schema"]) {
         return Ok(Some(GrantObjects::AllTables(cursor.object_names()?)));
     }
@@ -666,8 +689,33 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Option<GrantObjects>> {
         }
         return Ok(Some(GrantObjects::Databases(names)));
     }
+    for word in ["function", "procedure", "routine"] {
+        if is_kind(cursor, word) {
+            cursor.next();
+            let mut named = vec![function(cursor)?];
+            while cursor.take_token(&Token::Comma) {
+                named.push(function(cursor)?);
+            }
+            return Ok(Some(GrantObjects::Functions(word, named)));
+        }
+    }
+    for word in ["type", "domain", "language"] {
+        if is_kind(cursor, word) {
+            cursor.next();
+            return Ok(Some(GrantObjects::Others(word, cursor.object_names()?)));
+        }
+    }
     if OTHERS.iter().any(|word| is_kind(cursor, word)) {
         return Ok(None);
     }
     Ok(Some(GrantObjects::Tables(cursor.object_names()?)))
+}
+
+fn function(cursor: &mut Cursor<'_>) -> Result<FunctionNamed> {
+    let name = cursor.object_name()?;
+    let arguments = match cursor.peek() {
+        Some(Token::LParen) => Some(cursor.types_in_parentheses()?),
+        _ => None,
+    };
+    Ok(FunctionNamed { name, arguments })
 }

@@ -51,12 +51,11 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
             return access::alter_role(cursor, word == "group");
         }
     }
-    if cursor.is_word("database") && cursor.has_words(&["owner", "to"]) {
-        cursor.next();
-        let name = cursor.identifier()?;
-        cursor.expect_word("owner")?;
-        cursor.expect_word("to")?;
-        return access::owner(cursor, Owned::Database(name), false);
+    if cursor.take_word("database") {
+        return match access::alter_database(cursor)? {
+            Some(asked) => Ok(asked),
+            None => Ok(unsupported(cursor, "ALTER DATABASE", "ALTER DATABASE")),
+        };
     }
     if cursor.take_word("policy") {
         return policy::alter(cursor);
@@ -67,7 +66,6 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Ast> {
     for (words, tag) in [
         (&["foreign", "table"][..], "ALTER FOREIGN TABLE"),
         (&["event", "trigger"], "ALTER EVENT TRIGGER"),
-        (&["database"], "ALTER DATABASE"),
         (&["function"], "ALTER FUNCTION"),
         (&["procedure"], "ALTER PROCEDURE"),
         (&["routine"], "ALTER ROUTINE"),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query, With};
+use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName, ObjectNamePart, Query, With};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
@@ -325,6 +325,24 @@ impl<'a> Cursor<'a> {
         let value = self.delegate(self.at + 1, end - 1, read)?;
         self.at = end;
         Ok(value)
+    }
+
+    /// The types of a function's arguments, `(int, a text)`; their modes and names are left out.
+    pub(super) fn types_in_parentheses(&mut self) -> Result<Vec<DataType>> {
+        if self.peek_at(1) == Some(&Token::RParen) {
+            self.next();
+            self.next();
+            return Ok(Vec::new());
+        }
+        self.inside_parentheses(|parser| {
+            parser.parse_comma_separated(|parser| {
+                let mut last = parser.parse_data_type()?;
+                while !matches!(parser.peek_token().token, Token::Comma | Token::EOF) {
+                    last = parser.parse_data_type()?;
+                }
+                Ok(last)
+            })
+        })
     }
 
     /// Tokens up to a comma outside of parentheses, or to the end, parsed by sqlparser, which must use all of them.

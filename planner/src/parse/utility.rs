@@ -374,14 +374,7 @@ fn drop_absent(cursor: &mut Cursor<'_>) -> Result<Ast> {
     let name = cursor.object_name()?;
     let takes_arguments = matches!(*noun, "function" | "procedure" | "aggregate" | "routine");
     let arguments = match cursor.peek() {
-        Some(Token::LParen) if takes_arguments && cursor.peek_at(1) == Some(&Token::RParen) => {
-            cursor.next();
-            cursor.next();
-            Some(Vec::new())
-        }
-        Some(Token::LParen) if takes_arguments => {
-            Some(cursor.inside_parentheses(|parser| parser.parse_comma_separated(|parser| parser.parse_data_type()))?)
-        }
+        Some(Token::LParen) if takes_arguments => Some(cursor.types_in_parentheses()?),
         _ => None,
     };
     let table = match *noun {

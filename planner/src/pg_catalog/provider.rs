@@ -170,6 +170,13 @@ impl SystemTable {
             return Ok(kept);
         }
         let mut batches = Vec::new();
+        if self.relation.name == "pg_proc"
+            && let Some(rows) = dumped(self.relation, &self.known)?
+        {
+            return Ok(vec![
+                relations::with_grants(view, self.relation, &rows)?.unwrap_or(rows),
+            ]);
+        }
         if self.relation.schema == "information_schema" {
             batches.extend(information::rows(view, self.relation)?);
         } else {

@@ -1,8 +1,10 @@
 //! The relations of `pg_catalog` that show the objects of a database, and those that show PostgreSQL's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt32Type;
 use staffa_catalog::{AccessKey, ObjectKind, Role, SqlType, TEMPLATE_DATABASES};
 
 use super::facts::{self, DumpedRows, SystemRelation};
@@ -12,7 +14,7 @@ use super::part::{KeyKind, Kind};
 use super::policies;
 use super::rows::{Cell, Rows};
 use super::view::{CatalogView, all_schemas};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value::{type_modifier, type_oid};
 
 // The numbers of the catalogs that others refer to.
@@ -63,6 +65,7 @@ pub(super) const OF_ROLES: &[&str] = &[
     "enabled_roles",
     "pg_auth_members",
     "pg_authid",
+    "pg_db_role_setting",
     "pg_default_acl",
     "pg_group",
     "pg_roles",
@@ -88,6 +91,7 @@ pub(super) fn rows(view: &CatalogView, relation: &'static SystemRelation) -> Res
         "pg_user" | "pg_shadow" => users(view, relation)?,
         "pg_group" => groups(view, relation)?,
         "pg_auth_members" => memberships(view, relation)?,
+        "pg_db_role_setting" => settings(view, relation)?,
         "pg_default_acl" => default_grants(view, relation)?,
         "pg_attrdef" => defaults(image, relation)?,
         "pg_constraint" => constraints(image, relation)?,
@@ -616,7 +620,39 @@ fn roles(view: &CatalogView, relation: &'static SystemRelation) -> Result<Record
             role.valid_until.map_or(Cell::Null, Cell::Time),
         ]);
     }
-    rows.finish()
+    let rows = rows.finish()?;
+    match hides {
+        // The view shows settings, too.
+        true => with_column(
+            relation,
+            &rows,
+            "rolconfig",
+            view.roles.known().map(|(_, role)| settings_of(role)),
+        ),
+        false => Ok(rows),
+    }
+}
+
+/// The rows with another column: lists of texts.
+fn with_column(
+    relation: &'static SystemRelation,
+    rows: &RecordBatch,
+    name: &str,
+    texts: impl Iterator<Item = Option<Vec<String>>>,
+) -> Result<RecordBatch> {
+    let mut column = Rows::of(relation, [name])?;
+    for texts in texts {
+        column.push([texts.into()]);
+    }
+    let column = column.finish()?;
+    let schema = rows.schema();
+    let places = 0..schema.fields().len();
+    let columns = places.map(|place| match schema.field(place).name() == name {
+        true => Arc::clone(column.column(place)),
+        false => Arc::clone(rows.column(place)),
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect())
+        .map_err(|error| Error::internal(format!("{name} of {}: {error}", relation.name)))
 }
 
 fn password(role: &Role, hides: bool) -> Cell<'_> {
@@ -628,8 +664,33 @@ fn password(role: &Role, hides: bool) -> Cell<'_> {
 
 /// The settings of a role for all databases, as `rolconfig` shows them.
 pub(super) fn settings_of(role: &Role) -> Option<Vec<String>> {
-    let settings = role.settings.get("")?;
-    Some(settings.iter().map(|(name, value)| format!("{name}={value}")).collect())
+    role.settings.get("").map(settings_shown)
+}
+
+fn settings_shown(settings: &BTreeMap<String, String>) -> Vec<String> {
+    settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Those of roles, and those of all of them, with 0 for what is not one.
+fn settings(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
+    let mut rows = Rows::of(relation, ["setdatabase", "setrole", "setconfig"])?;
+    let everywhere = [(0, "")].into_iter();
+    let databases = view
+        .image
+        .databases
+        .iter()
+        .map(|known| (known.oid, known.name.as_str()));
+    for (database, name) in everywhere.chain(databases) {
+        if let Some(settings) = view.roles.access.settings(name) {
+            rows.push([database.into(), 0_u32.into(), settings_shown(settings).into()]);
+        }
+        for (named, role) in view.roles.known() {
+            if let Some(settings) = role.settings.get(name) {
+                rows.push([database.into(), named.oid.into(), settings_shown(settings).into()]);
+            }
+        }
+    }
+    rows.finish()
 }
 
 fn users(view: &CatalogView, relation: &'static SystemRelation) -> Result<RecordBatch> {
@@ -1230,8 +1291,28 @@ pub(super) fn dumped(relation: &'static SystemRelation, known: &HashSet<String>)
     rows.batch(relation).map(Some)
 }
 
+/// The rows of `pg_proc` with what is granted on functions; `None`: as they are, where nothing was granted or revoked.
+pub(super) fn with_grants(
+    view: &CatalogView,
+    relation: &'static SystemRelation,
+    known: &RecordBatch,
+) -> Result<Option<RecordBatch>> {
+    let functions = view.roles.access.functions(&view.image.database.name);
+    let granted: HashMap<u32, Vec<String>> = functions
+        .filter_map(|(number, rights)| Some((number, view.roles.texts(rights.acl.as_ref()?))))
+        .collect();
+    if granted.is_empty() {
+        return Ok(None);
+    }
+    let numbers = known.column_by_name("oid");
+    let numbers = numbers.ok_or_else(|| Error::internal("pg_proc has other columns"))?;
+    let numbers = numbers.as_primitive::<UInt32Type>().values().iter();
+    let lists = numbers.map(|number| granted.get(number).cloned());
+    with_column(relation, known, "proacl", lists).map(Some)
+}
+
 /// The functions that types, operators and casts name.
-fn referred_functions() -> HashSet<u32> {
+pub(super) fn referred_functions() -> HashSet<u32> {
     let mut referred = HashSet::new();
     let places: &[(&str, &[&str])] = &[
         (

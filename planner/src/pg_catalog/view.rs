@@ -1,6 +1,6 @@
 //! The catalog as one session sees it: which names it can leave the schema out of, and how objects are written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -113,6 +113,25 @@ impl Function {
         (text != "\\N").then(|| facts::unescaped(text))
     }
 
+    /// Whether a call with so many arguments may be one of it.
+    pub(crate) fn takes(&self, count: usize) -> bool {
+        let defaults = FUNCTION_ROWS
+            .as_ref()
+            .map_or(0, |rows| rows.number(self.row, "pronargdefaults"));
+        let most = self.arguments.len();
+        self.variadic != 0 || (count <= most && count + defaults as usize >= most)
+    }
+
+    /// Whether operators, casts or types are made of it, which are used without its name.
+    pub(crate) fn is_behind_others(&self) -> bool {
+        static REFERRED: LazyLock<HashSet<u32>> = LazyLock::new(super::relations::referred_functions);
+        REFERRED.contains(&self.oid)
+    }
+
+    pub(crate) fn is_procedure(&self) -> bool {
+        self.is("prokind", "p")
+    }
+
     fn is(&self, column: &str, value: &str) -> bool {
         let rows = FUNCTION_ROWS.as_ref();
         rows.is_some_and(|rows| rows.text(self.row, column) == value)
@@ -123,10 +142,14 @@ pub(crate) fn function(oid: u32) -> Option<&'static Function> {
     FUNCTIONS.get(*FUNCTIONS_BY_OID.get(&oid)?)
 }
 
+/// Those of a name.
+pub(crate) fn functions_named(name: &str) -> impl Iterator<Item = &'static Function> + use<'_> {
+    FUNCTIONS.iter().filter(move |function| function.name == name)
+}
+
 /// What the functions of a name call their arguments, of those that take in all they name.
 pub(crate) fn argument_names(name: &str) -> impl Iterator<Item = Vec<&'static str>> + use<'_> {
-    let of_name = FUNCTIONS.iter().filter(move |function| function.name == name);
-    let plain = of_name.filter(|function| function.all_arguments.is_empty() && function.variadic == 0);
+    let plain = functions_named(name).filter(|function| function.all_arguments.is_empty() && function.variadic == 0);
     plain.filter_map(|function| {
         let names = function.names.strip_prefix('{')?.strip_suffix('}')?;
         Some(names.split(',').collect())
@@ -243,7 +266,7 @@ impl CatalogView {
                 let Some(name) = in_catalog(&parts) else {
                     return Ok(None);
                 };
-                let mut named = FUNCTIONS.iter().filter(|function| function.name == name);
+                let mut named = functions_named(name);
                 match (named.next(), named.next()) {
                     (Some(only), None) => Some(only.oid),
                     (Some(_), Some(_)) => {
@@ -276,8 +299,8 @@ impl CatalogView {
                     };
                     types.push(oid);
                 }
-                let mut all = FUNCTIONS.iter();
-                all.find(|function| function.name == name && function.arguments == types)
+                functions_named(name)
+                    .find(|function| function.arguments == types)
                     .map(|function| function.oid)
             }
             SystemType::RegCollation => {

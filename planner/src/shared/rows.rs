@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::kept::rows_memory;
 
-/// So much is kept before it is written to a file, also where no memory is given.
+/// So much is kept before it is written to a file, if memory is given for it.
 const FILE_BYTES_MIN: usize = 1 << 20;
 
 /// One part of so many of all memory is for the rows: what reads them may need the others, and not be able to do without.
@@ -245,13 +245,11 @@ impl Inner {
             return Err(internal("rows of a shared part come before they are asked for"));
         };
         let bytes = rows_memory(&batch);
-        let is_refused = reservation.size() + bytes > self.memory_max || reservation.try_grow(bytes).is_err();
-        if is_refused {
-            reservation.grow(bytes);
-        }
-        let is_much = reservation.size() >= FILE_BYTES_MIN;
-        self.batches.push_back((batch, bytes));
-        match is_refused && is_much {
+        let is_given = reservation.try_grow(bytes).is_ok();
+        let is_much = reservation.size() > self.memory_max.max(FILE_BYTES_MIN);
+        // What no memory is given for is kept for no longer than it takes to write it.
+        self.batches.push_back((batch, if is_given { bytes } else { 0 }));
+        match is_much || !is_given {
             true => self.move_to_file(),
             false => Ok(()),
         }

@@ -47,6 +47,11 @@ pub enum AccessEdit {
         /// `None`: it goes.
         mask: Option<MaskingPolicy>,
     },
+    /// Of all roles, in a database; `""`: in all of them.
+    Settings {
+        database: String,
+        settings: BTreeMap<String, String>,
+    },
     DropRelation(TableName),
     DropSchema {
         database: String,
@@ -63,6 +68,7 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &AccessAst) -> Result<Plan> {
         AccessAst::RoleSetting { role, database, change } => {
             role::setting(&mut work, role.as_ref(), database.as_ref(), change)?;
         }
+        AccessAst::DatabaseSetting { database, change } => role::setting(&mut work, None, Some(database), change)?,
         AccessAst::DropRoles { names, if_exists } => role::drop(&mut work, names, *if_exists).await?,
         AccessAst::CommentOnRole { name, text } => role::comment(&mut work, name, text.clone())?,
         AccessAst::Membership {

@@ -22,7 +22,9 @@ use datafusion::datasource::{TableProvider, TableType};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use staffa_catalog::{Table, View};
 
@@ -173,7 +175,35 @@ impl TableProvider for SecuredTable {
                 reports.push(without_what_was_left_out(report))?;
             }
         }
-        Ok(Arc::new(SecuredScanExec::new(self.name.clone(), rows)))
+        let wanted = match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => Arc::clone(&self.schema),
+        };
+        Ok(Arc::new(SecuredScanExec::new(self.name.clone(), typed(rows, &wanted)?)))
+    }
+}
+
+/// The rows in the types that were promised: a numeric that is the same in all rows is computed with its own digits.
+fn typed(rows: Arc<dyn ExecutionPlan>, wanted: &SchemaRef) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let given = rows.schema();
+    let mut is_other = false;
+    let columns = given.fields().iter().zip(wanted.fields()).enumerate();
+    let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns
+        .map(|(index, (given, wanted))| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(given.name(), index));
+            let typed = match given.data_type() == wanted.data_type() {
+                true => column,
+                false => {
+                    is_other = true;
+                    Arc::new(CastExpr::new(column, wanted.data_type().clone(), None))
+                }
+            };
+            (typed, given.name().clone())
+        })
+        .collect();
+    match is_other {
+        true => Ok(Arc::new(ProjectionExec::try_new(columns, rows)?)),
+        false => Ok(rows),
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, split_conjunction};
@@ -40,7 +40,8 @@ pub(super) struct ChunkSource {
     parquet: ParquetSource,
     /// Rows of a batch, once they are known.
     batch_rows: Option<usize>,
-    caches: Arc<Caches>,
+    /// `None`: Parquet's own reader reads all of it.
+    caches: Option<Arc<Caches>>,
 }
 
 impl ChunkSource {
@@ -59,8 +60,22 @@ impl ChunkSource {
         Self {
             parquet,
             batch_rows: None,
-            caches,
+            caches: Some(caches),
         }
+    }
+
+    /// All by Parquet's own reader: nothing but what it does at damaged bytes is changed.
+    pub(super) fn direct(parquet: ParquetSource) -> Self {
+        Self {
+            parquet,
+            batch_rows: None,
+            caches: None,
+        }
+    }
+
+    /// Whether chunks are read, if there are any.
+    pub(super) fn reads_chunks(&self) -> bool {
+        self.caches.is_some()
     }
 
     /// The same for a run that begins: with its values, and nothing counted yet.
@@ -91,7 +106,7 @@ impl ChunkSource {
         Ok(Self {
             parquet: parquet.clone(),
             batch_rows: self.batch_rows,
-            caches: Arc::clone(&self.caches),
+            caches: self.caches.clone(),
         })
     }
 }
@@ -103,9 +118,13 @@ impl FileSource for ChunkSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> DfResult<Arc<dyn FileOpener>> {
+        let open_parquet = self.open_parquet(object_store, base_config, partition)?;
+        let Some(caches) = &self.caches else {
+            return Ok(Arc::new(DirectOpener(open_parquet)));
+        };
         let adapters = base_config.expr_adapter_factory.clone();
         let part = ScanPart {
-            caches: Arc::clone(&self.caches),
+            caches: Arc::clone(caches),
             table: self.parquet.table_schema().clone(),
             adapters: adapters.ok_or_else(|| Error::internal("a scan of tables has no adapters"))?,
             projection: self
@@ -119,7 +138,7 @@ impl FileSource for ChunkSource {
                 .batch_rows
                 .ok_or_else(|| Error::internal("a scan has no batch size"))?,
             partition,
-            open_parquet: self.open_parquet(object_store, base_config, partition)?,
+            open_parquet,
         };
         Ok(Arc::new(ChunkOpener::new(part, self.parquet.metrics())))
     }
@@ -134,7 +153,7 @@ impl FileSource for ChunkSource {
         Arc::new(Self {
             parquet: parquet.clone(),
             batch_rows: Some(batch_size),
-            caches: Arc::clone(&self.caches),
+            caches: self.caches.clone(),
         })
     }
 
@@ -158,13 +177,16 @@ impl FileSource for ChunkSource {
         self.parquet.fmt_extra(t, f)
     }
 
-    /// Takes what never fails; the rest has to be asked after what stands before it.
+    /// Takes what never fails; the rest has to be asked after what stands before it. Parquet's reader says itself what it takes.
     fn try_pushdown_filters(
         &self,
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> DfResult<FilterPushdownPropagation<Arc<dyn FileSource>>> {
-        let taken: Vec<bool> = filters.iter().map(never_fails).collect();
+        let taken: Vec<bool> = filters
+            .iter()
+            .map(|filter| !self.reads_chunks() || never_fails(filter))
+            .collect();
         let harmless = filters.iter().zip(&taken).filter(|(_, taken)| **taken);
         let harmless = harmless.map(|(filter, _)| Arc::clone(filter)).collect();
         let pushed = self.parquet.try_pushdown_filters(harmless, config)?;
@@ -251,6 +273,16 @@ impl ChunkSource {
             });
             Ok(decoding_stream(batches.boxed(), location))
         }))
+    }
+}
+
+/// Leaves each file to Parquet's own reader.
+struct DirectOpener(OpenParquet);
+
+impl FileOpener for DirectOpener {
+    fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
+        let batches = (self.0)(file)?;
+        Ok(Box::pin(async move { Ok(batches) }))
     }
 }
 

@@ -5,8 +5,9 @@ use staffa_catalog::{SystemType, quote_identifier};
 use super::acl;
 use super::privileges::{
     any_column_privilege, any_column_privilege_of, column_privilege, column_privilege_of, database_privilege,
-    database_privilege_of, has_role, has_role_of, open_to_all, relation_privilege, relation_privilege_of, row_security,
-    schema_privilege, schema_privilege_of, tablespace_privilege,
+    database_privilege_of, function_privilege, function_privilege_of, has_role, has_role_of, open_to_all,
+    relation_privilege, relation_privilege_of, row_security, schema_privilege, schema_privilege_of,
+    tablespace_privilege,
 };
 use super::sizes::{size_bytes, size_pretty};
 use super::{Answer, Asked, Function, How, Takes, Yields, is_of_another};
@@ -117,8 +118,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("has_database_privilege", &[Grantee, Oid, Text], Yields::Bool, database_privilege_of),
     strict("has_database_privilege", &[Text, Text], Yields::Bool, database_privilege),
     strict("has_database_privilege", &[Oid, Text], Yields::Bool, database_privilege),
-    plain("has_function_privilege", &[Grantee, Object(RegProcedure), Text], Yields::Bool, open_to_all),
-    plain("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, open_to_all),
+    strict("has_function_privilege", &[Grantee, Object(RegProcedure), Text], Yields::Bool, function_privilege_of),
+    strict("has_function_privilege", &[Object(RegProcedure), Text], Yields::Bool, function_privilege),
     plain("has_type_privilege", &[Grantee, Object(RegType), Text], Yields::Bool, open_to_all),
     plain("has_type_privilege", &[Object(RegType), Text], Yields::Bool, open_to_all),
     plain("has_language_privilege", &[Any, Text], Yields::Bool, open_to_all),

@@ -1,13 +1,13 @@
 //! `has_table_privilege` and its like: the same answers that statements get.
 
-use staffa_catalog::{Authority, ObjectKind, Privileges, Rights};
+use staffa_catalog::{AccessKey, Authority, ObjectKind, Privileges, Rights};
 
 use super::answers::{oid, text};
 use super::{Answer, Asked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pg_catalog::policies::security_of;
 use crate::pg_catalog::roles::kind_of;
-use crate::pg_catalog::{Relation, is_hidden};
+use crate::pg_catalog::{Relation, function, is_hidden};
 
 const GRANT_OPTION: &str = " WITH GRANT OPTION";
 
@@ -228,10 +228,29 @@ pub(super) fn database_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Resu
     on_database(asked, Some(oid(given, 0)), &given[1..])
 }
 
-/// On functions, types and languages, of which all are PostgreSQL's own: everybody may use them.
+fn on_function(asked: &Asked<'_>, grantee: Option<u32>, given: &[Answer]) -> Result<Answer> {
+    let wanted = listed(text(given, 1), ObjectKind::Function.privileges(), &[])?;
+    let authority = authority(asked, grantee)?;
+    let number = oid(given, 0);
+    if function(number).is_none() {
+        return Ok(Answer::Null);
+    }
+    let key = AccessKey::Function(asked.catalog.image.database.name.clone(), number);
+    let rights = asked.catalog.roles.access.rights(&key);
+    Ok(Answer::Bool(holds(&authority, &rights, ObjectKind::Function, &wanted)))
+}
+
+pub(super) fn function_privilege(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    on_function(asked, None, given)
+}
+
+pub(super) fn function_privilege_of(asked: &Asked<'_>, given: &[Answer]) -> Result<Answer> {
+    on_function(asked, Some(oid(given, 0)), &given[1..])
+}
+
+/// On types and languages, of which all are PostgreSQL's own: everybody may use them.
 pub(super) fn open_to_all(given: &[Answer]) -> Result<Answer> {
-    let known = Privileges::EXECUTE | Privileges::USAGE;
-    let wanted = listed(text(given, given.len() - 1), known, &[])?;
+    let wanted = listed(text(given, given.len() - 1), Privileges::USAGE, &[])?;
     Ok(Answer::Bool(wanted.iter().any(|(_, option)| !option)))
 }
 

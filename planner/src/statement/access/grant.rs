@@ -1,15 +1,20 @@
 //! `GRANT` and `REVOKE` of privileges, now and on objects to come.
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
 use staffa_catalog::{AccessKey, Acl, ObjectKind, Privileges, RelationKind, Rights, TableName};
 use uuid::Uuid;
 
 use super::{AccessEdit, Work, denied};
 use crate::authorize::view_columns;
+use crate::checks::signature;
 use crate::error::{Error, ErrorKind, Result};
-use crate::parse::{GrantAst, GrantObjects, RoleName};
+use crate::parse::{FunctionNamed, GrantAst, GrantObjects, RoleName};
+use crate::pg_catalog::facts::{self, DumpedRows};
+use crate::pg_catalog::{Function, functions_named};
 use crate::resolve::{self, fold};
 use crate::statement::query::Scope;
+use crate::type_planner::sql_type_of_ast;
+use crate::value::type_oid;
 
 /// One object of a GRANT.
 struct Target {
@@ -31,7 +36,7 @@ struct Wanted {
 }
 
 pub(super) async fn grant(scope: &Scope<'_>, work: &mut Work<'_>, asked: &GrantAst) -> Result<()> {
-    let targets = targets(scope, work, &asked.objects).await?;
+    let targets = targets(scope, work, asked).await?;
     let grantees = grantees(work, asked)?;
     if let GrantObjects::AllFunctions(_) = &asked.objects {
         wanted(asked, ObjectKind::Function)?;
@@ -122,8 +127,8 @@ fn wanted(asked: &GrantAst, kind: ObjectKind) -> Result<Wanted> {
     Ok(wanted)
 }
 
-async fn targets(scope: &Scope<'_>, work: &Work<'_>, objects: &GrantObjects) -> Result<Vec<Target>> {
-    let context = scope.context;
+async fn targets(scope: &Scope<'_>, work: &Work<'_>, asked: &GrantAst) -> Result<Vec<Target>> {
+    let (context, objects) = (scope.context, &asked.objects);
     let mut targets = Vec::new();
     match objects {
         GrantObjects::Tables(names) | GrantObjects::Sequences(names) => {
@@ -181,9 +186,120 @@ async fn targets(scope: &Scope<'_>, work: &Work<'_>, objects: &GrantObjects) -> 
                 });
             }
         }
+        GrantObjects::Functions(noun, names) => {
+            for named in names {
+                let found = function(work, noun, named)?;
+                if !asked.grants && found.is_behind_others() {
+                    let message = "REVOKE on functions of operators, casts and types is not supported";
+                    return Err(Error::unsupported(message));
+                }
+                targets.push(Target {
+                    key: AccessKey::Function(context.database.clone(), found.oid),
+                    kind: ObjectKind::Function,
+                    name: found.name.to_owned(),
+                    columns: Vec::new(),
+                    is_view: false,
+                });
+            }
+        }
+        GrantObjects::Others(noun, names) => {
+            for name in names {
+                check_other(work, noun, name)?;
+            }
+            let done = if asked.grants { "GRANT" } else { "REVOKE" };
+            return Err(Error::unsupported(format!("{done} on such objects is not supported")));
+        }
         GrantObjects::Future(_) => return Err(Error::internal("objects to come in a GRANT")),
     }
     Ok(targets)
+}
+
+/// The function that is meant: one of PostgreSQL's, as there are no others.
+fn function(work: &Work<'_>, noun: &str, named: &FunctionNamed) -> Result<&'static Function> {
+    if let Some(error) = resolve::missing_schema(work.context, &named.name) {
+        return Err(error);
+    }
+    let parts = resolve::parts(&named.name)?;
+    let (name, shown) = (own_name(&parts), resolve::shown(&named.name));
+    let all: Vec<&'static Function> = name.into_iter().flat_map(functions_named).collect();
+    let noun = if noun == "procedure" { noun } else { "function" };
+    let undefined = |message: String| Error::new(ErrorKind::UndefinedFunction, message);
+    let found = match (&named.arguments, all.as_slice()) {
+        (None, []) => return Err(undefined(format!("could not find a {noun} named \"{shown}\""))),
+        (None, [only]) => only,
+        (None, _) => {
+            let message = format!("{noun} name \"{shown}\" is not unique");
+            return Err(Error::new(ErrorKind::AmbiguousFunction, message)
+                .with_hint(format!("Specify the argument list to select the {noun} unambiguously.")));
+        }
+        (Some(arguments), all) => {
+            let types = arguments.iter().map(type_number).collect::<Result<Vec<u32>>>()?;
+            let found = all.iter().find(|function| function.arguments == types);
+            found.ok_or_else(|| undefined(format!("{noun} {shown}({}) does not exist", signature(&types))))?
+        }
+    };
+    if noun == "procedure" && !found.is_procedure() {
+        let message = format!("{}({}) is not a procedure", found.name, signature(&found.arguments));
+        return Err(Error::new(ErrorKind::WrongObjectType, message));
+    }
+    Ok(found)
+}
+
+/// The last part of a name that leads to PostgreSQL's own objects.
+fn own_name(parts: &[String]) -> Option<&str> {
+    match parts {
+        [name] => Some(name),
+        [schema, name] if schema == "pg_catalog" => Some(name),
+        _ => None,
+    }
+}
+
+/// The number of a type, also of one that no column can have.
+fn type_number(ty: &DataType) -> Result<u32> {
+    if let DataType::Custom(name, modifiers) = ty
+        && modifiers.is_empty()
+        && let Some(name) = own_name(&resolve::parts(name)?)
+        && let Some(found) = facts::types().iter().find(|known| known.name == name)
+    {
+        return Ok(found.oid);
+    }
+    sql_type_of_ast(ty).map(|ty| type_oid(&ty))
+}
+
+/// A type, domain or language must be there.
+fn check_other(work: &Work<'_>, noun: &str, name: &ObjectName) -> Result<()> {
+    let parts = resolve::parts(name)?;
+    let own = own_name(&parts);
+    let is_there = match noun {
+        "language" => {
+            let rows = DumpedRows::of("pg_language");
+            rows.is_some_and(|rows| (0..rows.len()).any(|row| own == Some(rows.text(row, "lanname"))))
+        }
+        _ => {
+            own.is_some_and(|own| facts::types().iter().any(|ty| ty.name == own)) || {
+                let name = DataType::Custom(name.clone(), Vec::new());
+                own.is_some() && sql_type_of_ast(&name).is_ok()
+            }
+        }
+    };
+    let shown = resolve::shown(name);
+    match (is_there, noun) {
+        (true, "domain") => {
+            let message = format!("\"{shown}\" is not a domain");
+            Err(Error::new(ErrorKind::WrongObjectType, message))
+        }
+        (true, _) => Ok(()),
+        (false, noun) => {
+            if noun != "language"
+                && let Some(error) = resolve::missing_schema(work.context, name)
+            {
+                return Err(error);
+            }
+            let noun = if noun == "language" { noun } else { "type" };
+            let message = format!("{noun} \"{shown}\" does not exist");
+            Err(Error::new(ErrorKind::UndefinedObject, message))
+        }
+    }
 }
 
 fn schema_named(work: &Work<'_>, name: &ObjectName) -> Result<String> {
@@ -307,14 +423,14 @@ fn warn_of_missing(
     wanted: Privileges,
     allowed: Privileges,
 ) {
-    let (done, none, some) = match asked.grants {
-        true => ("granted", "01007", "01007"),
-        false => ("revoked", "01006", "01006"),
+    let (done, code) = match asked.grants {
+        true => ("were granted", "01007"),
+        false => ("could be revoked", "01006"),
     };
     if allowed.is_empty() {
-        work.warn(none, format!("no privileges were {done} for \"{}\"", target.name));
+        work.warn(code, format!("no privileges {done} for \"{}\"", target.name));
     } else if !all && allowed != wanted {
-        work.warn(some, format!("not all privileges were {done} for \"{}\"", target.name));
+        work.warn(code, format!("not all privileges {done} for \"{}\"", target.name));
     }
 }
 

@@ -214,8 +214,14 @@ pub(super) async fn drop(work: &mut Work<'_>, roles: &[RoleName], cascade: bool)
                 let known = relations.iter().find(|(known, ..)| known == id);
                 known.is_none_or(|(_, name, _)| name.database == context.database)
             }
-            AccessKey::Schema(database, _) | AccessKey::Database(database) => *database == context.database,
-            AccessKey::Role(_) | AccessKey::Default(..) | AccessKey::Security(_) | AccessKey::Mask(..) => false,
+            AccessKey::Schema(database, _) | AccessKey::Database(database) | AccessKey::Function(database, _) => {
+                *database == context.database
+            }
+            AccessKey::Role(_)
+            | AccessKey::Default(..)
+            | AccessKey::Security(_)
+            | AccessKey::Mask(..)
+            | AccessKey::Settings(_) => false,
         };
         if !is_here || !roles.iter().any(|role| rights.names(role.id)) {
             continue;

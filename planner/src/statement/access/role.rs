@@ -1,13 +1,17 @@
 //! Roles and memberships.
 
+use std::collections::BTreeMap;
+
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Ident;
 use staffa_catalog::{AccessKey, Membership, RelationKind, Role, SqlType, TableName, quote_identifier};
 use uuid::Uuid;
 
 use super::{AccessEdit, Work, denied, undefined_role};
+use crate::checks::signature;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parse::{Password, RoleName, RoleOption, SettingChange};
+use crate::pg_catalog::function;
 use crate::resolve::fold;
 use crate::scram;
 use crate::settings::is_for_superusers;
@@ -252,23 +256,47 @@ pub(super) fn setting(
     database: Option<&Ident>,
     change: &SettingChange,
 ) -> Result<()> {
+    let database = database.map(fold).unwrap_or_default();
+    if !database.is_empty() && !work.context.snapshot.has_database(&database) {
+        let message = format!("database \"{database}\" does not exist");
+        return Err(Error::new(ErrorKind::UndefinedDatabase, message));
+    }
+    let own = work.own()?;
     let Some(role) = role else {
-        return Err(Error::unsupported("settings of all roles are not supported").with_hint("Set them for each role."));
+        let owner = work.access.rights(&AccessKey::Database(database.clone()));
+        return match (database.as_str(), own.superuser) {
+            ("", false) => Err(denied("must be superuser to alter settings globally")),
+            (name, false) if !work.authority.owns(&owner) => Err(denied(format!("must be owner of database {name}"))),
+            _ => {
+                let mut settings = work.access.settings(&database).cloned().unwrap_or_default();
+                change_settings(work, &own, &mut settings, change)?;
+                work.plan.edits.push(AccessEdit::Settings { database, settings });
+                Ok(())
+            }
+        };
     };
     let mut role = work.role(role)?;
-    let own = work.own()?;
     if role.superuser && !own.superuser {
         return Err(denied("must be superuser to alter superusers"));
     }
     if !own.superuser && !own.createrole && role.id != own.id {
         return Err(denied("permission denied"));
     }
-    let database = database.map(fold).unwrap_or_default();
-    if !database.is_empty() && !work.context.snapshot.has_database(&database) {
-        let message = format!("database \"{database}\" does not exist");
-        return Err(Error::new(ErrorKind::UndefinedDatabase, message));
-    }
     let settings = role.settings.entry(database.clone()).or_default();
+    change_settings(work, &own, settings, change)?;
+    if settings.is_empty() {
+        role.settings.remove(&database);
+    }
+    work.set_role(role.name.clone(), role);
+    Ok(())
+}
+
+fn change_settings(
+    work: &mut Work<'_>,
+    own: &Role,
+    settings: &mut BTreeMap<String, String>,
+    change: &SettingChange,
+) -> Result<()> {
     match change {
         SettingChange::Set(name, _) | SettingChange::Reset(Some(name))
             if !own.superuser && is_for_superusers(&name.to_lowercase()) =>
@@ -287,10 +315,6 @@ pub(super) fn setting(
             settings.retain(|name, _| !own.superuser && is_for_superusers(&name.to_lowercase()));
         }
     }
-    if settings.is_empty() {
-        role.settings.remove(&database);
-    }
-    work.set_role(role.name.clone(), role);
     Ok(())
 }
 
@@ -372,7 +396,21 @@ async fn dependents(work: &Work<'_>, role: Uuid) -> Result<Vec<String>> {
             }
             AccessKey::Schema(_, schema) => format!("schema {}", quote_identifier(schema)),
             AccessKey::Database(database) => format!("database {}", quote_identifier(database)),
-            AccessKey::Role(_) | AccessKey::Default(..) | AccessKey::Security(_) | AccessKey::Mask(..) => continue,
+            AccessKey::Function(database, number) => match function(*number) {
+                Some(known) if *database == work.context.database => {
+                    format!(
+                        "function {}({})",
+                        quote_identifier(known.name),
+                        signature(&known.arguments)
+                    )
+                }
+                _ => format!("1 object in database {database}"),
+            },
+            AccessKey::Role(_)
+            | AccessKey::Default(..)
+            | AccessKey::Security(_)
+            | AccessKey::Mask(..)
+            | AccessKey::Settings(_) => continue,
         };
         found.push(match rights.owner == role {
             true => format!("owner of {object}"),
