@@ -1,11 +1,11 @@
-//! Grouping by keys that are whole numbers or short texts.
+//! Grouping by keys that are whole numbers or texts.
 //!
 //! What it does otherwise than DataFusion's: the columns of a key are one number ([`Groups`]), found in a table that has
 //! the keys themselves in its slots. Sums and counts are added up in 64 bits (`totals.rs`), of columns as a scan has them (`compact.rs`). What else is
 //! done with the rows of a group is DataFusion's: its accumulators.
 //!
-//! It is quick where it fits, and hands over to DataFusion's operator where it does not: when memory is refused (that one can spill), when
-//! there are too many long texts, or when nearly each row is a group of its own. What it has by then goes first: as partial results, which is what
+//! It is quick where it fits, and hands over to DataFusion's operator where it does not: when memory is refused (that one can spill), or
+//! when nearly each row is a group of its own. What it has by then goes first: as partial results, which is what
 //! both kinds of operators it stands for may give or take.
 
 use std::fmt;
@@ -395,7 +395,13 @@ impl Grouping {
         let batches = stream::iter((0..result.num_rows()).step_by(size).map(move |start| {
             // The memory is counted until the last of it is given.
             let _counted = &self.memory;
-            Ok(result.slice(start, size.min(result.num_rows() - start)))
+            let rows = result.slice(start, size.min(result.num_rows() - start));
+            // Whoever keeps some of the rows, or weighs them, has to do with their texts alone.
+            let columns = rows.columns().iter().map(|column| match column.as_string_view_opt() {
+                Some(texts) => Arc::new(texts.gc()) as _,
+                None => Arc::clone(column),
+            });
+            Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
         }));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }

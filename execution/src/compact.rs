@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
-use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType, SchemaRef};
+use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExprRef;
@@ -37,9 +37,12 @@ pub(crate) struct Compact {
 
 /// None where there is nothing to win.
 pub(crate) fn compacted(stock: &AggregateExec) -> Result<Option<Compact>> {
-    let Some(outputs) = outputs_of_scan(stock) else {
+    let with_keys = computed_keys(stock)?;
+    let stock = with_keys.as_ref().unwrap_or(stock);
+    let Some(source) = scanned(stock) else {
         return Ok(None);
     };
+    let outputs = outputs_of(source);
     let schema = stock.input().schema();
 
     // What each function adds up, over columns that the scan need not compute.
@@ -97,7 +100,9 @@ pub(crate) fn compacted(stock: &AggregateExec) -> Result<Option<Compact>> {
             }
             _ => None,
         };
-        let is_column = outputs.get(index).is_some_and(|output| output.is::<Column>());
+        let is_column = outputs
+            .get(index)
+            .is_some_and(|output| output.is::<Column>() || is_of_text(output, source.table_schema().table_schema()));
         let column = Arc::new(Column::new(field.name(), index)) as PhysicalExprRef;
         let narrow = match data_type.filter(|_| is_column && !is_plain) {
             Some(data_type) => Arc::new(CastExpr::new(Arc::clone(&column), data_type, None)) as _,
@@ -147,14 +152,86 @@ pub(crate) fn compacted(stock: &AggregateExec) -> Result<Option<Compact>> {
     }))
 }
 
-/// What a scan of files gives, over its table's columns, where it is the input of a partial grouping.
-fn outputs_of_scan(stock: &AggregateExec) -> Option<Vec<PhysicalExprRef>> {
+/// The scan of files that is the input of a partial grouping.
+fn scanned(stock: &AggregateExec) -> Option<&Arc<dyn FileSource>> {
     if *stock.mode() != AggregateMode::Partial {
         return None;
     }
     let scan = stock.input().downcast_ref::<DataSourceExec>()?;
     let source = scan.data_source().downcast_ref::<FileScanConfig>()?.file_source();
-    Some(source.projection()?.expr_iter().collect())
+    source.projection().is_some().then_some(source)
+}
+
+/// What a scan gives, over its table's columns.
+fn outputs_of(source: &Arc<dyn FileSource>) -> Vec<PhysicalExprRef> {
+    source
+        .projection()
+        .into_iter()
+        .flat_map(|exprs| exprs.expr_iter())
+        .collect()
+}
+
+/// The same with keys that are texts computed of one text as columns of its scan, which computes them once for each text that it knows
+/// by a code.
+fn computed_keys(stock: &AggregateExec) -> Result<Option<AggregateExec>> {
+    let Some(source) = scanned(stock) else {
+        return Ok(None);
+    };
+    let (outputs, schema) = (outputs_of(source), stock.input().schema());
+    let is_column = |key: &PhysicalExprRef| {
+        let columns = collect_columns(key);
+        let mut outputs = columns.iter().filter_map(|column| outputs.get(column.index()));
+        outputs.all(|output| output.is::<Column>())
+    };
+    let mut given: Vec<ProjectionExpr> = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        let column = Arc::new(Column::new(field.name(), index));
+        given.push(ProjectionExpr::new(column, field.name().clone()));
+    }
+    let mut keys = Vec::new();
+    for (key, name) in stock.group_expr().expr() {
+        let is_text = key.data_type(&schema)? == DataType::Utf8View;
+        keys.push(match is_text && is_of_text(key, &schema) && is_column(key) {
+            true => {
+                given.push(ProjectionExpr::new(Arc::clone(key), name.clone()));
+                (Arc::new(Column::new(name, given.len() - 1)) as _, name.clone())
+            }
+            false => (Arc::clone(key), name.clone()),
+        });
+    }
+    if given.len() == schema.fields().len() {
+        return Ok(None);
+    }
+    let input = ProjectionExec::try_new(given, Arc::clone(stock.input()))?;
+    let Some(input) = stock.input().try_swapping_with_projection(&input)? else {
+        return Ok(None);
+    };
+    let schema = input.schema();
+    let rewritten = AggregateExec::try_new(
+        AggregateMode::Partial,
+        PhysicalGroupBy::new_single(keys),
+        stock.aggr_expr().to_vec(),
+        stock.filter_expr().to_vec(),
+        input,
+        schema,
+    )?;
+    Ok((rewritten.schema() == stock.schema()).then_some(rewritten))
+}
+
+/// Whether it is computed of a text alone, always alike.
+fn is_of_text(expression: &PhysicalExprRef, schema: &Schema) -> bool {
+    fn is_volatile(expression: &PhysicalExprRef) -> bool {
+        expression.is_volatile_node() || expression.children().into_iter().any(is_volatile)
+    }
+    let mut columns = collect_columns(expression).into_iter();
+    let (Some(column), None) = (columns.next(), columns.next()) else {
+        return false;
+    };
+    let is_text = schema
+        .fields()
+        .get(column.index())
+        .is_some_and(|field| *field.data_type() == DataType::Utf8View);
+    is_text && !expression.is::<Column>() && !is_volatile(expression)
 }
 
 /// An expression over a scan's columns, with the arithmetic of decimals in it that the scan would compute of columns it gives anyway.

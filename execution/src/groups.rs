@@ -6,13 +6,9 @@
 //! Of texts that come as codes of a dictionary only those of the dictionary are numbered. Where all columns of a key come so and
 //! the dictionaries are small, a group is found by its codes alone ([`ByCodes`]).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, PrimitiveArray, StringViewBuilder, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, PrimitiveArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{
@@ -20,65 +16,19 @@ use arrow::datatypes::{
     Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
 };
-use datafusion::common::hash_utils::RandomState;
 use datafusion::common::internal_err;
 use datafusion::error::Result;
 
 use crate::keys::{are_numbers, numbers, with_number_type};
+use crate::numbering::{Dense, Key, NarrowTable, UNKNOWN, WideTable, mask};
+use crate::texts::Texts;
 
-/// Texts of more than 12 bytes are boxed, each for itself: good for names of things, not for millions of them.
-pub(crate) const LONG_TEXTS_MAX: usize = 10_000;
-
-/// Texts up to so long are wholly in their views.
-const SHORT_TEXT_BYTES: u32 = 12;
+/// A dictionary that is larger than so many times a batch is not numbered for it: of those that come with many batches, a place for each text
+/// costs little beside their rows.
+const DICTIONARY_SHARE: usize = 64;
 
 /// Bits of a text's number.
 const TEXT_BITS: u32 = 32;
-
-/// A key.
-pub(crate) trait Key: Copy + Default + PartialEq + Send {
-    /// With a number of so many bits after it.
-    fn with(self, number: u64, bits: u32) -> Self;
-    /// The last number put into it, and what was there before.
-    fn without(self, bits: u32) -> (u64, Self);
-    fn hash(self) -> u64;
-}
-
-/// Fibonacci hashing (Knuth, TAOCP 3, 6.4): the high bits are a slot's place.
-const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-
-fn mask(bits: u32) -> u64 {
-    u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0)
-}
-
-impl Key for u64 {
-    fn with(self, number: u64, bits: u32) -> Self {
-        self.checked_shl(bits).unwrap_or(0) | number
-    }
-
-    fn without(self, bits: u32) -> (u64, Self) {
-        (self & mask(bits), self.checked_shr(bits).unwrap_or(0))
-    }
-
-    fn hash(self) -> u64 {
-        (self ^ (self >> 32)).wrapping_mul(SPREAD)
-    }
-}
-
-impl Key for u128 {
-    fn with(self, number: u64, bits: u32) -> Self {
-        self.checked_shl(bits).unwrap_or(0) | u128::from(number)
-    }
-
-    fn without(self, bits: u32) -> (u64, Self) {
-        (self as u64 & mask(bits), self >> bits)
-    }
-
-    fn hash(self) -> u64 {
-        let high = ((self >> 64) as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-        Key::hash(self as u64 ^ high ^ (high >> 29))
-    }
-}
 
 /// The groups there are. Their numbers are in the order of their first rows.
 pub(crate) struct Groups {
@@ -88,8 +38,10 @@ pub(crate) struct Groups {
 }
 
 enum Width {
-    Narrow(Table<u64>),
-    Wide(Table<u128>),
+    /// One column of texts, whose numbers have no gaps.
+    Dense(Dense),
+    Narrow(NarrowTable),
+    Wide(WideTable),
 }
 
 impl Groups {
@@ -101,10 +53,12 @@ impl Groups {
             .iter()
             .map(|column| column.bits + u32::from(column.nullable))
             .sum();
+        let is_text = |column: &Column| column.data_type == DataType::Utf8View;
         let table = match bits {
             0 => return None,
-            1..=64 => Width::Narrow(Table::default()),
-            65..=128 => Width::Wide(Table::default()),
+            _ if columns.len() == 1 && columns.iter().all(is_text) => Width::Dense(Dense::default()),
+            1..=64 => Width::Narrow(NarrowTable::default()),
+            65..=128 => Width::Wide(WideTable::default()),
             _ => return None,
         };
         Some(Self {
@@ -116,14 +70,16 @@ impl Groups {
 
     pub(crate) fn len(&self) -> usize {
         match &self.table {
-            Width::Narrow(table) => table.keys.len(),
-            Width::Wide(table) => table.keys.len(),
+            Width::Dense(table) => table.keys().len(),
+            Width::Narrow(table) => table.keys().len(),
+            Width::Wide(table) => table.keys().len(),
         }
     }
 
     /// Memory it holds.
     pub(crate) fn bytes(&self) -> usize {
         let table = match &self.table {
+            Width::Dense(table) => table.bytes(),
             Width::Narrow(table) => table.bytes(),
             Width::Wide(table) => table.bytes(),
         };
@@ -133,6 +89,8 @@ impl Groups {
     /// Memory that a table takes which has to grow for so many more rows.
     pub(crate) fn growth_bytes(&self, rows: usize) -> usize {
         match &self.table {
+            // What texts take is far more, and known only when they are there.
+            Width::Dense(_) => 0,
             Width::Narrow(table) => table.growth_bytes(rows),
             Width::Wide(table) => table.growth_bytes(rows),
         }
@@ -173,6 +131,7 @@ impl Groups {
             }
         }
         match &mut self.table {
+            Width::Dense(table) => table.add(&packed(numbers), groups),
             Width::Narrow(table) => table.add(&packed(numbers), groups),
             Width::Wide(table) => table.add(&packed(numbers), groups),
         }
@@ -182,17 +141,15 @@ impl Groups {
     /// The key columns of all groups, which are forgotten.
     pub(crate) fn take(&mut self) -> Result<Vec<ArrayRef>> {
         match &mut self.table {
-            Width::Narrow(table) => unpacked(&self.columns, std::mem::take(table).keys),
-            Width::Wide(table) => unpacked(&self.columns, std::mem::take(table).keys),
+            Width::Dense(table) => unpacked(&mut self.columns, std::mem::take(table).into_keys()),
+            Width::Narrow(table) => unpacked(&mut self.columns, std::mem::take(table).into_keys()),
+            Width::Wide(table) => unpacked(&mut self.columns, std::mem::take(table).into_keys()),
         }
     }
 }
 
 /// Groups that codes may lead to without a look at what they stand for.
 const CELLS_MAX: usize = 4096;
-
-/// A place where no group is known.
-const UNKNOWN: usize = usize::MAX;
 
 /// Key columns that are all codes of small dictionaries, without nulls.
 struct Codes<'a> {
@@ -288,9 +245,9 @@ fn packed<K: Key>(columns: Vec<(Vec<u64>, u32)>) -> Vec<K> {
     keys
 }
 
-fn unpacked<K: Key>(columns: &[Column], mut keys: Vec<K>) -> Result<Vec<ArrayRef>> {
+fn unpacked<K: Key>(columns: &mut [Column], mut keys: Vec<K>) -> Result<Vec<ArrayRef>> {
     let mut arrays = Vec::with_capacity(columns.len());
-    for column in columns.iter().rev() {
+    for column in columns.iter_mut().rev() {
         let mut last = |bits| -> Vec<u64> {
             let numbers = keys.iter_mut().map(|key| {
                 let (number, rest) = key.without(bits);
@@ -302,7 +259,7 @@ fn unpacked<K: Key>(columns: &[Column], mut keys: Vec<K>) -> Result<Vec<ArrayRef
         let nulls = column.nullable.then(|| last(1));
         let nulls = nulls.map(|nulls| NullBuffer::from_iter(nulls.into_iter().map(|null| null == 0)));
         let numbers = last(column.bits);
-        arrays.push(column.array(&numbers, nulls.filter(|nulls| nulls.null_count() > 0))?);
+        arrays.push(column.take(&numbers, nulls.filter(|nulls| nulls.null_count() > 0))?);
     }
     arrays.reverse();
     Ok(arrays)
@@ -323,7 +280,7 @@ struct Column {
     bits: u32,
     nullable: bool,
     texts: Texts,
-    /// The numbers of the last dictionary's texts.
+    /// The numbers of the last dictionary's texts, of those that came.
     dictionary: Option<(ArrayRef, Vec<u64>)>,
 }
 
@@ -366,24 +323,39 @@ impl Column {
         Ok(self.settle_nulls(&mut found, array.nulls()).then_some(found))
     }
 
+    /// Of a dictionary's texts only those are numbered that come.
     fn numbers_of_codes(&mut self, coded: &DictionaryArray<UInt32Type>) -> Result<Option<Vec<u64>>> {
+        const UNASKED: u64 = u64::MAX;
+        const ASKED: u64 = u64::MAX - 1;
         let values = coded.values();
-        if values.len() > coded.len() {
-            // Most of them are not wanted.
+        let codes = coded.keys().values();
+        if values.len() == codes.len() && codes.iter().zip(0..).all(|(code, row)| *code == row) {
+            return self.numbers(values);
+        }
+        if values.len() > coded.len() * DICTIONARY_SHARE {
             return self.numbers(&take(values, coded.keys(), None)?);
         }
         let known = self.dictionary.take().filter(|(known, _)| Arc::ptr_eq(known, values));
-        let numbers = match known {
-            Some((_, numbers)) => Some(numbers),
-            None => self.texts.numbers(values.as_string_view()),
-        };
-        let Some(numbers) = numbers else {
-            return Ok(None);
-        };
-        let codes = coded.keys().values().iter();
-        let mut found: Vec<u64> = codes
-            .map(|code| numbers.get(*code as usize).copied().unwrap_or(0))
-            .collect();
+        let (_, mut numbers) = known.unwrap_or_else(|| (Arc::clone(values), vec![UNASKED; values.len()]));
+        let mut new = Vec::new();
+        for code in codes.iter() {
+            if let Some(number) = numbers.get_mut(*code as usize).filter(|number| **number == UNASKED) {
+                *number = ASKED;
+                new.push(*code);
+            }
+        }
+        if !new.is_empty() {
+            let new = UInt32Array::from(new);
+            let Some(found) = self.texts.numbers(take(values, &new, None)?.as_string_view()) else {
+                return Ok(None);
+            };
+            for (code, number) in new.values().iter().zip(found) {
+                numbers[*code as usize] = number;
+            }
+        }
+        // The code of a null may be any.
+        let number = |code: &u32| numbers.get(*code as usize).copied().unwrap_or(0);
+        let mut found: Vec<u64> = codes.iter().map(number).collect();
         self.dictionary = Some((Arc::clone(values), numbers));
         Ok(self.settle_nulls(&mut found, coded.nulls()).then_some(found))
     }
@@ -399,9 +371,9 @@ impl Column {
         self.nullable
     }
 
-    fn array(&self, numbers: &[u64], nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    fn take(&mut self, numbers: &[u64], nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         if self.data_type == DataType::Utf8View {
-            return self.texts.array(numbers, nulls.as_ref());
+            return self.texts.take(numbers, nulls);
         }
         fn typed<T: ArrowPrimitiveType>(
             numbers: &[u64],
@@ -439,187 +411,4 @@ impl Column {
             internal_err!("{} is no type of whole numbers", self.data_type)
         )
     }
-}
-
-/// Numbers of texts: short ones are even, long ones odd.
-#[derive(Default)]
-struct Texts {
-    /// By their views.
-    short: Table<u128>,
-    long: HashMap<Arc<str>, u32, RandomState>,
-    long_texts: Vec<Arc<str>>,
-    long_bytes: usize,
-}
-
-impl Texts {
-    fn bytes(&self) -> usize {
-        self.short.bytes() + self.long_bytes + self.long.capacity() * (size_of::<Arc<str>>() + size_of::<u64>())
-    }
-
-    fn numbers(&mut self, texts: &arrow::array::StringViewArray) -> Option<Vec<u64>> {
-        let views = texts.views();
-        let is_short = |view: &u128| (*view as u32) <= SHORT_TEXT_BYTES;
-        let mut places = Vec::new();
-        if views.iter().all(is_short) {
-            self.short.add(views, &mut places);
-            return Some(places.into_iter().map(|place| place as u64 * 2).collect());
-        }
-        let short: Vec<u128> = views.iter().copied().filter(is_short).collect();
-        self.short.add(&short, &mut places);
-        let mut places = places.into_iter();
-        let mut numbers = Vec::with_capacity(views.len());
-        for (row, view) in views.iter().enumerate() {
-            let number = match is_short(view) {
-                true => places.next().unwrap_or_default() as u64 * 2,
-                // What a null's view leads to is nobody's.
-                false if texts.is_null(row) => 0,
-                false => self.long(texts.value(row))? * 2 + 1,
-            };
-            numbers.push(number);
-        }
-        Some(numbers)
-    }
-
-    fn long(&mut self, text: &str) -> Option<u64> {
-        if let Some(number) = self.long.get(text) {
-            return Some(u64::from(*number));
-        }
-        let number = u32::try_from(self.long_texts.len()).ok()?;
-        if self.long_texts.len() == LONG_TEXTS_MAX {
-            return None;
-        }
-        let text: Arc<str> = Arc::from(text);
-        self.long_bytes += text.len();
-        self.long_texts.push(Arc::clone(&text));
-        match self.long.entry(text) {
-            Entry::Occupied(found) => Some(u64::from(*found.get())),
-            Entry::Vacant(entry) => Some(u64::from(*entry.insert(number))),
-        }
-    }
-
-    fn array(&self, numbers: &[u64], nulls: Option<&NullBuffer>) -> Result<ArrayRef> {
-        let mut texts = StringViewBuilder::with_capacity(numbers.len());
-        for (row, number) in numbers.iter().enumerate() {
-            if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                texts.append_null();
-                continue;
-            }
-            let place = (*number / 2) as usize;
-            if *number % 2 == 1 {
-                texts.append_value(&self.long_texts[place]);
-                continue;
-            }
-            let view = self.short.keys[place].to_le_bytes();
-            let bytes = &view[4..4 + usize::from(view[0])];
-            match std::str::from_utf8(bytes) {
-                Ok(text) => texts.append_value(text),
-                Err(_) => return internal_err!("a text of a group is not UTF-8"),
-            }
-        }
-        Ok(Arc::new(texts.finish()))
-    }
-}
-
-/// Open addressing with linear probing, at most three quarters full. Keys are numbered as they come.
-#[derive(Default)]
-struct Table<K> {
-    /// A power of two of them, or none.
-    slots: Vec<Slot<K>>,
-    keys: Vec<K>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Slot<K> {
-    key: K,
-    /// The key's number plus one; zero is none.
-    number: u32,
-}
-
-impl<K: Key> Table<K> {
-    fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<K>>() + self.keys.capacity() * size_of::<K>()
-    }
-
-    fn add(&mut self, keys: &[K], numbers: &mut Vec<usize>) {
-        if self.is_full(keys.len()) {
-            self.grow(keys.len());
-        }
-        let shift = self.shift();
-        // First the keys that are where they are looked for: these reads do not wait for each other.
-        numbers.clear();
-        numbers.extend(keys.iter().map(|key| {
-            let slot = &self.slots[place(*key, shift)];
-            match slot.number != 0 && slot.key == *key {
-                true => slot.number as usize - 1,
-                false => UNKNOWN,
-            }
-        }));
-        for (key, number) in keys.iter().zip(numbers.iter_mut()) {
-            if *number == UNKNOWN {
-                *number = self.find_or_insert(*key, shift);
-            }
-        }
-    }
-
-    fn is_full(&self, more: usize) -> bool {
-        (self.keys.len() + more) * 4 > self.slots.len() * 3
-    }
-
-    fn slots_for(&self, more: usize) -> usize {
-        ((self.keys.len() + more) * 3 / 2).next_power_of_two().max(2)
-    }
-
-    fn growth_bytes(&self, more: usize) -> usize {
-        match self.is_full(more) {
-            true => self.slots_for(more) * size_of::<Slot<K>>(),
-            false => 0,
-        }
-    }
-
-    fn find_or_insert(&mut self, key: K, shift: u32) -> usize {
-        let last = self.slots.len() - 1;
-        let mut at = place(key, shift);
-        loop {
-            let slot = &mut self.slots[at];
-            if slot.number == 0 {
-                self.keys.push(key);
-                *slot = Slot {
-                    key,
-                    number: self.keys.len() as u32,
-                };
-                return self.keys.len() - 1;
-            }
-            if slot.key == key {
-                return slot.number as usize - 1;
-            }
-            at = (at + 1) & last;
-        }
-    }
-
-    fn shift(&self) -> u32 {
-        u64::BITS - self.slots.len().trailing_zeros()
-    }
-
-    /// Makes room for so many more keys.
-    fn grow(&mut self, more: usize) {
-        let slots = self.slots_for(more);
-        // All is made anew from the keys: the old ones need not stay beside the new.
-        self.slots = Vec::new();
-        self.slots.resize(slots, Slot::default());
-        let (shift, last) = (self.shift(), slots - 1);
-        for (number, key) in self.keys.iter().enumerate() {
-            let mut at = place(*key, shift);
-            while self.slots[at].number != 0 {
-                at = (at + 1) & last;
-            }
-            self.slots[at] = Slot {
-                key: *key,
-                number: number as u32 + 1,
-            };
-        }
-    }
-}
-
-fn place<K: Key>(key: K, shift: u32) -> usize {
-    usize::try_from(key.hash() >> shift).unwrap_or(0)
 }

@@ -10,10 +10,12 @@ mod groups;
 mod hash_join;
 mod key_set;
 mod keys;
+mod numbering;
 mod probe;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod totals;
 
 use std::sync::Arc;

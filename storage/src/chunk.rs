@@ -4,7 +4,7 @@
 //!
 //! * integers, dates, times and decimals that fit 64 bits as offsets from the block's least value, in 8, 16, 32 or 64 bits
 //!   (`chunk/integers.rs`); with the greatest value that is the block's zone map, too;
-//! * texts of which few are distinct as codes into one dictionary;
+//! * texts of which few are distinct as codes into one dictionary, the file's or one that is made while they are read;
 //! * everything else as the Arrow array that the Parquet reader gave.
 //!
 //! Filters are answered on offsets and codes; only rows that are wanted become Arrow arrays again ([`Gather`]).
@@ -17,10 +17,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayData, ArrayRef, AsArray, BooleanArray, StringArray, StringDictionaryBuilder,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, UInt32Type};
 
 use crate::error::{Error, Result};
 
@@ -31,9 +33,13 @@ pub(crate) use integers::{array_of_integers, is_integer_like, scalar_as_integer}
 /// Rows of a block. The last one of a chunk may have fewer.
 pub(crate) const BLOCK_ROWS: usize = 8192;
 
-/// A dictionary with more entries than this share of the rows, or more bytes of text, is not worth its indirection.
+/// A dictionary with more entries than this share of the rows, or more bytes of text than processors have near, is not worth its
+/// indirection.
 const DICTIONARY_SHARE: usize = 4;
-const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+const DICTIONARY_BYTES_MAX: usize = 16 << 20;
+
+/// Rows after which a dictionary that is being made is looked at for the first time.
+const ROWS_TRIED: usize = 1024;
 
 /// Rows of a block for which a condition is true.
 #[derive(Debug, Clone)]
@@ -229,6 +235,8 @@ pub(crate) struct ChunkBuilder {
     /// So far.
     pushed: usize,
     building: Building,
+    /// Of texts that came without a dictionary, for as long as one may be worth it.
+    distinct: Option<Distinct>,
 }
 
 enum Building {
@@ -253,6 +261,7 @@ impl ChunkBuilder {
             rows,
             pushed: 0,
             building,
+            distinct: (*data_type == DataType::Utf8View).then(Distinct::default),
         }
     }
 
@@ -267,6 +276,7 @@ impl ChunkBuilder {
         }
         self.pushed += block.len();
         if let Some(dictionary) = block.as_dictionary_opt::<Int32Type>() {
+            self.distinct = None;
             let first = matches!(&self.building, Building::Plain(blocks) if blocks.is_empty());
             if first && self.is_worth_keeping(dictionary.values()) {
                 self.building = Building::Dictionary {
@@ -291,6 +301,11 @@ impl ChunkBuilder {
         }
         // Pages have other rows than blocks.
         let block = compact(cast(&block, &self.data_type)?);
+        if let Some(distinct) = &mut self.distinct
+            && !(distinct.add(&block)? && distinct.is_worth_keeping(self.pushed, self.rows))
+        {
+            self.distinct = None;
+        }
         self.make_plain()?.push(block);
         Ok(())
     }
@@ -319,12 +334,63 @@ impl ChunkBuilder {
     /// # Errors
     /// The blocks do not have the rows of the chunk.
     pub(crate) fn finish(self) -> Result<Chunk> {
-        let (data, rows) = encoded(self.building, &self.data_type)?;
+        let building = match self.distinct.filter(|_| self.pushed > 0) {
+            Some(distinct) => distinct.finish(),
+            None => self.building,
+        };
+        let (data, rows) = encoded(building, &self.data_type)?;
         if rows != self.rows {
             let message = format!("invalid parquet file ({rows} rows in a column of {})", self.rows);
             return Err(Error::corrupt(message));
         }
         Ok(Chunk::new(self.data_type, rows, data))
+    }
+}
+
+/// A dictionary that is being made.
+#[derive(Default)]
+struct Distinct {
+    texts: StringDictionaryBuilder<UInt32Type>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Distinct {
+    /// Takes a block. False when there are too many bytes for a dictionary, or hardly two alike among the first.
+    fn add(&mut self, block: &ArrayRef) -> Result<bool> {
+        for text in block.as_string_view() {
+            if self.texts.len() == ROWS_TRIED && self.count * 10 >= ROWS_TRIED * 9 {
+                return Ok(false);
+            }
+            let Some(text) = text else {
+                self.texts.append_null();
+                continue;
+            };
+            let code = self.texts.append(text)?;
+            if code as usize == self.count {
+                self.count += 1;
+                self.bytes += text.len();
+                if self.bytes > DICTIONARY_BYTES_MAX {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where nearly each row has a text of its own it need not be tried for long.
+    fn is_worth_keeping(&self, pushed: usize, rows: usize) -> bool {
+        self.count <= rows / DICTIONARY_SHARE && self.count * 10 < pushed * 9
+    }
+
+    fn finish(mut self) -> Building {
+        let (codes, values) = self.texts.finish().into_parts();
+        let (_, codes, nulls) = codes.into_parts();
+        Building::Dictionary {
+            values,
+            codes: codes.to_vec(),
+            nulls: vec![nulls],
+        }
     }
 }
 

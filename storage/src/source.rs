@@ -7,6 +7,7 @@ mod chunks;
 mod condition;
 mod decode;
 mod open;
+mod output;
 mod prune;
 mod reader;
 

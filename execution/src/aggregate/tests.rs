@@ -23,7 +23,6 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{Aggregate, ROWS_TRIED};
-use crate::groups::LONG_TEXTS_MAX;
 
 /// A key each of 64, 16 and 32 bits, a text, and what is added up.
 type Row = (Option<i64>, Option<i16>, i32, Option<String>, Option<i128>);
@@ -194,12 +193,14 @@ fn hands_over_when_each_row_is_a_group() {
 }
 
 #[test]
-fn hands_over_when_long_texts_are_many() {
-    let partitions = [many(LONG_TEXTS_MAX * 3, 2, |row| {
-        Some(format!("this is text number {row}"))
-    })];
-    let stock = plan(&partitions, &["t"], false);
-    assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+fn many_long_texts_are_groups() {
+    let text = |row: usize| (!row.is_multiple_of(11)).then(|| format!("this is text number {}", row % 12_000));
+    let partitions = [many(30_000, 2, text), many(20_000, 1, text)];
+    for keys in [&["t"] as &[&str], &["t", "d"]] {
+        let stock = plan(&partitions, keys, false);
+        assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+        assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), Some(6 << 20)));
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::utils::collect_columns;
 
-use crate::chunk::{Chunk, Domain, Selected, domain_values, scalar_as_integer, truths};
+use crate::chunk::{BLOCK_ROWS, Chunk, Domain, Selected, domain_values, scalar_as_integer, truths};
 use crate::error::{Error, Result};
 use crate::parameter::is_parameter;
 
@@ -292,6 +292,13 @@ fn by_domain(condition: &Condition, chunk: &Chunk) -> DfResult<By> {
     let Some(domain) = chunk.domain() else {
         return Ok(By::Rows);
     };
+    // Those that change while the scan runs are asked of the whole domain again and again.
+    if let Domain::Texts(texts) = domain
+        && condition.usefulness.is_some()
+        && texts.len() > BLOCK_ROWS
+    {
+        return Ok(By::Rows);
+    }
     let values = domain_values(&domain, chunk.data_type())?;
     let rows = values.len();
     let answers = condition.ask(vec![values], rows)?;

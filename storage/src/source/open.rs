@@ -1,6 +1,7 @@
 //! One file of a scan, from the cache of decoded chunks: which row groups, which rows of them, which columns of those rows.
 //!
-//! 1. The file's and the row groups' statistics leave out what no row can pass (`source/prune.rs`).
+//! 1. The file's and the row groups' statistics leave out what no row can pass (`source/prune.rs`). Where several tasks share a file,
+//!    each has some blocks of a row group.
 //! 2. What is better read from Parquet goes there ([`ScanPart::open_parquet`]).
 //! 3. For each row group the chunks of the conditions' columns are taken from the cache, or decoded; blocks of rows are selected
 //!    by them (`source/condition.rs`), and by the rows that are deleted.
@@ -38,10 +39,11 @@ use parquet::file::metadata::ParquetMetaData;
 use super::chunks::OpenParquet;
 use super::condition::{Condition, Dynamic, Test, Usefulness, over_columns};
 use super::decode::decode;
-use super::prune::{FilePruning, pruning_predicate, row_groups};
+use super::output::{OfTexts, Output, ReadColumns};
+use super::prune::{FilePruning, pruning_predicate, restricted, row_groups};
 use super::reader::{Caches, Placed, ReadMetrics, Reader};
 use crate::cache::ChunkKey;
-use crate::chunk::{BLOCK_ROWS, Chunk, Gather, Selected, compact, compact_type};
+use crate::chunk::{BLOCK_ROWS, Chunk, Domain, Gather, Selected, compact, compact_type};
 use crate::error::{Error, Result};
 
 /// Parquet's reader is asked when it has to read no more than this share of the rows.
@@ -136,9 +138,9 @@ impl FileOpener for ChunkOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let shared = Arc::clone(&self.shared);
         let open = async move {
-            Ok(match FileScan::begin(Arc::clone(&shared), &file).await? {
+            Ok(match FileScan::begin(Arc::clone(&shared), file).await? {
                 Begun::Nothing => stream::empty().boxed(),
-                Begun::Parquet => (shared.part.open_parquet)(file)?,
+                Begun::Parquet(file) => (shared.part.open_parquet)(*file)?,
                 Begun::Chunks(scan) => stream::try_unfold(scan, |mut scan| async move {
                     let batch = scan.next().await?;
                     Ok(batch.map(|batch| (batch, scan)))
@@ -154,7 +156,7 @@ enum Begun {
     /// No row can pass.
     Nothing,
     /// Parquet's own reader does it better.
-    Parquet,
+    Parquet(Box<PartitionedFile>),
     Chunks(Box<FileScan>),
 }
 
@@ -168,7 +170,7 @@ struct FileScan {
     /// The file's columns, with the types that chunks have.
     schema: SchemaRef,
     /// What the scan gives, over `columns`.
-    projection: Vec<Arc<dyn PhysicalExpr>>,
+    outputs: Vec<Output>,
     /// Columns of the file that the projection needs.
     columns: Vec<usize>,
     /// With the types in which they are read from chunks.
@@ -181,8 +183,8 @@ struct FileScan {
 }
 
 impl FileScan {
-    async fn begin(shared: Arc<Shared>, file: &PartitionedFile) -> DfResult<Begun> {
-        let part = &shared.part;
+    async fn begin(shared: Arc<Shared>, whole: PartitionedFile) -> DfResult<Begun> {
+        let (part, file) = (&shared.part, &whole);
         let output = match &shared.output {
             Ok(output) => Arc::clone(output),
             Err(error) => return Err(Error::internal(format!("a scan has no columns ({error})")).into()),
@@ -226,8 +228,11 @@ impl FileScan {
                 .caches
                 .reader(placed.clone(), file.object_meta.size, shared.metrics.read.clone()),
             key: placed.key,
+            outputs: projection
+                .iter()
+                .map(|expr| Output::new(expr, &columns_schema))
+                .collect(),
             columns_schema,
-            projection,
             columns,
             conditions: Vec::new(),
             dynamic: Vec::new(),
@@ -241,7 +246,7 @@ impl FileScan {
             return Ok(Begun::Nothing);
         }
         Ok(match scan.is_for_parquet(predicate) {
-            true => Begun::Parquet,
+            true => Begun::Parquet(Box::new(restricted(whole, &scan.footer, &scan.groups))),
             false => Begun::Chunks(Box::new(scan)),
         })
     }
@@ -384,6 +389,8 @@ impl FileScan {
             optional: Vec::new(),
             gathers: None,
             gathered: 0,
+            given: 0,
+            of_texts: vec![OfTexts::default(); self.outputs.len()],
             pending: None,
         };
         self.renew_optional(&mut group).await?;
@@ -429,10 +436,8 @@ impl FileScan {
             if group.gathers.is_none() {
                 let chunks = self.columns.iter().map(|column| self.chunk(group.row_group, *column));
                 let chunks = try_join_all(chunks).await?;
-                let fields = self.columns_schema.fields().iter();
-                let gathers = chunks.iter().zip(fields);
-                let gathers = gathers.map(|(chunk, field)| Gather::new(chunk, field.data_type()));
-                group.gathers = Some(gathers.collect());
+                let gathers = chunks.iter().enumerate();
+                group.gathers = Some(gathers.map(|(column, chunk)| self.gather(column, chunk)).collect());
             }
             let _timer = self.shared.metrics.elapsed.timer();
             if group.gathered > 0 && group.gathered + count > self.shared.part.batch_rows {
@@ -448,6 +453,16 @@ impl FileScan {
             0 => Ok(None),
             _ => self.batch(group).map(Some),
         }
+    }
+
+    fn gather(&self, column: usize, chunk: &Arc<Chunk>) -> Gather {
+        let data_type = self.columns_schema.field(column).data_type();
+        let is_of_texts = self.outputs.iter().any(|output| output.of_text() == Some(column));
+        let codes = match chunk.domain() {
+            Some(Domain::Texts(_)) if is_of_texts => compact_type(data_type),
+            _ => None,
+        };
+        Gather::new(chunk, &codes.unwrap_or_else(|| data_type.clone()))
     }
 
     /// The rows of the next block that pass.
@@ -470,13 +485,10 @@ impl FileScan {
         let gathers = group.gathers.iter_mut().flatten();
         let columns = gathers.map(|gather| gather.finish().map(compact));
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let read = ReadColumns::new(&self.columns_schema, columns, rows);
+        let given = read.give(&self.outputs, &mut group.of_texts, group.given)?;
+        group.given += rows;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let read = RecordBatch::try_new_with_options(Arc::clone(&self.columns_schema), columns, &options)?;
-        let given = self
-            .projection
-            .iter()
-            .map(|expr| expr.evaluate(&read)?.into_array(rows));
-        let given = given.collect::<DfResult<Vec<ArrayRef>>>()?;
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(&self.output),
             given,
@@ -500,6 +512,10 @@ struct GroupScan {
     gathers: Option<Vec<Gather>>,
     /// Rows in them.
     gathered: usize,
+    /// Rows in batches so far.
+    given: usize,
+    /// By column of what the scan gives.
+    of_texts: Vec<OfTexts>,
     /// What was selected of the next block, when there was no room for it in the last batch.
     pending: Option<Selected>,
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::common::pruning::PrunableStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::ParquetFileMetrics;
 use datafusion::datasource::physical_plan::parquet::{
     ParquetAccessPlan, ParquetRowSelection, RowGroupAccess, RowGroupAccessPlanFilter,
@@ -17,9 +17,11 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr_common::physical_expr::snapshot_generation;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::metrics::Count;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::reader::location_of;
+use crate::chunk::BLOCK_ROWS;
 use crate::error::Error;
 
 /// A scan's predicate, to be asked of the bounds of whole files. What can be asked is found out once, and again only when
@@ -108,7 +110,7 @@ pub(super) fn pruning_predicate(
         .build(Arc::clone(predicate))
 }
 
-/// The row groups of the file, or of the range of it that is this task's, which may have rows that pass. `None`: none.
+/// The row groups of the file which may have rows that pass, with those of their rows that are this task's. `None`: none.
 pub(super) fn row_groups(
     file: &PartitionedFile,
     footer: &ParquetMetaData,
@@ -117,7 +119,7 @@ pub(super) fn row_groups(
     metrics: &ParquetFileMetrics,
 ) -> DfResult<Option<VecDeque<(usize, RowGroupAccess)>>> {
     let groups = footer.row_groups();
-    let plan = match file.extension::<ParquetRowSelection>() {
+    let mut plan = match file.extension::<ParquetRowSelection>() {
         Some(rows) => {
             ParquetAccessPlan::try_new_from_overall_row_selection(rows.selection().clone(), groups).map_err(|_| {
                 Error::corrupt("the file has another number of rows than its table").at(location_of(file).as_ref())
@@ -125,10 +127,12 @@ pub(super) fn row_groups(
         }
         None => ParquetAccessPlan::new_all(groups.len()),
     };
-    let mut pruned = RowGroupAccessPlanFilter::new(plan);
     if let Some(range) = &file.range {
-        pruned.prune_by_range(groups, range);
+        for (number, group) in groups.iter().enumerate() {
+            take_share(&mut plan, number, group, range, file.object_meta.size);
+        }
     }
+    let mut pruned = RowGroupAccessPlanFilter::new(plan);
     if let Some(pruning) = pruning {
         let parquet = footer.file_metadata().schema_descr();
         pruned.prune_by_statistics(schema, parquet, groups, pruning, metrics);
@@ -140,4 +144,66 @@ pub(super) fn row_groups(
         .filter(|(_, access)| access.should_scan())
         .collect();
     Ok((!left.is_empty()).then_some(left))
+}
+
+/// Leaves of a row group the blocks that lie in a range of the file: so that the tasks that share a file share its row groups, too, which
+/// may be few and large. Of two ranges that meet, one begins with the block after the other's last.
+fn take_share(
+    plan: &mut ParquetAccessPlan,
+    number: usize,
+    group: &RowGroupMetaData,
+    range: &FileRange,
+    file_bytes: u64,
+) {
+    let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+    let first = group.columns().first();
+    let first = first.map_or(0, |column| {
+        column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset())
+    });
+    let [first, bytes] = [first, group.compressed_size()].map(|number| u64::try_from(number).unwrap_or(0));
+    let rows_before = |place: i64| {
+        let place = u64::try_from(place).unwrap_or(0);
+        let within = place.saturating_sub(first);
+        if within >= bytes && within > 0 || place >= file_bytes {
+            return rows;
+        }
+        let share = u128::from(within) * rows as u128 / u128::from(bytes.max(1));
+        usize::try_from(share).map_or(rows, |row| row / BLOCK_ROWS * BLOCK_ROWS)
+    };
+    let (start, end) = (rows_before(range.start), rows_before(range.end));
+    if start >= end {
+        plan.skip(number);
+    } else if end - start < rows {
+        plan.scan_selection(
+            number,
+            RowSelection::from_consecutive_ranges(std::iter::once(start..end), rows),
+        );
+    }
+}
+
+/// The file with all rows left out but these, as Parquet's own reader wants to be told: it knows of no parts of row groups.
+pub(super) fn restricted(
+    mut file: PartitionedFile,
+    footer: &ParquetMetaData,
+    access: &VecDeque<(usize, RowGroupAccess)>,
+) -> PartitionedFile {
+    if file.range.take().is_none() {
+        return file;
+    }
+    let mut selectors = Vec::new();
+    for (number, group) in footer.row_groups().iter().enumerate() {
+        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        match access.iter().find(|(wanted, _)| *wanted == number) {
+            Some((_, RowGroupAccess::Selection(selection))) => {
+                selectors.extend(selection.iter().copied());
+                let told: usize = selection.iter().map(|selector| selector.row_count).sum();
+                selectors.push(RowSelector::skip(rows.saturating_sub(told)));
+            }
+            Some((_, RowGroupAccess::Scan)) => selectors.push(RowSelector::select(rows)),
+            Some((_, RowGroupAccess::Skip)) | None => selectors.push(RowSelector::skip(rows)),
+        }
+    }
+    file.with_extension(ParquetRowSelection::new(RowSelection::from(selectors)))
 }

@@ -7,14 +7,16 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray,
     StringViewArray, TimestampMicrosecondArray,
 };
-use arrow::compute::concat_batches;
+use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, DynamicFilterPhysicalExpr, IsNullExpr, LikeExpr, NotExpr, in_list, lit,
+    BinaryExpr, CastExpr, Column, DynamicFilterPhysicalExpr, IsNullExpr, LikeExpr, NotExpr, in_list, lit,
 };
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{ExecutionPlan, collect, collect_partitioned};
 use datafusion::prelude::SessionContext;
 use roaring::RoaringTreemap;
 
@@ -278,12 +280,22 @@ impl Fixture {
     }
 }
 
-async fn rows_of(scan: &ParquetScan, request: &ScanRequest) -> RecordBatch {
+async fn rows_of(scan: &ParquetScan, request: &ScanRequest, tasks: usize) -> RecordBatch {
     let plan: Arc<dyn ExecutionPlan> = scan.plan(request.clone()).unwrap();
-    let batches = collect(Arc::clone(&plan), SessionContext::new().task_ctx())
+    let mut config = ConfigOptions::new();
+    config.optimizer.repartition_file_min_size = 1;
+    let shared_out = plan.repartitioned(tasks, &config).unwrap();
+    let plan = shared_out.unwrap_or(plan);
+    let batches = collect_partitioned(Arc::clone(&plan), SessionContext::new().task_ctx())
         .await
-        .unwrap();
-    concat_batches(&plan.schema(), &batches).unwrap()
+        .unwrap()
+        .concat();
+    let rows = concat_batches(&plan.schema(), &batches).unwrap();
+    match rows.column_by_name("id").filter(|_| tasks > 1) {
+        // Whichever task is free takes the next part of a file.
+        Some(ids) => take_record_batch(&rows, &sort_to_indices(ids, None, None).unwrap()).unwrap(),
+        None => rows,
+    }
 }
 
 async fn compare_both(seed: u64) {
@@ -323,6 +335,10 @@ async fn compare_both(seed: u64) {
         if random.one_in(2) {
             projection.reverse();
         }
+        let tasks = 1 + random.below(4) as usize;
+        if tasks > 1 && !projection.contains(&0) {
+            projection.push(0);
+        }
         let request = ScanRequest {
             table_schema: Arc::clone(&schema),
             files: files.clone(),
@@ -339,9 +355,9 @@ async fn compare_both(seed: u64) {
             },
             sample: None,
         };
-        let expected = rows_of(&f.plain, &request).await;
+        let expected = rows_of(&f.plain, &request, tasks).await;
         for state in ["cold", "hot"] {
-            let found = rows_of(&f.cached, &request).await;
+            let found = rows_of(&f.cached, &request, tasks).await;
             assert_eq!(
                 found.num_rows(),
                 expected.num_rows(),
@@ -386,9 +402,9 @@ async fn decodes_once_and_gives_memory_back() {
         sample: None,
     };
     // Two columns of two row groups, whoever comes first.
-    let (a, b) = tokio::join!(rows_of(&f.cached, &request), rows_of(&f.cached, &request));
+    let (a, b) = tokio::join!(rows_of(&f.cached, &request, 1), rows_of(&f.cached, &request, 1));
     assert_eq!((a.num_rows(), b.num_rows()), (20_000, 20_000));
-    rows_of(&f.cached, &request).await;
+    rows_of(&f.cached, &request, 1).await;
     let counters = f.cached.chunk_counters();
     assert_eq!(counters.hits + counters.misses, 12);
     assert!(counters.hits >= 4, "{counters:?}");
@@ -402,7 +418,7 @@ async fn decodes_once_and_gives_memory_back() {
     assert_eq!(after.bytes, 0, "{after:?}");
     assert_eq!(after.yielded_bytes, counters.bytes);
     // There is no room: it is decoded, and not kept.
-    assert_eq!(rows_of(&f.cached, &request).await.num_rows(), 20_000);
+    assert_eq!(rows_of(&f.cached, &request, 1).await.num_rows(), 20_000);
     assert_eq!(f.cached.chunk_counters().bytes, 0);
 }
 
@@ -515,10 +531,101 @@ async fn follows_a_filter_that_changes() {
         options: ScanOptions::default(),
         sample: None,
     };
-    assert_eq!(rows_of(&f.cached, &request).await.num_rows(), 20_000);
+    assert_eq!(rows_of(&f.cached, &request, 1).await.num_rows(), 20_000);
     filter
         .update(binary(Arc::clone(&id), Operator::Lt, lit(100i64)))
         .unwrap();
     request.predicate = Some(filter as _);
-    assert_eq!(rows_of(&f.cached, &request).await.num_rows(), 100);
+    assert_eq!(rows_of(&f.cached, &request, 1).await.num_rows(), 100);
+}
+
+/// What is computed of a text, of rows as they come and of a chunk's dictionary.
+#[tokio::test]
+async fn computes_of_texts_what_it_would_of_rows() {
+    let coded = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8View));
+    for (seed, nulls) in [(5, false), (6, true)] {
+        let mut random = Random(seed);
+        let rows = 30_000;
+        let mut batch = random_batch(&mut random, 0, rows);
+        // Two with many texts of which each is there ten times, and one that is no number.
+        let text = |row: usize, base: usize| format!("{}", (row * 7919) % 3_000 + base);
+        let texts = |base| {
+            (0..rows).map(move |row| match row % 13 {
+                3 if nulls => None,
+                5 => Some("none".to_owned()),
+                _ => Some(text(row, base)),
+            })
+        };
+        let mut columns = batch.columns().to_vec();
+        columns[7] = Arc::new(StringViewArray::from_iter(texts(0)));
+        columns[8] = Arc::new(StringViewArray::from_iter(texts(1_000_000_000_000)));
+        batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        let f = fixture(64 << 20);
+        let file = f.write(batch, 30_000).await;
+        let schema = written_schema();
+        let text = |name: &str| ScalarValue::Utf8View(Some(name.to_owned()));
+        let other = binary(column(&schema, "kind"), Operator::NotEq, lit(text("none")));
+        let request = |predicate| ScanRequest {
+            table_schema: written_schema(),
+            files: vec![ScanFile {
+                location: file.location.clone(),
+                size_bytes: file.size_bytes,
+                row_count: file.row_count,
+                statistics: None,
+                constants: HashMap::new(),
+                deleted: None,
+                number: 0,
+            }],
+            projection: None,
+            predicate,
+            limit: None,
+            address: None,
+            target_partitions: 1,
+            output_ordering: Vec::new(),
+            options: ScanOptions {
+                pushdown_filters: true,
+                reorder_filters: false,
+            },
+            sample: None,
+        };
+        let longer = |name: &str| binary(column(&schema, name), Operator::StringConcat, lit(text(" and more")));
+        let cast = |expr, data_type: &DataType| Arc::new(CastExpr::new(expr, data_type.clone(), None)) as _;
+        let like = LikeExpr::new(false, false, column(&schema, "words"), lit(text("%7%")));
+        let exprs: Vec<Arc<dyn PhysicalExpr>> = vec![
+            column(&schema, "id"),
+            longer("kind"),
+            cast(longer("words"), &coded),
+            Arc::new(like),
+            column(&schema, "words"),
+            // It fails for a text that no row has which is asked for.
+            cast(column(&schema, "kind"), &DataType::Int64),
+        ];
+        let given =
+            async |scan: &ParquetScan, predicate: Option<Arc<dyn PhysicalExpr>>, exprs: &[Arc<dyn PhysicalExpr>]| {
+                let plan = scan.plan(request(predicate)).unwrap();
+                let exprs = exprs.iter().enumerate();
+                let exprs = exprs.map(|(number, expr)| ProjectionExpr::new(Arc::clone(expr), format!("e{number}")));
+                let projection = ProjectionExec::try_new(exprs.collect::<Vec<_>>(), Arc::clone(&plan)).unwrap();
+                let plan = plan.try_swapping_with_projection(&projection).unwrap().unwrap();
+                assert!(plan.is::<DataSourceExec>(), "the scan should compute it");
+                let batches = collect(Arc::clone(&plan), SessionContext::new().task_ctx()).await?;
+                let rows = concat_batches(&plan.schema(), &batches)?;
+                let columns = rows.columns().iter();
+                let columns = columns.map(|array| match array.data_type() {
+                    DataType::Dictionary(..) => arrow::compute::cast(array, &DataType::Utf8View).unwrap(),
+                    _ => Arc::clone(array),
+                });
+                DfResult::<Vec<ArrayRef>>::Ok(columns.collect())
+            };
+        for exprs in [&exprs[..], &exprs[..3], &exprs[2..3]] {
+            let expected = given(&f.plain, Some(Arc::clone(&other)), exprs).await.unwrap();
+            for _ in ["cold", "hot"] {
+                let found = given(&f.cached, Some(Arc::clone(&other)), exprs).await.unwrap();
+                assert_eq!(found, expected);
+            }
+        }
+        given(&f.cached, None, &exprs).await.unwrap_err();
+        let found = given(&f.cached, None, &exprs[..5]).await.unwrap();
+        assert_eq!(found, given(&f.plain, None, &exprs[..5]).await.unwrap());
+    }
 }
