@@ -49,6 +49,7 @@ mod resolve;
 mod rewrite;
 mod row_by_row;
 mod row_changes;
+mod row_locks;
 mod rules;
 mod scan_report;
 mod scram;

@@ -15,6 +15,7 @@ ROWS = {
     "iceberg_tables": ["catalog_name", "table_namespace", "table_name", "metadata_location", "previous_metadata_location", "iceberg_type"],
     "staffa_setting": ["name", "value"],
     "staffa_object": ["name", "number"],
+    "staffa_access": ["object", "definition", "csn"],
 }
 
 
@@ -34,6 +35,7 @@ def main():
                 rows = now.execute(f"select {named} from {table}").fetchall()
                 rows = [row for row in rows if row[0] != "made_by"]
                 then.executemany(f"insert into {table}({named}) values ({marks})", rows)
+        # Before there were grants a role was its password.
         then.execute("insert into staffa_role(name, verifier) values ('reader', 'SCRAM-SHA-256$4096:AAAA$BBBB:CCCC')")
     then.close()
     now.close()

@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.postgres.sql");
 /// What makes version 2 of version 1, and so on; `SCHEMA` is version 1.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     // How many numbers of each sequence are taken.
     "create table staffa_sequence(id varchar(36) primary key, taken bigint not null)",
     // Where a sequence begins, when `setval` said so.
@@ -49,6 +49,8 @@ const MIGRATIONS: [&str; 6] = [
     // Roles and grants; a null definition is one that is gone.
     "create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
      create index staffa_access_csn on staffa_access(csn)",
+    // Grants on functions and settings of databases are rows among the grants that older servers cannot read.
+    "select 1",
 ];
 pub(super) const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 

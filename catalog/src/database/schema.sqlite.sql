@@ -1,4 +1,4 @@
--- The catalog database on SQLite, version 6.
+-- The catalog database on SQLite.
 -- Pointers: exactly what pyiceberg's SqlCatalog and Java's JdbcCatalog (schema V1) make, so that they can share it.
 create table if not exists iceberg_tables(
   catalog_name varchar(255) not null, table_namespace varchar(255) not null, table_name varchar(255) not null,

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("schema.sqlite.sql");
 /// What makes version 2 of version 1, 3 of 2, and so on.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     // Clones, and what servers look at.
     "create table staffa_share(table_location varchar(1000) not null, owner_location varchar(1000) not null,
        primary key(table_location, owner_location));
@@ -54,6 +54,8 @@ const MIGRATIONS: [&str; 8] = [
     "create table staffa_access(object varchar(1000) primary key, definition text, csn bigint not null);
      create index staffa_access_csn on staffa_access(csn);
      PRAGMA user_version=9",
+    // Grants on functions and settings of databases are rows among the grants that older servers cannot read.
+    "PRAGMA user_version=10",
 ];
 pub(super) const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -285,7 +287,7 @@ async fn prepare(writer: &mut Lent, path: &Path) -> Result<()> {
                 .execute("alter table iceberg_tables add column iceberg_type varchar(5)", &[])
                 .await?;
         }
-        writer.run_script("PRAGMA user_version=9").await?;
+        writer.run_script("PRAGMA user_version=10").await?;
     }
     for (from, migration) in (1..).zip(MIGRATIONS) {
         if (1..=from).contains(&version) {

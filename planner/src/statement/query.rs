@@ -19,6 +19,7 @@ use crate::generic::Generic;
 use crate::parse::position_of;
 use crate::resolve::{Provider, Relations, fold, function, load, populate, version};
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
+use crate::row_locks;
 use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::stored::has_volatile;
 use crate::type_planner::BARE_NUMERIC;
@@ -123,6 +124,9 @@ impl<'a> Scope<'a> {
 
 /// Plans a query. `declared` are types the client or the statement around gives to parameters.
 pub(crate) async fn plan(scope: &Scope<'_>, query: &Query, declared: &[Option<SqlType>]) -> Result<QueryPlan> {
+    if scope.locks_rows {
+        row_locks::check(scope.context, query).await?;
+    }
     let mut query = query.clone();
     populate::name_columns(scope, &mut query).await?;
     let mut typed = query.clone();
