@@ -50,15 +50,15 @@ pub(crate) fn make_yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
             let size = BatchSize::TimeOfPairs(Arc::clone(build.rows()));
             let probe = SmallBatchesExec::new(Arc::clone(join.right()), size);
             let join = replace_children_if_necessary(plan, vec![Arc::new(build), Arc::new(probe)])?;
-            return Ok(Transformed::yes(in_pieces(&join)));
+            return Ok(Transformed::yes(in_pieces(&join, usize::MAX)));
         }
         if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-            let children = vec![Arc::clone(join.left()), in_pieces(join.right())];
+            let children = vec![Arc::clone(join.left()), in_pieces(join.right(), FIRST_ROWS)];
             let join = replace_children_if_necessary(plan, children)?;
-            return Ok(Transformed::yes(in_pieces(&join)));
+            return Ok(Transformed::yes(in_pieces(&join, usize::MAX)));
         }
         if plan.is::<HashJoin>() || plan.is::<CrossJoinExec>() {
-            return Ok(Transformed::yes(in_pieces(&plan)));
+            return Ok(Transformed::yes(in_pieces(&plan, usize::MAX)));
         }
         if let Some(growth) = Growth::of(plan.as_ref())?
             && !is_cut_already(plan.children()[0])
@@ -83,9 +83,9 @@ fn is_cut_already(input: &Arc<dyn ExecutionPlan>) -> bool {
     small.is_some_and(|small| matches!(small.size, BatchSize::Rows(_) | BatchSize::Results(_)))
 }
 
-/// As quickly as whoever asks for them works them off.
-fn in_pieces(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-    Arc::new(SmallBatchesExec::new(Arc::clone(input), BatchSize::Time))
+/// As quickly as whoever asks for them works them off, of so many rows in the beginning.
+fn in_pieces(input: &Arc<dyn ExecutionPlan>, first: usize) -> Arc<dyn ExecutionPlan> {
+    Arc::new(SmallBatchesExec::new(Arc::clone(input), BatchSize::Time { first }))
 }
 
 /// How small batches must be.
@@ -95,7 +95,10 @@ pub(crate) enum BatchSize {
     /// As many rows as the operator above computes some megabytes of.
     Results(Growth),
     /// As many rows as the operator above takes [`PIECE_TIME`] for, by the time it took for those before.
-    Time,
+    Time {
+        /// Those of the first piece.
+        first: usize,
+    },
     /// The same where each row is paired with so many others, which are counted before the first batch comes.
     TimeOfPairs(Arc<AtomicUsize>),
 }
@@ -103,10 +106,10 @@ pub(crate) enum BatchSize {
 /// How long an operator may work on one piece.
 const PIECE_TIME: Duration = Duration::from_millis(20);
 
-/// Rows of the first piece: 64 million pairs where each has a million partners.
+/// Rows of the first piece for a hash join: 64 million pairs where each has a million partners.
 const FIRST_ROWS: usize = 64;
 
-/// Pairs of the first piece: some ten milliseconds where a condition takes 50 ns.
+/// Pairs of the first piece for a nested loop: some ten milliseconds where a condition takes 50 ns.
 const FIRST_PAIRS: usize = 1 << 18;
 
 /// After so long others have their turn.
@@ -116,7 +119,8 @@ impl BatchSize {
     fn rows_first(&self) -> usize {
         match self {
             BatchSize::TimeOfPairs(others) => (FIRST_PAIRS / others.load(Ordering::Relaxed).max(1)).max(1),
-            _ => FIRST_ROWS,
+            BatchSize::Time { first: rows } | BatchSize::Rows(rows) => *rows,
+            BatchSize::Results(_) => usize::MAX,
         }
     }
 }
@@ -147,7 +151,7 @@ impl DisplayAs for SmallBatchesExec {
         match &self.size {
             BatchSize::Rows(rows) => write!(f, "SmallBatchesExec: rows={rows}"),
             BatchSize::Results(_) => f.write_str("SmallBatchesExec: by results"),
-            BatchSize::Time | BatchSize::TimeOfPairs(_) => f.write_str("SmallBatchesExec: by time"),
+            BatchSize::Time { .. } | BatchSize::TimeOfPairs(_) => f.write_str("SmallBatchesExec"),
         }
     }
 }
@@ -201,7 +205,7 @@ impl ExecutionPlan for SmallBatchesExec {
         let small = match self.size.clone() {
             BatchSize::Rows(rows) => in_turns(input, move |batch| of_rows(batch, rows)),
             BatchSize::Results(growth) => in_turns(input, move |batch| growth.pieces(batch)),
-            size @ (BatchSize::Time | BatchSize::TimeOfPairs(_)) => {
+            size @ (BatchSize::Time { .. } | BatchSize::TimeOfPairs(_)) => {
                 futures::stream::unfold(Pace::new(input, size), Pace::next).boxed()
             }
         };
@@ -237,7 +241,8 @@ struct Pace {
     rest: Option<RecordBatch>,
     /// Those of the next piece; unknown before the first batch is there.
     rows: Option<usize>,
-    given: Option<Instant>,
+    /// When the last one was given, and its rows.
+    given: Option<(Instant, usize)>,
     /// The time of this turn.
     worked: Duration,
 }
@@ -255,9 +260,9 @@ impl Pace {
     }
 
     async fn next(mut self) -> Option<(Result<RecordBatch>, Self)> {
-        if let Some(given) = self.given.take() {
+        if let Some((given, rows)) = self.given.take() {
             let took = given.elapsed();
-            self.rows = self.rows.map(|rows| rows_after(rows, took));
+            self.rows = self.rows.map(|rows_max| rows_after(rows_max, rows, took));
             self.worked += took;
             if self.worked >= TURN {
                 tokio::task::yield_now().await;
@@ -276,20 +281,20 @@ impl Pace {
         if rows < batch.num_rows() {
             self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
         }
-        self.given = Some(Instant::now());
+        self.given = Some((Instant::now(), rows));
         Some((Ok(batch.slice(0, rows)), self))
     }
 }
 
-/// Rows of the next piece, after so many took so long.
-fn rows_after(rows: usize, took: Duration) -> usize {
+/// The most rows of the next piece, after so many of at most `rows_max` took so long.
+fn rows_after(rows_max: usize, rows: usize, took: Duration) -> usize {
     if took > PIECE_TIME {
         let share = PIECE_TIME.as_secs_f64() / took.as_secs_f64();
         return ((rows as f64 * share) as usize).max(1);
     }
     match took < PIECE_TIME / 4 {
-        true => rows.saturating_mul(4),
-        false => rows,
+        true => rows_max.saturating_mul(4),
+        false => rows_max,
     }
 }
 
@@ -300,10 +305,10 @@ mod tests {
     #[test]
     fn pieces_follow_the_time_they_take() {
         let ms = Duration::from_millis;
-        assert_eq!(rows_after(64, ms(1)), 256);
-        assert_eq!(rows_after(64, ms(10)), 64);
-        assert_eq!(rows_after(8192, ms(200)), 819);
-        assert_eq!(rows_after(64, ms(100_000)), 1, "there is always one");
-        assert_eq!(rows_after(usize::MAX, ms(0)), usize::MAX);
+        assert_eq!(rows_after(64, 64, ms(1)), 256);
+        assert_eq!(rows_after(64, 64, ms(10)), 64);
+        assert_eq!(rows_after(usize::MAX, 8192, ms(200)), 819);
+        assert_eq!(rows_after(64, 64, ms(100_000)), 1, "there is always one");
+        assert_eq!(rows_after(usize::MAX, 8192, ms(0)), usize::MAX);
     }
 }

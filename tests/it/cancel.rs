@@ -30,7 +30,7 @@ const LONG: [(&str, &str); 9] = [
     ),
     (
         "nested loop",
-        "select count(*) from generate_series(1, 1000000) a(i), generate_series(1, 1000000) b(j) where i * j % 7 = 3",
+        "select count(*) from generate_series(1, 1000000) a(i), generate_series(1, 1000000) b(j) where i::bigint * j % 7 = 3",
     ),
     (
         "hash join",
