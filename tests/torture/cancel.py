@@ -21,13 +21,13 @@ SHAPES = {
     "cross join": "select sum(a.v + b.v) from facts a cross join facts b",
     "sort": "select a.t from facts a, generate_series(1, 1000) as g (i) order by a.t, i, a.v offset 10000000000",
     "group by": "select count(*) from (select a.id, i, count(*) from facts a, generate_series(1, 10000) as g (i) group by 1, 2) x",
-    "count distinct": "select count(distinct a.id * i) from facts a, generate_series(1, 100000) as g (i)",
+    "count distinct": "select count(distinct a.id::bigint * i) from facts a, generate_series(1, 100000) as g (i)",
     "window": "select max(s) from (select sum(a.v) over (partition by i order by a.id) as s from facts a,"
               " generate_series(1, 1000) as g (i)) x",
     "recursion": "with recursive r (i) as (select 1::bigint union all select i + 1 from r) select max(i) from r",
     "functions of texts": "select max(length(regexp_replace(repeat(a.t, 100), '[0-9]+', 'x', 'g'))) from facts a, generate_series(1, 10000)",
-    "union without doubles": "select count(*) from (select id * i as x from facts, generate_series(1, 100000) as g (i)"
-                             " union select id * i + 1 from facts, generate_series(1, 100000) as g (i)) x",
+    "union without doubles": "select count(*) from (select id::bigint * i as x from facts, generate_series(1, 100000) as g (i)"
+                             " union select id::bigint * i + 1 from facts, generate_series(1, 100000) as g (i)) x",
     "insert": "insert into sink select a.id, a.t from facts a, generate_series(1, 100000)",
     "rows to the client": "select a.*, i from facts a, generate_series(1, 100000) as g (i)",
 }
