@@ -49,9 +49,10 @@ fn add_locked(query: &Query, hidden: &[String], found: &mut Vec<ObjectName>) {
             hidden.push(name);
         }
     }
-    if let SetExpr::Select(select) = query.body.as_ref() {
-        for lock in &query.locks {
-            for table in &select.from {
+    let Query { body, locks, .. } = &mut query;
+    if let SetExpr::Select(select) = body.as_mut() {
+        for lock in locks.iter() {
+            for table in &mut select.from {
                 add_joined(table, lock, &hidden, found);
             }
         }
@@ -77,14 +78,14 @@ fn add_locked(query: &Query, hidden: &[String], found: &mut Vec<ObjectName>) {
     let _ = VisitMut::visit(&mut query.body, &mut Inner { hidden: &hidden, found });
 }
 
-fn add_joined(table: &TableWithJoins, lock: &LockClause, hidden: &[String], found: &mut Vec<ObjectName>) {
-    add_factor(&table.relation, lock, hidden, found);
-    for join in &table.joins {
-        add_factor(&join.relation, lock, hidden, found);
+fn add_joined(table: &mut TableWithJoins, lock: &LockClause, hidden: &[String], found: &mut Vec<ObjectName>) {
+    add_factor(&mut table.relation, lock, hidden, found);
+    for join in &mut table.joins {
+        add_factor(&mut join.relation, lock, hidden, found);
     }
 }
 
-fn add_factor(factor: &TableFactor, lock: &LockClause, hidden: &[String], found: &mut Vec<ObjectName>) {
+fn add_factor(factor: &mut TableFactor, lock: &LockClause, hidden: &[String], found: &mut Vec<ObjectName>) {
     match factor {
         TableFactor::Table {
             name,
@@ -99,15 +100,12 @@ fn add_factor(factor: &TableFactor, lock: &LockClause, hidden: &[String], found:
             }
         }
         TableFactor::NestedJoin { table_with_joins, .. } => add_joined(table_with_joins, lock, hidden, found),
-        // All tables of it are locked.
+        // All tables of it are locked, whatever it says itself. It is looked at once, with the other queries inside.
         TableFactor::Derived { subquery, alias, .. } if is_meant(lock, alias.as_ref(), None) => {
-            let all = LockClause {
+            subquery.locks = vec![LockClause {
                 of: None,
                 ..lock.clone()
-            };
-            let mut subquery = subquery.as_ref().clone();
-            subquery.locks.push(all);
-            add_locked(&subquery, hidden, found);
+            }];
         }
         _ => {}
     }
