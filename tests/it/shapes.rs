@@ -67,6 +67,10 @@ fn shapes() -> Vec<(&'static str, String)> {
             nested(60, "select * from (", "select 1 as a", ") x"),
         ),
         (
+            "locks in FROM that may be",
+            nested(40, "select * from (", "select 1 as a", ") x for update"),
+        ),
+        (
             "exists",
             format!("select {}", nested(40_000, "exists (select 1 where ", "true", ")")),
         ),
