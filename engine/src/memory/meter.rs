@@ -3,18 +3,17 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-static GIVE_BACK: OnceLock<fn(force: bool)> = OnceLock::new();
+static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
 
-/// Tells how the allocator of this process gives memory back to the system that nobody uses: what has been free for a while, or by force
-/// all. Allocators keep such memory until somebody asks for some, so that an idle server seems to hold what its last query did,
-/// and the next query is thought too large. The first one told counts.
-pub fn give_memory_back_by(give_back: fn(force: bool)) {
+/// Tells how the allocator of this process gives memory back to the system that nobody uses. Allocators keep such memory for a while, so
+/// that an idle server seems to hold what its last query did, and the next query is thought too large. The first one told counts.
+pub fn give_memory_back_by(give_back: fn()) {
     GIVE_BACK.get_or_init(|| give_back);
 }
 
-pub(super) fn give_back(force: bool) {
+pub(super) fn give_back() {
     if let Some(give_back) = GIVE_BACK.get() {
-        give_back(force);
+        give_back();
     }
 }
 

@@ -19,11 +19,15 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// ... and when half of what may be held is: two cores take 20 MB in this time.
 const PERIOD_NEAR: Duration = Duration::from_millis(10);
 
-/// How often memory goes back that has been free for a while.
-const PERIOD_OF_FREE: Duration = Duration::from_secs(1);
+/// How often all free memory goes back to the system while half of what may be held is. The allocator takes new memory before that which was
+/// freed within the last seconds: sorts one after the other, of which each holds little, would bring the process to the limit.
+const PERIOD_OF_FREE: Duration = Duration::from_millis(100);
 
-/// How long a statement may take to give its memory back before the next one must end.
+/// How long a statement may take to give its memory back before the next one must end ...
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// ... which is one that says it holds nothing: the memory of the last one may be on its way.
+const PATIENCE_WITHOUT_BYTES: Duration = Duration::from_secs(1);
 
 /// A statement this young holds next to nothing, and is not to blame.
 const AGE_MIN: Duration = Duration::from_millis(100);
@@ -61,27 +65,27 @@ fn watch(warehouse: &Weak<Inner>, meter: &Meter) {
         if is_much {
             warehouse.release_caches(held - meter.bytes_wanted());
         }
-        if gave_back.elapsed() >= if is_much { PERIOD } else { PERIOD_OF_FREE } {
-            give_back(is_much);
+        let is_near = held > meter.bytes_wanted() / 2;
+        let period_of_free = if is_much { PERIOD } else { PERIOD_OF_FREE };
+        if is_near && gave_back.elapsed() >= period_of_free {
+            give_back();
             gave_back = Instant::now();
             held = meter.look().unwrap_or(held);
         }
-        period = if held > meter.bytes_wanted() / 2 {
-            PERIOD_NEAR
-        } else {
-            PERIOD
-        };
+        period = if is_near { PERIOD_NEAR } else { PERIOD };
         let Some(over) = held.checked_sub(meter.bytes_max()) else {
             continue;
         };
         let running = warehouse.register().running();
-        if let Some((number, at)) = ended_last
-            && at.elapsed() < PATIENCE
-            && running.iter().any(|statement| statement.number() == number)
-        {
-            continue;
+        let largest = largest(&running, ended_last.map(|(number, _)| number));
+        if let Some((number, at)) = ended_last {
+            let still_runs = running.iter().any(|statement| statement.number() == number);
+            let holds_nothing = largest.is_some_and(|largest| largest.memory_held() < BYTES_MIN);
+            if still_runs && at.elapsed() < PATIENCE || holds_nothing && at.elapsed() < PATIENCE_WITHOUT_BYTES {
+                continue;
+            }
         }
-        if let Some(largest) = largest(&running, ended_last.map(|(number, _)| number)) {
+        if let Some(largest) = largest {
             tracing::warn!(
                 over_bytes = over,
                 user = largest.user(),
