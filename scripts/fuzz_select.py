@@ -417,7 +417,9 @@ def query(tys, outer, d, top=False):
         q = core(tys, outer, d)
     if chance(.08) and 'distinct on' not in q.sql()[:20]:
         q = Node('q', '(', q, ')' ) if q.sql().startswith('with') else q
-        q = Node('q', q, ' order by ', ', '.join(f'{i+1}' + order_dir() for i in range(len(tys))), Node('opt', ' limit ', str(R.randint(0, 4)), Node('opt', ' offset 1') if chance(.3) else ''))
+        offset = Node('opt', ' offset ', str(R.randint(1, 4)))
+        tail = offset if chance(.3) else Node('opt', ' limit ', str(R.randint(0, 4)), offset if chance(.3) else '')
+        q = Node('q', q, ' order by ', ', '.join(f'{i+1}' + order_dir() for i in range(len(tys))), tail)
     return q
 
 def top():

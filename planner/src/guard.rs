@@ -12,6 +12,13 @@
 //! Projection(a@0 as a, a@1 as a)              -> Guard(Projection(…))              no filter goes through
 //! ```
 //!
+//! A sort is taken away, too, where a projection leaves its key out below a limit that only skips rows, as if it made no difference
+//! which. So a guard asks for the order:
+//!
+//! ```text
+//! Limit(skip=3, Projection(a, Sort(b, …)))    -> Limit(skip=3, Projection(a, Guard(Sort(b, …))))
+//! ```
+//!
 //! And a filter whose condition became lazy does not see any more what it makes constant: a guard remembers it (`lazy.rs`).
 //!
 //! They stay in the plan, where they hand on what comes: an operator asks its input again whenever it gets a new one.
@@ -25,19 +32,21 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-    Statistics,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements,
+    PlanProperties, ReplaceChildrenOptions, Statistics,
 };
 
 use crate::interrupt::Interruptible;
@@ -135,6 +144,15 @@ fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Execution
     if repeats_names(&plan) {
         return Ok(Transformed::yes(GuardExec::of(plan, Knows::All)));
     }
+    if let Some(limit) = plan.downcast_ref::<GlobalLimitExec>()
+        && limit.skip() > 0
+        && limit.fetch().is_none()
+    {
+        return Ok(match in_order(limit.input())? {
+            Some(input) => Transformed::yes(replace_children_if_necessary(plan, vec![input])?),
+            None => Transformed::no(plan),
+        });
+    }
     if let Some(nullable) = null_supplying(&plan) {
         let wrong = nullable.into_iter().any(|child| has_constants(plan.children()[child]));
         return Ok(match wrong {
@@ -152,6 +170,20 @@ fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Execution
     let children = plan.children().into_iter().cloned();
     let children = children.map(|child| GuardExec::of(child, Knows::Nothing)).collect();
     replace_children_if_necessary(plan, children).map(Transformed::yes)
+}
+
+/// Projections of a sort, with a guard that asks for its order.
+fn in_order(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        let knows = Knows::Order(sort.expr().clone());
+        return Ok(Some(GuardExec::of(Arc::clone(plan), knows)));
+    }
+    match plan.downcast_ref::<ProjectionExec>() {
+        Some(projection) => in_order(projection.input())?
+            .map(|input| replace_children_if_necessary(Arc::clone(plan), vec![input]))
+            .transpose(),
+        None => Ok(None),
+    }
 }
 
 fn has_constants(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -185,9 +217,11 @@ fn null_supplying(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<usize>> {
 }
 
 /// What a guard passes on of its input's properties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Knows {
     All,
+    /// All, and asks for an order.
+    Order(LexOrdering),
     /// Neither order nor constants.
     Nothing,
     /// What another operator knew, in whose place the input stands.
@@ -204,12 +238,11 @@ pub(crate) struct GuardExec {
 impl GuardExec {
     fn of(input: Arc<dyn ExecutionPlan>, knows: Knows) -> Arc<dyn ExecutionPlan> {
         let properties = match knows {
-            Knows::All => Arc::clone(input.properties()),
+            Knows::All | Knows::Order(_) | Knows::Before => Arc::clone(input.properties()),
             Knows::Nothing => {
                 let nothing = EquivalenceProperties::new(input.schema());
                 Arc::new(PlanProperties::clone(input.properties()).with_eq_properties(nothing))
             }
-            Knows::Before => Arc::clone(input.properties()),
         };
         Self::knowing(input, knows, properties)
     }
@@ -255,6 +288,25 @@ impl ExecutionPlan for GuardExec {
         vec![self.knows != Knows::Nothing]
     }
 
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        self.input_distribution_requirements().into_per_child()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![match self.knows {
+            // One limit counts them.
+            Knows::Order(_) => Distribution::SinglePartition,
+            Knows::All | Knows::Nothing | Knows::Before => Distribution::UnspecifiedDistribution,
+        }])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![match &self.knows {
+            Knows::Order(order) => Some(OrderingRequirements::from(order.clone())),
+            Knows::All | Knows::Nothing | Knows::Before => None,
+        }]
+    }
+
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -277,8 +329,8 @@ impl ExecutionPlan for GuardExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = only_child(children)?;
         Ok(match self.knows {
-            Knows::Before => Self::knowing(input, self.knows, Arc::clone(&self.properties)),
-            Knows::All | Knows::Nothing => Self::of(input, self.knows),
+            Knows::Before => Self::knowing(input, Knows::Before, Arc::clone(&self.properties)),
+            Knows::All | Knows::Order(_) | Knows::Nothing => Self::of(input, self.knows.clone()),
         })
     }
 
