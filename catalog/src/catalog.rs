@@ -43,18 +43,30 @@ impl Catalog {
     pub async fn open(database: &str, warehouse: &str, objects: Arc<dyn Objects>) -> Result<Catalog> {
         check_warehouse(warehouse)?;
         let database = CatalogDatabase::open(database).await?;
-        Catalog::over(database, warehouse, objects)
+        Catalog::over(database, warehouse, objects, u64::MAX)
     }
 
-    /// Like [`Catalog::open`], over a database that is open already.
-    pub fn over(database: CatalogDatabase, warehouse: &str, objects: Arc<dyn Objects>) -> Result<Catalog> {
+    /// Like [`Catalog::open`], over a database that is open already. Parsed metadata may hold no more than `cache_bytes` of memory,
+    /// and manifests as much.
+    pub fn over(
+        database: CatalogDatabase,
+        warehouse: &str,
+        objects: Arc<dyn Objects>,
+        cache_bytes: u64,
+    ) -> Result<Catalog> {
         check_warehouse(warehouse)?;
-        Ok(Self::with_database(database.database, warehouse, objects))
+        let loader = Loader::within(objects, cache_bytes);
+        Ok(Self::with_loader(database.database, warehouse, loader))
     }
 
     /// Over any database; what tests use to put a double between.
+    #[cfg(test)]
     pub(crate) fn with_database(database: Arc<dyn Database>, warehouse: &str, objects: Arc<dyn Objects>) -> Catalog {
-        let shared = Arc::new(Shared::new(database, Arc::new(Loader::new(objects)), warehouse));
+        Self::with_loader(database, warehouse, Loader::new(objects))
+    }
+
+    fn with_loader(database: Arc<dyn Database>, warehouse: &str, loader: Loader) -> Catalog {
+        let shared = Arc::new(Shared::new(database, Arc::new(loader), warehouse));
         tokio::spawn(keep_alive(Arc::downgrade(&shared)));
         Catalog { shared }
     }

@@ -16,10 +16,12 @@ use crate::objects::Objects;
 use crate::schema::View;
 use crate::table::TableVersion;
 
-/// Parsed metadata of tables and views, with the file lists that hang on them.
+/// Parsed metadata of tables and views, with the file lists that hang on them: at most.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
-/// Files of parsed manifests.
+/// Files of parsed manifests: at most.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// What an entry costs beside its value.
+const ENTRY_OVERHEAD_BYTES: usize = 400;
 
 /// A stored view and the metadata its next version is made from.
 #[derive(Debug)]
@@ -47,21 +49,27 @@ impl fmt::Debug for Loader {
 }
 
 impl Loader {
+    /// With caches as large as a large machine has them.
     pub(crate) fn new(objects: Arc<dyn Objects>) -> Loader {
+        Self::within(objects, u64::MAX)
+    }
+
+    /// With caches of no more than so many bytes each.
+    pub(crate) fn within(objects: Arc<dyn Objects>, bytes_max: u64) -> Loader {
         Loader {
             objects,
             oldest_csn: AtomicU64::new(0),
             tables: Cache::builder()
-                .max_capacity(METADATA_BYTES_MAX)
+                .max_capacity(METADATA_BYTES_MAX.min(bytes_max))
                 .weigher(|location: &String, version: &Arc<TableVersion>| {
-                    saturated(location.len() + version.weight_bytes())
+                    saturated(ENTRY_OVERHEAD_BYTES + location.len() + version.weight_bytes())
                 })
                 .build(),
             views: Cache::builder().max_capacity(1000).build(),
             manifests: Cache::builder()
-                .max_capacity(MANIFEST_BYTES_MAX)
+                .max_capacity(MANIFEST_BYTES_MAX.min(bytes_max))
                 .weigher(|location: &String, content: &Arc<ManifestContent>| {
-                    saturated(location.len() + content.heap_bytes())
+                    saturated(ENTRY_OVERHEAD_BYTES + location.len() + content.heap_bytes())
                 })
                 .build(),
         }

@@ -92,6 +92,7 @@ impl Place {
             s3: config.s3.clone(),
             range_cache_bytes: 0,
             chunk_cache_bytes: 0,
+            metadata_cache_bytes: None,
             io: Some(tokio::runtime::Handle::current()),
         })?;
         Ok(Place { stores, location })

@@ -409,7 +409,12 @@ pub(crate) async fn open_catalog(config: &Config, data_dir: &Path) -> Result<(Ca
         make_dir(Path::new(path))?;
     }
     let stores = open_stores(config, data_dir, &warehouse)?;
-    let catalog = Catalog::over(database, &warehouse, Arc::new(StoreObjects(stores.clone())))?;
+    let catalog = Catalog::over(
+        database,
+        &warehouse,
+        Arc::new(StoreObjects(stores.clone())),
+        metadata_cache_bytes(config),
+    )?;
     Ok((catalog, stores, warehouse))
 }
 
@@ -428,6 +433,13 @@ pub(crate) fn own_warehouse(config: &Config, data_dir: &Path) -> String {
     wanted.map_or_else(own, |location| location.trim_end_matches('/').to_owned())
 }
 
+/// What each of the caches of metadata may hold at most (footers, deleted rows, samples, statistics, metadata of tables, manifests): on a
+/// large machine they need less than that.
+fn metadata_cache_bytes(config: &Config) -> u64 {
+    const SHARE: u64 = 64;
+    config.memory_limit_bytes / SHARE
+}
+
 /// The stores of a warehouse's files.
 pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> Result<Stores> {
     let mut local_roots = vec![data_dir.to_path_buf()];
@@ -443,6 +455,7 @@ pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> 
         s3: config.s3.clone(),
         range_cache_bytes: config.range_cache_bytes,
         chunk_cache_bytes: config.column_cache_bytes.unwrap_or(config.memory_limit_bytes / 2),
+        metadata_cache_bytes: Some(metadata_cache_bytes(config)),
         io: Some(tokio::runtime::Handle::current()),
     })?)
 }

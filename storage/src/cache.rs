@@ -29,8 +29,13 @@ const SLACK_SHARE: u64 = 16;
 /// moka counts in 32 bits; so it is told of units of this size.
 const UNIT_BYTES: u64 = 1 << 10;
 
-/// What an entry costs besides its chunk: key, policy and map, roughly.
-const ENTRY_OVERHEAD_BYTES: u64 = 400;
+/// What an entry costs besides its value: key, policy and map, roughly.
+const ENTRY_OVERHEAD_BYTES: usize = 400;
+
+/// What a cache counts for a value, however small it is.
+pub(crate) fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes.saturating_add(ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX)
+}
 
 /// Names a chunk for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,7 +68,7 @@ pub(crate) struct ChunkCache {
 impl ChunkCache {
     pub(crate) fn new(bytes_max: u64) -> Self {
         let weigh = |_: &ChunkKey, chunk: &Arc<Chunk>| {
-            let bytes = chunk.bytes() as u64 + ENTRY_OVERHEAD_BYTES;
+            let bytes = (chunk.bytes() + ENTRY_OVERHEAD_BYTES) as u64;
             u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
         };
         let held_bytes = Arc::new(AtomicU64::new(0));

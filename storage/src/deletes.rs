@@ -22,6 +22,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
+use crate::cache::weight;
 use crate::decoding::decoding;
 use crate::error::{Error, Result};
 use crate::puffin::{self, PuffinBlob};
@@ -73,16 +74,17 @@ pub(crate) struct DeleteCache {
 }
 
 impl DeleteCache {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let bytes_max = CACHE_BYTES.min(bytes_max);
         let weigh = |key: &String, decoded: &Decoded| {
             let sets: usize = decoded
                 .iter()
                 .map(|(path, rows)| path.len() + rows.serialized_size())
                 .sum();
-            u32::try_from(key.len() + sets).unwrap_or(u32::MAX)
+            weight(key.len() + sets)
         };
         Self {
-            files: Cache::builder().max_capacity(CACHE_BYTES).weigher(weigh).build(),
+            files: Cache::builder().max_capacity(bytes_max).weigher(weigh).build(),
         }
     }
 

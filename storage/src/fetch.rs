@@ -16,13 +16,11 @@ use moka::future::Cache;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use crate::cache::weight;
 use crate::error::{Error, Result};
 
 /// A range larger than this share of the cache would push out too much.
 const LARGEST_SHARE: u64 = 8;
-
-/// What an entry costs besides its bytes: key, policy and map, roughly.
-const ENTRY_OVERHEAD_BYTES: usize = 200;
 
 type Key = (Arc<str>, u64, u64);
 
@@ -36,7 +34,7 @@ pub(crate) struct RangeCache {
 
 impl RangeCache {
     pub(crate) fn new(bytes_max: u64) -> Self {
-        let weigh = |_: &Key, bytes: &Bytes| u32::try_from(bytes.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX);
+        let weigh = |_: &Key, bytes: &Bytes| weight(bytes.len());
         Self {
             ranges: Cache::builder().max_capacity(bytes_max).weigher(weigh).build(),
             bytes_max,

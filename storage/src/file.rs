@@ -39,7 +39,7 @@ pub struct FileDescription {
 /// # Errors
 /// [`crate::ErrorKind::Forbidden`], [`crate::ErrorKind::NotFound`], [`crate::ErrorKind::CorruptFile`], I/O errors.
 pub async fn parquet_schema(stores: &Stores, location: &str) -> Result<FileDescription> {
-    describe(stores, &Footers::new(), location).await
+    describe(stores, &Footers::new(0), location).await
 }
 
 async fn describe(stores: &Stores, footers: &Footers, location: &str) -> Result<FileDescription> {

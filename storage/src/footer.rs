@@ -20,13 +20,14 @@ use parquet::file::metadata::{
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
+use crate::cache::weight;
 use crate::decoding::{decoding, decoding_future};
 use crate::error::{Error, Result};
 
 /// Bytes read from the end of a file at first: most footers with their page index fit.
 const FIRST_READ_BYTES: usize = 256 << 10;
 
-/// Memory for footers. Omitted from their weight: what parquet-rs shares between footers of one schema, which is little.
+/// Memory for footers at most. Omitted from their weight: what parquet-rs shares between footers of one schema, which is little.
 const CACHE_BYTES: u64 = 256 << 20;
 
 /// The cache of footers.
@@ -37,12 +38,11 @@ pub(crate) struct Footers {
 }
 
 impl Footers {
-    pub(crate) fn new() -> Self {
-        let weigh = |key: &Arc<str>, footer: &Arc<ParquetMetaData>| {
-            u32::try_from(footer.memory_size() + key.len()).unwrap_or(u32::MAX)
-        };
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let bytes_max = CACHE_BYTES.min(bytes_max);
+        let weigh = |key: &Arc<str>, footer: &Arc<ParquetMetaData>| weight(footer.memory_size() + key.len());
         Self {
-            footers: Cache::builder().max_capacity(CACHE_BYTES).weigher(weigh).build(),
+            footers: Cache::builder().max_capacity(bytes_max).weigher(weigh).build(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }

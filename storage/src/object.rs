@@ -80,6 +80,8 @@ pub struct StoreOptions {
     pub range_cache_bytes: u64,
     /// Bytes of decoded columns kept in memory; 0 keeps none.
     pub chunk_cache_bytes: u64,
+    /// Bytes that footers may hold, and as many each of deleted rows, samples, and statistics. `None`: what a large machine has for them.
+    pub metadata_cache_bytes: Option<u64>,
     /// The runtime that network requests run on, so that busy queries do not starve them. `None` uses the caller's.
     pub io: Option<tokio::runtime::Handle>,
 }

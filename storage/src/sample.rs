@@ -18,6 +18,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use moka::future::Cache;
 
+use crate::cache::weight;
 use crate::error::{Error, Result};
 use crate::source::{ParquetScan, ScanFile};
 use crate::summary::ColumnSummary;
@@ -170,12 +171,13 @@ fn distinct_count(column: &ArrayRef, rows_total: f64) -> Result<f64> {
 pub(crate) struct Samples(Cache<String, Option<Arc<RowSample>>>);
 
 impl Samples {
-    pub(crate) fn new() -> Self {
-        let weigh = |_: &String, sample: &Option<Arc<RowSample>>| {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let bytes_max = KEPT_BYTES_MAX.min(bytes_max);
+        let weigh = |key: &String, sample: &Option<Arc<RowSample>>| {
             let bytes = sample.as_ref().map_or(0, |sample| sample.bytes());
-            u32::try_from(bytes).unwrap_or(u32::MAX)
+            weight(key.len() + bytes)
         };
-        Self(Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(weigh).build())
+        Self(Cache::builder().max_capacity(bytes_max).weigher(weigh).build())
     }
 }
 

@@ -171,16 +171,17 @@ impl ParquetScan {
         let range_bytes = stores.options().range_cache_bytes;
         let ranges = (range_bytes > 0).then(|| RangeCache::new(range_bytes));
         let chunk_bytes = stores.options().chunk_cache_bytes;
+        let bytes_max = stores.options().metadata_cache_bytes.unwrap_or(u64::MAX);
         Self {
             stores,
             caches: Arc::new(Caches {
-                footers: Footers::new(),
+                footers: Footers::new(bytes_max),
                 ranges,
                 chunks: Arc::new(ChunkCache::new(chunk_bytes)),
             }),
-            deletes: DeleteCache::new(),
-            samples: Samples::new(),
-            summaries: Summaries::new(),
+            deletes: DeleteCache::new(bytes_max),
+            samples: Samples::new(bytes_max),
+            summaries: Summaries::new(bytes_max),
         }
     }
 

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use self::distribution::{Points, TARGET, known_points};
 use self::theta::ThetaSketch;
 pub use self::values::number;
+use crate::cache::weight;
 use crate::error::{Error, Result};
 use crate::field_ids::FIELD_ID_KEY;
 use crate::puffin::{self, PuffinBlob};
@@ -570,16 +571,17 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 pub(crate) struct Summaries(Cache<String, Option<Arc<TableSummary>>>);
 
 impl Summaries {
-    pub(crate) fn new() -> Self {
-        let weigh = |_: &String, summary: &Option<Arc<TableSummary>>| {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let bytes_max = KEPT_BYTES_MAX.min(bytes_max);
+        let weigh = |key: &String, summary: &Option<Arc<TableSummary>>| {
             let bytes: usize = summary
                 .iter()
                 .flat_map(|summary| summary.columns.values())
                 .map(|it| it.weight())
                 .sum();
-            u32::try_from(bytes).unwrap_or(u32::MAX)
+            weight(key.len() + bytes)
         };
-        Self(Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(weigh).build())
+        Self(Cache::builder().max_capacity(bytes_max).weigher(weigh).build())
     }
 }
 
