@@ -1,6 +1,6 @@
 //! What happens to a plan between name resolution and the optimiser.
 //!
-//! Order: what SELECT's shape means first: recursive terms, set operations, then subqueries, as the expressions made for them
+//! Order: what SELECT's shape means first: recursive terms, set operations, the order of what lists are made of, then subqueries, as the expressions made for them
 //! are coerced like any other; what has to match next, before anything is coerced; JSON next, which coercion would take for text; comparisons of dates with midnights next, because
 //! the types there decide what is coerced; operators DataFusion has no coercion for next; then numbers, with type coercion as they go;
 //! then DataFusion's analyzer, whose type coercion puts the other casts in; then ours, which makes all casts and all
@@ -25,6 +25,7 @@ mod patterns;
 mod recursion;
 mod set_operations;
 mod sort_keys;
+mod sorted_inputs;
 mod subqueries;
 mod values;
 
@@ -42,6 +43,7 @@ use crate::interrupt;
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let state = &context.session;
     let plan = set_operations::count_duplicates(plan)?;
+    let plan = sorted_inputs::keep_order(plan)?;
     let plan = elements::united(plan)?;
     let plan = values::compute_subqueries(plan)?;
     let plan = subqueries::join(plan)?;

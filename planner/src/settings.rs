@@ -36,6 +36,9 @@ fn apply(options: &mut ConfigOptions) {
     // The Arrow type of text everywhere: views avoid copying long strings through operators.
     parser.map_string_types_to_utf8view = true;
     parser.default_null_ordering = "nulls_max".to_string();
+    // `select a from (select a, b from t order by b) s limit 10` gives the first ten in PostgreSQL, and numbers of sequences go by that order.
+    // Where nobody looks at it, operators are not sorted for it.
+    parser.enable_subquery_sort_elimination = false;
 
     let execution = &mut options.execution;
     // Exact row counts and bounds come from the catalog; footers are not read for planning.

@@ -21,7 +21,6 @@ use crate::resolve::{Provider, Relations, fold, function, load, populate, versio
 use crate::rewrite::{self, PARAMETERS_MAX, strip_marker};
 use crate::row_locks;
 use crate::statement::{OutputColumn, QueryPlan, origin};
-use crate::stored::has_volatile;
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
 use crate::walk::Visit;
@@ -228,14 +227,12 @@ pub(crate) async fn logical(
         first = rewritten(scope, &query, false)?.0;
     }
     readings.apply(&mut first);
-    let sorting = has_volatile(scope.context, &query).then(|| with_sorted_subqueries(scope.context));
-    let context = sorting.as_ref().unwrap_or(scope.context);
-    let provider = Provider::new(context, relations);
-    let outcome = match to_plan(context, &provider, first, parameters) {
+    let provider = Provider::new(scope.context, relations);
+    let outcome = match to_plan(scope.context, &provider, first, parameters) {
         Err(error) if is_name_collision(&error) => {
             let (mut second, _) = rewritten(scope, &query, true)?;
             readings.apply(&mut second);
-            to_plan(context, &provider, second, parameters).map_err(|_| error)
+            to_plan(scope.context, &provider, second, parameters).map_err(|_| error)
         }
         outcome => outcome,
     };
@@ -269,14 +266,6 @@ fn with_hidden(error: Error, query: &Query) -> Error {
             "There is a WITH item named \"{name}\", but it cannot be referenced from this part of the query."
         ))
         .with_hint("Use WITH RECURSIVE, or re-order the WITH items to remove forward references.")
-}
-
-/// `select nextval('s'), a from (select … order by b)` gives numbers in that order: DataFusion would leave it out.
-fn with_sorted_subqueries(context: &PlanContext) -> PlanContext {
-    let mut context = context.clone();
-    let options = Arc::make_mut(&mut context.session).config_mut().options_mut();
-    options.sql_parser.enable_subquery_sort_elimination = false;
-    context
 }
 
 /// A copy made ready for DataFusion, and the older states of tables it reads. `unique`: every output column gets a name of its own.
