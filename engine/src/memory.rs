@@ -11,7 +11,7 @@ use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SpillFile;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SpillWriter, TempFileFactory};
 use futures::Stream;
@@ -19,17 +19,19 @@ use staffa_planner::{Error, ErrorKind};
 
 pub(crate) mod machine;
 pub(crate) mod meter;
+pub(crate) mod pool;
 pub(crate) mod spill_place;
 pub(crate) mod watchdog;
 
 use self::meter::Meter;
+use self::pool::RoomyPool;
 use crate::limits::Limits;
 
 /// What one statement has of the server's memory.
 pub(crate) struct StatementMemory {
     shared: Arc<dyn MemoryPool>,
     /// The statement's own share, where it is limited: divided among its operators as the server's is.
-    own: Option<(u64, FairSpillPool)>,
+    own: Option<(u64, RoomyPool)>,
     meter: Arc<Meter>,
     held: AtomicUsize,
     most: AtomicUsize,
@@ -37,7 +39,7 @@ pub(crate) struct StatementMemory {
 
 impl StatementMemory {
     fn new(shared: Arc<dyn MemoryPool>, bytes_max: Option<u64>, meter: Arc<Meter>) -> Self {
-        let pool = |bytes: u64| (bytes, FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)));
+        let pool = |bytes: u64| (bytes, RoomyPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)));
         Self {
             shared,
             own: bytes_max.map(pool),
