@@ -1,4 +1,4 @@
-//! Grouping by keys that are whole numbers or texts.
+//! Grouping by keys that are whole numbers, decimals of up to 64 bits, truth values or texts.
 //!
 //! What it does otherwise than DataFusion's: the columns of a key are one number ([`Groups`]), found in a table that has
 //! the keys themselves in its slots. Sums and counts are added up in 64 bits (`totals.rs`), of columns as a scan has them (`compact.rs`). What else is
@@ -320,11 +320,10 @@ impl Grouping {
                 continue;
             }
             let keys = evaluated(&self.keys, &batch)?;
-            // A table that must grow is asked for before.
-            let growth = self.groups.growth_bytes(batch.num_rows());
-            let fits = self.groups.len() + batch.num_rows() < GROUPS_MAX
-                && (growth == 0 || self.memory.try_grow(growth).is_ok());
-            if !fits || !self.groups.add(&keys, &mut of_rows)? {
+            // A table that must grow asks before.
+            let mut room = |bytes| self.memory.try_grow(bytes).is_ok();
+            let fits = self.groups.len() + batch.num_rows() < GROUPS_MAX;
+            if !fits || !self.groups.add(&keys, &mut of_rows, &mut room)? {
                 return self.hand_over(Some(batch), input);
             }
             self.accumulate(&batch, &of_rows)?;

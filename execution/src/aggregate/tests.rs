@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int16Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int16Array, Int64Array, RecordBatch, StringViewArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -24,12 +26,18 @@ use proptest::prelude::*;
 
 use super::{Aggregate, ROWS_TRIED};
 
-/// A key each of 64, 16 and 32 bits, a text, and what is added up.
-type Row = (Option<i64>, Option<i16>, i32, Option<String>, Option<i128>);
+/// A key each of 64, 16 and 32 bits, a text, what is added up, and keys that are a decimal and true or false.
+type Row = (
+    Option<i64>,
+    Option<i16>,
+    i32,
+    Option<String>,
+    Option<i128>,
+    Option<i128>,
+    Option<bool>,
+);
 
-const KEYS: [&str; 4] = ["a", "b", "d", "t"];
-/// Of each, with one for null.
-const BITS: [usize; 4] = [65, 17, 32, 33];
+const KEYS: [&str; 6] = ["a", "b", "d", "t", "n", "f"];
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -38,17 +46,22 @@ fn schema() -> SchemaRef {
         Field::new("d", DataType::Date32, false),
         Field::new("t", DataType::Utf8View, true),
         Field::new("v", DataType::Decimal128(12, 2), true),
+        Field::new("n", DataType::Decimal128(38, 4), true),
+        Field::new("f", DataType::Boolean, true),
     ]))
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
     let values = rows.iter().map(|row| row.4).collect::<Decimal128Array>();
+    let decimals = rows.iter().map(|row| row.5).collect::<Decimal128Array>();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|row| row.1).collect::<Int16Array>()),
         Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Date32Array>()),
         Arc::new(rows.iter().map(|row| row.3.as_deref()).collect::<StringViewArray>()),
         Arc::new(values.with_precision_and_scale(12, 2).unwrap()),
+        Arc::new(decimals.with_precision_and_scale(38, 4).unwrap()),
+        Arc::new(rows.iter().map(|row| row.6).collect::<BooleanArray>()),
     ];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
@@ -151,6 +164,12 @@ fn row() -> impl Strategy<Value = Row> {
         prop_oneof![-2_i32..3, Just(i32::MAX), Just(i32::MIN)],
         option::weighted(0.8, text),
         option::weighted(0.8, value),
+        // One that is too large for our keys.
+        option::weighted(
+            0.8,
+            prop_oneof![20 => -2_i128..300, 1 => Just(i128::from(i64::MAX) + 1)],
+        ),
+        option::weighted(0.8, any::<bool>()),
     )
 }
 
@@ -158,13 +177,11 @@ proptest! {
     #[test]
     fn groups_as_datafusion_does(
         partitions in vec(vec(vec(row(), 0..20), 0..4), 1..3),
-        keys in prop::sample::subsequence(KEYS.to_vec(), 1..=4),
+        keys in prop::sample::subsequence(KEYS.to_vec(), 1..=6),
         filter in any::<bool>(),
     ) {
         let partitions: Vec<Vec<RecordBatch>> =
             partitions.iter().map(|batches| batches.iter().map(|rows| batch(rows)).collect()).collect();
-        let bits = keys.iter().map(|key| BITS[KEYS.iter().position(|known| known == key).unwrap()]);
-        prop_assume!(bits.sum::<usize>() <= 128);
         let stock = plan(&partitions, &keys, filter);
         prop_assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
     }
@@ -179,6 +196,8 @@ fn many(rows: usize, alike: usize, text: impl Fn(usize) -> Option<String>) -> Ve
             1,
             text(row / alike),
             Some(row as i128),
+            None,
+            None,
         )
     };
     let rows: Vec<Row> = (0..rows).map(row).collect();
@@ -203,6 +222,47 @@ fn many_long_texts_are_groups() {
     }
 }
 
+/// Keys begin small and without nulls, and come again when later ones are neither.
+#[test]
+fn keys_are_widened() {
+    let row = |row: usize| -> Row {
+        let small = row % 100;
+        let is_late = row >= 10_000;
+        let is_large = is_late && row.is_multiple_of(7);
+        (
+            (!(is_late && row.is_multiple_of(5))).then_some(if is_large {
+                i64::MIN + small as i64
+            } else {
+                small as i64
+            }),
+            Some((row % 3) as i16 - 1),
+            if row < 5_000 { 1 } else { (row % 1_000) as i32 * -100 },
+            (!(is_late && row.is_multiple_of(11))).then(|| format!("text {}", row % 50)),
+            Some(row as i128),
+            Some((row / 100) as i128 * 12_345),
+            Some(row.is_multiple_of(2)),
+        )
+    };
+    let rows: Vec<Row> = (0..20_000).map(row).collect();
+    let partitions = [
+        rows.chunks(1024).map(batch).collect::<Vec<_>>(),
+        rows.chunks(64).rev().map(batch).collect::<Vec<_>>(),
+    ];
+    for keys in [
+        &["a"] as &[&str],
+        &["t"],
+        &["a", "b"],
+        &["d", "b", "t"],
+        &["a", "f", "n"],
+        &["n", "d"],
+        &KEYS,
+    ] {
+        let stock = plan(&partitions, keys, false);
+        assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), None));
+        assert_eq!(rows_of(Arc::clone(&stock), None), rows_of(ours(&stock), Some(3 << 20)));
+    }
+}
+
 #[test]
 fn hands_over_when_memory_is_short() {
     let partitions = [many(60_000, 2, |_| None), many(60_000, 3, |_| None)];
@@ -216,7 +276,7 @@ fn totals_that_leave_64_bits_go_on() {
     let row = |row: usize| -> Row {
         let large = i128::from(i64::MAX) / 4 / 64;
         let value = (!row.is_multiple_of(7)).then_some(if row.is_multiple_of(2) { large } else { -large / 3 });
-        (Some((row % 3) as i64), None, 1, None, value)
+        (Some((row % 3) as i64), None, 1, None, value, None, None)
     };
     let rows: Vec<Row> = (0..10_000).map(row).collect();
     let partitions = [rows.chunks(64).map(batch).collect::<Vec<_>>()];
