@@ -2,15 +2,14 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectName, Query, TrimWhereField, UnaryOperator,
-    Value,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectName, TrimWhereField, UnaryOperator, Value,
 };
 
 use datafusion::sql::sqlparser::tokenizer::Location;
 use staffa_catalog::{SqlType, SystemType};
 
 use super::clauses::{find_call, text_of};
-use super::forms::is_row;
+use super::forms::{is_row, parts_of_row};
 use super::scope::type_of_call;
 use super::signatures::{
     self, BIGINT, BOOLEAN, Choice, DOUBLE, INTEGER, INTERVAL, NUMERIC, TEXT, UNKNOWN, can_cast, type_name,
@@ -211,7 +210,8 @@ impl Checker<'_> {
                 None => Ok(None),
             },
             Expr::InSubquery { expr, subquery, .. } => {
-                self.in_subquery(expr, subquery)?;
+                let parts = parts_of_row(expr).unwrap_or_else(|| vec![expr]);
+                self.row_beside_subquery("=", &parts, subquery, expr, &["in", "not"])?;
                 Ok(Some(BOOLEAN))
             }
             Expr::Array(array) => {
@@ -498,28 +498,6 @@ impl Checker<'_> {
             }
         };
         Err(self.places.after(error, left.0, words))
-    }
-
-    fn in_subquery(&mut self, expr: &Expr, subquery: &Query) -> Result<()> {
-        let left = match expr {
-            Expr::Tuple(parts) => {
-                let mut all = Vec::with_capacity(parts.len());
-                for part in parts {
-                    all.push((part, self.expression(part)?));
-                }
-                all
-            }
-            one => vec![(one, self.expression(one)?)],
-        };
-        let Some(columns) = self.query(subquery, true)? else {
-            return Ok(());
-        };
-        self.check_width(&columns, left.len(), expr, &["in", "not"])?;
-        for ((value, ty), (_, other)) in left.into_iter().zip(columns) {
-            let other = other.map(|other| if other == UNKNOWN { TEXT } else { other });
-            self.operator("=", (value, ty), (expr, other), &["in", "not"])?;
-        }
-        Ok(())
     }
 
     /// Only one of these is computed: none may yield rows.

@@ -1,6 +1,8 @@
 //! Calls that grammar writes in forms of its own, subscripts and comparisons with all elements.
 
-use datafusion::sql::sqlparser::ast::{AccessExpr, BinaryOperator, Expr, Subscript};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Subscript,
+};
 
 use super::expression::{NO_FUNCTION, signature};
 use super::signatures::{self, BOOLEAN, Choice, INTEGER, TEXT, UNKNOWN, type_name};
@@ -21,6 +23,32 @@ pub(super) fn is_row(expression: &Expr) -> bool {
             matches!(function.name.0.as_slice(), [name] if name.as_ident().is_some_and(|name| fold(name) == "row"))
         }
         _ => false,
+    }
+}
+
+/// `a` and `b` of `(a, b)` and `row(a, b)`.
+pub(super) fn parts_of_row(expression: &Expr) -> Option<Vec<&Expr>> {
+    match expression {
+        Expr::Tuple(parts) => Some(parts.iter().collect()),
+        Expr::Function(Function {
+            args: FunctionArguments::List(list),
+            ..
+        }) if is_row(expression) => {
+            let part = |argument| match argument {
+                &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref part)) => Some(part),
+                _ => None,
+            };
+            list.args.iter().map(part).collect()
+        }
+        _ => None,
+    }
+}
+
+fn subquery(expression: &Expr) -> Option<&Query> {
+    match expression {
+        Expr::Subquery(query) => Some(query),
+        Expr::Nested(inner) => subquery(inner),
+        _ => None,
     }
 }
 
@@ -104,6 +132,10 @@ impl Checker<'_> {
             self.expression(right)?;
             return Ok(None);
         }
+        if let (Some(parts), Some(query)) = (parts_of_row(left), subquery(right)) {
+            self.row_beside_subquery(name, &parts, query, left, words)?;
+            return Ok(Some(BOOLEAN));
+        }
         match (left, right) {
             (Expr::Tuple(all), Expr::Tuple(others)) => {
                 let mut sides = Vec::with_capacity(all.len());
@@ -122,15 +154,6 @@ impl Checker<'_> {
                             None => at_operator(self, error),
                             Some(_) => error,
                         })?;
-                }
-                Ok(Some(BOOLEAN))
-            }
-            (Expr::Tuple(parts), Expr::Subquery(query)) => {
-                for part in parts {
-                    self.expression(part)?;
-                }
-                if let Some(columns) = self.query(query, true)? {
-                    self.check_width(&columns, parts.len(), left, words)?;
                 }
                 Ok(Some(BOOLEAN))
             }
@@ -157,8 +180,32 @@ impl Checker<'_> {
         }
     }
 
+    /// Each part of a row, or the one value, beside the column of a subquery it is compared with.
+    pub(super) fn row_beside_subquery(
+        &mut self,
+        name: &str,
+        parts: &[&Expr],
+        query: &Query,
+        left: &Expr,
+        words: &[&str],
+    ) -> Result<()> {
+        let mut row = Vec::with_capacity(parts.len());
+        for part in parts {
+            row.push((*part, self.expression(part)?));
+        }
+        let Some(columns) = self.query(query, true)? else {
+            return Ok(());
+        };
+        self.check_width(&columns, row.len(), left, words)?;
+        for (value, (_, other)) in row.into_iter().zip(columns) {
+            let other = other.map(|other| if other == UNKNOWN { TEXT } else { other });
+            self.operator(name, value, (left, other), words)?;
+        }
+        Ok(())
+    }
+
     /// A subquery has as many columns as the row beside it.
-    pub(super) fn check_width(
+    fn check_width(
         &self,
         columns: &[(Option<String>, Type)],
         wanted: usize,
@@ -227,7 +274,6 @@ impl Checker<'_> {
 
     /// `value = any (array)`
     pub(super) fn quantified(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Type> {
-        let value = self.expression(left)?;
         let name = match op {
             BinaryOperator::NotEq => "<>".to_string(),
             other => other.to_string(),
@@ -236,17 +282,18 @@ impl Checker<'_> {
             op,
             BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_)
         );
-        if let Expr::Subquery(query) = right {
+        if let (Some(parts), Some(query)) = (parts_of_row(left), subquery(right)) {
+            self.row_beside_subquery(&name, &parts, query, left, &[&name, "!="])?;
+            return Ok(Some(BOOLEAN));
+        }
+        let value = self.expression(left)?;
+        if let Some(query) = subquery(right) {
             let Some(columns) = self.query(query, true)? else {
                 return Ok(Some(BOOLEAN));
             };
-            let wanted = match left {
-                Expr::Tuple(parts) => parts.len(),
-                _ => 1,
-            };
             let words = [name.as_str(), "!="];
-            self.check_width(&columns, wanted, left, &words)?;
-            if let ([(_, item)], false) = (columns.as_slice(), is_custom || is_row(left)) {
+            self.check_width(&columns, 1, left, &words)?;
+            if let ([(_, item)], false) = (columns.as_slice(), is_custom) {
                 let item = item.map(|item| if item == UNKNOWN { TEXT } else { item });
                 self.operator(&name, (left, value), (right, item), &words)?;
             }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, Ident, JoinOperator, LimitClause, Select, SelectItem, SetExpr, SetOperator, TableAlias,
+    Cte, Expr, Function, Ident, JoinOperator, LimitClause, ObjectNamePart, Select, SetExpr, SetOperator, TableAlias,
     TableFactor, Visitor,
 };
 
@@ -73,14 +73,13 @@ pub(super) fn check(cte: &Cte, places: &Places<'_>) -> Result<()> {
             second,
         );
     }
-    let SetExpr::Select(select) = right.as_ref() else {
-        return Ok(());
-    };
-    if let Some(call) = select.projection.iter().find_map(aggregate) {
-        let message = "aggregate functions are not allowed in a recursive query's recursive term";
-        return wrong(message.to_string(), call);
+    match aggregate_beside(right, &name) {
+        Some(call) => {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            wrong(message.to_string(), &call)
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The rows that follow the first ones have their types.
@@ -152,16 +151,61 @@ fn in_outer_join(select: &Select, name: &str) -> bool {
     })
 }
 
-/// An aggregate of this query itself.
-fn aggregate(item: &SelectItem) -> Option<&Ident> {
-    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item else {
-        return None;
-    };
-    match expression {
-        Expr::Function(Function { name, over: None, .. }) => {
-            let ident = name.0.last()?.as_ident()?;
-            signatures::is_of_kind(&fold(ident), "a").then_some(ident)
-        }
-        _ => None,
+/// An aggregate of a SELECT that reads this name: of no rows it would make one, for ever.
+fn aggregate_beside(part: &SetExpr, name: &str) -> Option<Ident> {
+    /// What each SELECT around the place under way has.
+    #[derive(Default)]
+    struct Level {
+        names_it: bool,
+        call: Option<Ident>,
     }
+    struct Find<'a> {
+        name: &'a str,
+        levels: Vec<Level>,
+    }
+    impl Visitor for Find<'_> {
+        type Break = Ident;
+
+        fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<Ident> {
+            self.levels.push(Level::default());
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_select(&mut self, _: &Select) -> ControlFlow<Ident> {
+            match self.levels.pop() {
+                Some(Level {
+                    names_it: true,
+                    call: Some(call),
+                }) => ControlFlow::Break(call),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Ident> {
+            if let TableFactor::Table { name, args: None, .. } = factor
+                && let [part] = name.0.as_slice()
+                && part.as_ident().is_some_and(|ident| fold(ident) == self.name)
+                && let Some(level) = self.levels.last_mut()
+            {
+                level.names_it = true;
+            }
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Ident> {
+            if let Expr::Function(Function { name, over: None, .. }) = expression
+                && let Some(ident) = name.0.last().and_then(ObjectNamePart::as_ident)
+                && signatures::is_of_kind(&fold(ident), "a")
+                && let Some(level) = self.levels.last_mut()
+            {
+                level.call.get_or_insert_with(|| ident.clone());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut find = Find {
+        name,
+        levels: Vec::new(),
+    };
+    part.visit(&mut find).break_value()
 }

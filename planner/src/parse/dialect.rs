@@ -1,4 +1,4 @@
-//! sqlparser's PostgreSQL dialect, but for thirteen things.
+//! sqlparser's PostgreSQL dialect, but for fourteen things.
 //!
 //! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
@@ -11,6 +11,7 @@
 //! `x IN ((SELECT …), y)` is a list.
 //!
 //! `((SELECT …) UNION …)` and `((SELECT …) ORDER BY 1)` are queries where values stand, too.
+//! So are `(VALUES …)` and `ANY (VALUES …)`.
 //!
 //! `INTERVAL (2) '1.234'` has its digits, which sqlparser forgets.
 //!
@@ -100,6 +101,9 @@ impl Dialect for Postgres {
         }
         if keyword(0) == Keyword::INTERVAL && parser.peek_nth_token_ref(1).token == Token::LParen {
             return interval_of_digits(parser);
+        }
+        if keyword(0) == Keyword::VALUES && parser.peek_nth_token_ref(1).token == Token::LParen {
+            return Some(parser.parse_query().map(Expr::Subquery));
         }
         if is_longer_query(parser) {
             return Some(parser.parse_query().map(Expr::Subquery));

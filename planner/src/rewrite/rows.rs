@@ -8,6 +8,9 @@
 //! | `(a, b) in ((1, 2), (3, 4))` | `a = 1 and b = 2 or a = 3 and b = 4` |
 //! | `where (a, b) in (select x, y …)` | `where exists (select 1 from (select x, y …) r (r1, r2) where a = r1 and b = r2)` |
 //! | `(a, b) in (select x, y …)` elsewhere | that EXISTS, but unknown when a comparison is unknown and none is true |
+//! | `(a, b) < (select x, y …)` | `(select a < r1 or (a = r1 and b < r2) from (select x, y …) r (r1, r2))` |
+//! | `(a, b) = any (…)`, `(a, b) <> all (…)` | `(a, b) in (…)`, `(a, b) not in (…)` |
+//! | `(a, b) < all (select x, y …)` | of the comparisons with all rows: false if one is, else unknown if one is, else true |
 //!
 //! DataFusion makes structs of rows and finds two of them equal where both have a null. Must not fire on columns whose type is
 //! a struct: PostgreSQL compares these as DataFusion does.
@@ -45,6 +48,15 @@ impl Written {
             false => Err(too_complex("the statement compares too many columns of rows")),
         }
     }
+
+    /// A row of so many columns is compared with those of a subquery.
+    fn looked_up(&mut self, columns: usize) -> Result<()> {
+        self.lookups += 1;
+        match self.lookups <= LOOKUPS_MAX {
+            true => self.compared(columns),
+            false => Err(too_complex("the statement compares rows with too many subqueries")),
+        }
+    }
 }
 
 fn too_complex(message: &str) -> Error {
@@ -53,17 +65,17 @@ fn too_complex(message: &str) -> Error {
 
 /// Rewrites one expression; those inside it come later.
 pub(super) fn comparison(expression: &mut Expr, written: &mut Written) -> Result<()> {
+    if let Some(found) = beside_subquery(expression, written)? {
+        *expression = found;
+        return Ok(());
+    }
     match expression {
         Expr::BinaryOp { left, op, right } => {
             let Some((left, right)) = pair(left, right)? else {
                 return Ok(());
             };
             written.compared(left.len())?;
-            let ordered = !matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
-            if ordered && left.len() > ORDERED_WIDTH_MAX {
-                return Err(too_complex("rows of so many columns cannot be ordered"));
-            }
-            if let Some(compared) = compared(op, &left, &right) {
+            if let Some(compared) = compared(op, &left, &right)? {
                 *expression = compared;
             }
         }
@@ -108,32 +120,87 @@ pub(super) fn comparison(expression: &mut Expr, written: &mut Written) -> Result
             negated,
         } => {
             let Some(row) = columns(expr) else { return Ok(()) };
-            written.compared(row.len())?;
-            written.lookups += 1;
-            if written.lookups > LOOKUPS_MAX {
-                return Err(too_complex("the statement compares rows with too many subqueries"));
-            }
+            written.looked_up(row.len())?;
             let found = |condition: &dyn Fn(Expr) -> Expr| among(&row, subquery, condition);
-            let truth = |truth: bool| Expr::Value(Value::Boolean(truth).into());
-            let when = |condition: Expr, result: Expr| CaseWhen { condition, result };
-            let case = Expr::Case {
-                case_token: AttachedToken::empty(),
-                end_token: AttachedToken::empty(),
-                operand: None,
-                conditions: vec![
-                    when(found(&|equal| equal)?, truth(!*negated)),
-                    when(
-                        found(&|equal| Expr::IsNull(Box::new(Expr::Nested(Box::new(equal)))))?,
-                        Expr::Value(Value::Null.into()),
-                    ),
-                ],
-                else_result: Some(Box::new(truth(*negated))),
-            };
-            *expression = case;
+            *expression = decided(found(&|equal| equal)?, found(&is_unknown)?, !*negated);
         }
         _ => {}
     }
     Ok(())
+}
+
+/// The comparison of a row with the one row of a subquery, or with all of its rows.
+fn beside_subquery(expression: &Expr, written: &mut Written) -> Result<Option<Expr>> {
+    let (left, op, right, quantifier) = match expression {
+        Expr::BinaryOp { left, op, right } => (left, op, right, None),
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => (left, compare_op, right, Some(true)),
+        Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => (left, compare_op, right, Some(false)),
+        _ => return Ok(None),
+    };
+    let Some((row, subquery)) = columns(left).zip(subquery(right)) else {
+        return Ok(None);
+    };
+    if let (BinaryOperator::Eq, Some(true)) | (BinaryOperator::NotEq, Some(false)) = (op, quantifier) {
+        let mut found = Expr::InSubquery {
+            expr: left.clone(),
+            subquery: Box::new(subquery.clone()),
+            negated: *op == BinaryOperator::NotEq,
+        };
+        comparison(&mut found, written)?;
+        return Ok(Some(found));
+    }
+    written.looked_up(row.len())?;
+    let (mut query, names) = with_names(subquery, row.len())?;
+    let Some(compared) = compared(op, &row, &names)? else {
+        return Ok(None);
+    };
+    let is_one_so = |condition: Expr| super::call("bool_or", vec![condition]);
+    let found = match quantifier {
+        None => compared,
+        Some(wanted) => {
+            let decides = negate(compared.clone(), !wanted);
+            decided(is_one_so(decides), is_one_so(is_unknown(compared)), wanted)
+        }
+    };
+    select_of(&mut query)?.projection = vec![SelectItem::UnnamedExpr(found)];
+    Ok(Some(Expr::Subquery(Box::new(query))))
+}
+
+fn subquery(expression: &Expr) -> Option<&Query> {
+    match expression {
+        Expr::Subquery(query) => Some(query),
+        Expr::Nested(inner) => subquery(inner),
+        _ => None,
+    }
+}
+
+/// `result` where something decides it, unknown where something is not known, else the opposite.
+fn decided(decides: Expr, unknown: Expr, result: bool) -> Expr {
+    let truth = |truth: bool| Expr::Value(Value::Boolean(truth).into());
+    let when = |condition: Expr, result: Expr| CaseWhen { condition, result };
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![
+            when(decides, truth(result)),
+            when(unknown, Expr::Value(Value::Null.into())),
+        ],
+        else_result: Some(Box::new(truth(!result))),
+    }
+}
+
+fn is_unknown(condition: Expr) -> Expr {
+    Expr::IsNull(Box::new(Expr::Nested(Box::new(condition))))
 }
 
 /// `(a, b) in (subquery)` that WHERE asks for by itself: unknown is as good as false there.
@@ -208,16 +275,20 @@ fn check_width(left: usize, right: usize) -> Result<()> {
     }
 }
 
-fn compared(op: &BinaryOperator, left: &[Expr], right: &[Expr]) -> Option<Expr> {
-    Some(match op {
+fn compared(op: &BinaryOperator, left: &[Expr], right: &[Expr]) -> Result<Option<Expr>> {
+    let is_ordered = !matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
+    if is_ordered && left.len() > ORDERED_WIDTH_MAX {
+        return Err(too_complex("rows of so many columns cannot be ordered"));
+    }
+    Ok(Some(match op {
         BinaryOperator::Eq => equal(left, right),
         BinaryOperator::NotEq => any(each(left, right, |left, right| {
             binary(left, BinaryOperator::NotEq, right)
         })),
         BinaryOperator::Lt | BinaryOperator::LtEq => ordered(left, right, &BinaryOperator::Lt, op),
         BinaryOperator::Gt | BinaryOperator::GtEq => ordered(left, right, &BinaryOperator::Gt, op),
-        _ => return None,
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// The first columns that differ decide by `strict`; the last ones by `last`.
@@ -291,15 +362,22 @@ fn negate(condition: Expr, negated: bool) -> Expr {
 
 /// Whether the subquery has a row for which the condition on "is equal to this one" holds.
 fn among(row: &[Expr], subquery: &Query, condition: &dyn Fn(Expr) -> Expr) -> Result<Expr> {
-    check_columns(&subquery.body, row.len())?;
+    let (mut query, names) = with_names(subquery, row.len())?;
+    select_of(&mut query)?.selection = Some(condition(equal(row, &names)));
+    Ok(Expr::Exists {
+        subquery: Box::new(query),
+        negated: false,
+    })
+}
+
+/// `select 1 from (subquery) r (r1, r2)`, and the columns' names.
+fn with_names(subquery: &Query, width: usize) -> Result<(Query, Vec<Expr>)> {
+    check_columns(&subquery.body, width)?;
     let mut query = stored::body_of("select 1 from (select 1) as r")?;
-    let names: Vec<Ident> = (1..=row.len())
+    let names: Vec<Ident> = (1..=width)
         .map(|number| Ident::with_quote('"', format!("{MARKER}row{number}")))
         .collect();
-    let SetExpr::Select(select) = query.body.as_mut() else {
-        return Err(Error::internal("a query without SELECT"));
-    };
-    for tables in &mut select.from {
+    for tables in &mut select_of(&mut query)?.from {
         if let TableFactor::Derived {
             subquery: place, alias, ..
         } = &mut tables.relation
@@ -319,12 +397,14 @@ fn among(row: &[Expr], subquery: &Query, condition: &dyn Fn(Expr) -> Expr) -> Re
             });
         }
     }
-    let names: Vec<Expr> = names.into_iter().map(Expr::Identifier).collect();
-    select.selection = Some(condition(equal(row, &names)));
-    Ok(Expr::Exists {
-        subquery: Box::new(query),
-        negated: false,
-    })
+    Ok((query, names.into_iter().map(Expr::Identifier).collect()))
+}
+
+fn select_of(query: &mut Query) -> Result<&mut Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        _ => Err(Error::internal("a query without SELECT")),
+    }
 }
 
 fn check_columns(body: &SetExpr, wanted: usize) -> Result<()> {
