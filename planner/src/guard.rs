@@ -12,11 +12,11 @@
 //! Projection(a@0 as a, a@1 as a)              -> Guard(Projection(…))              no filter goes through
 //! ```
 //!
-//! A sort is taken away, too, where a projection leaves its key out below a limit that only skips rows, as if it made no difference
-//! which. So a guard asks for the order:
+//! A limit that only skips rows is taken for one that lets all pass: a sort below it is taken away where a projection leaves its key out,
+//! and one above it goes below. So a guard asks for the order, and another lets none through:
 //!
 //! ```text
-//! Limit(skip=3, Projection(a, Sort(b, …)))    -> Limit(skip=3, Projection(a, Guard(Sort(b, …))))
+//! Limit(skip=3, Projection(a, Sort(b, …)))    -> Guard(Limit(skip=3, Projection(a, Guard(Sort(b, …)))))
 //! ```
 //!
 //! And a filter whose condition became lazy does not see any more what it makes constant: a guard remembers it (`lazy.rs`).
@@ -148,10 +148,11 @@ fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Execution
         && limit.skip() > 0
         && limit.fetch().is_none()
     {
-        return Ok(match in_order(limit.input())? {
-            Some(input) => Transformed::yes(replace_children_if_necessary(plan, vec![input])?),
-            None => Transformed::no(plan),
-        });
+        let plan = match in_order(limit.input())? {
+            Some(input) => replace_children_if_necessary(plan, vec![input])?,
+            None => plan,
+        };
+        return Ok(Transformed::yes(GuardExec::of(plan, Knows::Fixed)));
     }
     if let Some(nullable) = null_supplying(&plan) {
         let wrong = nullable.into_iter().any(|child| has_constants(plan.children()[child]));
@@ -222,6 +223,8 @@ enum Knows {
     All,
     /// All, and asks for an order.
     Order(LexOrdering),
+    /// All, and no other order can be asked for below.
+    Fixed,
     /// Neither order nor constants.
     Nothing,
     /// What another operator knew, in whose place the input stands.
@@ -238,7 +241,7 @@ pub(crate) struct GuardExec {
 impl GuardExec {
     fn of(input: Arc<dyn ExecutionPlan>, knows: Knows) -> Arc<dyn ExecutionPlan> {
         let properties = match knows {
-            Knows::All | Knows::Order(_) | Knows::Before => Arc::clone(input.properties()),
+            Knows::All | Knows::Order(_) | Knows::Fixed | Knows::Before => Arc::clone(input.properties()),
             Knows::Nothing => {
                 let nothing = EquivalenceProperties::new(input.schema());
                 Arc::new(PlanProperties::clone(input.properties()).with_eq_properties(nothing))
@@ -285,7 +288,7 @@ impl ExecutionPlan for GuardExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.knows != Knows::Nothing]
+        vec![!matches!(self.knows, Knows::Nothing | Knows::Fixed)]
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
@@ -296,14 +299,14 @@ impl ExecutionPlan for GuardExec {
         InputDistributionRequirements::new(vec![match self.knows {
             // One limit counts them.
             Knows::Order(_) => Distribution::SinglePartition,
-            Knows::All | Knows::Nothing | Knows::Before => Distribution::UnspecifiedDistribution,
+            Knows::All | Knows::Nothing | Knows::Fixed | Knows::Before => Distribution::UnspecifiedDistribution,
         }])
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         vec![match &self.knows {
             Knows::Order(order) => Some(OrderingRequirements::from(order.clone())),
-            Knows::All | Knows::Nothing | Knows::Before => None,
+            Knows::All | Knows::Nothing | Knows::Fixed | Knows::Before => None,
         }]
     }
 
@@ -330,7 +333,7 @@ impl ExecutionPlan for GuardExec {
         let input = only_child(children)?;
         Ok(match self.knows {
             Knows::Before => Self::knowing(input, Knows::Before, Arc::clone(&self.properties)),
-            Knows::All | Knows::Order(_) | Knows::Nothing => Self::of(input, self.knows.clone()),
+            Knows::All | Knows::Order(_) | Knows::Fixed | Knows::Nothing => Self::of(input, self.knows.clone()),
         })
     }
 
