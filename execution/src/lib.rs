@@ -12,6 +12,7 @@ mod key_set;
 mod keys;
 mod numbering;
 mod probe;
+mod sort;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,20 +26,31 @@ use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
 pub use self::aggregate::Aggregate;
 pub use self::decimal::narrowed;
 pub use self::hash_join::HashJoin;
+pub use self::sort::Sort;
 
 /// The plan with our operators wherever they can do what DataFusion's would. Nothing may be optimised after.
 pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
-        let join = plan.downcast_ref::<HashJoinExec>().and_then(HashJoin::instead_of);
-        let join = join.map(|join| Arc::new(join) as Arc<dyn ExecutionPlan>);
-        let aggregate = plan.downcast_ref::<AggregateExec>().and_then(Aggregate::instead_of);
-        let aggregate = aggregate.map(Aggregate::made_compact).transpose()?;
-        let aggregate = aggregate.map(|aggregate| Arc::new(aggregate) as _);
-        Ok(match join.or(aggregate) {
+        let ours = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+            HashJoin::instead_of(join).map(|join| Arc::new(join) as Arc<dyn ExecutionPlan>)
+        } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+            let aggregate = Aggregate::instead_of(aggregate);
+            let aggregate = aggregate.map(Aggregate::made_compact).transpose()?;
+            aggregate.map(|aggregate| Arc::new(aggregate) as _)
+        } else if let Some(sort) = plan.downcast_ref::<SortExec>() {
+            Sort::instead_of(sort)?.map(|sort| Arc::new(sort) as _)
+        } else if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            Sort::merging(merge).map(|sort| Arc::new(sort) as _)
+        } else {
+            None
+        };
+        Ok(match ours {
             Some(ours) => Transformed::yes(ours),
             None => Transformed::no(plan),
         })

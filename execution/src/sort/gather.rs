@@ -1,0 +1,211 @@
+//! Rows taken from many batches.
+//!
+//! Texts are copied together: views of them would hold the buffers of every batch that a row comes from.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, StringViewArray, StringViewBuilder, make_array,
+};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::compute::interleave;
+use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, i256};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::error::Result;
+
+/// A row: the number of its batch, and of it within.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) batch: u32,
+    pub(crate) row: u32,
+}
+
+impl Row {
+    fn places(self) -> (usize, usize) {
+        (self.batch as usize, self.row as usize)
+    }
+}
+
+/// The columns of batches, from which rows are taken.
+pub(crate) struct Columns {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    data_type: DataType,
+    values: Values,
+    /// None where no batch has nulls.
+    nulls: Option<Vec<Option<NullBuffer>>>,
+}
+
+enum Values {
+    Bytes1(Vec<ScalarBuffer<i8>>),
+    Bytes2(Vec<ScalarBuffer<i16>>),
+    Bytes4(Vec<ScalarBuffer<i32>>),
+    Bytes8(Vec<ScalarBuffer<i64>>),
+    Bytes16(Vec<ScalarBuffer<i128>>),
+    Bytes32(Vec<ScalarBuffer<i256>>),
+    Texts(Vec<StringViewArray>),
+    Binaries(Vec<BinaryViewArray>),
+    Others(Vec<ArrayRef>),
+}
+
+impl Columns {
+    /// The first columns of batches, as many as the schema has.
+    pub(crate) fn new(schema: SchemaRef, batches: &[RecordBatch]) -> Self {
+        let columns = schema.fields().iter().enumerate();
+        let columns = columns.map(|(index, field)| {
+            let arrays: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(index))).collect();
+            Column::new(field.data_type(), arrays)
+        });
+        Self {
+            columns: columns.collect(),
+            schema,
+        }
+    }
+
+    /// How much a batch's rows are without what views of texts share with other batches.
+    pub(crate) fn bytes_of(&self, batch: &RecordBatch) -> usize {
+        let columns = self.columns.iter().zip(batch.columns());
+        let bytes = columns.map(|(column, array)| match column.data_type.primitive_width() {
+            Some(width) => width * batch.num_rows(),
+            None => match lengths(array) {
+                Some(lengths) => size_of::<u128>() * batch.num_rows() + lengths.sum::<usize>(),
+                None => array.get_array_memory_size(),
+            },
+        });
+        bytes.sum()
+    }
+
+    /// The lengths of a row's texts.
+    pub(crate) fn text_bytes(&self, row: Row) -> usize {
+        let (batch, row) = row.places();
+        let bytes = self.columns.iter().map(|column| match &column.values {
+            Values::Texts(arrays) => length(arrays[batch].views()[row]),
+            Values::Binaries(arrays) => length(arrays[batch].views()[row]),
+            _ => 0,
+        });
+        bytes.sum()
+    }
+
+    pub(crate) fn take(&self, rows: &[Row]) -> Result<RecordBatch> {
+        let columns = self.columns.iter().map(|column| column.take(rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns.collect::<Result<_>>()?,
+            &options,
+        )?)
+    }
+}
+
+impl Column {
+    fn new(data_type: &DataType, arrays: Vec<ArrayRef>) -> Self {
+        let nulls = arrays.iter().any(|array| array.null_count() > 0);
+        let nulls = nulls.then(|| arrays.iter().map(|array| array.nulls().cloned()).collect());
+        let values = match (data_type, data_type.primitive_width()) {
+            (_, Some(1)) => Values::Bytes1(buffers(&arrays)),
+            (_, Some(2)) => Values::Bytes2(buffers(&arrays)),
+            (_, Some(4)) => Values::Bytes4(buffers(&arrays)),
+            (_, Some(8)) => Values::Bytes8(buffers(&arrays)),
+            (_, Some(16)) => Values::Bytes16(buffers(&arrays)),
+            (_, Some(32)) => Values::Bytes32(buffers(&arrays)),
+            (DataType::Utf8View, _) => {
+                Values::Texts(arrays.iter().map(|array| array.as_string_view().clone()).collect())
+            }
+            (DataType::BinaryView, _) => {
+                Values::Binaries(arrays.iter().map(|array| array.as_binary_view().clone()).collect())
+            }
+            _ => Values::Others(arrays),
+        };
+        Self {
+            data_type: data_type.clone(),
+            values,
+            nulls,
+        }
+    }
+
+    fn take(&self, rows: &[Row]) -> Result<ArrayRef> {
+        match &self.values {
+            Values::Bytes1(buffers) => self.numbers(buffers, rows),
+            Values::Bytes2(buffers) => self.numbers(buffers, rows),
+            Values::Bytes4(buffers) => self.numbers(buffers, rows),
+            Values::Bytes8(buffers) => self.numbers(buffers, rows),
+            Values::Bytes16(buffers) => self.numbers(buffers, rows),
+            Values::Bytes32(buffers) => self.numbers(buffers, rows),
+            Values::Texts(arrays) => {
+                let mut builder = StringViewBuilder::with_capacity(rows.len());
+                for row in rows {
+                    let (batch, row) = row.places();
+                    match &arrays[batch] {
+                        array if array.is_valid(row) => builder.append_value(array.value(row)),
+                        _ => builder.append_null(),
+                    }
+                }
+                Ok(Arc::new(builder.finish()))
+            }
+            Values::Binaries(arrays) => {
+                let mut builder = BinaryViewBuilder::with_capacity(rows.len());
+                for row in rows {
+                    let (batch, row) = row.places();
+                    match &arrays[batch] {
+                        array if array.is_valid(row) => builder.append_value(array.value(row)),
+                        _ => builder.append_null(),
+                    }
+                }
+                Ok(Arc::new(builder.finish()))
+            }
+            Values::Others(arrays) => {
+                let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+                let places: Vec<_> = rows.iter().map(|row| row.places()).collect();
+                Ok(interleave(&arrays, &places)?)
+            }
+        }
+    }
+
+    fn numbers<T: ArrowNativeType>(&self, buffers: &[ScalarBuffer<T>], rows: &[Row]) -> Result<ArrayRef> {
+        let values = rows.iter().map(|row| {
+            let (batch, row) = row.places();
+            buffers[batch][row]
+        });
+        let values: ScalarBuffer<T> = values.collect::<Vec<T>>().into();
+        let nulls = self.nulls.as_ref().map(|nulls| {
+            let is_valid = |row: usize| {
+                let (batch, row) = rows[row].places();
+                nulls[batch].as_ref().is_none_or(|nulls| nulls.is_valid(row))
+            };
+            NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), is_valid))
+        });
+        let data = ArrayData::builder(self.data_type.clone())
+            .len(rows.len())
+            .add_buffer(values.into_inner())
+            .nulls(nulls)
+            .build()?;
+        Ok(make_array(data))
+    }
+}
+
+/// The values of arrays whose values have all this width.
+fn buffers<T: ArrowNativeType>(arrays: &[ArrayRef]) -> Vec<ScalarBuffer<T>> {
+    let values = arrays.iter().map(|array| {
+        let data = array.to_data();
+        ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len())
+    });
+    values.collect()
+}
+
+/// Of views.
+fn lengths(array: &ArrayRef) -> Option<impl Iterator<Item = usize>> {
+    let views = match array.data_type() {
+        DataType::Utf8View => array.as_string_view().views(),
+        DataType::BinaryView => array.as_binary_view().views(),
+        _ => return None,
+    };
+    Some(views.iter().copied().map(length))
+}
+
+/// The first four bytes of a view.
+fn length(view: u128) -> usize {
+    view as u32 as usize
+}

@@ -1,0 +1,383 @@
+//! Rows in memory, put in order.
+//!
+//! Workers make the keys of some batches each and sort them; the runs they give are cut into pieces by keys (parallel sorting by regular sampling: Shi and
+//! Schaeffer, 1992), which are merged, decided where keys are not all of it, and gathered, side by side. Rows move once, when they come out: until
+//! then keys and the numbers of rows do.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::{DataFusionError, Result};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+
+use super::gather::{Columns, Row};
+use super::key::{Extents, Key, KeyColumn, Layout};
+
+/// Rows that one turn sorts, before others have theirs: some milliseconds.
+const TURN_ROWS: usize = 1 << 18;
+
+/// Rows of a piece.
+const PIECE_ROWS: usize = 1 << 16;
+
+/// Samples of keys for each piece.
+const PIECE_SAMPLES: usize = 16;
+
+/// Up to so few rows with equal keys are compared, more get keys of what is left.
+const COMPARED_MAX: usize = 64;
+
+/// Fewer rows are sorted where they are.
+const ROWS_PER_WORKER: usize = 1 << 15;
+
+/// Batches to sort.
+pub(crate) struct Table {
+    batches: Vec<RecordBatch>,
+    columns: Columns,
+    rows: usize,
+    /// How many rows a batch of the result may have.
+    batch_rows: usize,
+    /// How many bytes of text, where some rows are much larger than others.
+    batch_bytes: Option<usize>,
+}
+
+/// A row and its key.
+#[derive(Clone, Copy)]
+struct Entry<K> {
+    key: K,
+    row: Row,
+}
+
+/// How much comes out at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) rows_max: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Table {
+    /// Rows of these batches, of which the columns of the schema come out.
+    pub(crate) fn new(batches: Vec<RecordBatch>, schema: SchemaRef, output: Output) -> Self {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let columns = Columns::new(schema, &batches);
+        let bytes: Vec<usize> = batches.iter().map(|batch| columns.bytes_of(batch)).collect();
+        let row_bytes = bytes.iter().sum::<usize>() / rows.max(1);
+        let mut sizes = bytes.iter().zip(&batches);
+        let is_skewed = sizes.any(|(bytes, batch)| bytes / batch.num_rows().max(1) / 8 > row_bytes);
+        Self {
+            columns,
+            batches,
+            rows,
+            batch_rows: (output.bytes / row_bytes.max(1)).clamp(1, output.rows_max),
+            batch_bytes: is_skewed.then_some(output.bytes),
+        }
+    }
+
+    fn columns_of(&self, row: Row) -> (&[ArrayRef], usize) {
+        (self.batches[row.batch as usize].columns(), row.row as usize)
+    }
+
+    /// As many rows each as come out at once.
+    fn cut(&self, rows: impl Iterator<Item = Row>) -> Vec<Vec<Row>> {
+        let (mut cut, mut chunk, mut bytes) = (Vec::new(), Vec::with_capacity(self.batch_rows), 0);
+        for row in rows {
+            chunk.push(row);
+            let is_large = self.batch_bytes.is_some_and(|bytes_max| {
+                bytes += self.columns.text_bytes(row);
+                bytes > bytes_max
+            });
+            if is_large || chunk.len() == self.batch_rows {
+                cut.push(std::mem::replace(&mut chunk, Vec::with_capacity(self.batch_rows)));
+                bytes = 0;
+            }
+        }
+        if !chunk.is_empty() {
+            cut.push(chunk);
+        }
+        cut
+    }
+}
+
+/// The rows in order.
+pub(crate) async fn in_order(
+    table: Table,
+    columns: Arc<[KeyColumn]>,
+    extents: Extents,
+    workers: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let workers = workers.clamp(1, table.rows.div_ceil(ROWS_PER_WORKER).max(1));
+    let layout = Layout::new(columns, extents, u128::BITS);
+    let (table, layout) = (Arc::new(table), Arc::new(layout));
+    match layout.is_exact() && layout.width() <= u64::BITS {
+        true => ordered::<u64>(table, layout, workers).await,
+        false => ordered::<u128>(table, layout, workers).await,
+    }
+}
+
+async fn ordered<K: Key>(
+    table: Arc<Table>,
+    layout: Arc<Layout>,
+    workers: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let parts = divided(&table, workers).into_iter();
+    let runs = parts.map(|batches| by_worker(workers, run::<K>(Arc::clone(&table), Arc::clone(&layout), batches)));
+    let runs: Vec<Vec<Entry<K>>> = futures::future::try_join_all(runs).await?;
+    let pieces = pieces(&runs);
+    let runs = Arc::new(runs);
+
+    let gathered = Arc::clone(&table);
+    let chunks = stream::iter(pieces)
+        .map(move |piece| {
+            let chunks = chunks(Arc::clone(&table), Arc::clone(&layout), Arc::clone(&runs), piece);
+            by_worker(workers, chunks)
+        })
+        .buffered(workers)
+        .map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok::<_, DataFusionError>)))
+        .try_flatten();
+    let batches = chunks.map(move |chunk| {
+        let table = Arc::clone(&gathered);
+        by_worker(workers, async move { table.columns.take(&chunk?) })
+    });
+    Ok(batches.buffered(workers).boxed())
+}
+
+/// Does work in a task of its own where there are several workers.
+pub(crate) async fn by_worker<T: Send + 'static>(
+    workers: usize,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match workers {
+        1 => work.await,
+        _ => SpawnedTask::spawn(work)
+            .join_unwind()
+            .await
+            .map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?,
+    }
+}
+
+/// Batches for each worker: about as many rows for all.
+fn divided(table: &Table, workers: usize) -> Vec<Range<usize>> {
+    let (mut parts, mut first, mut rows) = (Vec::new(), 0, 0);
+    for (number, batch) in table.batches.iter().enumerate() {
+        rows += batch.num_rows();
+        if rows >= table.rows.div_ceil(workers) {
+            parts.push(first..number + 1);
+            (first, rows) = (number + 1, 0);
+        }
+    }
+    parts.push(first..table.batches.len());
+    parts
+}
+
+/// The rows of some batches by their keys.
+async fn run<K: Key>(table: Arc<Table>, layout: Arc<Layout>, batches: Range<usize>) -> Result<Vec<Entry<K>>> {
+    let rows = table.batches[batches.clone()].iter().map(RecordBatch::num_rows).sum();
+    let mut entries = Vec::with_capacity(rows);
+    for number in batches {
+        let keys = layout.keys::<K>(table.batches[number].columns())?;
+        let rows = keys.into_iter().enumerate().map(|(row, key)| Entry {
+            key,
+            row: Row {
+                batch: number as u32,
+                row: row as u32,
+            },
+        });
+        entries.extend(rows);
+        tokio::task::consume_budget().await;
+    }
+    sort(&mut entries).await;
+    Ok(entries)
+}
+
+/// By keys: a quicksort that gives the thread back between its steps.
+async fn sort<K: Key>(entries: &mut [Entry<K>]) {
+    let mut parts = vec![entries];
+    while let Some(part) = parts.pop() {
+        match part.len() {
+            0..=TURN_ROWS => part.sort_unstable_by_key(|entry| entry.key),
+            rows => {
+                let (less, _, greater) = part.select_nth_unstable_by_key(rows / 2, |entry| entry.key);
+                parts.extend([greater, less]);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Rows that come one after the other in the result.
+struct Piece {
+    /// Of each run.
+    ranges: Vec<Range<usize>>,
+    /// Whether all have one key.
+    is_one_key: bool,
+}
+
+/// All rows with one key are in one piece.
+fn pieces<K: Key>(runs: &[Vec<Entry<K>>]) -> Vec<Piece> {
+    let samples = runs.iter().flat_map(|run| run.iter().step_by(PIECE_ROWS / PIECE_SAMPLES).skip(1));
+    let mut samples: Vec<K> = samples.map(|entry| entry.key).collect();
+    samples.sort_unstable();
+    let mut splitters: Vec<K> = samples.into_iter().step_by(PIECE_SAMPLES).skip(1).collect();
+    splitters.dedup();
+
+    let mut pieces = Vec::new();
+    let mut starts = vec![0; runs.len()];
+    let mut cut = |ends: Vec<usize>, is_one_key| {
+        let ranges: Vec<_> = starts.iter().zip(&ends).map(|(start, end)| *start..*end).collect();
+        if ranges.iter().any(|range| !range.is_empty()) {
+            pieces.push(Piece { ranges, is_one_key });
+        }
+        starts = ends;
+    };
+    for splitter in splitters {
+        let first = |run: &Vec<Entry<K>>| run.partition_point(|entry| entry.key < splitter);
+        let end = |run: &Vec<Entry<K>>| run.partition_point(|entry| entry.key <= splitter);
+        let (firsts, ends): (Vec<_>, Vec<_>) = runs.iter().map(|run| (first(run), end(run))).unzip();
+        let of_splitter = ends.iter().sum::<usize>() - firsts.iter().sum::<usize>();
+        cut(firsts, false);
+        if of_splitter >= PIECE_ROWS {
+            cut(ends, true);
+        }
+    }
+    cut(runs.iter().map(Vec::len).collect(), false);
+    pieces
+}
+
+/// A piece's rows in order, as they come out.
+async fn chunks<K: Key>(
+    table: Arc<Table>,
+    layout: Arc<Layout>,
+    runs: Arc<Vec<Vec<Entry<K>>>>,
+    piece: Piece,
+) -> Result<Vec<Vec<Row>>> {
+    let parts: Vec<&[Entry<K>]> = runs
+        .iter()
+        .zip(&piece.ranges)
+        .map(|(run, range)| &run[range.clone()])
+        .filter(|part| !part.is_empty())
+        .collect();
+    if layout.is_exact() && (piece.is_one_key || parts.len() == 1) {
+        return Ok(table.cut(parts.into_iter().flatten().map(|entry| entry.row)));
+    }
+    let mut entries = parts.concat();
+    if !piece.is_one_key && parts.len() > 1 {
+        // It finds the runs, and merges them.
+        entries.sort_by_key(|entry| entry.key);
+    }
+    if !layout.is_exact() {
+        entries = decided(&table, &layout, entries).await?;
+    }
+    Ok(table.cut(entries.into_iter().map(|entry| entry.row)))
+}
+
+/// Rows whose keys are equal, in order by what is left of them.
+struct Level<K> {
+    layout: Arc<Layout>,
+    entries: Vec<Entry<K>>,
+    /// Up to here it is done.
+    done: usize,
+}
+
+/// Entries in the order of their keys, in the order of their rows.
+async fn decided<K: Key>(table: &Table, layout: &Arc<Layout>, entries: Vec<Entry<K>>) -> Result<Vec<Entry<K>>> {
+    let mut whole = Level {
+        layout: Arc::clone(layout),
+        entries,
+        done: 0,
+    };
+    // Each is what stands before `done` in the one below.
+    let mut levels: Vec<Level<u128>> = Vec::new();
+    loop {
+        let deeper = match levels.last_mut() {
+            Some(level) => level.undecided(table).await?,
+            None => whole.undecided(table).await?,
+        };
+        match (deeper, levels.pop()) {
+            (Some(deeper), level) => levels.extend(level.into_iter().chain([deeper])),
+            (None, Some(level)) => match levels.last_mut() {
+                Some(below) => below.take_back(&level),
+                None => whole.take_back(&level),
+            },
+            (None, None) => return Ok(whole.entries),
+        }
+    }
+}
+
+impl<K: Key> Level<K> {
+    /// Goes on to where many rows have one key, and gives them with keys of what is left.
+    async fn undecided(&mut self, table: &Table) -> Result<Option<Level<u128>>> {
+        if self.layout.is_exact() {
+            return Ok(None);
+        }
+        let mut last_turn = self.done;
+        while let Some(first) = self.entries.get(self.done) {
+            let of_key = self.entries[self.done..]
+                .iter()
+                .take_while(|entry| entry.key == first.key)
+                .count();
+            let rows = self.done..self.done + of_key;
+            self.done = rows.end;
+            if of_key > COMPARED_MAX {
+                return Ok(Some(self.deeper(table, rows).await?));
+            }
+            if of_key > 1 {
+                let mut failed = None;
+                self.entries[rows].sort_unstable_by(|a, b| {
+                    let ordering = self
+                        .layout
+                        .compare_rest(table.columns_of(a.row), table.columns_of(b.row));
+                    ordering.unwrap_or_else(|error| {
+                        failed = Some(error);
+                        Ordering::Equal
+                    })
+                });
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+            }
+            if self.done - last_turn > PIECE_ROWS {
+                last_turn = self.done;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn deeper(&self, table: &Table, rows: Range<usize>) -> Result<Level<u128>> {
+        let entries = &self.entries[rows];
+        let mut extents = Extents::new(&self.layout.columns);
+        for some in entries.chunks(PIECE_ROWS) {
+            let rows = some.iter().map(|entry| table.columns_of(entry.row));
+            self.layout.extents_of(rows, &mut extents)?;
+            tokio::task::yield_now().await;
+        }
+        let layout = self.layout.after(extents, u128::BITS);
+        let mut keyed = Vec::with_capacity(entries.len());
+        for some in entries.chunks(PIECE_ROWS) {
+            for entry in some {
+                let (columns, row) = table.columns_of(entry.row);
+                let key = layout.key(columns, row)?;
+                keyed.push(Entry { key, row: entry.row });
+            }
+            tokio::task::yield_now().await;
+        }
+        sort(&mut keyed).await;
+        Ok(Level {
+            layout: Arc::new(layout),
+            entries: keyed,
+            done: 0,
+        })
+    }
+
+    /// The rows before `done`, in their order.
+    fn take_back(&mut self, decided: &Level<u128>) {
+        let rows = self.done - decided.entries.len()..self.done;
+        for (entry, decided) in self.entries[rows].iter_mut().zip(&decided.entries) {
+            entry.row = decided.row;
+        }
+    }
+}
