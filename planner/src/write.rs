@@ -16,6 +16,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use roaring::RoaringTreemap;
 use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, LiveFile, Table, Transform};
+use staffa_execution::Sort;
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
 
 pub(crate) use self::check::ColumnCheck;
@@ -240,8 +241,15 @@ fn in_order(rows: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let name = rows.schema().field(ORDER_INDEX).name().clone();
     let key = PhysicalSortExpr::new_default(Arc::new(PhysicalColumn::new(&name, ORDER_INDEX)));
     let ordering = LexOrdering::new([key]).ok_or_else(|| Error::internal("an order of nothing"))?;
-    let rows = Arc::new(CoalescePartitionsExec::new(rows));
-    Ok(Arc::new(SortExec::new(ordering, rows)))
+    sorting(SortExec::new(ordering, Arc::new(CoalescePartitionsExec::new(rows))))
+}
+
+/// Our sort where it can do what DataFusion's would.
+fn sorting(sort: SortExec) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(match Sort::instead_of(&sort)? {
+        Some(sort) => Arc::new(sort),
+        None => Arc::new(sort),
+    })
 }
 
 /// Rows that are kept on their way, when somebody wants them.
@@ -275,9 +283,7 @@ pub(crate) fn sorted(table: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc
         })
         .collect();
     match LexOrdering::new(keys) {
-        Some(ordering) => Ok(Arc::new(
-            SortExec::new(ordering, input).with_preserve_partitioning(true),
-        )),
+        Some(ordering) => sorting(SortExec::new(ordering, input).with_preserve_partitioning(true)),
         None => Ok(input),
     }
 }
