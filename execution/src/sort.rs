@@ -261,7 +261,7 @@ impl Work {
                 batches.extend(part.batches);
                 memories.push(part.memory);
             }
-            let table = Table::new(batches, Arc::clone(self.spill.schema()), self.output);
+            let table = Table::new(batches, &self.keys.schema, Arc::clone(self.spill.schema()), self.output);
             let rows = in_order(table, Arc::clone(&self.keys.columns), extents, self.workers).await?;
             return Ok(rows
                 .inspect(move |_| {
@@ -279,7 +279,10 @@ impl Work {
             })
         });
         let mut parts: Vec<Collected> = futures::future::try_join_all(spilled).await?;
-        let files = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.files)).collect();
+        let files = parts
+            .iter_mut()
+            .flat_map(|part| std::mem::take(&mut part.files))
+            .collect();
         let memory = parts.swap_remove(0).memory;
         drop(parts);
         self.spill.merged(files, memory).await
@@ -319,7 +322,7 @@ impl Work {
                 timer.done();
             }
             let timer = self.metrics.elapsed_compute().timer();
-            collected.extents.add(&self.keys.columns, batch.columns())?;
+            collected.extents.add(&self.keys.columns, &batch)?;
             if batch.num_rows() < BATCH_ROWS_MIN {
                 small_rows += batch.num_rows();
                 small.push(batch);
@@ -354,7 +357,8 @@ impl Work {
     async fn spill(&self, collected: &mut Collected) -> Result<()> {
         let batches = std::mem::take(&mut collected.batches);
         let extents = std::mem::replace(&mut collected.extents, Extents::new(&self.keys.columns));
-        let table = Table::new(batches, Arc::clone(&self.keys.schema), blocks(collected.memory.size()));
+        let schema = &self.keys.schema;
+        let table = Table::new(batches, schema, Arc::clone(schema), blocks(collected.memory.size()));
         let rows = in_order(table, Arc::clone(&self.keys.columns), extents.clone(), 1).await?;
         collected.files.extend(self.spill.write(rows, extents).await?);
         collected.memory.free();

@@ -5,11 +5,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, StringViewArray, StringViewBuilder, make_array,
+    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, GenericByteArray, GenericByteViewArray,
+    GenericByteViewBuilder, MAX_INLINE_VIEW_LEN, StringViewArray, make_array,
 };
-use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::interleave;
-use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, i256};
+use arrow::datatypes::{
+    ArrowNativeType, ByteArrayType, ByteViewType, DataType, LargeBinaryType, LargeUtf8Type, SchemaRef, i256,
+};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::error::Result;
 
@@ -27,10 +30,7 @@ impl Row {
 }
 
 /// The columns of batches, from which rows are taken.
-pub(crate) struct Columns {
-    schema: SchemaRef,
-    columns: Vec<Column>,
-}
+pub(crate) struct Columns(Vec<Column>);
 
 struct Column {
     data_type: DataType,
@@ -52,22 +52,19 @@ enum Values {
 }
 
 impl Columns {
-    /// The first columns of batches, as many as the schema has.
-    pub(crate) fn new(schema: SchemaRef, batches: &[RecordBatch]) -> Self {
+    /// Of batches of this schema.
+    pub(crate) fn new(schema: &SchemaRef, batches: &[RecordBatch]) -> Self {
         let columns = schema.fields().iter().enumerate();
         let columns = columns.map(|(index, field)| {
             let arrays: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(index))).collect();
             Column::new(field.data_type(), arrays)
         });
-        Self {
-            columns: columns.collect(),
-            schema,
-        }
+        Self(columns.collect())
     }
 
     /// How much a batch's rows are without what views of texts share with other batches.
     pub(crate) fn bytes_of(&self, batch: &RecordBatch) -> usize {
-        let columns = self.columns.iter().zip(batch.columns());
+        let columns = self.0.iter().zip(batch.columns());
         let bytes = columns.map(|(column, array)| match column.data_type.primitive_width() {
             Some(width) => width * batch.num_rows(),
             None => match lengths(array) {
@@ -81,7 +78,7 @@ impl Columns {
     /// The lengths of a row's texts.
     pub(crate) fn text_bytes(&self, row: Row) -> usize {
         let (batch, row) = row.places();
-        let bytes = self.columns.iter().map(|column| match &column.values {
+        let bytes = self.0.iter().map(|column| match &column.values {
             Values::Texts(arrays) => length(arrays[batch].views()[row]),
             Values::Binaries(arrays) => length(arrays[batch].views()[row]),
             _ => 0,
@@ -89,14 +86,20 @@ impl Columns {
         bytes.sum()
     }
 
-    pub(crate) fn take(&self, rows: &[Row]) -> Result<RecordBatch> {
-        let columns = self.columns.iter().map(|column| column.take(rows));
+    /// Rows of the first columns, as many as this schema has.
+    pub(crate) fn take(&self, schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
+        let columns = self.0[..schema.fields().len()].iter().map(|column| column.take(rows));
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&self.schema),
+            Arc::clone(schema),
             columns.collect::<Result<_>>()?,
             &options,
         )?)
+    }
+
+    /// Rows of one column.
+    pub(crate) fn take_column(&self, index: usize, rows: &[Row]) -> Result<ArrayRef> {
+        self.0[index].take(rows)
     }
 }
 
@@ -134,28 +137,14 @@ impl Column {
             Values::Bytes8(buffers) => self.numbers(buffers, rows),
             Values::Bytes16(buffers) => self.numbers(buffers, rows),
             Values::Bytes32(buffers) => self.numbers(buffers, rows),
-            Values::Texts(arrays) => {
-                let mut builder = StringViewBuilder::with_capacity(rows.len());
-                for row in rows {
-                    let (batch, row) = row.places();
-                    match &arrays[batch] {
-                        array if array.is_valid(row) => builder.append_value(array.value(row)),
-                        _ => builder.append_null(),
-                    }
-                }
-                Ok(Arc::new(builder.finish()))
-            }
-            Values::Binaries(arrays) => {
-                let mut builder = BinaryViewBuilder::with_capacity(rows.len());
-                for row in rows {
-                    let (batch, row) = row.places();
-                    match &arrays[batch] {
-                        array if array.is_valid(row) => builder.append_value(array.value(row)),
-                        _ => builder.append_null(),
-                    }
-                }
-                Ok(Arc::new(builder.finish()))
-            }
+            Values::Texts(arrays) => match copied::<LargeUtf8Type, _>(arrays, rows, self.nulls(rows))? {
+                Some(texts) => Ok(Arc::new(StringViewArray::from(&texts))),
+                None => Ok(Arc::new(short(arrays, rows))),
+            },
+            Values::Binaries(arrays) => match copied::<LargeBinaryType, _>(arrays, rows, self.nulls(rows))? {
+                Some(bytes) => Ok(Arc::new(BinaryViewArray::from(&bytes))),
+                None => Ok(Arc::new(short(arrays, rows))),
+            },
             Values::Others(arrays) => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
                 let places: Vec<_> = rows.iter().map(|row| row.places()).collect();
@@ -170,20 +159,67 @@ impl Column {
             buffers[batch][row]
         });
         let values: ScalarBuffer<T> = values.collect::<Vec<T>>().into();
-        let nulls = self.nulls.as_ref().map(|nulls| {
-            let is_valid = |row: usize| {
-                let (batch, row) = rows[row].places();
-                nulls[batch].as_ref().is_none_or(|nulls| nulls.is_valid(row))
-            };
-            NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), is_valid))
-        });
         let data = ArrayData::builder(self.data_type.clone())
             .len(rows.len())
             .add_buffer(values.into_inner())
-            .nulls(nulls)
+            .nulls(self.nulls(rows))
             .build()?;
         Ok(make_array(data))
     }
+
+    fn nulls(&self, rows: &[Row]) -> Option<NullBuffer> {
+        let nulls = self.nulls.as_ref()?;
+        let is_valid = |row: usize| {
+            let (batch, row) = rows[row].places();
+            nulls[batch].as_ref().is_none_or(|nulls| nulls.is_valid(row))
+        };
+        Some(NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), is_valid)))
+    }
+}
+
+/// Texts copied together; none where all are short enough to be views without a buffer. Reads of memory do not wait for each other: views first, then what they
+/// point to.
+fn copied<T, V>(
+    arrays: &[GenericByteViewArray<V>],
+    rows: &[Row],
+    nulls: Option<NullBuffer>,
+) -> Result<Option<GenericByteArray<T>>>
+where
+    T: ByteArrayType<Offset = i64>,
+    V: ByteViewType,
+{
+    let length_of = |row: &Row| {
+        let (batch, row) = row.places();
+        match arrays[batch].is_null(row) {
+            true => 0,
+            false => length(arrays[batch].views()[row]),
+        }
+    };
+    let lengths: Vec<usize> = rows.iter().map(length_of).collect();
+    if lengths.iter().all(|length| *length <= MAX_INLINE_VIEW_LEN as usize) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(lengths.iter().sum());
+    for (row, length) in rows.iter().zip(&lengths) {
+        let (batch, row) = row.places();
+        if *length > 0 {
+            bytes.extend_from_slice(arrays[batch].value(row).as_ref());
+        }
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Some(GenericByteArray::try_new(offsets, bytes.into(), nulls)?))
+}
+
+fn short<V: ByteViewType>(arrays: &[GenericByteViewArray<V>], rows: &[Row]) -> GenericByteViewArray<V> {
+    let mut builder = GenericByteViewBuilder::<V>::with_capacity(rows.len());
+    for row in rows {
+        let (batch, row) = row.places();
+        match &arrays[batch] {
+            array if array.is_valid(row) => builder.append_value(array.value(row)),
+            _ => builder.append_null(),
+        }
+    }
+    builder.finish()
 }
 
 /// The values of arrays whose values have all this width.

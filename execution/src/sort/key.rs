@@ -17,18 +17,18 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType,
-    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::internal_err;
 use datafusion::error::Result;
-use datafusion::physical_expr::{LexOrdering, PhysicalExprRef, PhysicalSortExpr};
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExprRef, PhysicalSortExpr};
 
 /// A key, or the beginning of one.
 pub(crate) trait Key: Copy + Default + Ord + Send + Sync + 'static {
@@ -147,7 +147,14 @@ impl SortKeys {
     /// Whether keys of these types always have room in 64 bits.
     pub(crate) fn are_narrow(&self) -> bool {
         let bits = self.columns.iter().map(|column| match column.kind {
-            Kind::Number => 1 + 8 * self.schema.field(column.index).data_type().primitive_width().unwrap_or(1),
+            Kind::Number => {
+                1 + 8 * self
+                    .schema
+                    .field(column.index)
+                    .data_type()
+                    .primitive_width()
+                    .unwrap_or(1)
+            }
             Kind::Bytes => 128,
         });
         bits.sum::<usize>() <= 64
@@ -161,8 +168,8 @@ fn kind(data_type: &DataType) -> Option<Kind> {
         Utf8, Utf8View,
     };
     match data_type {
-        Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32 | Float64
-        | Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(..) | Duration(_) | Decimal32(..) | Decimal64(..)
+        Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32 | Float64 | Date32
+        | Date64 | Time32(_) | Time64(_) | Timestamp(..) | Duration(_) | Decimal32(..) | Decimal64(..)
         | Decimal128(..) => Some(Kind::Number),
         Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => Some(Kind::Bytes),
         _ => None,
@@ -259,10 +266,15 @@ impl Extents {
         Self(vec![nothing; columns.len()])
     }
 
-    /// Of these columns' rows, too.
-    pub(crate) fn add(&mut self, keys: &[KeyColumn], columns: &[ArrayRef]) -> Result<()> {
-        for (extent, key) in self.0.iter_mut().zip(keys) {
-            let array = &columns[key.index];
+    /// Of a batch's rows, too.
+    pub(crate) fn add(&mut self, keys: &[KeyColumn], batch: &RecordBatch) -> Result<()> {
+        self.add_from(0, keys, |index| Ok(Arc::clone(batch.column(index))))
+    }
+
+    /// The same from one key on.
+    fn add_from(&mut self, first: usize, keys: &[KeyColumn], column: impl Fn(usize) -> Result<ArrayRef>) -> Result<()> {
+        for (extent, key) in self.0.iter_mut().zip(keys).skip(first) {
+            let array = &column(key.index)?;
             extent.has_nulls |= array.null_count() > 0;
             if array.null_count() == array.len() {
                 continue;
@@ -356,7 +368,9 @@ fn numbers_between(array: &ArrayRef) -> Result<Option<Between>> {
         let array = array.as_primitive::<T>();
         let extremes = |extremes: Option<(i128, i128)>, value: T::Native| {
             let value = value.whole();
-            Some(extremes.map_or((value, value), |(least, greatest)| (least.min(value), greatest.max(value))))
+            Some(extremes.map_or((value, value), |(least, greatest)| {
+                (least.min(value), greatest.max(value))
+            }))
         };
         let extremes = match array.null_count() {
             0 => array.values().iter().copied().fold(None, extremes),
@@ -454,7 +468,12 @@ impl Layout {
         .next(bits_max)
     }
 
-    /// The layout of keys for rows whose keys of this one are equal, which have other extents.
+    /// The layout of keys that go on where these end.
+    pub(crate) fn further(&self, bits_max: u32) -> Self {
+        self.clone().next(bits_max)
+    }
+
+    /// The same for rows whose keys are equal, by their own extents.
     pub(crate) fn after(&self, extents: Extents, bits_max: u32) -> Self {
         let whole = Self::new(Arc::clone(&self.columns), extents, 0);
         let Some(first) = self.rest.first() else {
@@ -507,20 +526,23 @@ impl Layout {
         self.parts.iter().map(|part| part.bits.width()).sum()
     }
 
-    /// The keys of all rows.
-    pub(crate) fn keys<K: Key>(&self, columns: &[ArrayRef]) -> Result<Vec<K>> {
-        let rows = columns.first().map_or(0, Array::len);
+    /// The keys of so many rows, whose columns are asked for.
+    pub(crate) fn keys<K: Key>(&self, rows: usize, column: impl Fn(usize) -> Result<ArrayRef>) -> Result<Vec<K>> {
         let mut keys = vec![K::default(); rows];
+        let mut of_column: Option<(usize, ArrayRef)> = None;
         let mut of_bytes: Option<(usize, BinaryViewArray)> = None;
         for part in &self.parts {
             let key = &self.columns[part.column];
-            let array = &columns[key.index];
+            let array = match of_column {
+                Some((index, array)) if index == key.index => array,
+                _ => column(key.index)?,
+            };
             let width = part.bits.width();
             let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
             if let Bits::Bytes { .. } | Bits::Length { .. } = part.bits
                 && of_bytes.as_ref().is_none_or(|(column, _)| *column != part.column)
             {
-                of_bytes = Some((part.column, views(array)?));
+                of_bytes = Some((part.column, views(&array)?));
             }
             match (&part.bits, &self.extents.0[part.column].values, &of_bytes) {
                 (Bits::Null, ..) => {
@@ -538,7 +560,7 @@ impl Layout {
                             *key_of_row = key_of_row.with(bits_of(code, *bits, *below), width);
                         }
                     } else {
-                        with_numbers!(array, put_distances(array, &mut keys, from, (*bits, *below)))?;
+                        with_numbers!(array, put_distances(&array, &mut keys, from, (*bits, *below)))?;
                     }
                     // What stands in the place of nulls is any number.
                     for (row, key_of_row) in keys.iter_mut().enumerate().filter(|_| nulls.is_some()) {
@@ -559,17 +581,9 @@ impl Layout {
                 }
                 _ => return internal_err!("a sort key without its extent"),
             }
+            of_column = Some((key.index, array));
         }
         Ok(keys)
-    }
-
-    /// The key of one row.
-    pub(crate) fn key(&self, columns: &[ArrayRef], row: usize) -> Result<u128> {
-        let mut key = 0_u128;
-        for part in &self.parts {
-            key = key.with(self.code(part, columns, row)?, part.bits.width());
-        }
-        Ok(key)
     }
 
     /// What decides between rows whose keys are equal.
@@ -580,8 +594,15 @@ impl Layout {
                 // All of it is to come, and can be compared as it is.
                 Bits::Bytes { from, .. } => {
                     let (a, b) = (bytes_at(&a.0[column.index], a.1)?, bytes_at(&b.0[column.index], b.1)?);
-                    let ordering = a.get(*from..).unwrap_or_default().cmp(b.get(*from..).unwrap_or_default());
-                    if column.descending { ordering.reverse() } else { ordering }
+                    let ordering = a
+                        .get(*from..)
+                        .unwrap_or_default()
+                        .cmp(b.get(*from..).unwrap_or_default());
+                    if column.descending {
+                        ordering.reverse()
+                    } else {
+                        ordering
+                    }
                 }
                 _ => self.code(part, a.0, a.1)?.cmp(&self.code(part, b.0, b.1)?),
             };
@@ -615,30 +636,10 @@ impl Layout {
         })
     }
 
-    /// What these rows' columns are between, from the first that is not equal already.
-    pub(crate) fn extents_of<'a>(
-        &self,
-        rows: impl Iterator<Item = (&'a [ArrayRef], usize)>,
-        extents: &mut Extents,
-    ) -> Result<()> {
+    /// What some of the rows with equal keys are between, in what is left of them.
+    pub(crate) fn add_rest(&self, extents: &mut Extents, column: impl Fn(usize) -> Result<ArrayRef>) -> Result<()> {
         let first = self.rest.first().map_or(self.columns.len(), |part| part.column);
-        for (columns, row) in rows {
-            for (extent, key) in extents.0.iter_mut().zip(self.columns.iter()).skip(first) {
-                let array = &columns[key.index];
-                if array.is_null(row) {
-                    extent.has_nulls = true;
-                } else if key.kind == Kind::Number {
-                    let number = number_at(array, row)?;
-                    extent.widen(Some(Between::Numbers {
-                        least: number,
-                        greatest: number,
-                    }));
-                } else {
-                    widen_to(&mut extent.values, bytes_at(array, row)?);
-                }
-            }
-        }
-        Ok(())
+        extents.add_from(first, &self.columns, column)
     }
 }
 
@@ -671,7 +672,10 @@ impl Bits {
             }
             Bits::Bytes { from, to } if room >= 8 => {
                 let middle = from + (room / 8) as usize;
-                (Some(Bits::Bytes { from, to: middle }), Some(Bits::Bytes { from: middle, to }))
+                (
+                    Some(Bits::Bytes { from, to: middle }),
+                    Some(Bits::Bytes { from: middle, to }),
+                )
             }
             other => (None, Some(other)),
         }

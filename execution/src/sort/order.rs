@@ -28,8 +28,9 @@ const PIECE_ROWS: usize = 1 << 16;
 /// Samples of keys for each piece.
 const PIECE_SAMPLES: usize = 16;
 
-/// Up to so few rows with equal keys are compared, more get keys of what is left.
-const COMPARED_MAX: usize = 64;
+/// Up to so many rows with equal keys get further keys together with others, and are compared where those are equal; more are sorted by
+/// themselves.
+const TOGETHER_MAX: usize = 256;
 
 /// Fewer rows are sorted where they are.
 const ROWS_PER_WORKER: usize = 1 << 15;
@@ -38,6 +39,8 @@ const ROWS_PER_WORKER: usize = 1 << 15;
 pub(crate) struct Table {
     batches: Vec<RecordBatch>,
     columns: Columns,
+    /// Of what comes out: the first columns.
+    schema: SchemaRef,
     rows: usize,
     /// How many rows a batch of the result may have.
     batch_rows: usize,
@@ -60,10 +63,9 @@ pub(crate) struct Output {
 }
 
 impl Table {
-    /// Rows of these batches, of which the columns of the schema come out.
-    pub(crate) fn new(batches: Vec<RecordBatch>, schema: SchemaRef, output: Output) -> Self {
+    pub(crate) fn new(batches: Vec<RecordBatch>, of_batches: &SchemaRef, schema: SchemaRef, output: Output) -> Self {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let columns = Columns::new(schema, &batches);
+        let columns = Columns::new(of_batches, &batches);
         let bytes: Vec<usize> = batches.iter().map(|batch| columns.bytes_of(batch)).collect();
         let row_bytes = bytes.iter().sum::<usize>() / rows.max(1);
         let mut sizes = bytes.iter().zip(&batches);
@@ -71,6 +73,7 @@ impl Table {
         Self {
             columns,
             batches,
+            schema,
             rows,
             batch_rows: (output.bytes / row_bytes.max(1)).clamp(1, output.rows_max),
             batch_bytes: is_skewed.then_some(output.bytes),
@@ -140,7 +143,7 @@ async fn ordered<K: Key>(
         .try_flatten();
     let batches = chunks.map(move |chunk| {
         let table = Arc::clone(&gathered);
-        by_worker(workers, async move { table.columns.take(&chunk?) })
+        by_worker(workers, async move { table.columns.take(&table.schema, &chunk?) })
     });
     Ok(batches.buffered(workers).boxed())
 }
@@ -176,21 +179,19 @@ fn divided(table: &Table, workers: usize) -> Vec<Range<usize>> {
 /// The rows of some batches by their keys.
 async fn run<K: Key>(table: Arc<Table>, layout: Arc<Layout>, batches: Range<usize>) -> Result<Vec<Entry<K>>> {
     let rows = table.batches[batches.clone()].iter().map(RecordBatch::num_rows).sum();
-    let mut entries = Vec::with_capacity(rows);
+    let mut sorted = Vec::with_capacity(rows);
     for number in batches {
-        let keys = layout.keys::<K>(table.batches[number].columns())?;
-        let rows = keys.into_iter().enumerate().map(|(row, key)| Entry {
-            key,
-            row: Row {
-                batch: number as u32,
-                row: row as u32,
-            },
+        let batch = &table.batches[number];
+        let keys = layout.keys::<K>(batch.num_rows(), |index| Ok(Arc::clone(batch.column(index))))?;
+        let rows = (0..).map(|row| Row {
+            batch: number as u32,
+            row,
         });
-        entries.extend(rows);
+        sorted.extend(entries(keys, rows));
         tokio::task::consume_budget().await;
     }
-    sort(&mut entries).await;
-    Ok(entries)
+    sort(&mut sorted).await;
+    Ok(sorted)
 }
 
 /// By keys: a quicksort that gives the thread back between its steps.
@@ -218,7 +219,9 @@ struct Piece {
 
 /// All rows with one key are in one piece.
 fn pieces<K: Key>(runs: &[Vec<Entry<K>>]) -> Vec<Piece> {
-    let samples = runs.iter().flat_map(|run| run.iter().step_by(PIECE_ROWS / PIECE_SAMPLES).skip(1));
+    let samples = runs
+        .iter()
+        .flat_map(|run| run.iter().step_by(PIECE_ROWS / PIECE_SAMPLES).skip(1));
     let mut samples: Vec<K> = samples.map(|entry| entry.key).collect();
     samples.sort_unstable();
     let mut splitters: Vec<K> = samples.into_iter().step_by(PIECE_SAMPLES).skip(1).collect();
@@ -274,11 +277,10 @@ async fn chunks<K: Key>(
     Ok(table.cut(entries.into_iter().map(|entry| entry.row)))
 }
 
-/// Rows whose keys are equal, in order by what is left of them.
+/// Rows in the order of their keys, and how far they are in their own order.
 struct Level<K> {
     layout: Arc<Layout>,
     entries: Vec<Entry<K>>,
-    /// Up to here it is done.
     done: usize,
 }
 
@@ -293,8 +295,8 @@ async fn decided<K: Key>(table: &Table, layout: &Arc<Layout>, entries: Vec<Entry
     let mut levels: Vec<Level<u128>> = Vec::new();
     loop {
         let deeper = match levels.last_mut() {
-            Some(level) => level.undecided(table).await?,
-            None => whole.undecided(table).await?,
+            Some(level) => level.go_on(table).await?,
+            None => whole.go_on(table).await?,
         };
         match (deeper, levels.pop()) {
             (Some(deeper), level) => levels.extend(level.into_iter().chain([deeper])),
@@ -309,60 +311,62 @@ async fn decided<K: Key>(table: &Table, layout: &Arc<Layout>, entries: Vec<Entry
 
 impl<K: Key> Level<K> {
     /// Goes on to where many rows have one key, and gives them with keys of what is left.
-    async fn undecided(&mut self, table: &Table) -> Result<Option<Level<u128>>> {
+    async fn go_on(&mut self, table: &Table) -> Result<Option<Level<u128>>> {
         if self.layout.is_exact() {
             return Ok(None);
         }
-        let mut last_turn = self.done;
-        while let Some(first) = self.entries.get(self.done) {
-            let of_key = self.entries[self.done..]
-                .iter()
-                .take_while(|entry| entry.key == first.key)
-                .count();
-            let rows = self.done..self.done + of_key;
-            self.done = rows.end;
-            if of_key > COMPARED_MAX {
-                return Ok(Some(self.deeper(table, rows).await?));
-            }
-            if of_key > 1 {
-                let mut failed = None;
-                self.entries[rows].sort_unstable_by(|a, b| {
-                    let ordering = self
-                        .layout
-                        .compare_rest(table.columns_of(a.row), table.columns_of(b.row));
-                    ordering.unwrap_or_else(|error| {
-                        failed = Some(error);
-                        Ordering::Equal
-                    })
-                });
-                if let Some(error) = failed {
-                    return Err(error);
+        let further = self.layout.further(u128::BITS);
+        while self.done < self.entries.len() {
+            let (mut few, mut rows, mut many) = (Vec::new(), Vec::new(), None);
+            while let Some(first) = self.entries.get(self.done)
+                && rows.len() < PIECE_ROWS
+                && many.is_none()
+            {
+                let rest = self.entries[self.done..].iter();
+                let of_key = self.done..self.done + rest.take_while(|entry| entry.key == first.key).count();
+                self.done = of_key.end;
+                match of_key.len() {
+                    1 => {}
+                    2..=TOGETHER_MAX => {
+                        rows.extend(self.entries[of_key.clone()].iter().map(|entry| entry.row));
+                        few.push(of_key);
+                    }
+                    _ => many = Some(of_key),
                 }
             }
-            if self.done - last_turn > PIECE_ROWS {
-                last_turn = self.done;
-                tokio::task::yield_now().await;
+            let keys = further.keys(rows.len(), |index| table.columns.take_column(index, &rows))?;
+            let mut keyed: Vec<Entry<u128>> = entries(keys, rows).collect();
+            let mut left = &mut keyed[..];
+            for range in few {
+                let (of_key, others) = std::mem::take(&mut left).split_at_mut(range.len());
+                compare(table, &further, of_key)?;
+                for (entry, decided) in self.entries[range].iter_mut().zip(of_key) {
+                    entry.row = decided.row;
+                }
+                left = others;
+            }
+            tokio::task::yield_now().await;
+            if let Some(many) = many {
+                return Ok(Some(self.deeper(table, many).await?));
             }
         }
         Ok(None)
     }
 
+    /// Rows that have one key, which may be very many, by keys of their own.
     async fn deeper(&self, table: &Table, rows: Range<usize>) -> Result<Level<u128>> {
-        let entries = &self.entries[rows];
+        let rows: Vec<Row> = self.entries[rows].iter().map(|entry| entry.row).collect();
         let mut extents = Extents::new(&self.layout.columns);
-        for some in entries.chunks(PIECE_ROWS) {
-            let rows = some.iter().map(|entry| table.columns_of(entry.row));
-            self.layout.extents_of(rows, &mut extents)?;
+        for some in rows.chunks(PIECE_ROWS) {
+            self.layout
+                .add_rest(&mut extents, |index| table.columns.take_column(index, some))?;
             tokio::task::yield_now().await;
         }
         let layout = self.layout.after(extents, u128::BITS);
-        let mut keyed = Vec::with_capacity(entries.len());
-        for some in entries.chunks(PIECE_ROWS) {
-            for entry in some {
-                let (columns, row) = table.columns_of(entry.row);
-                let key = layout.key(columns, row)?;
-                keyed.push(Entry { key, row: entry.row });
-            }
+        let mut keyed = Vec::with_capacity(rows.len());
+        for some in rows.chunks(PIECE_ROWS) {
+            let keys = layout.keys(some.len(), |index| table.columns.take_column(index, some))?;
+            keyed.extend(entries(keys, some.iter().copied()));
             tokio::task::yield_now().await;
         }
         sort(&mut keyed).await;
@@ -380,4 +384,23 @@ impl<K: Key> Level<K> {
             entry.row = decided.row;
         }
     }
+}
+
+fn entries<K>(keys: Vec<K>, rows: impl IntoIterator<Item = Row>) -> impl Iterator<Item = Entry<K>> {
+    keys.into_iter().zip(rows).map(|(key, row)| Entry { key, row })
+}
+
+/// A few rows, by their keys and what is left.
+fn compare(table: &Table, layout: &Layout, entries: &mut [Entry<u128>]) -> Result<()> {
+    let mut failed = None;
+    entries.sort_unstable_by(|a, b| {
+        a.key.cmp(&b.key).then_with(|| {
+            let ordering = layout.compare_rest(table.columns_of(a.row), table.columns_of(b.row));
+            ordering.unwrap_or_else(|error| {
+                failed = Some(error);
+                Ordering::Equal
+            })
+        })
+    });
+    failed.map_or(Ok(()), Err)
 }

@@ -11,8 +11,8 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, SpillFile};
 use datafusion::physical_plan::SpillManager;
-use futures::stream::{self, BoxStream};
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 use super::gather::{Columns, Row};
 use super::key::{Extents, KeyColumn, Layout};
@@ -191,7 +191,7 @@ impl Source {
         self.block = None;
         while let Some(batch) = self.blocks.next().await.transpose()? {
             if batch.num_rows() > 0 {
-                let keys = layout.keys(batch.columns())?;
+                let keys = layout.keys(batch.num_rows(), |index| Ok(Arc::clone(batch.column(index))))?;
                 self.block = Some(Block {
                     row_bytes: batch.get_array_memory_size() / batch.num_rows(),
                     batch,
@@ -247,7 +247,7 @@ impl Merge {
         if rows.is_empty() {
             return Ok(None);
         }
-        let batch = Columns::new(Arc::clone(&self.schema), &blocks).take(&rows)?;
+        let batch = Columns::new(&self.schema, &blocks).take(&self.schema, &rows)?;
         tokio::task::consume_budget().await;
         Ok(Some(batch))
     }

@@ -59,7 +59,10 @@ fn batch(rows: &[Row]) -> RecordBatch {
         Arc::new(a().collect::<Int64Array>()),
         Arc::new(b().map(|b| b.map(|b| b as i16)).collect::<Int16Array>()),
         Arc::new(a().map(|a| a.map(|a| a as u64)).collect::<UInt64Array>()),
-        Arc::new(a().map(|a| a.map(|a| f64::from_bits(a as u64))).collect::<Float64Array>()),
+        Arc::new(
+            a().map(|a| a.map(|a| f64::from_bits(a as u64)))
+                .collect::<Float64Array>(),
+        ),
         Arc::new(
             a().map(|a| a.map(|a| i128::from(a) * 5_000_000_000_000_000_000))
                 .collect::<Decimal128Array>()
@@ -121,14 +124,22 @@ fn context(memory: usize) -> Arc<TaskContext> {
 }
 
 fn run(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> datafusion::error::Result<Vec<Vec<RecordBatch>>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
     runtime.block_on(collect_partitioned(plan, context))
 }
 
 /// The rows as bytes; and those of their keys, in order.
 fn encoded(batches: &[RecordBatch], ordering: &LexOrdering) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let batch = concat_batches(&schema(), batches).unwrap();
-    let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    let fields = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()))
+        .collect();
     let bytes = |fields, columns: &[ArrayRef]| -> Vec<Vec<u8>> {
         let rows = RowConverter::new(fields).unwrap().convert_columns(columns).unwrap();
         rows.iter().map(|row| row.as_ref().to_vec()).collect()
@@ -139,7 +150,10 @@ fn encoded(batches: &[RecordBatch], ordering: &LexOrdering) -> (Vec<Vec<u8>>, Ve
         .iter()
         .map(|key| {
             let values = key.expr.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
-            (SortField::new_with_options(values.data_type().clone(), key.options), values)
+            (
+                SortField::new_with_options(values.data_type().clone(), key.options),
+                values,
+            )
         })
         .unzip::<_, _, Vec<_>, Vec<_>>();
     (rows, bytes(fields, &keys))
