@@ -21,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
@@ -185,13 +186,15 @@ impl ExecutionPlan for Sort {
         let manager = SpillManager::new(context.runtime_env(), metrics, Arc::clone(&keys.schema))
             .with_compression_type(context.session_config().spill_compression());
         let rows_max = context.session_config().batch_size();
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let time = baseline.elapsed_compute().clone();
         let work = Arc::new(Work {
-            spill: Spill::new(manager, Arc::clone(&keys.columns), Arc::clone(&schema), rows_max),
+            spill: Spill::new(manager, Arc::clone(&keys.columns), Arc::clone(&schema), rows_max, time),
             output: Output {
                 rows_max,
                 bytes: OUTPUT_BYTES,
             },
-            metrics: BaselineMetrics::new(&self.metrics, partition),
+            metrics: baseline,
             entry_bytes: if keys.are_narrow() { 16 } else { 32 },
             keys,
             workers,
@@ -261,7 +264,8 @@ impl Work {
                 batches.extend(part.batches);
                 memories.push(part.memory);
             }
-            let table = Table::new(batches, &self.keys.schema, Arc::clone(self.spill.schema()), self.output);
+            let schema = Arc::clone(self.spill.schema());
+            let table = self.table(batches, schema, self.output);
             let rows = in_order(table, Arc::clone(&self.keys.columns), extents, self.workers).await?;
             return Ok(rows
                 .inspect(move |_| {
@@ -339,6 +343,11 @@ impl Work {
         Ok(collected)
     }
 
+    fn table(&self, batches: Vec<RecordBatch>, schema: SchemaRef, output: Output) -> Table {
+        let time = self.metrics.elapsed_compute().clone();
+        Table::new(batches, &self.keys.schema, schema, output, time)
+    }
+
     /// What rows take until they have come out.
     fn bytes(&self, counter: &RecordBatchMemoryCounter, rows: usize) -> usize {
         let held = counter.memory_usage() + rows * self.entry_bytes;
@@ -357,8 +366,7 @@ impl Work {
     async fn spill(&self, collected: &mut Collected) -> Result<()> {
         let batches = std::mem::take(&mut collected.batches);
         let extents = std::mem::replace(&mut collected.extents, Extents::new(&self.keys.columns));
-        let schema = &self.keys.schema;
-        let table = Table::new(batches, schema, Arc::clone(schema), blocks(collected.memory.size()));
+        let table = self.table(batches, Arc::clone(&self.keys.schema), blocks(collected.memory.size()));
         let rows = in_order(table, Arc::clone(&self.keys.columns), extents.clone(), 1).await?;
         collected.files.extend(self.spill.write(rows, extents).await?);
         collected.memory.free();

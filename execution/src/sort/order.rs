@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::metrics::Time;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
@@ -46,6 +47,7 @@ pub(crate) struct Table {
     batch_rows: usize,
     /// How many bytes of text, where some rows are much larger than others.
     batch_bytes: Option<usize>,
+    time: Time,
 }
 
 /// A row and its key.
@@ -63,7 +65,13 @@ pub(crate) struct Output {
 }
 
 impl Table {
-    pub(crate) fn new(batches: Vec<RecordBatch>, of_batches: &SchemaRef, schema: SchemaRef, output: Output) -> Self {
+    pub(crate) fn new(
+        batches: Vec<RecordBatch>,
+        of_batches: &SchemaRef,
+        schema: SchemaRef,
+        output: Output,
+        time: Time,
+    ) -> Self {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let columns = Columns::new(of_batches, &batches);
         let bytes: Vec<usize> = batches.iter().map(|batch| columns.bytes_of(batch)).collect();
@@ -77,6 +85,7 @@ impl Table {
             rows,
             batch_rows: (output.bytes / row_bytes.max(1)).clamp(1, output.rows_max),
             batch_bytes: is_skewed.then_some(output.bytes),
+            time,
         }
     }
 
@@ -143,7 +152,10 @@ async fn ordered<K: Key>(
         .try_flatten();
     let batches = chunks.map(move |chunk| {
         let table = Arc::clone(&gathered);
-        by_worker(workers, async move { table.columns.take(&table.schema, &chunk?) })
+        by_worker(workers, async move {
+            let _timer = table.time.timer();
+            table.columns.take(&table.schema, &chunk?)
+        })
     });
     Ok(batches.buffered(workers).boxed())
 }
@@ -178,6 +190,7 @@ fn divided(table: &Table, workers: usize) -> Vec<Range<usize>> {
 
 /// The rows of some batches by their keys.
 async fn run<K: Key>(table: Arc<Table>, layout: Arc<Layout>, batches: Range<usize>) -> Result<Vec<Entry<K>>> {
+    let _timer = table.time.timer();
     let rows = table.batches[batches.clone()].iter().map(RecordBatch::num_rows).sum();
     let mut sorted = Vec::with_capacity(rows);
     for number in batches {
@@ -257,6 +270,7 @@ async fn chunks<K: Key>(
     runs: Arc<Vec<Vec<Entry<K>>>>,
     piece: Piece,
 ) -> Result<Vec<Vec<Row>>> {
+    let _timer = table.time.timer();
     let parts: Vec<&[Entry<K>]> = runs
         .iter()
         .zip(&piece.ranges)

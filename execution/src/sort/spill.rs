@@ -11,6 +11,7 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, SpillFile};
 use datafusion::physical_plan::SpillManager;
+use datafusion::physical_plan::metrics::Time;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -23,6 +24,9 @@ const BLOCK_ROWS_MAX: usize = 4096;
 
 /// Bytes of blocks, by the memory there is: a block of each file that is merged is in it, and another is read.
 const BLOCK_BYTES: RangeInclusive<usize> = 16 << 10..=256 << 10;
+
+/// How many files are merged at once, at most: each is open.
+const FILES_MAX: usize = 128;
 
 /// Blocks of rows that took so much memory.
 pub(crate) fn blocks(memory: usize) -> Output {
@@ -48,16 +52,24 @@ pub(crate) struct Spill {
     /// Of what comes out: without computed keys, which files have.
     schema: SchemaRef,
     output: Output,
+    time: Time,
 }
 
 impl Spill {
-    pub(crate) fn new(manager: SpillManager, columns: Arc<[KeyColumn]>, schema: SchemaRef, rows_max: usize) -> Self {
+    pub(crate) fn new(
+        manager: SpillManager,
+        columns: Arc<[KeyColumn]>,
+        schema: SchemaRef,
+        rows_max: usize,
+        time: Time,
+    ) -> Self {
         let bytes = *BLOCK_BYTES.end();
         Self {
             manager,
             columns,
             schema,
             output: Output { rows_max, bytes },
+            time,
         }
     }
 
@@ -96,7 +108,7 @@ impl Spill {
             memory.free();
             // The smallest first would be better where they differ, but they are all as large as memory was.
             let mut at_once = 0;
-            for file in &files {
+            for file in files.iter().take(FILES_MAX) {
                 match memory.try_grow(file.memory()) {
                     Ok(()) => at_once += 1,
                     Err(_) if at_once >= 2 => break,
@@ -131,6 +143,7 @@ impl Spill {
                 output,
                 tree: Vec::new(),
                 sources,
+                time: self.time.clone(),
             };
             if is_all {
                 let state = (merge, memory);
@@ -177,6 +190,7 @@ struct Merge {
     schema: SchemaRef,
     output: Output,
     sources: Vec<Source>,
+    time: Time,
     /// At 0 the source whose row is next; at each other node the one that lost there. Empty before the beginning.
     tree: Vec<usize>,
 }
@@ -219,6 +233,8 @@ impl Merge {
             }
             self.build()?;
         }
+        let time = self.time.clone();
+        let timer = time.timer();
         // Blocks that rows of this batch are from; by source the number of its last.
         let mut blocks: Vec<RecordBatch> = Vec::new();
         let mut numbers: Vec<Option<u32>> = vec![None; self.sources.len()];
@@ -248,6 +264,7 @@ impl Merge {
             return Ok(None);
         }
         let batch = Columns::new(&self.schema, &blocks).take(&self.schema, &rows)?;
+        timer.done();
         tokio::task::consume_budget().await;
         Ok(Some(batch))
     }
