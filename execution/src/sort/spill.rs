@@ -1,6 +1,5 @@
 //! Sorted rows in temporary files, and their merging.
 
-use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -129,7 +128,8 @@ impl Spill {
             for file in &files {
                 extents.merge(&file.extents);
             }
-            let layout = Layout::new(Arc::clone(&self.columns), extents.clone(), u128::BITS);
+            let first = Layout::new(Arc::clone(&self.columns), extents.clone(), u128::BITS);
+            let further = first.further(u128::BITS);
             let mut sources = Vec::with_capacity(files.len());
             for file in &files {
                 let blocks = self
@@ -138,7 +138,7 @@ impl Spill {
                 sources.push(Source::new(blocks));
             }
             let merge = Merge {
-                layout,
+                layouts: Layouts { first, further },
                 schema: Arc::clone(schema),
                 output,
                 tree: Vec::new(),
@@ -163,9 +163,9 @@ impl Spill {
 }
 
 impl SortedFile {
-    /// What merging it holds: a block and its keys, one being read, and what is copied of them.
+    /// What merging it holds: a block and its two keys of a row, one being read, and what is copied of them.
     fn memory(&self) -> usize {
-        3 * self.block_bytes + self.block_rows * size_of::<u128>()
+        3 * self.block_bytes + 2 * self.block_rows * size_of::<u128>()
     }
 }
 
@@ -179,14 +179,22 @@ struct Source {
 struct Block {
     batch: RecordBatch,
     keys: Vec<u128>,
+    /// Where those are not all of it: rows that meet in a merge often begin alike.
+    further: Vec<u128>,
     at: usize,
     /// On the average.
     row_bytes: usize,
 }
 
+/// Of keys, and of those that go on where they end.
+struct Layouts {
+    first: Layout,
+    further: Layout,
+}
+
 /// Merges files by a tree of losers (Knuth, TAOCP 3, 5.4.1).
 struct Merge {
-    layout: Layout,
+    layouts: Layouts,
     schema: SchemaRef,
     output: Output,
     sources: Vec<Source>,
@@ -201,15 +209,21 @@ impl Source {
     }
 
     /// The next block.
-    async fn advance(&mut self, layout: &Layout) -> Result<()> {
+    async fn advance(&mut self, layouts: &Layouts) -> Result<()> {
         self.block = None;
         while let Some(batch) = self.blocks.next().await.transpose()? {
             if batch.num_rows() > 0 {
-                let keys = layout.keys(batch.num_rows(), |index| Ok(Arc::clone(batch.column(index))))?;
+                let column = |index| Ok(Arc::clone(batch.column(index)));
+                let keys = layouts.first.keys(batch.num_rows(), column)?;
+                let further = match layouts.first.is_exact() {
+                    true => Vec::new(),
+                    false => layouts.further.keys(batch.num_rows(), column)?,
+                };
                 self.block = Some(Block {
                     row_bytes: batch.get_array_memory_size() / batch.num_rows(),
                     batch,
                     keys,
+                    further,
                     at: 0,
                 });
                 break;
@@ -229,7 +243,7 @@ impl Merge {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         if self.tree.is_empty() {
             for source in &mut self.sources {
-                source.advance(&self.layout).await?;
+                source.advance(&self.layouts).await?;
             }
             self.build()?;
         }
@@ -255,7 +269,7 @@ impl Merge {
             bytes += block.row_bytes;
             block.at += 1;
             if block.at == block.keys.len() {
-                self.sources[winner].advance(&self.layout).await?;
+                self.sources[winner].advance(&self.layouts).await?;
                 numbers[winner] = None;
             }
             self.replay(winner)?;
@@ -307,10 +321,14 @@ impl Merge {
         let (Some(a), Some(b)) = (&self.sources[a].block, &self.sources[b].block) else {
             return Ok(self.sources[a].block.is_some());
         };
-        let ordering = match a.keys[a.at].cmp(&b.keys[b.at]) {
-            Ordering::Equal if !self.layout.is_exact() => self.layout.compare_rest(a.row(), b.row())?,
-            ordering => ordering,
-        };
-        Ok(ordering == Ordering::Less)
+        let Layouts { first, further } = &self.layouts;
+        let mut ordering = a.keys[a.at].cmp(&b.keys[b.at]);
+        if ordering.is_eq() && !first.is_exact() {
+            ordering = a.further[a.at].cmp(&b.further[b.at]);
+            if ordering.is_eq() && !further.is_exact() {
+                ordering = further.compare_rest(a.row(), b.row())?;
+            }
+        }
+        Ok(ordering.is_lt())
     }
 }
