@@ -193,6 +193,9 @@ impl<'a> Checker<'a> {
     fn query(&mut self, query: &Query, unify: bool) -> Result<Columns> {
         let known = self.with.len();
         let outside = (self.clause.take(), std::mem::take(&mut self.aggregate));
+        if let Some(level) = self.levels.last_mut() {
+            (level.clause, level.aggregate) = outside;
+        }
         let columns = self.query_inside(query, unify);
         (self.clause, self.aggregate) = outside;
         self.with.truncate(known);
@@ -340,10 +343,15 @@ impl<'a> Checker<'a> {
     }
 
     fn select(&mut self, select: &Select, query: Option<&Query>) -> Result<Columns> {
-        self.levels.push(Level::default());
+        self.levels.push(Level {
+            select: Some(select.select_token.0.span.start),
+            in_from: true,
+            ..Level::default()
+        });
         for table in &select.from {
             self.joined(table)?;
         }
+        self.level().in_from = false;
         if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
             return Ok(None);
         }

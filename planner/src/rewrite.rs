@@ -9,13 +9,15 @@ pub(crate) mod joins;
 mod json;
 mod literals;
 mod materialized;
-mod named_arguments;
+pub(crate) mod named_arguments;
 pub(crate) mod names;
 mod order_all;
+pub(crate) mod owned_aggregates;
 mod patterns;
 mod refuse;
 mod rows;
 mod series;
+mod shadowed;
 mod subqueries;
 mod ties;
 mod values;
@@ -79,6 +81,7 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
 /// Returns the types its text gives to parameters: `$1::int`, `LIMIT $1`.
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
     fill_exists(query);
+    shadowed::rename(query);
     check_calls(context, query)?;
     refuse::query(query)?;
     order_all::by_position(query);

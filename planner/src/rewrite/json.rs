@@ -317,6 +317,12 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
                 let unnested = call("unnest", vec![Expr::Function(inner)]);
                 Ok(Some(labelled(label, unnested)))
             }
+            Rows::Record(_) if !name.contains("_populate_") => {
+                let hint = "Provide a non-null record argument, or call the function in the FROM clause using a column \
+                            definition list.";
+                let message = format!("could not determine row type for result of {name}");
+                Err(Error::unsupported(message).with_hint(hint))
+            }
             _ => Err(Error::unsupported(format!("{name}() outside of FROM is not supported"))),
         };
     }
