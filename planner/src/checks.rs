@@ -38,6 +38,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::TextCasts;
 use crate::resolve::{Relations, fold};
+use crate::rewrite::all_fields;
 use crate::value::type_oid;
 
 /// An OID; `None`: not known here.
@@ -409,6 +410,10 @@ impl<'a> Checker<'a> {
             }
             _ => return Ok(None),
         };
+        if let Some(row) = all_fields::row_of(expression) {
+            self.expression(row)?;
+            return Ok(None);
+        }
         let ty = self.expression(expression)?;
         Ok(Some(vec![(alias.or_else(|| name_of(expression)), ty)]))
     }
