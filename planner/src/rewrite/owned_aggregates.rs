@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Ident, OrderByKind, Query, SelectItem, SetExpr, Value, VisitorMut,
+    Expr, Function, FunctionArguments, Ident, OrderByKind, Query, SelectItem, SetExpr, Value, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -136,11 +136,15 @@ impl VisitorMut for Own<'_> {
     }
 }
 
+/// Whether it is an expression with a subquery that nothing may come between.
 fn is_subquery(expression: &Expr) -> bool {
-    matches!(
-        expression,
-        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }
-    )
+    match expression {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => true,
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => is_subquery(right),
+        Expr::Nested(inner) => is_subquery(inner),
+        Expr::Function(function) => matches!(function.args, FunctionArguments::Subquery(_)),
+        _ => false,
+    }
 }
 
 fn is_aggregated(expression: &Expr) -> bool {
