@@ -38,6 +38,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::TextCasts;
 use crate::resolve::{Relations, fold};
+use crate::rewrite::all_fields;
 use crate::value::type_oid;
 
 /// An OID; `None`: not known here.
@@ -193,6 +194,9 @@ impl<'a> Checker<'a> {
     fn query(&mut self, query: &Query, unify: bool) -> Result<Columns> {
         let known = self.with.len();
         let outside = (self.clause.take(), std::mem::take(&mut self.aggregate));
+        if let Some(level) = self.levels.last_mut() {
+            (level.clause, level.aggregate) = outside;
+        }
         let columns = self.query_inside(query, unify);
         (self.clause, self.aggregate) = outside;
         self.with.truncate(known);
@@ -340,10 +344,15 @@ impl<'a> Checker<'a> {
     }
 
     fn select(&mut self, select: &Select, query: Option<&Query>) -> Result<Columns> {
-        self.levels.push(Level::default());
+        self.levels.push(Level {
+            select: Some(select.select_token.0.span.start),
+            in_from: true,
+            ..Level::default()
+        });
         for table in &select.from {
             self.joined(table)?;
         }
+        self.level().in_from = false;
         if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
             return Ok(None);
         }
@@ -401,6 +410,10 @@ impl<'a> Checker<'a> {
             }
             _ => return Ok(None),
         };
+        if let Some(row) = all_fields::row_of(expression) {
+            self.expression(row)?;
+            return Ok(None);
+        }
         let ty = self.expression(expression)?;
         Ok(Some(vec![(alias.or_else(|| name_of(expression)), ty)]))
     }

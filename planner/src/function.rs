@@ -88,8 +88,8 @@ use self::session::SessionFunction;
 pub(crate) use self::session::{SequenceCalls, SessionFacts, is_volatile as is_volatile_session_function};
 pub(crate) use self::string::like as like_text;
 pub(crate) use self::subquery::{
-    ARRAY_OF_ROWS, AS_TEXT, NUMBERED, PLAIN, decided, is_array_of_rows, is_numbered, is_typed, nullable, plain,
-    single_row, stands_for_subquery, typed, without_number,
+    AGGREGATED, ARRAY_OF_ROWS, AS_TEXT, NUMBERED, PLAIN, aggregated, decided, is_array_of_rows, is_numbered, is_typed,
+    nullable, plain, single_row, stands_for_subquery, typed, without_number,
 };
 pub(crate) use self::subscripts::{EXPANDED, SUBSCRIPTS};
 pub(crate) use self::sum::checked_sum;
@@ -112,6 +112,7 @@ pub(crate) fn register(state: &mut SessionState) {
         Arc::new(ScalarUDF::from(subquery::Same::plain())),
         Arc::new(ScalarUDF::from(subquery::Typed::as_text())),
         Arc::new(ScalarUDF::from(subquery::Same::numbered())),
+        Arc::new(ScalarUDF::from(subquery::Same::aggregated())),
         Arc::new(ScalarUDF::from(series::Series::new())),
         Arc::new(ScalarUDF::from(series::Ordinals::new())),
         Arc::new(ScalarUDF::from(coalesce::Coalesce::new())),

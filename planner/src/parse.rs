@@ -49,7 +49,9 @@ pub(crate) use self::grammar::is_reserved;
 pub(crate) use self::overriding::taken as overriding_of;
 pub(crate) use self::policy::{PolicyAst, RowSecurity};
 use self::tokens::Lexed;
-pub(crate) use self::tokens::{offset_of, position_of, position_of_next, position_of_previous, positions_of_words};
+pub(crate) use self::tokens::{
+    ALL_FIELDS, offset_of, position_of, position_of_next, position_of_previous, positions_of_words,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rewrite::PARAMETERS_MAX;
 use crate::statement::SavepointAction;

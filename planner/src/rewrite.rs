@@ -1,6 +1,7 @@
 //! The syntax tree of a query, made ready for DataFusion: what it would ignore is refused, what it names otherwise is
 //! named as PostgreSQL names it, and a few forms it lacks are put into ones it has.
 
+pub(crate) mod all_fields;
 mod catalog;
 mod distinct_order;
 mod forms;
@@ -9,13 +10,15 @@ pub(crate) mod joins;
 mod json;
 mod literals;
 mod materialized;
-mod named_arguments;
+pub(crate) mod named_arguments;
 pub(crate) mod names;
 mod order_all;
+pub(crate) mod owned_aggregates;
 mod patterns;
 mod refuse;
 mod rows;
 mod series;
+mod shadowed;
 mod subqueries;
 mod ties;
 mod values;
@@ -78,7 +81,10 @@ pub(crate) const FUNCTIONS_BY_FORM: &[&str] = &[
 ///
 /// Returns the types its text gives to parameters: `$1::int`, `LIMIT $1`.
 pub(crate) fn query(context: &PlanContext, query: &mut Query, distinct_names: bool) -> Result<Vec<Option<SqlType>>> {
+    all_fields::of_tables(query);
+    all_fields::of_calls(query);
     fill_exists(query);
+    shadowed::rename(query);
     check_calls(context, query)?;
     refuse::query(query)?;
     order_all::by_position(query);
@@ -309,6 +315,9 @@ impl VisitorMut for Rewriter<'_> {
         patterns::overlaps(expression);
         if let Err(error) = rows::comparison(expression, &mut self.rows_written) {
             return ControlFlow::Break(error);
+        }
+        if all_fields::row_of(expression).is_some() {
+            return ControlFlow::Break(all_fields::unsupported());
         }
         json::member(expression);
         catalog::field(expression);

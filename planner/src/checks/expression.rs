@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::parse::positions_of_words;
 use crate::pg_catalog::is_function_of_postgres;
 use crate::resolve::{fold, sequence};
-use crate::rewrite::{HYPOTHETICAL, called_type};
+use crate::rewrite::{HYPOTHETICAL, called_type, named_arguments};
 use crate::type_planner::sql_type_of_ast;
 use crate::value::{sql_type_of_oid, type_oid};
 
@@ -654,9 +654,25 @@ impl Checker<'_> {
         }
         let is_aggregate = function.over.is_none() && signatures::is_of_kind(&name, "a");
         let fail = |this: &Self, kind, message: String| Err(this.places.at(Error::new(kind, message), ident));
-        if is_aggregate && let Some(clause) = self.clause.filter(|clause| !TAKE_AGGREGATES.contains(clause)) {
+        let owner = if is_aggregate { self.owner(function) } else { None };
+        let owner = owner.and_then(|owner| self.levels.get(owner));
+        let clause = owner.map_or(self.clause, |owner| owner.clause);
+        if is_aggregate && let Some(clause) = clause.filter(|clause| !TAKE_AGGREGATES.contains(clause)) {
             let message = format!("aggregate functions are not allowed in {clause}");
             return fail(self, ErrorKind::GroupingError, message);
+        }
+        if let Some(owner) = owner {
+            if owner.in_from {
+                let message = "aggregate functions are not allowed in FROM clause of their own query level";
+                return fail(self, ErrorKind::GroupingError, message.to_string());
+            }
+            if owner.aggregate {
+                let message = "aggregate function calls cannot be nested";
+                return fail(self, ErrorKind::GroupingError, message.to_string());
+            }
+            if let Some(select) = owner.select {
+                self.readings.borrow_mut().note_owner(ident, select);
+            }
         }
         if function.over.is_some()
             && let Some(clause) = self.clause
@@ -711,6 +727,7 @@ impl Checker<'_> {
         let mut given = Vec::with_capacity(list.args.len());
         let mut is_positional = true;
         let mut has_star = false;
+        let mut named: Vec<(String, Type)> = Vec::new();
         for argument in &list.args {
             match argument {
                 // A form of Unicode is a word, not a column.
@@ -721,6 +738,14 @@ impl Checker<'_> {
                     given.push((argument, self.expression(argument)?))
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => has_star = true,
+                FunctionArg::Named {
+                    name,
+                    arg: FunctionArgExpr::Expr(argument),
+                    ..
+                } => {
+                    is_positional = false;
+                    named.push((fold(name), self.expression(argument)?));
+                }
                 _ => is_positional = false,
             }
         }
@@ -759,6 +784,17 @@ impl Checker<'_> {
             _ => {}
         }
         let no_such = |types: &str| self.no_such_function(&function.name, types);
+        let names = named.iter().map(|(name, _)| name.as_str());
+        if !named.is_empty() && !named_arguments::fit(&name, given.len(), names) {
+            let plain = given.iter().map(|(_, ty)| ty.map(type_name));
+            let named = named
+                .iter()
+                .map(|(name, ty)| ty.map(|ty| format!("{name} => {}", type_name(ty))));
+            return match plain.chain(named).collect::<Option<Vec<String>>>() {
+                Some(types) => Err(no_such(&types.join(", "))),
+                None => Ok(None),
+            };
+        }
         if is_positional && name == "unnest" {
             let types: Option<Vec<u32>> = given.iter().map(|(_, ty)| *ty).collect();
             return match (given.as_slice(), types) {

@@ -18,6 +18,7 @@ use staffa_catalog::SqlType;
 
 use super::signatures::{element, is_text};
 use crate::pg_catalog::facts;
+use crate::rewrite::owned_aggregates;
 use crate::value::sql_type_of_oid;
 use crate::walk::VisitMut;
 
@@ -28,6 +29,8 @@ pub(crate) struct Readings {
     choices: HashMap<Location, u32>,
     /// The same for columns of VALUES, by the places of their first cells.
     columns: HashMap<Location, u32>,
+    /// The aggregates that belong to a query around theirs, each with the place of that one's SELECT.
+    owners: HashMap<Location, Location>,
 }
 
 /// `real`, `double precision`, `timestamp`, `timestamptz`
@@ -71,7 +74,15 @@ impl Readings {
         }
     }
 
-    /// Gives the literals and choices of a query their types.
+    /// Notes that an aggregate belongs to the query around whose SELECT stands there.
+    pub(super) fn note_owner(&mut self, aggregate: &Ident, select: Location) {
+        let place = aggregate.span.start;
+        if place.line > 0 && select.line > 0 {
+            self.owners.insert(place, select);
+        }
+    }
+
+    /// Gives the literals and choices of a query their types, and its aggregates to the queries they belong to.
     pub(crate) fn apply(&self, query: &mut Query) {
         struct Typing<'a>(&'a Readings);
         impl VisitorMut for Typing<'_> {
@@ -133,6 +144,7 @@ impl Readings {
         if !(self.types.is_empty() && self.choices.is_empty() && self.columns.is_empty()) {
             let _ = query.visit(&mut Typing(self));
         }
+        owned_aggregates::lift(query, &self.owners);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, Ident, JoinOperator, LimitClause, ObjectNamePart, Select, SetExpr, SetOperator, TableAlias,
-    TableFactor, Visitor,
+    Cte, Expr, Function, Ident, JoinOperator, LimitClause, ObjectNamePart, Query, Select, SetExpr, SetOperator,
+    TableAlias, TableFactor, Visitor,
 };
 
 use super::clauses::order_keys;
@@ -98,26 +98,84 @@ pub(super) fn check_column(alias: &TableAlias, number: usize, begun: u32, overal
         .with_hint("Cast the output of the non-recursive term to the correct type."))
 }
 
+/// Tells where a name means the recursive query: a WITH further in may have given it to another one.
+struct Named<'a> {
+    name: &'a str,
+    /// Of each query around the place under way: whether the name means something else in it.
+    hidden: Vec<bool>,
+    /// Queries of the innermost WITH that still see what its own query's surroundings see.
+    before: Vec<*const Query>,
+}
+
+impl<'a> Named<'a> {
+    fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            hidden: Vec::new(),
+            before: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, query: &Query) {
+        let sees_around = self.before.iter().any(|before| std::ptr::eq(*before, query));
+        let mut around = self.hidden.iter().rev().skip(usize::from(sees_around));
+        let mut hidden = around.next().copied().unwrap_or(false);
+        if let Some(with) = &query.with
+            && let Some(at) = with
+                .cte_tables
+                .iter()
+                .position(|cte| fold(&cte.alias.name) == self.name)
+        {
+            hidden = true;
+            if !with.recursive {
+                let first = with.cte_tables.iter().take(at + 1);
+                self.before.extend(first.map(|cte| &raw const *cte.query));
+            }
+        }
+        self.hidden.push(hidden);
+    }
+
+    fn leave(&mut self) {
+        self.hidden.pop();
+    }
+
+    /// The name, where the table is the recursive query.
+    fn by<'t>(&self, factor: &'t TableFactor) -> Option<&'t Ident> {
+        let TableFactor::Table { name, args: None, .. } = factor else {
+            return None;
+        };
+        let [part] = name.0.as_slice() else { return None };
+        let ident = part.as_ident().filter(|ident| fold(ident) == self.name)?;
+        (!self.hidden.last().copied().unwrap_or(false)).then_some(ident)
+    }
+}
+
 /// Where relations of this name stand.
 fn references(part: &impl Visit, name: &str) -> Vec<Ident> {
     struct Find<'a> {
-        name: &'a str,
+        named: Named<'a>,
         found: Vec<Ident>,
     }
     impl Visitor for Find<'_> {
         type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.named.enter(query);
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.named.leave();
+            ControlFlow::Continue(())
+        }
+
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-            if let TableFactor::Table { name, args: None, .. } = factor
-                && let [part] = name.0.as_slice()
-                && let Some(ident) = part.as_ident().filter(|ident| fold(ident) == self.name)
-            {
-                self.found.push(ident.clone());
-            }
+            self.found.extend(self.named.by(factor).cloned());
             ControlFlow::Continue(())
         }
     }
     let mut find = Find {
-        name,
+        named: Named::new(name),
         found: Vec::new(),
     };
     let _ = part.visit(&mut find);
@@ -160,11 +218,21 @@ fn aggregate_beside(part: &SetExpr, name: &str) -> Option<Ident> {
         call: Option<Ident>,
     }
     struct Find<'a> {
-        name: &'a str,
+        named: Named<'a>,
         levels: Vec<Level>,
     }
     impl Visitor for Find<'_> {
         type Break = Ident;
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Ident> {
+            self.named.enter(query);
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Ident> {
+            self.named.leave();
+            ControlFlow::Continue(())
+        }
 
         fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<Ident> {
             self.levels.push(Level::default());
@@ -182,12 +250,8 @@ fn aggregate_beside(part: &SetExpr, name: &str) -> Option<Ident> {
         }
 
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Ident> {
-            if let TableFactor::Table { name, args: None, .. } = factor
-                && let [part] = name.0.as_slice()
-                && part.as_ident().is_some_and(|ident| fold(ident) == self.name)
-                && let Some(level) = self.levels.last_mut()
-            {
-                level.names_it = true;
+            if let Some(level) = self.levels.last_mut() {
+                level.names_it |= self.named.by(factor).is_some();
             }
             ControlFlow::Continue(())
         }
@@ -204,7 +268,7 @@ fn aggregate_beside(part: &SetExpr, name: &str) -> Option<Ident> {
         }
     }
     let mut find = Find {
-        name,
+        named: Named::new(name),
         levels: Vec::new(),
     };
     part.visit(&mut find).break_value()

@@ -1,7 +1,10 @@
 //! Which columns a name can mean, and what PostgreSQL says where it means none.
 
+use std::ops::ControlFlow;
+
 use datafusion::common::utils::datafusion_strsim::levenshtein;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, ObjectName, Query, Visitor};
+use datafusion::sql::sqlparser::tokenizer::Location;
 use staffa_catalog::{SqlType, Table};
 
 use super::windows::Named;
@@ -12,6 +15,7 @@ use crate::resolve::{Relations, fold};
 use crate::statement::change::TARGET;
 use crate::types::sql_type;
 use crate::value::type_oid;
+use crate::walk::Visit;
 
 /// Names and types; a name that is not sure is `None`. `None` in all: not known here.
 pub(super) type Columns = Option<Vec<(Option<String>, Type)>>;
@@ -89,6 +93,13 @@ pub(super) struct Level {
     /// The columns that USING and NATURAL make one of.
     pub(super) merged: Vec<String>,
     pub(super) windows: Vec<Named>,
+    /// Where its SELECT stands.
+    pub(super) select: Option<Location>,
+    /// Whether the place is in its FROM.
+    pub(super) in_from: bool,
+    /// The clause and the aggregate that the query further in stands in, as in [`Checker`].
+    pub(super) clause: Option<&'static str>,
+    pub(super) aggregate: bool,
 }
 
 impl Level {
@@ -295,6 +306,70 @@ impl Checker<'_> {
         let error = Error::new(ErrorKind::InvalidColumnReference, message)
             .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.");
         Err(self.places.at(error, ident))
+    }
+
+    /// The query around this one that an aggregate belongs to: the innermost of those whose columns it names. None where it is this
+    /// one, or not known.
+    pub(super) fn owner(&self, call: &Function) -> Option<usize> {
+        struct Innermost<'c> {
+            checker: &'c Checker<'c>,
+            level: Option<usize>,
+        }
+        impl Visitor for Innermost<'_> {
+            type Break = ();
+
+            fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+                ControlFlow::Break(())
+            }
+
+            fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+                let level = match expression {
+                    Expr::Identifier(ident) if is_call(ident) => return ControlFlow::Continue(()),
+                    Expr::Identifier(ident) => self.checker.level_of_column(&fold(ident)),
+                    Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                        [table, _] => self.checker.level_of_relation(&fold(table)),
+                        _ => None,
+                    },
+                    _ => return ControlFlow::Continue(()),
+                };
+                match level {
+                    Some(level) => {
+                        self.level = self.level.max(Some(level));
+                        ControlFlow::Continue(())
+                    }
+                    None => ControlFlow::Break(()),
+                }
+            }
+        }
+        if self.levels.len() < 2 {
+            return None;
+        }
+        let mut innermost = Innermost {
+            checker: self,
+            level: None,
+        };
+        match call.visit(&mut innermost) {
+            ControlFlow::Continue(()) => innermost.level.filter(|level| level + 1 < self.levels.len()),
+            ControlFlow::Break(()) => None,
+        }
+    }
+
+    fn level_of_column(&self, name: &str) -> Option<usize> {
+        for (at, level) in self.levels.iter().enumerate().rev() {
+            for relation in level.visible() {
+                match relation.named(name) {
+                    Ok(types) if types.is_empty() => {}
+                    Ok(_) => return Some(at),
+                    Err(()) => return None,
+                }
+            }
+        }
+        self.level_of_relation(name)
+    }
+
+    fn level_of_relation(&self, alias: &str) -> Option<usize> {
+        let has = |level: &Level| level.visible().iter().any(|relation| relation.alias == alias);
+        self.levels.iter().rposition(has)
     }
 
     /// The relation that a name before a point means.

@@ -455,7 +455,7 @@ fn div(columns: &Columns<'_>) -> Result<ArrayRef> {
 }
 
 pub(super) fn numeric_overflow() -> Error {
-    Error::new(ErrorKind::NumericOutOfRange, "numeric field overflow")
+    Error::new(ErrorKind::NumericOutOfRange, "value overflows numeric format")
 }
 
 fn bucket_types(types: &[DataType]) -> Resolved {

@@ -217,6 +217,17 @@ impl ScalarUDFImpl for Typed {
 /// does.
 pub(crate) const NUMBERED: &str = "staffa_numbered";
 
+/// A subquery, and the aggregates in it that belong to the query around it (`rewrite/owned_aggregates.rs`).
+pub(crate) const AGGREGATED: &str = "staffa_aggregated";
+
+/// What [`AGGREGATED`] was called with.
+pub(crate) fn aggregated(expression: &Expr) -> Option<&[Expr]> {
+    match expression {
+        Expr::ScalarFunction(function) if function.func.name() == AGGREGATED => Some(&function.args),
+        _ => None,
+    }
+}
+
 pub(crate) fn is_numbered(expression: &Expr) -> bool {
     matches!(expression, Expr::ScalarFunction(function) if function.func.name() == NUMBERED)
 }
@@ -280,6 +291,14 @@ impl Same {
             name: NUMBERED,
             becomes_nullable: false,
             signature: Signature::any(2, Volatility::Immutable),
+        }
+    }
+
+    pub(super) fn aggregated() -> Self {
+        Self {
+            name: AGGREGATED,
+            becomes_nullable: false,
+            signature: Signature::variadic_any(Volatility::Immutable),
         }
     }
 

@@ -1,4 +1,4 @@
-//! sqlparser's PostgreSQL dialect, but for fourteen things.
+//! sqlparser's PostgreSQL dialect, but for fifteen things.
 //!
 //! `SELECT * EXCLUDE (…)`, `SELECT * REPLACE (…)` and `ORDER BY ALL` are understood; PostgreSQL has no statement they could be.
 //!
@@ -12,6 +12,8 @@
 //!
 //! `((SELECT …) UNION …)` and `((SELECT …) ORDER BY 1)` are queries where values stand, too.
 //! So are `(VALUES …)` and `ANY (VALUES …)`.
+//!
+//! `NOT EXISTS (…) IS UNKNOWN` is `NOT (EXISTS (…) IS UNKNOWN)`.
 //!
 //! `INTERVAL (2) '1.234'` has its digits, which sqlparser forgets.
 //!
@@ -104,6 +106,9 @@ impl Dialect for Postgres {
         }
         if keyword(0) == Keyword::VALUES && parser.peek_nth_token_ref(1).token == Token::LParen {
             return Some(parser.parse_query().map(Expr::Subquery));
+        }
+        if keyword(0) == Keyword::NOT && keyword(1) == Keyword::EXISTS {
+            return Some(not_exists(parser));
         }
         if is_longer_query(parser) {
             return Some(parser.parse_query().map(Expr::Subquery));
@@ -254,6 +259,24 @@ fn in_subqueries(parser: &Parser<'_>) -> Option<bool> {
         }
     }
     None
+}
+
+/// NOT is of all that follows: `not exists (…) is unknown` is `not (exists (…) is unknown)`.
+fn not_exists(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    Ok(match parser.parse_subexpr(BASE.prec_value(Precedence::UnaryNot))? {
+        Expr::Exists {
+            subquery,
+            negated: false,
+        } => Expr::Exists {
+            subquery,
+            negated: true,
+        },
+        other => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(other),
+        },
+    })
 }
 
 /// Whether a query in parentheses comes next of which a longer one is made, that stands in parentheses itself.

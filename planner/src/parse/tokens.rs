@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{
+    Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace, Word,
+};
 
 use super::DIALECT;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,6 +65,7 @@ impl<'a> Lexed<'a> {
             if token.token != Token::EOF {
                 let token = match token.token {
                     Token::DoubleEq => TokenWithSpan::new(Token::CustomBinaryOperator("==".into()), token.span),
+                    Token::Mul if is_behind_row(&tokens) => TokenWithSpan::new(all_fields(), token.span),
                     _ => token,
                 };
                 tokens.push(token);
@@ -233,6 +236,22 @@ fn continued<'a>(
         }
         _ => None,
     }
+}
+
+/// The `*` of `(…).*` as the name of a field: sqlparser takes a star behind names only.
+pub(crate) const ALL_FIELDS: &str = "\u{1}*";
+
+fn all_fields() -> Token {
+    Token::Word(Word {
+        value: ALL_FIELDS.to_string(),
+        quote_style: Some('"'),
+        keyword: Keyword::NoKeyword,
+    })
+}
+
+/// Whether what comes next is behind `(…).`
+fn is_behind_row(before: &[TokenWithSpan]) -> bool {
+    matches!(before, [.., bracket, point] if bracket.token == Token::RParen && point.token == Token::Period)
 }
 
 /// `=<` and `=!` are one operator, which there is not: adds to the one before and returns its place.

@@ -7,6 +7,7 @@
 //! | `from jsonb_to_record(j) as r(a int)` | `from lateral (select cast(staffa_jsonb_record(j) ->> 'a' as int) as a) as r` |
 //! | `from c, aclexplode(c.relacl) a` | `from c, lateral (select unnest(staffa_aclexplode(c.relacl)) as grantor, …) a` |
 //! | `(jsonb_each(j)).key` | `unnest(staffa_jsonb_each_key(j))` |
+//! | `select jsonb_each(j)` | `select named_struct('key', unnest(staffa_jsonb_each_key(j)), 'value', …)` |
 //! | `json_agg(x order by y)` | `staffa_json_list(array_agg(staffa_json_item(x) order by y))` |
 //! | `jsonb_object_agg(k, v)` | `staffa_jsonb_members(array_agg(staffa_json_member(k, v)))` |
 //! | `select e ->> 'a' from jsonb_array_elements(j) e` | `select e.value ->> 'a' …`: the one column of a function goes by its alias, too |
@@ -317,6 +318,22 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
                 let unnested = call("unnest", vec![Expr::Function(inner)]);
                 Ok(Some(labelled(label, unnested)))
             }
+            Rows::Members | Rows::Grants => {
+                let FunctionArguments::List(list) = &function.args else {
+                    return Ok(None);
+                };
+                let arguments = plain(&list.args).ok_or_else(|| crate::error::undefined_function(name))?;
+                let columns = unnested(name, rows, label, &arguments, &Ident::new(name));
+                let text = |name: Ident| Expr::Value(Value::SingleQuotedString(name.value).into());
+                let fields = columns.into_iter().flat_map(|(value, name)| [text(name), value]);
+                Ok(Some(call("named_struct", fields.collect())))
+            }
+            Rows::Record(_) if !name.contains("_populate_") => {
+                let hint = "Provide a non-null record argument, or call the function in the FROM clause using a column \
+                            definition list.";
+                let message = format!("could not determine row type for result of {name}");
+                Err(Error::unsupported(message).with_hint(hint))
+            }
             _ => Err(Error::unsupported(format!("{name}() outside of FROM is not supported"))),
         };
     }
@@ -331,6 +348,15 @@ pub(super) fn function(name: &str, function: &mut Function) -> Result<Option<Exp
         "json_object_agg" | "jsonb_object_agg" => members(function, jsonb).map(Some),
         _ => Ok(None),
     }
+}
+
+/// The name of a call that stands where another one did.
+fn in_place_of(before: &ObjectName, name: &str) -> ObjectName {
+    let mut ident = Ident::new(name);
+    if let Some(before) = before.0.last().and_then(ObjectNamePart::as_ident) {
+        ident.span = before.span;
+    }
+    ObjectName::from(vec![ident])
 }
 
 fn named(name: &str) -> ObjectName {
@@ -362,7 +388,7 @@ fn arguments(function: &mut Function) -> Vec<&mut Expr> {
 fn gathered(function: &Function, jsonb: bool) -> Result<Expr> {
     let undefined = || crate::error::undefined_function(&shown(&function.name));
     let mut inner = function.clone();
-    inner.name = named("array_agg");
+    inner.name = in_place_of(&function.name, "array_agg");
     let mut given = arguments(&mut inner);
     let [value] = given.as_mut_slice() else {
         return Err(undefined());
@@ -406,7 +432,7 @@ fn ascending(expr: Expr) -> OrderByExpr {
 fn members(function: &mut Function, jsonb: bool) -> Result<Expr> {
     let name = shown(&function.name);
     let mut inner = function.clone();
-    inner.name = named("array_agg");
+    inner.name = in_place_of(&function.name, "array_agg");
     let FunctionArguments::List(list) = &mut inner.args else {
         return Err(crate::error::undefined_function(&name));
     };
@@ -475,6 +501,13 @@ pub(super) fn member(expression: &mut Expr) {
             *expression = value;
         }
     }
+}
+
+/// `(jsonb_each(j)).*`
+pub(super) fn all_members(root: &Expr) -> Option<Vec<(Expr, Ident)>> {
+    let (name, arguments) = members_of(root)?;
+    let (rows, label) = rows_of(&name)?;
+    Some(unnested(&name, rows, label, &arguments, &Ident::new(&name)))
 }
 
 /// A call of `jsonb_each`, `aclexplode` or their like in brackets.

@@ -47,6 +47,14 @@ pub(super) fn in_place(name: &str, function: &mut Function) -> Result<()> {
     Ok(())
 }
 
+/// Whether a function takes arguments of these names after so many others.
+pub(crate) fn fit<'n>(function: &str, first: usize, names: impl Iterator<Item = &'n str> + Clone) -> bool {
+    argument_names(function).any(|places| {
+        let rest = places.get(first..).unwrap_or_default();
+        names.clone().all(|name| rest.contains(&name))
+    })
+}
+
 /// The named arguments for the places after the first ones; `None` when they do not fit.
 fn placed(
     function: &str,

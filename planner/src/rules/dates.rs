@@ -35,11 +35,33 @@ pub(super) fn compare(context: &PlanContext, plan: LogicalPlan) -> DataFusionRes
     let texts = TextCasts::of(context)?;
     plan.transform_up_with_subqueries(|plan| {
         map_expressions(plan, |inner, schema| {
-            let compared = compared(inner, schema);
+            let compared = compared(beside_interval(inner, schema), schema);
             Ok(Transformed::yes(beside_moments(compared, schema, &texts)))
         })
     })
     .data()
+}
+
+/// `nullif(date, timestamp) + interval`, which has become a date since it was planned.
+fn beside_interval(expression: Expr, schema: &DFSchema) -> Expr {
+    let is_interval = |side: &Expr| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
+    match expression {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::Plus | Operator::Minus),
+            right,
+        }) => {
+            let (left, right) = match op {
+                _ if is_date(&left, schema) && is_interval(&right) => (Box::new(date_as_timestamp(*left)), right),
+                Operator::Plus if is_interval(&left) && is_date(&right, schema) => {
+                    (left, Box::new(date_as_timestamp(*right)))
+                }
+                _ => (left, right),
+            };
+            Expr::BinaryExpr(BinaryExpr { left, op, right })
+        }
+        other => other,
+    }
 }
 
 /// Comparisons of dates with timestamps.

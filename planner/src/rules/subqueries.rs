@@ -18,6 +18,7 @@
 //!
 //! Runs first, on the plan as it was written: all types are settled after it.
 
+mod aggregates;
 mod compare;
 mod outer;
 mod push;
@@ -78,16 +79,17 @@ pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 fn without_numbers(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_down_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
+        let around = aggregates::around(&node)?;
         node.map_expressions(|expression| {
             let name = names.save(&expression);
             let rewritten = expression.transform_up(|inner| match inner {
-                Expr::ScalarFunction(_) => {
-                    let bare = without_number(inner);
-                    Ok(match bare {
-                        Expr::ScalarFunction(_) => Transformed::no(bare),
-                        _ => Transformed::yes(bare),
-                    })
-                }
+                Expr::ScalarFunction(_) => match without_number(inner) {
+                    bare @ Expr::ScalarFunction(_) => match &around {
+                        Some(schema) => aggregates::with_values(bare, schema),
+                        None => Ok(Transformed::no(bare)),
+                    },
+                    bare => Ok(Transformed::yes(bare)),
+                },
                 _ => Ok(Transformed::no(inner)),
             })?;
             Ok(rewritten.update_data(|rewritten| name.restore(rewritten)))

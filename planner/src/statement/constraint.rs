@@ -143,8 +143,18 @@ pub(super) fn add(
     constraints: &mut Vec<Constraint>,
     given: &[TableConstraint],
 ) -> Result<()> {
+    let before = constraints.len();
     for constraint in given {
         let (name, kind) = one(context, table, columns, constraints, constraint)?;
+        if let Some(taken) = constraints.iter().position(|other| other.name == name) {
+            // Two conditions of one statement are told apart from what the table has.
+            let is_check = |kind: &ConstraintKind| matches!(kind, ConstraintKind::Check { .. });
+            let message = match taken >= before && is_check(&kind) && is_check(&constraints[taken].kind) {
+                true => format!("check constraint \"{name}\" already exists"),
+                false => format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
+            };
+            return Err(Error::new(ErrorKind::DuplicateObject, message));
+        }
         if let ConstraintKind::PrimaryKey { columns: key } = &kind {
             for column in columns.iter_mut().filter(|column| key.contains(&column.name)) {
                 column.nullable = false;
@@ -233,14 +243,7 @@ fn one(
     let taken = |name: &str| existing.iter().any(|constraint| constraint.name == name);
     let name = match name {
         None => chosen_name(&table.name, &about, label, taken),
-        Some(name) => {
-            let name = fold(name);
-            if taken(&name) {
-                let message = format!("constraint \"{name}\" for relation \"{}\" already exists", table.name);
-                return Err(Error::new(ErrorKind::DuplicateObject, message));
-            }
-            name
-        }
+        Some(name) => fold(name),
     };
     Ok((name, kind))
 }

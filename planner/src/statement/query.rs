@@ -209,6 +209,7 @@ pub(crate) async fn logical(
     interrupt::check()?;
     plan_size::check_names(&query)?;
     let mut query = query;
+    rewrite::all_fields::of_tables(&mut query);
     let asked = version::take(&mut query)?;
     let functions = function::take(&mut query)?;
     populate::name_columns(scope, &mut query).await?;

@@ -191,17 +191,13 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self, out: &mut Sink) -> Result<()> {
-        let start = self.at;
-        let bytes = self.text.as_bytes();
-        let end = bytes[start..]
-            .iter()
-            .position(|byte| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
-            .map_or(bytes.len(), |length| start + length);
-        let token = &self.text[start..end];
-        if !is_json_number(token.as_bytes()) {
+        let rest = &self.text[self.at..];
+        let (length, valid) = number_length(rest.as_bytes());
+        let token = &rest[..length];
+        if !valid {
             return Err(self.invalid_token(token));
         }
-        self.at = end;
+        self.at += length;
         if let Sink::Text(out) = out {
             numeric::write_plain(token, out)?;
         }
@@ -227,6 +223,7 @@ impl<'a> Reader<'a> {
     /// A string with its escapes resolved; empty when it is only checked.
     fn string(&mut self, keep: bool) -> Result<String> {
         let mut text = String::new();
+        let start = self.at;
         self.at += 1;
         loop {
             let rest = &self.text[self.at..];
@@ -234,7 +231,8 @@ impl<'a> Reader<'a> {
                 .bytes()
                 .position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20)
             else {
-                return Err(self.invalid_token(&format!("\"{rest}")));
+                self.at = start;
+                return Err(self.invalid_token(&self.text[start..]));
             };
             if keep {
                 text.push_str(&rest[..stop]);
@@ -243,7 +241,7 @@ impl<'a> Reader<'a> {
             match rest.as_bytes()[stop] {
                 b'"' => return Ok(text),
                 b'\\' => {
-                    let character = self.escape(keep)?;
+                    let character = self.escape(start, keep)?;
                     if keep {
                         if character == '\0' {
                             return Err(Error::new(
@@ -261,7 +259,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The character an escape stands for. Surrogates are looked at only when it is kept, as in PostgreSQL.
-    fn escape(&mut self, keep: bool) -> Result<char> {
+    /// `start` is where the string began.
+    fn escape(&mut self, start: usize, keep: bool) -> Result<char> {
         let letter = self.text.as_bytes().get(self.at).copied();
         self.at += 1;
         Ok(match letter {
@@ -279,38 +278,52 @@ impl<'a> Reader<'a> {
                     return Ok(' ');
                 }
                 if !(0xd800..0xe000).contains(&first) {
-                    return char::from_u32(first).ok_or_else(|| self.bad_surrogate());
+                    return char::from_u32(first).ok_or_else(|| self.lone_surrogate());
                 }
-                let low = self.text.as_bytes().get(self.at..self.at + 2) == Some(b"\\u");
-                if first >= 0xdc00 || !low {
-                    return Err(self.bad_surrogate());
+                if first >= 0xdc00 {
+                    return Err(self.lone_surrogate());
+                }
+                if self.text.as_bytes().get(self.at..self.at + 2) != Some(b"\\u") {
+                    // What stands in its place is shown with what was read.
+                    self.at += 1;
+                    return Err(self.lone_surrogate());
                 }
                 self.at += 2;
                 let second = self.four_digits()?;
+                if (0xd800..0xdc00).contains(&second) {
+                    let detail = "Unicode high surrogate must not follow a high surrogate.";
+                    return Err(self.error(detail.to_string()));
+                }
                 if !(0xdc00..0xe000).contains(&second) {
-                    return Err(self.bad_surrogate());
+                    return Err(self.lone_surrogate());
                 }
                 let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-                char::from_u32(code).ok_or_else(|| self.bad_surrogate())?
+                char::from_u32(code).ok_or_else(|| self.lone_surrogate())?
             }
-            _ => {
+            Some(_) => {
+                let letter = self.text.get(self.at - 1..).and_then(|rest| rest.chars().next());
+                let letter = letter.map(String::from).unwrap_or_default();
+                return Err(self.error(format!("Escape sequence \"\\{letter}\" is invalid.")));
+            }
+            None => {
                 self.at -= 1;
-                return Err(self.error("Escape sequence is invalid.".to_string()));
+                return Err(self.invalid_token(&self.text[start..]));
             }
         })
     }
 
     fn four_digits(&mut self) -> Result<u32> {
-        let digits = self
-            .text
-            .as_bytes()
-            .get(self.at..self.at + 4)
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let value = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        self.at += 4;
-        value.ok_or_else(|| self.error("\"\\u\" must be followed by four hexadecimal digits.".to_string()))
+        let rest = &self.text[self.at..];
+        let count = rest.bytes().take(4).take_while(u8::is_ascii_hexdigit).count();
+        self.at += count;
+        match u32::from_str_radix(&rest[..count], 16) {
+            Ok(value) if count == 4 => Ok(value),
+            _ => {
+                // What stands in the place of a digit is shown with what was read.
+                self.at += 1;
+                Err(self.error("\"\\u\" must be followed by four hexadecimal digits.".to_string()))
+            }
+        }
     }
 
     /// The next byte that is not blank, without taking it.
@@ -328,8 +341,8 @@ impl<'a> Reader<'a> {
         found
     }
 
-    fn bad_surrogate(&self) -> Error {
-        self.error("Unicode high surrogate must not follow a high surrogate.".to_string())
+    fn lone_surrogate(&self) -> Error {
+        self.error("Unicode low surrogate must follow a high surrogate.".to_string())
     }
 
     fn ended(&self) -> Error {
@@ -340,27 +353,46 @@ impl<'a> Reader<'a> {
         if self.peek().is_none() {
             return self.ended();
         }
-        let token: String = self
-            .text
-            .get(self.at..)
-            .unwrap_or_default()
-            .chars()
-            .take_while(|c| c.is_alphanumeric())
-            .collect();
-        let token = match token.is_empty() {
-            true => self.text.get(self.at..).unwrap_or_default().chars().take(1).collect(),
-            false => token,
+        let token = self.token();
+        let whole = match token.as_bytes() {
+            [b'"', .., b'"'] | [b'{' | b'}' | b'[' | b']' | b',' | b':'] => true,
+            [b'"', ..] => false,
+            [b'-' | b'0'..=b'9', ..] => number_length(token.as_bytes()).1,
+            _ => matches!(token, "true" | "false" | "null"),
         };
-        let is_word = token.starts_with(|c: char| !c.is_ascii_digit() && !"{}[],:\"-".contains(c));
-        let detail = match is_word && !matches!(token.as_str(), "true" | "false" | "null") {
-            true => format!("Token \"{token}\" is invalid."),
-            false => format!("Expected {wanted}, but found \"{token}\"."),
-        };
+        if !whole {
+            return self.invalid_token(token);
+        }
         self.at += token.len();
-        self.error(detail)
+        self.error(format!("Expected {wanted}, but found \"{token}\"."))
     }
 
-    fn invalid_token(&self, token: &str) -> Error {
+    /// What stands here as one word for messages: a string, a number, a word, or one character.
+    fn token(&self) -> &'a str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let bytes = rest.as_bytes();
+        let length = match bytes.first() {
+            Some(b'"') => {
+                let mut escaped = false;
+                let end = bytes[1..].iter().position(|byte| {
+                    let ends = *byte == b'"' && !escaped;
+                    escaped = *byte == b'\\' && !escaped;
+                    ends
+                });
+                end.map_or(rest.len(), |end| end + 2)
+            }
+            Some(b'-' | b'0'..=b'9') => number_length(bytes).0,
+            Some(_) => match bytes.iter().take_while(|byte| is_word(byte)).count() {
+                0 => rest.chars().next().map_or(0, char::len_utf8),
+                count => count,
+            },
+            None => 0,
+        };
+        &rest[..length]
+    }
+
+    fn invalid_token(&mut self, token: &str) -> Error {
+        self.at += token.len();
         self.error(format!("Token \"{token}\" is invalid."))
     }
 
@@ -395,28 +427,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_json_number(token: &[u8]) -> bool {
-    let token = token.strip_prefix(b"-").unwrap_or(token);
-    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let whole = digits(token);
-    if whole == 0 || (whole > 1 && token[0] == b'0') {
-        return false;
+/// How much of the text is a number, and whether it is a whole one. Other words' letters right behind it spoil it.
+fn number_length(text: &[u8]) -> (usize, bool) {
+    let digits = |at: usize| text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut at = usize::from(text.first() == Some(&b'-'));
+    let whole = match text.get(at) {
+        Some(b'0') => 1,
+        _ => digits(at),
+    };
+    let mut valid = whole > 0;
+    at += whole;
+    if valid && text.get(at) == Some(&b'.') {
+        let count = digits(at + 1);
+        valid = count > 0;
+        at += 1 + count;
     }
-    let mut rest = &token[whole..];
-    if let [b'.', fraction @ ..] = rest {
-        let count = digits(fraction);
-        if count == 0 {
-            return false;
-        }
-        rest = &fraction[count..];
+    if valid && matches!(text.get(at), Some(b'e' | b'E')) {
+        at += 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        let count = digits(at);
+        valid = count > 0;
+        at += count;
     }
-    if let [b'e' | b'E', exponent @ ..] = rest {
-        let exponent = exponent
-            .strip_prefix(b"+")
-            .or(exponent.strip_prefix(b"-"))
-            .unwrap_or(exponent);
-        let count = digits(exponent);
-        return count > 0 && count == exponent.len();
-    }
-    rest.is_empty()
+    let behind = text[at..].iter().take_while(|byte| is_word(byte)).count();
+    (at + behind, valid && behind == 0)
+}
+
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii()
 }

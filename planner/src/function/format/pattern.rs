@@ -27,6 +27,18 @@ pub(super) enum Case {
     Lower,
 }
 
+impl Field {
+    /// As the pattern has it.
+    pub(super) fn name(&self) -> String {
+        let name = self.key.name();
+        match self.case {
+            Case::Upper => name.to_owned(),
+            Case::Title => name[..1].to_owned() + &name[1..].to_ascii_lowercase(),
+            Case::Lower => name.to_ascii_lowercase(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Key {
     Hour12,
@@ -102,8 +114,10 @@ impl Key {
             Key::Microsecond => "US",
             Key::Fraction(_) => "FF",
             Key::SecondOfDay => "SSSS",
-            Key::Meridiem { .. } => "AM",
-            Key::Era { .. } => "AD",
+            Key::Meridiem { dots: true } => "A.M.",
+            Key::Meridiem { dots: false } => "AM",
+            Key::Era { dots: true } => "A.D.",
+            Key::Era { dots: false } => "AD",
             Key::YearComma => "Y,YYY",
             Key::Year(4) => "YYYY",
             Key::Year(3) => "YYY",
@@ -272,7 +286,12 @@ fn keyword(text: &str) -> Option<(usize, Key, Case)> {
         .map(|(word, case, key)| (word.len(), *key, *case));
     let numbers = NUMBERS.iter().filter_map(|(word, key)| {
         let start = text.get(..word.len())?;
-        (start == *word || start == word.to_ascii_lowercase()).then_some((word.len(), *key, Case::Upper))
+        let case = match start {
+            _ if start == *word => Case::Upper,
+            _ if start == word.to_ascii_lowercase() => Case::Lower,
+            _ => return None,
+        };
+        Some((word.len(), *key, case))
     });
     named.chain(numbers).max_by_key(|(length, ..)| *length)
 }

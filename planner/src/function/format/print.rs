@@ -99,6 +99,18 @@ impl Clock {
         }
     }
 
+    /// The day of the calendar; an interval's is that of its year, month and day, wherever in the calendar they lead.
+    fn calendar_day(&self) -> i64 {
+        self.days.unwrap_or_else(|| {
+            let (year, month) = match self.month > 2 {
+                true => (self.year + 4800, self.month + 1),
+                false => (self.year + 4799, self.month + 13),
+            };
+            let leap_days = year / 4 - year / 100 + year / 400;
+            year * 365 - 32_167 + leap_days + 7834 * month / 256 + self.day - JULIAN_EPOCH
+        })
+    }
+
     fn date(&self) -> Result<i64> {
         self.days.ok_or_else(|| {
             Error::new(
@@ -125,6 +137,11 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
     let number = |out: &mut String, value: i64, width: usize| {
         let width = if field.fill { 0 } else { width + usize::from(value < 0) };
         // Writing to a String does not fail.
+        let _ = write!(out, "{value:0width$}");
+    };
+    // These have no place for a sign.
+    let unsigned = |out: &mut String, value: i64, width: usize| {
+        let width = if field.fill { 0 } else { width };
         let _ = write!(out, "{value:0width$}");
     };
     match field.key {
@@ -155,7 +172,7 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
         }
         Key::Year(digits) => year(out, clock.shown(clock.year), digits, &number),
         Key::IsoYear(digits) => {
-            let (iso, _) = iso_week(clock.date()?);
+            let (iso, _) = iso_week(clock.calendar_day());
             year(out, clock.shown(iso), digits, &number);
         }
         Key::MonthName | Key::MonthShort => {
@@ -171,11 +188,11 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
         }
         Key::Month => number(out, clock.month, 2),
         Key::MonthRoman => {
-            // An interval without months shows nothing.
-            let roman = if clock.month == 0 {
-                ""
-            } else {
-                named(&ROMAN_MONTHS, clock.month.abs() - 1)
+            // An interval's months count down from its years' ends where they are negative; without any nothing is shown.
+            let roman = match (clock.month, clock.year) {
+                (0, 0) => "",
+                (0, year) => named(&ROMAN_MONTHS, if year > 0 { 11 } else { 0 }),
+                (month, _) => named(&ROMAN_MONTHS, if month > 0 { month - 1 } else { month + 12 }),
             };
             name(out, roman.to_string(), field.case);
             if !field.fill {
@@ -183,18 +200,18 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
             }
             return Ok(());
         }
-        Key::DayOfYear => number(out, clock.day_of_year, 3),
+        Key::DayOfYear => unsigned(out, clock.day_of_year, 3),
         Key::IsoDayOfYear => {
-            let days = clock.date()?;
+            let days = clock.calendar_day();
             let (_, week) = iso_week(days);
-            number(out, (week - 1) * 7 + (days + 3).rem_euclid(7) + 1, 3);
+            unsigned(out, (week - 1) * 7 + (days + 3).rem_euclid(7) + 1, 3);
         }
-        Key::Day => number(out, clock.day, 2),
+        Key::Day => unsigned(out, clock.day, 2),
         Key::DayOfWeek => number(out, (clock.date()? + 4).rem_euclid(7) + 1, 1),
         Key::IsoDayOfWeek => number(out, (clock.date()? + 3).rem_euclid(7) + 1, 1),
-        Key::WeekOfMonth => number(out, (clock.day - 1) / 7 + 1, 1),
-        Key::WeekOfYear => number(out, (clock.day_of_year - 1) / 7 + 1, 2),
-        Key::IsoWeek => number(out, iso_week(clock.date()?).1, 2),
+        Key::WeekOfMonth => unsigned(out, (clock.day - 1) / 7 + 1, 1),
+        Key::WeekOfYear => unsigned(out, (clock.day_of_year - 1) / 7 + 1, 2),
+        Key::IsoWeek => unsigned(out, iso_week(clock.calendar_day()).1, 2),
         Key::Century => {
             let century = match clock.days {
                 None => clock.year / 100,
@@ -203,7 +220,7 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
             };
             number(out, century, if century.abs() < 100 { 2 } else { 0 });
         }
-        Key::Julian => out.push_str(&(clock.date()? + JULIAN_EPOCH).to_string()),
+        Key::Julian => out.push_str(&(clock.calendar_day() + JULIAN_EPOCH).to_string()),
         Key::Quarter if clock.month == 0 => return Ok(()),
         Key::Quarter => out.push_str(&((clock.month - 1) / 3 + 1).to_string()),
         Key::Zone => {

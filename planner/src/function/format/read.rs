@@ -97,15 +97,15 @@ impl<'a> Input<'a> {
     }
 
     /// A number; `fixed`: of the field's width, as digits of another field follow.
-    fn number(&mut self, key: Key, fixed: bool) -> Result<i64> {
-        let width = key.digits().unwrap_or(key.name().len());
+    fn number(&mut self, field: Field, fixed: bool) -> Result<i64> {
+        let width = field.key.digits().unwrap_or(field.key.name().len());
         let shown: String = self.rest.chars().take(width).collect();
         let text = if fixed { shown.as_str() } else { self.rest };
         let signed = text.trim_start_matches([' ', '\t', '\n']);
         let unsigned = signed.strip_prefix(['-', '+']).unwrap_or(signed);
         let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
         let used = text.len() - unsigned.len() + digits;
-        let wrong = || invalid(format!("invalid value \"{shown}\" for \"{}\"", key.name()));
+        let wrong = || invalid(format!("invalid value \"{shown}\" for \"{}\"", field.name()));
         if digits == 0 {
             return Err(wrong().with_detail("Value must be an integer."));
         }
@@ -113,7 +113,7 @@ impl<'a> Input<'a> {
             let hint = "If your source string is not fixed-width, try using the \"FM\" modifier.";
             let error = match text.len() < width {
                 true => {
-                    let message = format!("source string too short for \"{}\" formatting field", key.name());
+                    let message = format!("source string too short for \"{}\" formatting field", field.name());
                     let remain = text.len();
                     invalid(message)
                         .with_detail(format!("Field requires {width} characters, but only {remain} remain."))
@@ -125,7 +125,7 @@ impl<'a> Input<'a> {
             return Err(error.with_hint(hint));
         }
         let Ok(value) = text[used - digits..used].parse::<i32>() else {
-            let message = format!("value for \"{}\" in source string is out of range", key.name());
+            let message = format!("value for \"{}\" in source string is out of range", field.name());
             return Err(Error::new(ErrorKind::DatetimeOverflow, message)
                 .with_detail("Value must be in the range -2147483648 to 2147483647."));
         };
@@ -135,7 +135,7 @@ impl<'a> Input<'a> {
     }
 
     /// The longest of the names the text begins with, whatever its case.
-    fn name(&mut self, names: &[&str], key: Key) -> Result<usize> {
+    fn name(&mut self, names: &[&str], field: Field) -> Result<usize> {
         let matches = |name: &&str| {
             self.rest
                 .get(..name.len())
@@ -153,7 +153,7 @@ impl<'a> Input<'a> {
             }
             None => {
                 let shown: String = self.rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-                let message = format!("invalid value \"{shown}\" for \"{}\"", key.name());
+                let message = format!("invalid value \"{shown}\" for \"{}\"", field.name());
                 Err(invalid(message)
                     .with_detail("The given value did not match any of the allowed values for this field."))
             }
@@ -173,86 +173,111 @@ fn read_field(fields: &mut Fields, input: &mut Input<'_>, field: Field, fixed: b
     let key = field.key;
     let index = |index: usize| i64::try_from(index).unwrap_or(0);
     match key {
-        Key::Hour12 => fields.hour12 = Some(input.number(key, fixed)?),
-        Key::Hour24 => fields.hour24 = Some(input.number(key, fixed)?),
-        Key::Minute => fields.minute = input.number(key, fixed)?,
-        Key::Second => fields.second = input.number(key, fixed)?,
+        Key::Hour12 => fields.hour12 = Some(input.number(field, fixed)?),
+        Key::Hour24 => fields.hour24 = Some(input.number(field, fixed)?),
+        Key::Minute => fields.minute = input.number(field, fixed)?,
+        Key::Second => fields.second = input.number(field, fixed)?,
         Key::Millisecond | Key::Microsecond | Key::Fraction(_) => {
             let before = input.rest.len();
-            let value = input.number(key, fixed)?;
+            let value = input.number(field, fixed)?;
             // `.5` is half a second, however many digits there could be.
             let (unit, width) = if key == Key::Millisecond { (1000, 3) } else { (1, 6) };
             let digits = u32::try_from(before - input.rest.len()).unwrap_or(width).min(width);
             fields.micros = value * unit * 10_i64.pow(width - digits);
         }
-        Key::SecondOfDay => fields.second_of_day = Some(input.number(key, fixed)?),
+        Key::SecondOfDay => fields.second_of_day = Some(input.number(field, fixed)?),
         Key::Meridiem { dots } => {
             let names = if dots { ["a.m.", "p.m."] } else { ["am", "pm"] };
-            fields.afternoon = Some(input.name(&names, key)? == 1);
+            fields.afternoon = Some(input.name(&names, field)? == 1);
         }
         Key::Era { dots } => {
             let names = if dots { ["a.d.", "b.c."] } else { ["ad", "bc"] };
-            fields.before_christ = input.name(&names, key)? == 1;
+            fields.before_christ = input.name(&names, field)? == 1;
         }
         Key::YearComma => {
-            let thousands = input.number(key, false)?;
+            let thousands = input.number(field, false)?;
             input.skip(",");
-            fields.year = Some(thousands * 1000 + input.number(Key::Year(3), fixed)?);
+            fields.year = Some(
+                thousands * 1000
+                    + input.number(
+                        Field {
+                            key: Key::Year(3),
+                            ..field
+                        },
+                        fixed,
+                    )?,
+            );
         }
         Key::Year(digits) => {
             let before = input.rest.len();
-            let year = input.number(key, fixed)?;
+            let year = input.number(field, fixed)?;
             let short = digits < 4 && before - input.rest.len() < 4;
             fields.year = Some(if short { full_year(year) } else { year });
         }
         Key::IsoYear(digits) => {
             let before = input.rest.len();
-            let year = input.number(key, fixed)?;
+            let year = input.number(field, fixed)?;
             let short = digits < 4 && before - input.rest.len() < 4;
             fields.iso_year = Some(if short { full_year(year) } else { year });
         }
         Key::MonthName | Key::MonthShort => {
             let short = MONTHS.map(|name| &name[..3]);
             let names: Vec<&str> = MONTHS.iter().copied().chain(short).collect();
-            fields.month = Some(index(input.name(&names, key)? % 12) + 1);
+            fields.month = Some(index(input.name(&names, field)? % 12) + 1);
         }
-        Key::MonthRoman => fields.month = Some(index(input.name(&ROMAN_MONTHS, key)?) + 1),
-        Key::Month => fields.month = Some(input.number(key, fixed)?),
+        Key::MonthRoman => fields.month = Some(index(input.name(&ROMAN_MONTHS, field)?) + 1),
+        Key::Month => fields.month = Some(input.number(field, fixed)?),
         Key::DayName | Key::DayShort => {
             let short = DAYS.map(|name| &name[..3]);
             let names: Vec<&str> = DAYS.iter().copied().chain(short).collect();
-            input.name(&names, key)?;
+            input.name(&names, field)?;
         }
-        Key::DayOfYear => fields.day_of_year = Some(input.number(key, fixed)?),
-        Key::IsoDayOfYear => fields.day_of_year = Some(input.number(key, fixed)?),
-        Key::Day => fields.day = Some(input.number(key, fixed)?),
-        Key::IsoDayOfWeek => fields.iso_day = Some(input.number(key, fixed)?),
+        Key::DayOfYear => fields.day_of_year = Some(input.number(field, fixed)?),
+        Key::IsoDayOfYear => fields.day_of_year = Some(input.number(field, fixed)?),
+        Key::Day => fields.day = Some(input.number(field, fixed)?),
+        Key::IsoDayOfWeek => fields.iso_day = Some(input.number(field, fixed)?),
         Key::DayOfWeek | Key::Quarter | Key::WeekOfMonth => {
             // Read and not used, as in PostgreSQL (a week of a month counts only without a day).
-            let value = input.number(key, fixed)?;
+            let value = input.number(field, fixed)?;
             if key == Key::WeekOfMonth && fields.day.is_none() {
                 fields.day = Some((value - 1) * 7 + 1);
             }
         }
-        Key::WeekOfYear => fields.week = Some(input.number(key, fixed)?),
-        Key::IsoWeek => fields.iso_week = Some(input.number(key, fixed)?),
-        Key::Century => fields.century = Some(input.number(key, fixed)?),
-        Key::Julian => fields.julian = Some(input.number(key, fixed)?),
+        Key::WeekOfYear => fields.week = Some(input.number(field, fixed)?),
+        Key::IsoWeek => fields.iso_week = Some(input.number(field, fixed)?),
+        Key::Century => fields.century = Some(input.number(field, fixed)?),
+        Key::Julian => fields.julian = Some(input.number(field, fixed)?),
         Key::ZoneHour | Key::Offset => {
             fields.zone_sign = match input.rest.as_bytes().first() {
                 Some(b'-') => -1,
                 _ => 1,
             };
             input.rest = input.rest.trim_start_matches(['+', '-']);
-            fields.zone_hours = Some(i32::try_from(input.number(Key::ZoneHour, fixed)?).unwrap_or(0));
+            fields.zone_hours = Some(
+                i32::try_from(input.number(
+                    Field {
+                        key: Key::ZoneHour,
+                        ..field
+                    },
+                    fixed,
+                )?)
+                .unwrap_or(0),
+            );
             if key == Key::Offset
                 && let Some(minutes) = input.rest.strip_prefix(':')
             {
                 input.rest = minutes;
-                fields.zone_minutes = i32::try_from(input.number(Key::ZoneMinute, fixed)?).unwrap_or(0);
+                fields.zone_minutes = i32::try_from(input.number(
+                    Field {
+                        key: Key::ZoneMinute,
+                        ..field
+                    },
+                    fixed,
+                )?)
+                .unwrap_or(0);
             }
         }
-        Key::ZoneMinute => fields.zone_minutes = i32::try_from(input.number(key, fixed)?).unwrap_or(0),
+        Key::ZoneMinute => fields.zone_minutes = i32::try_from(input.number(field, fixed)?).unwrap_or(0),
         Key::Zone => {
             let _ = input.text;
             return Err(Error::unsupported(

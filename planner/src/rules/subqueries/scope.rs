@@ -65,7 +65,7 @@ pub(super) fn subquery_of(expression: &Expr) -> Option<&Subquery> {
     }
 }
 
-fn subquery_of_mut(expression: &mut Expr) -> Option<&mut Subquery> {
+pub(super) fn subquery_of_mut(expression: &mut Expr) -> Option<&mut Subquery> {
     match expression {
         Expr::Exists(Exists { subquery, .. })
         | Expr::InSubquery(InSubquery { subquery, .. })
