@@ -1,6 +1,6 @@
-"""Staffa beside every peer in one run: TPC-H or a table like ClickBench's `hits`.
+"""Staffa beside every peer in one run: TPC-H, sorts of its tables, or a table like ClickBench's `hits`.
 
-    python benches/compare/peers.py --program target/release/staffa [--suite tpch|hits] [--scale 1] [--engines NAME,…] [--hot 3] [--queries q01,…]
+    python benches/compare/peers.py --program target/release/staffa [--suite tpch|sorts|hits] [--scale 1] [--engines NAME,…] [--hot 3] [--queries q01,…]
                                     [--cold] [--memory-limit SIZE] [--csv FILE] [--picture FILE.svg]
 
 Each engine runs in a process of its own (Staffa as a server, asked over its socket) with two threads, and for each query they take turns. All read the
@@ -91,7 +91,7 @@ class Peer:
 
 def warehouse(program, suite, scale):
     """The folder of a warehouse that has the suite's tables, made once; and the files they consist of."""
-    if suite == "tpch":
+    if suite in ("tpch", "sorts"):
         data, tables = tpch.cache(f"demo-{scale:g}"), tpch.TABLES
         with server.measured(program, "demo", "--scale", f"{scale:g}", "--data", str(data)):
             pass
@@ -110,8 +110,10 @@ def warehouse(program, suite, scale):
 def statements(suite, scale, files):
     if suite == "tpch":
         return tpch.queries(scale)
+    queries = {file.stem: file.read_text().strip() for file in sorted((Path(__file__).resolve().parents[1] / suite).glob("*.sql"))}
+    if suite == "sorts":
+        return queries
     import duckdb
-    queries = {file.stem: file.read_text().strip() for file in sorted((Path(__file__).resolve().parents[1] / "hits").glob("h*.sql"))}
     # A user who came often, but not the most often.
     found = duckdb.execute(f"select userid from read_parquet([{engines.listed(files['hits'])}]) group by userid order by count(*) desc, userid offset 100 limit 1")
     user = str(found.fetchone()[0])
@@ -218,7 +220,7 @@ def picture(means, title, file):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--program", required=True)
-    p.add_argument("--suite", choices=["tpch", "hits"], default="tpch")
+    p.add_argument("--suite", choices=["tpch", "sorts", "hits"], default="tpch")
     p.add_argument("--scale", type=float, default=1, help="of TPC-H; of hits, in ten million rows")
     p.add_argument("--engines", default=",".join(engines.NAMES))
     p.add_argument("--hot", type=int, default=3)
