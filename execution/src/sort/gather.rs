@@ -14,6 +14,7 @@ use arrow::datatypes::{
     ArrowNativeType, ByteArrayType, ByteViewType, DataType, LargeBinaryType, LargeUtf8Type, SchemaRef, i256,
 };
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 
 /// A row: the number of its batch, and of it within.
@@ -97,9 +98,13 @@ impl Columns {
         )?)
     }
 
-    /// Rows of one column.
-    pub(crate) fn take_column(&self, index: usize, rows: &[Row]) -> Result<ArrayRef> {
-        self.0[index].take(rows)
+    /// Rows of one column, to look at: its texts are not copied.
+    pub(crate) fn look_at(&self, index: usize, rows: &[Row]) -> Result<ArrayRef> {
+        match &self.0[index].values {
+            Values::Texts(arrays) => interleaved(arrays.iter().map(|array| array as _), rows),
+            Values::Binaries(arrays) => interleaved(arrays.iter().map(|array| array as _), rows),
+            _ => self.0[index].take(rows),
+        }
     }
 }
 
@@ -145,11 +150,7 @@ impl Column {
                 Some(bytes) => Ok(Arc::new(BinaryViewArray::from(&bytes))),
                 None => Ok(Arc::new(short(arrays, rows))),
             },
-            Values::Others(arrays) => {
-                let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-                let places: Vec<_> = rows.iter().map(|row| row.places()).collect();
-                Ok(interleave(&arrays, &places)?)
-            }
+            Values::Others(arrays) => interleaved(arrays.iter().map(AsRef::as_ref), rows),
         }
     }
 
@@ -175,6 +176,15 @@ impl Column {
         };
         Some(NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), is_valid)))
     }
+}
+
+fn interleaved<'a>(arrays: impl Iterator<Item = &'a dyn Array>, rows: &[Row]) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = arrays.collect();
+    if arrays.is_empty() {
+        return internal_err!("rows of no batches");
+    }
+    let places: Vec<_> = rows.iter().map(|row| row.places()).collect();
+    Ok(interleave(&arrays, &places)?)
 }
 
 /// Texts copied together; none where all are short enough to be views without a buffer. Reads of memory do not wait for each other: views first, then what they

@@ -345,16 +345,12 @@ fn widen_to(between: &mut Option<Between>, value: &[u8]) {
         }
         _ => {
             *between = Some(Between::Bytes {
-                // More would not be used at once, and is found again where it is.
-                shared: value[..value.len().min(SHARED_MAX)].to_vec(),
+                shared: value.to_vec(),
                 longest: value.len(),
             });
         }
     }
 }
-
-/// Bytes that all texts begin with are looked for up to here.
-const SHARED_MAX: usize = 4096;
 
 fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()

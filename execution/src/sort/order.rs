@@ -348,7 +348,7 @@ impl<K: Key> Level<K> {
                     _ => many = Some(of_key),
                 }
             }
-            let keys = further.keys(rows.len(), |index| table.columns.take_column(index, &rows))?;
+            let keys = further.keys(rows.len(), |index| table.columns.look_at(index, &rows))?;
             let mut keyed: Vec<Entry<u128>> = entries(keys, rows).collect();
             let mut left = &mut keyed[..];
             for range in few {
@@ -373,13 +373,13 @@ impl<K: Key> Level<K> {
         let mut extents = Extents::new(&self.layout.columns);
         for some in rows.chunks(PIECE_ROWS) {
             self.layout
-                .add_rest(&mut extents, |index| table.columns.take_column(index, some))?;
+                .add_rest(&mut extents, |index| table.columns.look_at(index, some))?;
             tokio::task::yield_now().await;
         }
         let layout = self.layout.after(extents, u128::BITS);
         let mut keyed = Vec::with_capacity(rows.len());
         for some in rows.chunks(PIECE_ROWS) {
-            let keys = layout.keys(some.len(), |index| table.columns.take_column(index, some))?;
+            let keys = layout.keys(some.len(), |index| table.columns.look_at(index, some))?;
             keyed.extend(entries(keys, some.iter().copied()));
             tokio::task::yield_now().await;
         }
