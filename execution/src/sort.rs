@@ -10,12 +10,15 @@
 //!
 //! Sorts of which only the first rows are wanted are DataFusion's.
 
+mod extent;
 mod gather;
 mod key;
 mod order;
+mod sort_keys;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +47,9 @@ use datafusion::physical_plan::{
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use self::key::{Extents, SortKeys};
+use self::extent::Extents;
 use self::order::{Output, Table, by_worker, in_order};
+use self::sort_keys::SortKeys;
 use self::spill::{SortedFile, Spill, blocks};
 
 /// Batches of fewer rows are put together.

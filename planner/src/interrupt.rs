@@ -3,7 +3,7 @@
 //! Resolving, analysing and optimising are long computations that never wait, so that aborting their task does not stop them. They
 //! ask here, between rules and at each expression, and fail when the statement was cancelled, timed out or lost its client.
 //!
-//! Operators wait often, but start tasks of their own: a sort of 20 million rows has two thousand, each of which sorts one batch. The task
+//! Operators wait often, but start tasks of their own: DataFusion's sort of 20 million rows has two thousand, each of which sorts one batch. The task
 //! that is aborted ends when its turn comes, which is behind all of these. So they work no more from the moment on at which the
 //! statement is of no interest: [`StopsWithStatement`] is what DataFusion starts its tasks through.
 

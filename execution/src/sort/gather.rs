@@ -113,6 +113,8 @@ impl Column {
         let nulls = arrays.iter().any(|array| array.null_count() > 0);
         let nulls = nulls.then(|| arrays.iter().map(|array| array.nulls().cloned()).collect());
         let values = match (data_type, data_type.primitive_width()) {
+            // Their values need not lie where whole numbers as wide must.
+            (DataType::Interval(_), _) => Values::Others(arrays),
             (_, Some(1)) => Values::Bytes1(buffers(&arrays)),
             (_, Some(2)) => Values::Bytes2(buffers(&arrays)),
             (_, Some(4)) => Values::Bytes4(buffers(&arrays)),

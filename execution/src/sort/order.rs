@@ -17,8 +17,10 @@ use datafusion::physical_plan::metrics::Time;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
+use super::extent::Extents;
 use super::gather::{Columns, Row};
-use super::key::{Extents, Key, KeyColumn, Layout};
+use super::key::{Key, Layout};
+use super::sort_keys::KeyColumn;
 
 /// Rows that one turn sorts, before others have theirs: some milliseconds.
 const TURN_ROWS: usize = 1 << 18;
@@ -138,7 +140,7 @@ async fn ordered<K: Key>(
     let parts = divided(&table, workers).into_iter();
     let runs = parts.map(|batches| by_worker(workers, run::<K>(Arc::clone(&table), Arc::clone(&layout), batches)));
     let runs: Vec<Vec<Entry<K>>> = futures::future::try_join_all(runs).await?;
-    let pieces = pieces(&runs);
+    let pieces = pieces(&runs, layout.is_exact());
     let runs = Arc::new(runs);
 
     let gathered = Arc::clone(&table);
@@ -230,8 +232,20 @@ struct Piece {
     is_one_key: bool,
 }
 
-/// All rows with one key are in one piece.
-fn pieces<K: Key>(runs: &[Vec<Entry<K>>]) -> Vec<Piece> {
+impl Piece {
+    /// Rows of one run that have one key.
+    fn of_run(run: usize, rows: Range<usize>, runs: usize) -> Self {
+        let mut ranges = vec![0..0; runs];
+        ranges[run] = rows;
+        Self {
+            ranges,
+            is_one_key: true,
+        }
+    }
+}
+
+/// All rows with one key are in one piece, unless keys are exact: then any of them may come before any other.
+fn pieces<K: Key>(runs: &[Vec<Entry<K>>], is_exact: bool) -> Vec<Piece> {
     let samples = runs
         .iter()
         .flat_map(|run| run.iter().step_by(PIECE_ROWS / PIECE_SAMPLES).skip(1));
@@ -244,10 +258,15 @@ fn pieces<K: Key>(runs: &[Vec<Entry<K>>]) -> Vec<Piece> {
     let mut starts = vec![0; runs.len()];
     let mut cut = |ends: Vec<usize>, is_one_key| {
         let ranges: Vec<_> = starts.iter().zip(&ends).map(|(start, end)| *start..*end).collect();
-        if ranges.iter().any(|range| !range.is_empty()) {
+        starts = ends;
+        if is_one_key && is_exact {
+            pieces.extend(ranges.iter().enumerate().flat_map(|(run, range)| {
+                let firsts = range.clone().step_by(PIECE_ROWS);
+                firsts.map(move |first| Piece::of_run(run, first..range.end.min(first + PIECE_ROWS), runs.len()))
+            }));
+        } else if ranges.iter().any(|range| !range.is_empty()) {
             pieces.push(Piece { ranges, is_one_key });
         }
-        starts = ends;
     };
     for splitter in splitters {
         let first = |run: &Vec<Entry<K>>| run.partition_point(|entry| entry.key < splitter);

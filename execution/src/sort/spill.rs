@@ -14,9 +14,11 @@ use datafusion::physical_plan::metrics::Time;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use super::extent::Extents;
 use super::gather::{Columns, Row};
-use super::key::{Extents, KeyColumn, Layout};
+use super::key::Layout;
 use super::order::Output;
+use super::sort_keys::KeyColumn;
 
 /// Rows of a block, which is what stands in a file at once.
 const BLOCK_ROWS_MAX: usize = 4096;
