@@ -24,14 +24,14 @@ pub(crate) mod spill_place;
 pub(crate) mod watchdog;
 
 use self::meter::Meter;
-use self::pool::RoomyPool;
+use self::pool::QueryPool;
 use crate::limits::Limits;
 
 /// What one statement has of the server's memory.
 pub(crate) struct StatementMemory {
     shared: Arc<dyn MemoryPool>,
     /// The statement's own share, where it is limited: divided among its operators as the server's is.
-    own: Option<(u64, RoomyPool)>,
+    own: Option<(u64, QueryPool)>,
     meter: Arc<Meter>,
     held: AtomicUsize,
     most: AtomicUsize,
@@ -39,7 +39,7 @@ pub(crate) struct StatementMemory {
 
 impl StatementMemory {
     fn new(shared: Arc<dyn MemoryPool>, bytes_max: Option<u64>, meter: Arc<Meter>) -> Self {
-        let pool = |bytes: u64| (bytes, RoomyPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)));
+        let pool = |bytes: u64| (bytes, QueryPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)));
         Self {
             shared,
             own: bytes_max.map(pool),

@@ -22,7 +22,7 @@ use crate::backup;
 use crate::config::{Config, Maintenance};
 use crate::cpu::{CpuRuntime, Lanes};
 use crate::memory::meter::Meter;
-use crate::memory::pool::RoomyPool;
+use crate::memory::pool::QueryPool;
 use crate::memory::spill_place::SpillPlace;
 use crate::memory::watchdog;
 use crate::objects::StoreObjects;
@@ -526,7 +526,7 @@ fn runtime_env(
 ) -> Result<(Arc<RuntimeEnv>, Arc<Results>)> {
     let memory = usize::try_from(config.memory_limit_bytes).unwrap_or(usize::MAX);
     let named = std::num::NonZeroUsize::new(MEMORY_CONSUMERS_NAMED).expect("the constant is not zero");
-    let queries = Arc::new(TrackConsumersPool::new(RoomyPool::new(memory), named));
+    let queries = Arc::new(TrackConsumersPool::new(QueryPool::new(memory), named));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_path_buf()]))
         .with_max_temp_directory_size(config.spill_limit_bytes);

@@ -12,6 +12,7 @@ mod key_set;
 mod keys;
 mod numbering;
 mod probe;
+mod ranking;
 mod sort;
 mod table;
 #[cfg(test)]
@@ -28,10 +29,12 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::windows::BoundedWindowAggExec;
 
 pub use self::aggregate::Aggregate;
 pub use self::decimal::narrowed;
 pub use self::hash_join::HashJoin;
+pub use self::ranking::Ranking;
 pub use self::sort::Sort;
 
 /// The plan with our operators wherever they can do what DataFusion's would. Nothing may be optimised after.
@@ -47,6 +50,8 @@ pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
             Sort::instead_of(sort)?.map(|sort| Arc::new(sort) as _)
         } else if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
             Sort::merging(merge).map(|sort| Arc::new(sort) as _)
+        } else if let Some(windows) = plan.downcast_ref::<BoundedWindowAggExec>() {
+            Ranking::instead_of(windows).map(|ranking| Arc::new(ranking) as _)
         } else {
             None
         };

@@ -146,12 +146,12 @@ impl From<object_store::Error> for Error {
         };
         let (kind, message) = match &error {
             // Unlike a missing object, no caller expects this one.
-            object_store::Error::NotFound { .. } if lacks_bucket(&error) => {
+            object_store::Error::NotFound { .. } | object_store::Error::Generic { .. } if lacks_bucket(&error) => {
                 (ErrorKind::Io, "the bucket does not exist".to_string())
             }
             object_store::Error::NotFound { .. } => (ErrorKind::NotFound, "object does not exist".to_string()),
             object_store::Error::AlreadyExists { .. } => (ErrorKind::Io, "object already exists".to_string()),
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            error if is_denied(error) => {
                 // The server's credentials, not the user's: nothing the user may or may not do.
                 let message = "the object store denied access: its credentials are wrong or lack a right";
                 (ErrorKind::Io, message.to_string())
@@ -292,6 +292,20 @@ fn lacks_bucket(error: &object_store::Error) -> bool {
         let text = e.to_string();
         text.contains("<Code>NoSuchBucket</Code>") || text.contains("The specified bucket does not exist")
     })
+}
+
+/// What refused to list objects is a general error, which tells the status in words alone.
+fn is_denied(error: &object_store::Error) -> bool {
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => true,
+        object_store::Error::Generic { .. } => chain(error).any(|e| {
+            let text = e.to_string();
+            ["401", "403"]
+                .iter()
+                .any(|status| text.contains(&format!("status code: {status} ")))
+        }),
+        _ => false,
+    }
 }
 
 fn already_exists(error: &(dyn StdError + 'static)) -> bool {

@@ -38,7 +38,7 @@ const TABLES: [&str; 18] = [
 ];
 
 /// What is compared before and after, of tables that nobody writes to.
-const CHECKSUM: &str = "select (select md5(string_agg(id || name || grp, ',' order by id)) || count(*) from changed) || ';' ||
+pub(crate) const CHECKSUM: &str = "select (select md5(string_agg(id || name || grp, ',' order by id)) || count(*) from changed) || ';' ||
     (select md5(string_agg(id || name || grp, ',' order by id)) || count(*) from vectors) || ';' ||
     (select count(*) || ',' || max(name) from seen) || ';' || (select string_agg(file_path || manifest_path, ',' order by file_path) from odd)";
 
@@ -47,14 +47,14 @@ fn done(wire: &mut Wire, sql: &str) {
     assert_eq!(reply.code(), "", "{sql}: {:?}", reply.error);
 }
 
-fn fill(wire: &mut Wire) {
+pub(crate) fn fill(wire: &mut Wire) {
     for sql in TABLES {
         done(wire, sql);
     }
     done(wire, "select nextval('numbers'), nextval('numbers')");
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -77,7 +77,7 @@ fn bad(arguments: &[&str]) -> String {
     printed
 }
 
-fn value(data: &Path, sql: &str) -> String {
+pub(crate) fn value(data: &Path, sql: &str) -> String {
     let printed = good(&["sql", "--data", text(data), "-t", "--format", "csv", "-c", sql]);
     printed.trim().trim_matches('"').to_owned()
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::backup::{CHECKSUM, fill, text, value};
 use crate::postgres::Postgres;
 use crate::shared_upkeep;
-use crate::support::{Server, python, python_command};
+use crate::support::{Server, program, python, python_command};
 use crate::wire::{ErrorFields, Wire, frame, query};
 
 const KEY: &str = "AKIDOFTHETEST";
@@ -103,6 +104,25 @@ impl Store {
             &[&flags[..], more_flags].concat(),
             &[&environment[..], more_environment].concat(),
         )
+    }
+
+    /// Exit status 0 or not, and what the program printed.
+    fn run(&self, key: &str, arguments: &[&str]) -> (bool, String) {
+        let output = program()
+            .args(arguments)
+            .args(["--s3-endpoint", &self.endpoint, "--s3-allow-http"])
+            .envs([("STAFFA_S3_ACCESS_KEY", key), ("STAFFA_S3_SECRET_KEY", SECRET)])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!printed.contains(SECRET), "the secret key is shown: {printed}");
+        (output.status.success(), printed)
+    }
+
+    fn good(&self, arguments: &[&str]) -> String {
+        let (success, printed) = self.run(KEY, arguments);
+        assert!(success, "{arguments:?}: {printed}");
+        printed
     }
 }
 
@@ -202,6 +222,51 @@ fn tables_live_on_s3() {
     check(&mut server.connect());
     server.assert_well();
     assert!(!server.log().contains(SECRET), "the secret key is in the log");
+}
+
+#[test]
+fn warehouses_on_s3_are_backed_up_to_s3() {
+    let mut store = Store::start();
+    let folder = TempDir::new().unwrap();
+    let mut server = store.serve_with(folder.path(), "lake", KEY, &["--maintenance=false"], &[]);
+    let mut wire = server.connect();
+    fill(&mut wire);
+    let before = wire.simple(CHECKSUM).value();
+    let data = server.data().to_owned();
+    let (place, again) = ("s3://lake/backups/daily", "s3://lake/again");
+
+    let refused = store.run("AKIDOFSOMEBODY", &["backup", "--data", text(&data), place]);
+    assert!(!refused.0 && refused.1.contains("denied access"), "{}", refused.1);
+    // One answer in twenty is lost, or an error: it is asked again.
+    store.ask("faults 0.05");
+    store.good(&["backup", "--data", text(&data), place]);
+    done(&mut wire, "insert into left_side values (9, 0)");
+    let second = store.good(&["backup", "--data", text(&data), place, "--keep", "1"]);
+    assert_eq!(second.matches("deleted backup").count(), 1, "{second}");
+    store.ask("faults 0");
+    assert_eq!(store.good(&["backup", "--list", place]).lines().count(), 1);
+    assert!(
+        store
+            .good(&["backup", "--verify", place])
+            .contains("every checksum is right")
+    );
+    server.terminate(Duration::from_secs(30)).unwrap();
+
+    let local = folder.path().join("local");
+    store.good(&["restore", place, "--data", text(&local)]);
+    assert_eq!(value(&local, CHECKSUM), before);
+    let home = folder.path().join("home");
+    let restored = home.join("data");
+    let restore = ["restore", place, "--data", text(&restored), "--warehouse", again];
+    store.good(&restore);
+    assert!(store.run(KEY, &restore).1.contains("not empty"));
+    let mut server = store.serve(&home, "lake", KEY);
+    let mut wire = server.connect();
+    assert_eq!(wire.simple(CHECKSUM).value(), before);
+    assert_eq!(wire.simple("select count(*) from left_side").value(), "9");
+    let files = "select distinct left(file_path, 11) from staffa.files('changed')";
+    assert_eq!(wire.simple(files).value(), again.get(..11).unwrap());
+    server.assert_well();
 }
 
 #[test]

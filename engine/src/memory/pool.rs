@@ -10,7 +10,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool
 use parking_lot::Mutex;
 
 #[derive(Debug)]
-pub(crate) struct RoomyPool {
+pub(crate) struct QueryPool {
     bytes_max: usize,
     state: Mutex<State>,
 }
@@ -25,7 +25,7 @@ struct State {
     unspillable: usize,
 }
 
-impl RoomyPool {
+impl QueryPool {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
@@ -34,15 +34,15 @@ impl RoomyPool {
     }
 }
 
-impl fmt::Display for RoomyPool {
+impl fmt::Display for QueryPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "memory of {} bytes", self.bytes_max)
     }
 }
 
-impl MemoryPool for RoomyPool {
+impl MemoryPool for QueryPool {
     fn name(&self) -> &str {
-        "roomy"
+        "queries"
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_can_spill_leaves_room_for_what_cannot() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(RoomyPool::new(400));
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(400));
         let consumer = |name: &str, can_spill| MemoryConsumer::new(name).with_can_spill(can_spill).register(&pool);
         let (sort, join) = (consumer("sort", true), consumer("join", false));
         sort.try_grow(300).unwrap();
