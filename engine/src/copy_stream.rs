@@ -19,6 +19,8 @@ use crate::stream::RowStream;
 pub(crate) enum Chunk {
     Data(Bytes),
     End,
+    /// There is no more, for this reason.
+    Failed(Error),
 }
 
 /// `COPY … FROM STDIN` under way. Push data, then [`finish`](Self::finish) or [`abort`](Self::abort); dropping it aborts
@@ -71,7 +73,22 @@ impl CopyIn {
         Ok(CommandTag::counted("COPY", rows))
     }
 
-    /// The client gave up: nothing of the data is kept. Gives the error to report.
+    /// The data ends in this error: nothing of it is kept. Gives the error to report, which is the first one of the data.
+    pub async fn fail(mut self, session: &mut Session, error: Error) -> Error {
+        let told = match self.send(Chunk::Failed(error)).await {
+            Ok(()) => {
+                let Self { writing, guard, .. } = &mut self;
+                let ended = async { Err::<(), Error>(writing.failed().await) };
+                guard.run(ended).await.err()
+            }
+            Err(error) => Some(error),
+        };
+        drop(self);
+        session.fail().await;
+        told.unwrap_or_else(|| Error::internal("a COPY that failed without an error"))
+    }
+
+    /// Nobody waits for the outcome any more: nothing of the data is kept. Gives the error to report.
     pub async fn abort(self, session: &mut Session, reason: &str) -> Error {
         drop(self);
         session.fail().await;

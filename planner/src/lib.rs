@@ -117,6 +117,6 @@ pub use statement::{
 };
 pub use table_provider::{live_row_count, table_summary};
 pub use write::{
-    ChangeOperators, RowRules, change_plan, check_row_rules, data_file, rewrite_plan, rewrite_share, target_file_bytes,
-    write_plan, write_spec,
+    ChangeOperators, RowRules, change_plan, check_row_rules, copy_place_field, data_file, refuses_rows, rewrite_plan,
+    rewrite_share, target_file_bytes, write_plan, write_spec,
 };

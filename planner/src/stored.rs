@@ -35,7 +35,7 @@ use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
 use crate::walk::{Visit, VisitMut};
-use crate::write::ColumnCheck;
+use crate::write::{ColumnCheck, copy_place};
 
 /// What a stored expression is for; its name in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,12 +445,13 @@ pub(crate) fn with_checks(context: &PlanContext, table: &Table, rows: LogicalPla
     checks.sort();
     let bare = |column: &Column| Expr::Column(DataFusionColumn::new_unqualified(&column.name));
     let shows = context.may_show_rows(table);
+    let place = copy_place(rows.schema());
     let mut checked = bare(first);
     for (name, text) in checks {
         let condition = over_row(context, Role::Check, text, &table.name().name, columns)?;
-        let check = ConstraintCheck::new(&table.name().name, name);
+        let check = ConstraintCheck::new(&table.name().name, name, place.is_some());
         let row = columns.iter().filter(|_| shows).map(bare);
-        let arguments = [checked, condition].into_iter().chain(row);
+        let arguments = [checked, condition].into_iter().chain(place.clone()).chain(row);
         checked = ScalarUDF::from(check).call(arguments.collect());
     }
     let others: Vec<Expr> = after_row(rows.schema(), columns).collect();

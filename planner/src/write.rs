@@ -6,7 +6,9 @@ mod check;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
@@ -15,12 +17,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use roaring::RoaringTreemap;
-use staffa_catalog::{ColumnDefault, ColumnStatistics, DataFile, LiveFile, Table, Transform};
+use staffa_catalog::{
+    ColumnDefault, ColumnStatistics, Constraint, ConstraintKind, DataFile, LiveFile, Table, Transform,
+};
 use staffa_execution::Sort;
 use staffa_storage::{WriteOptions, WriteSpec, WrittenFile};
 
 pub(crate) use self::check::ColumnCheck;
-pub(crate) use self::check::{row_of, shown as shown_row};
+pub(crate) use self::check::{at_place, row_of, shown as shown_row};
 use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{GatherExec, GatheredRows};
@@ -35,6 +39,30 @@ use crate::types::table_arrow_schema;
 /// A table property; see [`rewrite_share`].
 const REWRITE_SHARE: &str = "write.delete.rewrite-share";
 const REWRITE_SHARE_DEFAULT: f64 = 0.3;
+
+/// The column behind a table's own that says where in the data of a COPY a row stands: a line's number, and the line.
+const COPY_PLACE: &str = "\u{1}place";
+
+/// See [`COPY_PLACE`].
+pub fn copy_place_field() -> FieldRef {
+    Arc::new(Field::new(COPY_PLACE, DataType::Utf8View, true))
+}
+
+pub(crate) fn copy_place(schema: &DFSchema) -> Option<Expr> {
+    let is_place = |column: &Column| column.name == COPY_PLACE;
+    schema
+        .columns()
+        .into_iter()
+        .next_back()
+        .filter(is_place)
+        .map(Expr::Column)
+}
+
+/// Whether a row can be refused whose values are all of their columns' types.
+pub fn refuses_rows(table: &Table) -> bool {
+    let is_check = |constraint: &Constraint| matches!(constraint.kind, ConstraintKind::Check { .. });
+    table.schema().columns.iter().any(|column| !column.nullable) || table.constraints().iter().any(is_check)
+}
 
 /// The checks a table makes on its rows: NOT NULL, lengths, digits.
 #[derive(Clone, Debug)]
@@ -101,6 +129,7 @@ pub async fn write_plan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     load_catalog(context, table).await?;
     let plan = stored_rows(context, table, plan)?;
+    let plan = without_place(plan)?;
     let rows = gathering(table, physical(context, plan).await?, gathered)?;
     sorted(table, rows)
 }
@@ -108,10 +137,26 @@ pub async fn write_plan(
 /// Tables of more columns do not show the row that a column of theirs refuses.
 const SHOWN_COLUMNS_MAX: usize = 100;
 
+/// The rows of a COPY that have passed are the table's alone.
+fn without_place(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if copy_place(plan.schema()).is_none() {
+        return Ok(plan);
+    }
+    let mut columns = plan.schema().columns();
+    columns.pop();
+    Ok(LogicalPlanBuilder::from(plan)
+        .project(columns.into_iter().map(Expr::Column))?
+        .build()?)
+}
+
 /// Rows as they are stored: checked, generated columns computed.
 pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules = RowRules::new(table);
-    let given = plan.schema().columns();
+    let place = copy_place(plan.schema());
+    let mut given = plan.schema().columns();
+    if place.is_some() {
+        given.pop();
+    }
     if given.len() != rules.columns.len() {
         return Err(Error::internal(format!(
             "{} columns for table {}",
@@ -130,13 +175,18 @@ pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPla
         .map(|((column, check), target)| {
             let expression = Expr::Column(column);
             if check.is_needed() {
-                let arguments = std::iter::once(expression).chain(row.iter().cloned());
+                let check = check.with_place(place.is_some());
+                let arguments = std::iter::once(expression)
+                    .chain(place.clone())
+                    .chain(row.iter().cloned());
                 ScalarUDF::from(check).call(arguments.collect()).alias(&target.name)
             } else {
                 expression.alias(&target.name)
             }
         });
-    let plan = LogicalPlanBuilder::from(plan).project(checked)?.build()?;
+    let plan = LogicalPlanBuilder::from(plan)
+        .project(checked.chain(place.clone()))?
+        .build()?;
     let plan = with_generated(context, table, plan)?;
     with_checks(context, table, plan)
 }

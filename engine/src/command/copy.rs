@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
@@ -16,7 +16,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use staffa_catalog::Table;
-use staffa_planner::{CopyOptions, Error, Plan, Result, SqlType, types, with_defaults};
+use staffa_planner::{CopyOptions, Error, Plan, Result, SqlType, copy_place_field, refuses_rows, types, with_defaults};
 use tokio::sync::mpsc;
 
 use crate::cancel::StatementGuard;
@@ -36,11 +36,9 @@ pub(crate) async fn copy_in(
     options: &CopyOptions,
     guard: StatementGuard,
 ) -> Result<CopyIn> {
-    let target = Arc::new(
-        table_schema(table, session)
-            .project(columns)
-            .map_err(|error| Error::internal(error.to_string()))?,
-    );
+    let target = table_schema(table, session)
+        .project(columns)
+        .map_err(|error| Error::internal(error.to_string()))?;
     let incoming: Vec<(String, SqlType)> = columns
         .iter()
         .map(|&index| {
@@ -48,7 +46,13 @@ pub(crate) async fn copy_in(
             (column.name.clone(), column.ty.clone())
         })
         .collect();
-    let reader = CopyReader::new(&table.name().name, &incoming, options, &session.format_settings()?)?;
+    let mut reader = CopyReader::new(&table.name().name, &incoming, options, &session.format_settings()?)?;
+    let mut fields: Vec<FieldRef> = target.fields().iter().cloned().collect();
+    if refuses_rows(table) {
+        reader = reader.with_places();
+        fields.push(copy_place_field());
+    }
+    let target = Arc::new(Schema::new(fields));
     let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     let count = columns.len();
     let schema = Arc::clone(&target);
@@ -136,7 +140,7 @@ fn table_schema(table: &Table, session: &Session) -> SchemaRef {
         .iter()
         .map(|field| field.as_ref().clone().with_nullable(true))
         .collect();
-    Arc::new(arrow::datatypes::Schema::new(fields))
+    Arc::new(Schema::new(fields))
 }
 
 /// Bytes to batches. Ends with an error when the bytes end without their end mark.
@@ -150,6 +154,11 @@ fn parsed(reader: CopyReader, chunks: mpsc::Receiver<Chunk>) -> impl Stream<Item
                 Err(error) => Some((vec![Err(error)], None)),
             },
             Some(Chunk::End) => Some((reader.finish().transpose().into_iter().collect(), None)),
+            Some(Chunk::Failed(error)) => {
+                let (rows, error) = reader.fail(error);
+                let rows = rows.transpose().into_iter();
+                Some((rows.chain([Err(error)]).collect(), None))
+            }
             None => Some((vec![Err(Error::internal("the COPY was given up"))], None)),
         }
     })

@@ -1,5 +1,8 @@
 //! Where in the data an error is: PostgreSQL's context line.
 
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
 use staffa_planner::{Error, ErrorKind};
 
 /// Most bytes of data an error shows.
@@ -20,6 +23,11 @@ pub(super) fn line(relation: &str, line: u64, data: &[u8]) -> String {
     format!("COPY {relation}, line {line}: \"{}\"", shown(data))
 }
 
+/// What `line` has behind `COPY t, line `: the place of a row that is told when the row is checked.
+pub(super) fn write_place(place: &mut String, line: u64, data: &[u8]) -> fmt::Result {
+    write!(place, "{line}: \"{}\"", shown(data))
+}
+
 /// `COPY t, line 3`
 pub(super) fn bare_line(relation: &str, line: u64) -> String {
     format!("COPY {relation}, line {line}")
@@ -38,14 +46,14 @@ pub(super) fn binary_field(relation: &str, line: u64, column: &str) -> String {
     format!("COPY {relation}, line {line}, column {column}")
 }
 
-fn shown(data: &[u8]) -> String {
+fn shown(data: &[u8]) -> Cow<'_, str> {
     if data.len() <= SHOWN_BYTES {
-        return String::from_utf8_lossy(data).into_owned();
+        return String::from_utf8_lossy(data);
     }
     // Not cut inside a character.
     let end = (SHOWN_BYTES - 3..=SHOWN_BYTES)
         .rev()
         .find(|&end| data[end] & 0xc0 != 0x80)
         .unwrap_or(SHOWN_BYTES);
-    format!("{}...", String::from_utf8_lossy(&data[..end]))
+    Cow::Owned(format!("{}...", String::from_utf8_lossy(&data[..end])))
 }

@@ -83,6 +83,20 @@ impl CopyReader {
         })
     }
 
+    /// Gives one more column, behind the others: where each row stands in the data.
+    pub(crate) fn with_places(mut self) -> Self {
+        self.rows = self.rows.with_places();
+        self
+    }
+
+    /// The rows that were complete before the data failed, and the error with the line that was being read.
+    pub(crate) fn fail(mut self, error: Error) -> (Result<Option<RecordBatch>>, Error) {
+        let line = context::bare_line(&self.rows.relation, self.rows.line + 1);
+        let is_begun = !matches!(self.source, Source::Binary { header_read: false, .. });
+        let error = if is_begun { within(error, &line) } else { error };
+        (self.rows.last_batch(), error)
+    }
+
     /// Takes the next bytes, cut anywhere, and gives the batches that became full.
     ///
     /// # Errors

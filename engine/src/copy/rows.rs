@@ -1,12 +1,13 @@
 //! From fields to values: the rows found in COPY data, decoded column by column into batches.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringViewBuilder};
 use arrow::datatypes::{Schema, SchemaRef};
 use staffa_planner::types::arrow_field;
 use staffa_planner::value::{ColumnDecoder, FormatSettings};
-use staffa_planner::{CopyOptions, Error, ErrorKind, Result, SqlType};
+use staffa_planner::{CopyOptions, Error, ErrorKind, Result, SqlType, copy_place_field};
 
 use super::context::{self, bad_format, within};
 use super::csv::Csv;
@@ -40,6 +41,25 @@ pub(super) struct Rows {
     bytes: usize,
     /// Rows found in the buffer and not yet decoded.
     found: Found,
+    /// Where each row of the batch stands, if that is a column, too.
+    places: Option<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    column: StringViewBuilder,
+    /// The place being written.
+    place: String,
+}
+
+impl Places {
+    /// `write` is given nothing to append to.
+    fn add(&mut self, write: impl FnOnce(&mut String) -> fmt::Result) -> Result<()> {
+        self.place.clear();
+        write(&mut self.place).map_err(|_| Error::internal("a place that cannot be written"))?;
+        self.column.append_value(&self.place);
+        Ok(())
+    }
 }
 
 /// A value's bytes.
@@ -115,7 +135,17 @@ impl Rows {
             count: 0,
             bytes: 0,
             found: Found::default(),
+            places: None,
         }
+    }
+
+    /// With one more column: where the row stands in the data.
+    pub(super) fn with_places(mut self) -> Self {
+        let fields = self.schema.fields().iter().cloned();
+        let fields: Vec<_> = fields.chain([copy_place_field()]).collect();
+        self.schema = Arc::new(Schema::new(fields));
+        self.places = Some(Places::default());
+        self
     }
 
     /// How many columns a row has.
@@ -144,6 +174,9 @@ impl Rows {
             return self.missing_data(record);
         }
         self.found.lines.push(self.line);
+        if let Some(places) = &mut self.places {
+            places.add(|place| context::write_place(place, self.line, record.data()))?;
+        }
         self.bytes += record.end - record.start;
         let found = self.found.lines.len();
         if found >= ROWS_DECODED_TOGETHER || self.count + found >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
@@ -219,6 +252,9 @@ impl Rows {
                 ));
             }
         }
+        if let Some(places) = &mut self.places {
+            places.add(|place| write!(place, "{}", self.line))?;
+        }
         self.count += 1;
         self.bytes += bytes;
         Ok(())
@@ -276,11 +312,14 @@ impl Rows {
     }
 
     fn take_batch(&mut self) -> Result<RecordBatch> {
-        let arrays: Vec<ArrayRef> = self
+        let mut arrays: Vec<ArrayRef> = self
             .columns
             .iter_mut()
             .map(|column| column.decoder.finish())
             .collect::<Result<_>>()?;
+        if let Some(places) = &mut self.places {
+            arrays.push(Arc::new(places.column.finish()));
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(self.count));
         self.count = 0;
         self.bytes = 0;

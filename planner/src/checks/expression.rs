@@ -16,6 +16,7 @@ use super::signatures::{
 };
 use super::{Checker, DEPTH_MAX, Type};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::path::Path as JsonPath;
 use crate::parse::positions_of_words;
 use crate::pg_catalog::is_function_of_postgres;
 use crate::resolve::{fold, sequence};
@@ -29,6 +30,7 @@ const SEVERAL_OPERATORS: &str =
     "Could not choose a best candidate operator. You might need to add explicit type casts.";
 const NO_PREFIX: &str =
     "No operator matches the given name and argument type. You might need to add an explicit type cast.";
+const JSON_PATH: u32 = 4072;
 const TO_LATERAL: &str = "You might be able to move the set-returning function into a LATERAL FROM item.";
 /// Clauses that refuse window functions alone.
 const TAKE_AGGREGATES: &[&str] = &["HAVING", "window definitions"];
@@ -607,6 +609,10 @@ impl Checker<'_> {
         if text.contains('\0') {
             return Ok(());
         }
+        if ty == JSON_PATH {
+            let read = JsonPath::read(text).map(|_| ());
+            return read.map_err(|error| self.places.put(error, Some(expression)));
+        }
         // Names of objects are looked up when the catalog is there.
         let is_known = |ty: &SqlType| match ty {
             SqlType::System(ty) => is_plain(*ty) || names_object(*ty) && self.context.catalog_view().is_some(),
@@ -834,7 +840,9 @@ impl Checker<'_> {
                 _ => Err(no_such("")),
             };
         }
-        let Some(types) = types else { return Ok(None) };
+        let Some(types) = types else {
+            return Ok(signatures::result_of_any(&name, given.len()));
+        };
         let choice = match signatures::function(&name, &types) {
             Choice::None => return Err(no_such(&signature(&types))),
             Choice::Several => {

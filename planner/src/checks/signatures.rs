@@ -300,6 +300,16 @@ pub(super) fn preferred(oid: u32) -> u32 {
     if category(oid) == STRING_CATEGORY { TEXT } else { oid }
 }
 
+/// What every function of this name gives that takes so many arguments, if that is one type.
+pub(super) fn result_of_any(name: &str, count: usize) -> Option<u32> {
+    let candidates = FUNCTIONS.get(name).into_iter().flatten();
+    let mut results = candidates
+        .filter(|candidate| candidate.taking(count).is_some())
+        .map(|candidate| candidate.result);
+    let first = results.next().filter(|result| !is_polymorphic(*result))?;
+    results.all(|result| result == first).then_some(first)
+}
+
 /// The function of this name for these types.
 pub(super) fn function(name: &str, types: &[u32]) -> Choice {
     let candidates = FUNCTIONS.get(name).into_iter().flatten();

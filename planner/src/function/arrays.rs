@@ -112,8 +112,10 @@ fn common_element(left: &DataType, right: &DataType) -> Option<DataType> {
         _ => {}
     }
     // A numeric beside a float is one.
-    if left.is_floating() && right.is_decimal() || left.is_decimal() && right.is_floating() {
-        return Some(DataType::Float64);
+    match (left.is_floating(), right.is_floating()) {
+        (true, false) if right.is_decimal() => return Some(left.clone()),
+        (false, true) if left.is_decimal() => return Some(right.clone()),
+        _ => {}
     }
     type_union_resolution(&[left.clone(), right.clone()])
 }

@@ -13,11 +13,17 @@
 //! Errors of what is left out are no errors in PostgreSQL, either. Runs when arguments are coerced, and the whole keeps the type it has;
 //! before casts become functions, behind which no literal is seen.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{BinaryExpr, Case, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Volatility};
+use datafusion::physical_expr::create_physical_expr;
 use datafusion::scalar::ScalarValue;
 
 use super::map_expressions;
@@ -69,10 +75,10 @@ fn reached(mut case: Case, schema: &DFSchema) -> DataFusionResult<Transformed<Ex
 
 /// Whether an arm is the one, where constants tell.
 fn holds(compared: Option<&Expr>, when: &Expr) -> Option<bool> {
-    match (compared, cast_value(when)??) {
+    match (compared, value_of(when)?) {
         (None, ScalarValue::Boolean(truth)) => Some(truth.unwrap_or(false)),
         (Some(compared), value) => {
-            let compared = cast_value(compared)??;
+            let compared = value_of(compared)?;
             let ty = compared.data_type();
             let is_plain = ty.is_integer() || matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::Boolean);
             let is_known = is_plain && value.data_type() == ty && !compared.is_null() && !value.is_null();
@@ -109,6 +115,33 @@ fn cast_value(expression: &Expr) -> Option<Option<ScalarValue>> {
         }
         _ => None,
     }
+}
+
+/// The value of a constant, which may be one that functions make of texts: `'ab'::char(4)`.
+fn value_of(expression: &Expr) -> Option<ScalarValue> {
+    if let Some(value) = cast_value(expression) {
+        return value;
+    }
+    let is_text = |ty: &DataType| matches!(ty, DataType::Utf8 | DataType::Utf8View);
+    let nothing = DFSchema::empty();
+    let is_other = expression.exists(|inner| {
+        Ok(match inner {
+            Expr::Literal(..) => false,
+            // Others are not yet what PostgreSQL makes of them.
+            Expr::Cast(cast) => !is_text(cast.field.data_type()) || !is_text(&cast.expr.get_type(&nothing)?),
+            Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+            _ => true,
+        })
+    });
+    if is_other.unwrap_or(true) {
+        return None;
+    }
+    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let computed = create_physical_expr(expression, &nothing, &props, &planning).ok()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).ok()?;
+    let value = computed.evaluate(&row).ok()?.into_array(1).ok()?;
+    ScalarValue::try_from_array(&value, 0).ok()
 }
 
 /// Nothing is equal to NULL.

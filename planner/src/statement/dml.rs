@@ -183,7 +183,8 @@ async fn source(
     assigned(scope, table, targets, listed.is_empty(), source, values, &places)
 }
 
-/// The table's columns from a plan of some of them, in their types: the others get their defaults.
+/// The table's columns from a plan of some of them, in their types: the others get their defaults. What the plan has behind
+/// those comes behind them, too.
 pub fn with_defaults(
     context: &PlanContext,
     table: &Table,
@@ -199,6 +200,8 @@ pub fn with_defaults(
         };
         Ok(value.alias(&column.name))
     });
+    let others = given.iter().skip(positions.len()).cloned();
+    let values = values.chain(others.map(|column| Ok(Expr::Column(column))));
     let values = values.collect::<Result<Vec<_>>>()?;
     let plan = LogicalPlanBuilder::from(rows).project(values)?.build()?;
     Ok(crate::rules::analyse(context, plan)?)

@@ -8,27 +8,35 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::write::{row_of, shown_row};
+use crate::write::{at_place, row_of, shown_row};
 
-/// `staffa_constraint(value, condition, columns …)` is the value, or an error where the condition is false.
+/// `staffa_constraint(value, condition, columns …)` is the value, or an error where the condition is false. The place of the
+/// row in the data of a COPY comes before its columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ConstraintCheck {
     relation: String,
     constraint: String,
+    has_place: bool,
     signature: Signature,
 }
 
 impl ConstraintCheck {
-    pub(super) fn new(relation: &str, constraint: &str) -> Self {
+    pub(super) fn new(relation: &str, constraint: &str, has_place: bool) -> Self {
         Self {
             relation: relation.to_owned(),
             constraint: constraint.to_owned(),
+            has_place,
             signature: Signature::variadic_any(Volatility::Immutable),
         }
     }
 
     /// As in PostgreSQL, a condition that is null is not broken.
-    fn check(&self, condition: &dyn Array, row: impl Fn(usize) -> Option<String>) -> Result<()> {
+    fn check(
+        &self,
+        condition: &dyn Array,
+        place: Option<&ColumnarValue>,
+        row: impl Fn(usize) -> Option<String>,
+    ) -> Result<()> {
         if condition.data_type() == &DataType::Null {
             return Ok(());
         }
@@ -43,6 +51,7 @@ impl ConstraintCheck {
             self.relation, self.constraint
         );
         let error = Error::new(ErrorKind::CheckViolation, message);
+        let error = at_place(error, &self.relation, place, Some(broken));
         Err(match row(broken) {
             Some(row) => error.with_detail(format!("Failing row contains ({row}).")),
             None => error,
@@ -69,13 +78,15 @@ impl ScalarUDFImpl for ConstraintCheck {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let rows = args.number_rows;
-        let mut arrays = args.args.into_iter().map(|argument| argument.into_array(rows));
-        let (Some(value), Some(condition)) = (arrays.next(), arrays.next()) else {
+        let mut arguments = args.args.into_iter().peekable();
+        let (Some(value), Some(condition)) = (arguments.next(), arguments.next()) else {
             return Err(nothing().into());
         };
-        let (value, condition) = (value?, condition?);
-        let columns = arrays.collect::<DataFusionResult<Vec<_>>>()?;
-        self.check(condition.as_ref(), |row| {
+        let (value, condition) = (value.into_array(rows)?, condition.into_array(rows)?);
+        let place = arguments.next_if(|_| self.has_place);
+        let columns = arguments.map(|argument| argument.into_array(rows));
+        let columns = columns.collect::<DataFusionResult<Vec<_>>>()?;
+        self.check(condition.as_ref(), place.as_ref(), |row| {
             let batch = row_of(columns.clone()).ok().filter(|batch| batch.num_columns() > 0)?;
             Some(shown_row(&batch, row))
         })?;

@@ -26,6 +26,8 @@ pub(crate) struct ColumnCheck {
     column: String,
     ty: SqlType,
     nullable: bool,
+    /// Whether the place of the row in the data of a COPY comes before the row.
+    has_place: bool,
     signature: Signature,
 }
 
@@ -36,8 +38,13 @@ impl ColumnCheck {
             column: column.name.clone(),
             ty: column.ty.clone(),
             nullable: column.nullable,
+            has_place: false,
             signature: Signature::variadic_any(Volatility::Immutable),
         }
+    }
+
+    pub(super) fn with_place(self, has_place: bool) -> Self {
+        Self { has_place, ..self }
     }
 
     /// A check that lets everything pass.
@@ -128,6 +135,17 @@ fn adjusted(text: &str, length: usize, trim: bool) -> Option<&str> {
     Some(if trim { kept.trim_end_matches(' ') } else { kept })
 }
 
+/// The error of a row that a COPY gave, with the place of the row.
+pub(crate) fn at_place(error: Error, relation: &str, places: Option<&ColumnarValue>, row: Option<usize>) -> Error {
+    let (Some(ColumnarValue::Array(places)), Some(row)) = (places, row) else {
+        return error;
+    };
+    match places.as_string_view_opt() {
+        Some(places) => error.with_context(format!("COPY {relation}, line {}", places.value(row))),
+        None => error,
+    }
+}
+
 /// Columns as rows without names.
 pub(crate) fn row_of(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     let fields = columns
@@ -183,10 +201,10 @@ impl ScalarUDFImpl for ColumnCheck {
         }
     }
 
-    /// The column, and behind it those of the whole row.
+    /// The column, and behind it those of the whole row; between them the place, if it is there.
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let rows = args.number_rows;
-        let mut arguments = args.args.into_iter();
+        let mut arguments = args.args.into_iter().peekable();
         let Some(argument) = arguments.next() else {
             return Err(Error::internal("a check of nothing").into());
         };
@@ -195,11 +213,14 @@ impl ScalarUDFImpl for ColumnCheck {
             if error.kind() != ErrorKind::NotNullViolation {
                 return error;
             }
+            let place = arguments.next_if(|_| self.has_place);
             let row = arguments
                 .map(|value| value.into_array(rows))
                 .collect::<Result<Vec<_>, _>>();
             let row = row.ok().and_then(|columns| row_of(columns).ok());
-            row.map_or(error, |row| self.null_violation(&column, Some(&row)))
+            let error = row.map_or(error, |row| self.null_violation(&column, Some(&row)));
+            let first = (0..column.len()).find(|row| column.is_null(*row));
+            at_place(error, &self.relation, place.as_ref(), first)
         });
         Ok(ColumnarValue::Array(checked?))
     }

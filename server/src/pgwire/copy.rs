@@ -7,7 +7,7 @@ use super::conversation::Conversation;
 use super::frame::Incoming;
 use super::message::Message;
 use super::reply::{self, CopyDirection, column_count};
-use super::report::{Failure, Report, Step};
+use super::report::{Failure, Step};
 
 impl Conversation {
     /// `COPY … FROM STDIN`. After an error the client may go on sending; the main loop ignores it.
@@ -48,14 +48,16 @@ impl Conversation {
                         Message::CopyFail(reason) => reason,
                         other => return Err(staffa::Error::internal(format!("not a CopyFail: {other:?}")).into()),
                     };
-                    return Err(copy.abort(&mut self.session, &reason).await.into());
+                    let text = format!("COPY from stdin failed: {reason}");
+                    let error = staffa::Error::new(ErrorKind::QueryCanceled, text);
+                    return Err(copy.fail(&mut self.session, error).await.into());
                 }
                 // Clients send them after CopyDone without waiting for the outcome.
                 b'H' | b'S' => {}
                 tag => {
-                    copy.abort(&mut self.session, "unexpected message").await;
                     let text = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
-                    return Err(Report::error(ErrorKind::ProtocolViolation, text).into());
+                    let error = staffa::Error::new(ErrorKind::ProtocolViolation, text);
+                    return Err(copy.fail(&mut self.session, error).await.into());
                 }
             }
         }

@@ -6,7 +6,8 @@ from raw import SYNC, Raw, bind, copy_fail, describe, execute, parse, query, run
 
 report = target.Report()
 one = Raw(target.URL)
-for sql in ("drop table if exists cp", "drop table if exists cq", "create table cp (a int, b text, c numeric(10,2), d date, e boolean)", "create table cq (a bigint, b text not null)"):
+for sql in ("drop table if exists cp", "drop table if exists cq", "create table cp (a int, b text, c numeric(10,2), d date, e boolean)", "create table cq (a bigint, b text not null)",
+            "drop table if exists cr", "create table cr (a int constraint positive check (a > 0), b text not null default 'none', c int generated always as (a * 2) stored)"):
     one.send(query(sql))
 
 
@@ -78,6 +79,15 @@ copy_in("copy cp (a, b) from stdin (format binary)", binary + struct.pack("!hii"
 copy_in("copy cp (a, b) from stdin (format binary)", binary + struct.pack("!hihi", 2, 2, 1, -1) + struct.pack("!h", -1))
 copy_in("copy cp (a, b) from stdin (format binary)", binary)
 copy_in("copy cp (a) from stdin", b"a long value that is no number and goes on for more than one hundred characters so that it is cut somewhere along its way\n")
+copy_in("copy cr from stdin", b"1\tx\n-1\ty\n")
+copy_in("copy cr (b, a) from stdin csv header", b'b,a\nx,1\n"two\nlines",2\ny,0\n')
+copy_in("copy cr (a) from stdin", b"1\n2\n", b"-3\n", end=copy_fail("enough"))
+copy_in("copy cr (b, a) from stdin", b"a long value that is a text and goes on for more than one hundred characters so that the line is cut somewhere along its way\t-7\n")
+copy_in("copy cr (a, b) from stdin csv", b"1,x\n5,\n")
+copy_in("copy cr (a, b) from stdin (format binary)", binary + struct.pack("!hii", 2, 4, 1) + struct.pack("!i", 1) + b"z" + struct.pack("!hiii", 2, 4, 2, -1) + struct.pack("!h", -1))
+copy_in("copy cr (a) from stdin (format binary)", binary + struct.pack("!hii", 1, 4, 1), struct.pack("!hii", 1, 4, -1) + struct.pack("!h", -1))
+copy_in("copy cr (a) from stdin (format binary)", binary + struct.pack("!hii", 1, 4, 1), end=copy_fail("enough"))
+copy_in("copy cr from stdin csv", b"1,x\n2,", end=copy_fail("enough"))
 rows()
 
 # Options and names.
@@ -106,5 +116,5 @@ said("in a block", query("begin; copy cp (a) to stdout; commit"))
 said("error on the way", query("copy (select 1 / (a - a) from cp) to stdout"))
 said("settings", query("set datestyle = 'ISO, DMY'; set bytea_output = 'escape'; copy (select date '2024-02-01', 'ab'::bytea) to stdout; discard all"))
 said("array and others", query("copy (select array['a,b', null, 'c\"d'], '{\"k\": 1}'::jsonb, interval '1 day', timestamptz '2024-01-01 00:00+00', 'x'::bytea) to stdout csv"))
-said("dropped", query("drop table cp; drop table cq"))
+said("dropped", query("drop table cp; drop table cq; drop table cr"))
 report.finish()

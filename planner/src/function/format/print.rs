@@ -170,10 +170,13 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
             let year = clock.shown(clock.year);
             out.push_str(&format!("{},{:03}", year / 1000, year % 1000));
         }
-        Key::Year(digits) => year(out, clock.shown(clock.year), digits, &number),
+        Key::Year(digits) => number(out, last_digits(clock.shown(clock.year), digits), digits.into()),
         Key::IsoYear(digits) => {
             let (iso, _) = iso_week(clock.calendar_day());
-            year(out, clock.shown(iso), digits, &number);
+            // PostgreSQL looks for an interval's in the years beside its own only, and has a place for a sign where that has one.
+            let iso = iso.clamp(clock.year - 1, clock.year + 1);
+            let width = usize::from(digits) + usize::from(clock.shown(clock.year) < 0);
+            unsigned(out, last_digits(clock.shown(iso), digits), width);
         }
         Key::MonthName | Key::MonthShort => {
             clock.date()?;
@@ -244,10 +247,11 @@ fn write_field(field: Field, clock: &Clock, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-fn year(out: &mut String, year: i64, digits: u8, number: &dyn Fn(&mut String, i64, usize)) {
+/// The last digits of a year; of four all are shown.
+fn last_digits(year: i64, digits: u8) -> i64 {
     match digits {
-        4 => number(out, year, 4),
-        digits => number(out, year % 10_i64.pow(digits.into()), digits.into()),
+        4 => year,
+        digits => year % 10_i64.pow(digits.into()),
     }
 }
 
