@@ -87,11 +87,22 @@ impl Store {
         more_environment: &[(&str, &str)],
     ) -> Server {
         let warehouse = format!("s3://{bucket}/some/prefix");
+        self.serve_at(folder, &warehouse, key, more_flags, more_environment)
+    }
+
+    fn serve_at(
+        &self,
+        folder: &Path,
+        warehouse: &str,
+        key: &str,
+        more_flags: &[&str],
+        more_environment: &[(&str, &str)],
+    ) -> Server {
         let flags = [
             "--auth",
             "trust",
             "--warehouse",
-            &warehouse,
+            warehouse,
             "--s3-endpoint",
             &self.endpoint,
             "--s3-allow-http",
@@ -234,14 +245,22 @@ fn warehouses_on_s3_are_backed_up_to_s3() {
     let before = wire.simple(CHECKSUM).value();
     let data = server.data().to_owned();
     let (place, again) = ("s3://lake/backups/daily", "s3://lake/again");
+    let backup = [
+        "backup",
+        "--data",
+        text(&data),
+        "--warehouse",
+        "s3://lake/some/prefix",
+        place,
+    ];
 
-    let refused = store.run("AKIDOFSOMEBODY", &["backup", "--data", text(&data), place]);
+    let refused = store.run("AKIDOFSOMEBODY", &backup);
     assert!(!refused.0 && refused.1.contains("denied access"), "{}", refused.1);
     // One answer in twenty is lost, or an error: it is asked again.
     store.ask("faults 0.05");
-    store.good(&["backup", "--data", text(&data), place]);
+    store.good(&backup);
     done(&mut wire, "insert into left_side values (9, 0)");
-    let second = store.good(&["backup", "--data", text(&data), place, "--keep", "1"]);
+    let second = store.good(&[&backup[..], &["--keep", "1"]].concat());
     assert_eq!(second.matches("deleted backup").count(), 1, "{second}");
     store.ask("faults 0");
     assert_eq!(store.good(&["backup", "--list", place]).lines().count(), 1);
@@ -260,7 +279,7 @@ fn warehouses_on_s3_are_backed_up_to_s3() {
     let restore = ["restore", place, "--data", text(&restored), "--warehouse", again];
     store.good(&restore);
     assert!(store.run(KEY, &restore).1.contains("not empty"));
-    let mut server = store.serve(&home, "lake", KEY);
+    let mut server = store.serve_at(&home, again, KEY, &[], &[]);
     let mut wire = server.connect();
     assert_eq!(wire.simple(CHECKSUM).value(), before);
     assert_eq!(wire.simple("select count(*) from left_side").value(), "9");
