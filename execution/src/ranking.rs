@@ -62,13 +62,17 @@ impl Function {
 }
 
 impl Ranking {
-    /// In place of one of DataFusion's, if all it computes are these functions.
+    /// In place of one of DataFusion's, if all it computes are these functions of the same rows in the same order.
     pub fn instead_of(stock: &BoundedWindowAggExec) -> Option<Self> {
-        let functions: Option<Arc<[Function]>> = stock.window_expr().iter().map(Function::of).collect();
-        (stock.input_order_mode == InputOrderMode::Sorted).then_some(())?;
-        Some(Self {
+        let windows = stock.window_expr();
+        let functions = windows.iter().map(Function::of).collect::<Option<_>>()?;
+        let first = windows.first()?;
+        let are_alike = windows
+            .iter()
+            .all(|window| window.partition_by() == first.partition_by() && window.order_by() == first.order_by());
+        (are_alike && stock.input_order_mode == InputOrderMode::Sorted).then(|| Self {
             stock: Arc::new(stock.clone()),
-            functions: functions?,
+            functions,
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }

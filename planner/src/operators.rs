@@ -355,6 +355,10 @@ fn planned(
             let none = null(ScalarValue::Date32(None));
             return planned(BinaryOperator::Minus, left, left_type, none, &DataType::Date32);
         }
+        BinaryOperator::Minus if unknown(left_type) && date(right_type) => {
+            let none = null(ScalarValue::Date32(None));
+            return planned(BinaryOperator::Minus, none, &DataType::Date32, right, right_type);
+        }
         BinaryOperator::Multiply if interval(left_type) && right_type.is_numeric() => interval_times(left, right),
         BinaryOperator::Multiply if interval(right_type) && left_type.is_numeric() => interval_times(right, left),
         BinaryOperator::Divide if interval(left_type) && right_type.is_numeric() => interval_over(left, right),

@@ -96,10 +96,39 @@ SHAPES = {"reads": reads, "joins": joins, "inserts": inserts, "updates": updates
           "definitions": definitions, "copies": copies, "cancelled": cancelled}
 
 
-async def work(server, name, shape, deadline, done, errors):
+class Rests:
+    """Times at which nobody works: what the server holds then, it keeps."""
+
+    def __init__(self, workers):
+        self.workers, self.resting = workers, 0
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def point(self):
+        """Where a worker may rest."""
+        self.resting += 1
+        await self.goes_on.wait()
+        self.resting -= 1
+
+    async def held(self, server, seconds):
+        """Lets all come to rest, and gives the least memory of the last half of the time."""
+        self.goes_on.clear()
+        while self.resting < self.workers:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(seconds / 2)
+        least, end = server.resident_bytes(), time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            await asyncio.sleep(0.1)
+            least = min(least, server.resident_bytes())
+        self.goes_on.set()
+        return least
+
+
+async def work(server, name, shape, deadline, rests, done, errors):
     rng = random.Random(name)
     client = await Client.connect(server, application_name=name)
     while time.monotonic() < deadline:
+        await rests.point()
         async for reply in shape(client, rng):
             done[name] += 1
             if reply.error and reply.code not in EXPECTED.get(name, ()):
@@ -110,13 +139,20 @@ async def work(server, name, shape, deadline, done, errors):
             client = await Client.connect(server, application_name=name)
         await asyncio.sleep(0.05)
     await client.close()
+    rests.workers -= 1
 
 
 async def watch(server, deadline, samples, every):
-    begun = time.monotonic()
     while time.monotonic() < deadline:
-        samples.append((time.monotonic() - begun, server.resident_bytes(), server.files_open()))
+        samples.append(server.files_open())
         await asyncio.sleep(every)
+
+
+async def watch_rests(server, deadline, rests, floor, every):
+    begun = time.monotonic()
+    while time.monotonic() < deadline - every:
+        await asyncio.sleep(every)
+        floor.append((time.monotonic() - begun, await rests.held(server, min(6.0, every / 3))))
 
 
 def slope(points, blocks=10):
@@ -134,31 +170,33 @@ def slope(points, blocks=10):
 
 async def soak(server, minutes, figures):
     await prepare(server)
-    done, errors, samples = dict.fromkeys(SHAPES, 0), [], []
-    deadline = time.monotonic() + minutes * 60
-    every = min(2.0, minutes / 2)
-    tasks = [work(server, name, shape, deadline, done, errors) for name, shape in SHAPES.items()]
-    await asyncio.gather(watch(server, deadline, samples, every), *tasks)
+    done, errors, files, floor = dict.fromkeys(SHAPES, 0), [], [], []
+    deadline, rests = time.monotonic() + minutes * 60, Rests(len(SHAPES))
+    # A rest each minute of an hour.
+    between = max(3.0, minutes)
+    tasks = [work(server, name, shape, deadline, rests, done, errors) for name, shape in SHAPES.items()]
+    watches = [watch(server, deadline, files, min(2.0, minutes / 2)), watch_rests(server, deadline, rests, floor, between)]
+    await asyncio.gather(*watches, *tasks)
     figures.note(f"{minutes:g} minutes: " + ", ".join(f"{name} {count}" for name, count in done.items()))
     for error in sorted(set(errors))[:10]:
         figures.note(error)
     figures.equal("soak: errors", len(errors), 0)
     figures.at_least("soak: statements of the rarest shape", min(done.values()), 1)
 
-    half = samples[len(samples) // 2:]
-    # What statements hold comes and goes; what is never given back raises the least of each piece of time.
-    floor = [min(half[i:i + 10], key=lambda sample: sample[1]) for i in range(0, len(half), 10)]
-    per_second, mean, error = slope([(t, rss) for t, rss, _ in floor])
+    # What statements hold comes and goes; what is never given back is there when nobody works.
+    floor = floor[len(floor) // 2:]
+    per_second, mean, error = slope(floor)
     percent, uncertain = (100 * 3600 * value / mean for value in (per_second, error))
-    figures.note(f"least memory of each {10 * every:.0f} s in the second half: mean {mean / 2**20:.0f} MiB, {percent:+.2f} ± {uncertain:.2f} %/h (95 %)")
+    figures.note(f"memory at {len(floor)} rests in the second half: mean {mean / 2**20:.0f} MiB, {percent:+.2f} ± {uncertain:.2f} %/h (95 %)")
     if minutes >= 20:
         figures.at_most("soak: memory slope", percent, 1.0, "%/h")
     else:
         # So short a time says something about leaks of megabytes a second only.
         figures.at_most("soak: memory growth in the second half", percent * minutes / 120, 25.0, "%")
     # How many are open at a moment depends on what runs; what is never closed raises the mean.
+    half = files[len(files) // 2:]
     quarters = half[:len(half) // 2], half[len(half) // 2:]
-    before, last = (sum(fds for *_, fds in quarter) / len(quarter) for quarter in quarters)
+    before, last = (sum(quarter) / len(quarter) for quarter in quarters)
     figures.note(f"file descriptors of the last quarters: mean {before:.1f}, {last:.1f}")
     figures.at_most("soak: more file descriptors, last quarter to the one before", last - before, 3)
 

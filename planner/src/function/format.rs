@@ -86,8 +86,8 @@ fn to_char(columns: &Columns<'_>) -> Result<ArrayRef> {
     let mut number = Known::new();
     let times = value.data_type() == &INTERVAL || matches!(value.data_type(), DataType::Timestamp(..));
     for row in 0..columns.rows {
-        // An empty pattern has no result.
-        if columns.any_null(row) || columns.text(1, row)?.is_empty() {
+        // An empty pattern of a time has no result; that of a number writes nothing.
+        if columns.any_null(row) || times && columns.text(1, row)?.is_empty() {
             builder.append_null();
             continue;
         }
@@ -101,7 +101,7 @@ fn to_char(columns: &Columns<'_>) -> Result<ArrayRef> {
                     continue;
                 }
             }
-        } else {
+        } else if !text.is_empty() {
             write_number(number.of(text, NumberFormat::parse)?, value, at, &mut out)?;
         }
         builder.append_value(&out);

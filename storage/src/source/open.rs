@@ -472,8 +472,10 @@ impl FileScan {
         }
         let metrics = &self.shared.metrics;
         let _timer = metrics.elapsed.timer();
-        let selected = group.select()?;
-        let (rows, count) = (group.block_rows(), selected.count(group.block_rows()));
+        let live = group.live();
+        let rows = live.count(group.block_rows());
+        let selected = group.select(live)?;
+        let count = selected.count(group.block_rows());
         metrics.files.pushdown_rows_pruned.add(rows - count);
         metrics.files.pushdown_rows_matched.add(count);
         Ok(selected)
@@ -503,7 +505,7 @@ struct GroupScan {
     rows: usize,
     /// The next block.
     block: usize,
-    /// Rows that are not deleted; `None`: all.
+    /// Rows that are this task's and not deleted; `None`: all.
     live: Option<BooleanBuffer>,
     tests: Vec<Test>,
     /// Those of dynamic filters.
@@ -525,13 +527,17 @@ impl GroupScan {
         BLOCK_ROWS.min(self.rows - self.block * BLOCK_ROWS)
     }
 
-    /// The rows of the next block that pass.
-    fn select(&self) -> DfResult<Selected> {
-        let rows = self.block_rows();
-        let mut selected = match &self.live {
+    /// The rows of the next block that there are.
+    fn live(&self) -> Selected {
+        match &self.live {
             None => Selected::All,
-            Some(live) => Selected::of(live.slice(self.block * BLOCK_ROWS, rows)),
-        };
+            Some(live) => Selected::of(live.slice(self.block * BLOCK_ROWS, self.block_rows())),
+        }
+    }
+
+    /// Those of them that pass.
+    fn select(&self, mut selected: Selected) -> DfResult<Selected> {
+        let rows = self.block_rows();
         for test in self.tests.iter().chain(&self.optional) {
             selected = test.select(self.block, rows, &selected)?;
             if matches!(selected, Selected::None) {

@@ -185,6 +185,23 @@ async fn reads_what_was_written_and_prunes_row_groups() {
 }
 
 #[tokio::test]
+async fn rows_that_are_deleted_or_of_another_task_are_not_pruned_by_a_filter() {
+    let f = fixture();
+    let files = [f.write(1, 25_000).await];
+    let mut request = f.request(&files);
+    request.files[0].deleted = Some(Arc::new((5..25).collect()));
+    let plan = f.scan.plan(request.clone()).unwrap();
+    assert_eq!(run(&plan).await.num_rows(), 24_980);
+    assert_eq!(metric(&plan, "pushdown_rows_pruned"), 0);
+
+    request.predicate = compare("id", 0, Operator::Gt, 100i64.into());
+    request.options.pushdown_filters = true;
+    let plan = f.scan.plan(request).unwrap();
+    assert_eq!(run(&plan).await.num_rows(), 24_900);
+    assert_eq!(metric(&plan, "pushdown_rows_pruned"), 80);
+}
+
+#[tokio::test]
 async fn pushed_filters_give_exactly_the_rows() {
     let f = fixture();
     let files = [f.write(1, 25_000).await];
