@@ -24,6 +24,10 @@ use crate::pgwire::startup::{StartupMessage, Wish, negotiate, reply_negotiation}
 use crate::pgwire::writer::Writer;
 use crate::shutdown::{FAREWELL, Shutdown};
 
+/// Bytes of a connection that the system takes before any was sent (tcp(7)'s `TCP_NOTSENT_LOWAT`).
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 256 << 10;
+
 /// What all connections of a server share.
 pub(crate) struct Shared {
     pub(crate) warehouse: staffa::Warehouse,
@@ -49,6 +53,7 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
     }
+    bound_unsent(&socket, peer);
     let mut link = Link::new(socket);
     let login = async {
         tokio::select! {
@@ -76,6 +81,18 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
         }
     }
 }
+
+/// Lets the system hold little that the client has no room for: what stands in line there is memory that nobody else counts, and the
+/// error of a statement that was cancelled comes after it. What is on its way through the network is not bounded by this.
+#[cfg(target_os = "linux")]
+fn bound_unsent(socket: &TcpStream, peer: SocketAddr) {
+    if let Err(error) = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%peer, %error, "could not set TCP_NOTSENT_LOWAT");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_unsent(_: &TcpStream, _: SocketAddr) {}
 
 /// Everything before ReadyForQuery. `None` when the client wants no session.
 async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Option<Admitted>> {

@@ -10,6 +10,9 @@ FREE_SECONDS_MAX = 1.0
 # How long a statement runs before it is stopped.
 HEAD_START = 1.0
 
+# What the system may take for the client ahead of it: an error comes after the rows that are on the way, and Python reads them slowly.
+RECEIVE_BYTES = 1 << 18
+
 # The share of one core below which the server counts as idle.
 IDLE_SHARE = 0.3
 
@@ -72,7 +75,7 @@ async def seconds_until_idle(server, since):
 
 async def once(server, admin, way, code, sql, is_extended):
     """Seconds to the error (`None` where nobody hears of it) and until the cores are free, and what was wrong."""
-    client = await Client.connect(server)
+    client = await Client.connect(server, receive_bytes=RECEIVE_BYTES)
     if way is by_timeout:
         (await client.run(f"set statement_timeout = {int(HEAD_START * 1000)}")).done()
     client.send(extended(sql) if is_extended else query(sql))
