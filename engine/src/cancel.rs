@@ -137,6 +137,10 @@ impl Cause {
     }
 }
 
+fn timed_out() -> Error {
+    Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout")
+}
+
 impl StatementGuard {
     fn stop(&self, cause: Cause) {
         self.cause.store(cause as u8, Ordering::SeqCst);
@@ -169,12 +173,25 @@ impl StatementGuard {
         };
         tokio::select! {
             biased;
-            () = self.token.cancelled() => {
-                self.noticed.store(true, Ordering::SeqCst);
-                self.stopped_by().error()
-            }
-            () = timeout => Error::new(ErrorKind::QueryCanceled, "canceling statement due to statement timeout"),
+            () = self.token.cancelled() => self.stop_noticed(),
+            () = timeout => timed_out(),
         }
+    }
+
+    /// The error to report if the statement must stop now.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.token.is_cancelled() {
+            return Err(self.stop_noticed());
+        }
+        match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => Err(timed_out()),
+            _ => Ok(()),
+        }
+    }
+
+    fn stop_noticed(&self) -> Error {
+        self.noticed.store(true, Ordering::SeqCst);
+        self.stopped_by().error()
     }
 
     /// Runs `work` until it ends or the statement is stopped, whichever is first.

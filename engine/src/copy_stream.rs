@@ -187,6 +187,11 @@ impl CopyOut {
         (!out.is_empty()).then(|| Ok(out.freeze()))
     }
 
+    /// For one who takes long with what [`next`](Self::next) gave: an error when the statement was stopped meanwhile.
+    pub fn check(&self) -> Result<()> {
+        self.rows.check()
+    }
+
     /// The tag to send after the end.
     pub fn tag(&self) -> CommandTag {
         CommandTag::counted("COPY", self.count)

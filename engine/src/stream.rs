@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use staffa_catalog::CatalogSnapshot;
 use staffa_planner::value::FormatSettings;
-use staffa_planner::{CatalogView, KeptRows, Lease, Operators, OutputColumn, QueryPlan, Result, name_files};
+use staffa_planner::{CatalogView, Error, KeptRows, Lease, Operators, OutputColumn, QueryPlan, Result, name_files};
 use tokio::sync::mpsc;
 
 use crate::cancel::{Canceller, StatementGuard};
@@ -436,10 +436,27 @@ impl RowStream {
         if !matches!(item, Some(Ok(_))) {
             self.source = Source::Ended;
         }
-        if let (Some(Err(error)), Some(Counted(running))) = (&item, &self.counted) {
-            running.end_if_left(End::Failed(None, error.message()));
+        if let Some(Err(error)) = &item {
+            self.fail(error);
         }
         item
+    }
+
+    /// For one who takes long with a batch: an error when the query was stopped meanwhile. What RETURNING gives is of a statement that is
+    /// done, and stops no more.
+    pub fn check(&self) -> Result<()> {
+        match self.source {
+            Source::Running { .. } | Source::Portal(_) | Source::Answered { .. } => {
+                self.guard.check().inspect_err(|error| self.fail(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&self, error: &Error) {
+        if let Some(Counted(running)) = &self.counted {
+            running.end_if_left(End::Failed(None, error.message()));
+        }
     }
 
     /// The tag to send after `rows` rows were read.

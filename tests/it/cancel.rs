@@ -218,6 +218,28 @@ fn a_slow_reader_costs_little_memory() {
     server.assert_well();
 }
 
+#[test]
+fn few_rows_stand_before_the_error_of_a_cancelled_statement() {
+    // What the client's own system takes, what the server's may hold, and what the server has at hand.
+    const BYTES_MAX: usize = 2 << 20;
+    let server = Server::start();
+    let mut wire = server.connect();
+    wire.bound_receive_buffer(64 << 10);
+    wire.send(&query(
+        "select i, repeat('x', 500) from generate_series(1, 50000000) as g(i)",
+    ));
+    // By then nothing fits anywhere any more.
+    sleep(Duration::from_secs(2));
+    let (pid, secret) = wire.key.clone().unwrap();
+    let mut other = Wire::open(server.address());
+    other.send(&cancel_request(pid, &secret));
+    assert!(other.closes());
+    let messages = wire.until_ready();
+    let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+    assert_eq!(reply(messages).code(), "57014");
+    assert!(bytes < BYTES_MAX, "{bytes} bytes came before the error");
+}
+
 /// SQLSTATE and message of the error that ends a statement, however many rows came before it.
 fn reply_without_rows(wire: &mut Wire) -> (String, String) {
     let mut answer = (String::new(), String::new());

@@ -137,6 +137,13 @@ impl Wire {
         Ok((wire, messages))
     }
 
+    /// How much the system may take from the server before it is read.
+    pub fn bound_receive_buffer(&self, bytes: usize) {
+        socket2::SockRef::from(&self.stream)
+            .set_recv_buffer_size(bytes)
+            .unwrap();
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }

@@ -80,7 +80,11 @@ impl Conversation {
                 if start < end {
                     reply::copy_data(self.writer.buffer(), &[&header, &data[start..end]]);
                     header = Bytes::new();
-                    self.writer.flush_if_full().await?;
+                    if self.writer.is_full() {
+                        self.writer.flush().await?;
+                        // As with rows, a slow client may be long with this.
+                        copy.check()?;
+                    }
                 }
                 start = end;
             }

@@ -80,7 +80,11 @@ impl RowSet {
                 let written = write_rows(writer, &self.encoders, self.columns, batch, *row..end)?;
                 *row += written;
                 sent += written as u64;
-                writer.flush_if_full().await?;
+                if writer.is_full() {
+                    writer.flush().await?;
+                    // A slow client may be long with a batch.
+                    self.stream.check()?;
+                }
             }
             if *row == batch.num_rows() {
                 self.batch = None;
