@@ -269,10 +269,13 @@ impl ChunkBuilder {
     /// texts, or a narrower decimal.
     ///
     /// # Errors
-    /// The values cannot be those of the chunk's type.
+    /// The values cannot be those of the chunk's type, or a block before this one was short.
     pub(crate) fn push(&mut self, block: ArrayRef) -> Result<()> {
         if !self.pushed.is_multiple_of(BLOCK_ROWS) || block.len() > BLOCK_ROWS {
-            return Err(Error::internal("a column was not read in whole blocks"));
+            // The reader stops early where pages have fewer rows than they say.
+            return Err(Error::corrupt(
+                "invalid parquet file (rows are missing within a column)",
+            ));
         }
         self.pushed += block.len();
         if let Some(dictionary) = block.as_dictionary_opt::<Int32Type>() {

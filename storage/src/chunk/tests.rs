@@ -186,5 +186,7 @@ fn few_texts_are_codes() {
 fn a_column_of_other_rows_than_its_row_group_is_corrupt() {
     let mut builder = ChunkBuilder::new(&DataType::Int64, 3);
     builder.push(Arc::new(Int64Array::from(vec![1, 2]))).unwrap();
+    let after_a_short_block = builder.push(Arc::new(Int64Array::from(vec![3]))).unwrap_err();
+    assert_eq!(after_a_short_block.kind(), crate::ErrorKind::CorruptFile);
     assert_eq!(builder.finish().unwrap_err().kind(), crate::ErrorKind::CorruptFile);
 }
