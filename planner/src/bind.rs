@@ -51,6 +51,12 @@ impl Values {
         Ok(converted)
     }
 
+    /// Whether one of them is so large that its copies are felt.
+    pub(crate) fn are_large(&self) -> bool {
+        const LARGE_BYTES: usize = 64 << 10;
+        self.list.iter().any(|value| value.size() > LARGE_BYTES)
+    }
+
     /// The plan with the values in the places of the parameters.
     pub(crate) fn put_into(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         if self.list.is_empty() {

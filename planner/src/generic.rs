@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A statement without parameters keeps what its first run optimised. One with parameters is optimised anew when it comes for the
-//! second time, as most come once. What the optimiser does with a value it then does not: only literals are folded afterwards, so that
-//! files are pruned and casts taken off columns as ever. Two kinds of queries are optimised every time: those with what the optimiser
-//! computes for this moment only (functions of the session, `'today'`), and those that limit rows by a parameter, as sorts know their
-//! limits from it.
+//! second time, as most come once, or at once if a value is large. What the optimiser does with a value it then does not: only
+//! literals are folded afterwards, so that files are pruned and casts taken off columns as ever. Two kinds of queries are optimised
+//! every time: those with what the optimiser computes for this moment only (functions of the session, `'today'`), and those that limit
+//! rows by a parameter, as sorts know their limits from it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -137,7 +137,9 @@ pub async fn physical_query(context: &PlanContext, query: &QueryPlan, values: &[
     let kept = &query.generic.0;
     let ran = kept.ran.swap(true, Ordering::Relaxed);
     let values = Values::of(query, values)?;
-    if ran && !values.list.is_empty() && kept.plan.get().is_none() {
+    // The optimiser makes names of expressions again and again: of a value of megabytes they are copies.
+    let for_all = ran || values.are_large();
+    if for_all && !values.list.is_empty() && kept.plan.get().is_none() {
         let plan = for_all_values(context, &query.logical, &values).await?;
         kept.plan.get_or_init(|| plan);
     }
