@@ -25,6 +25,18 @@ use crate::types::arrow_field;
 pub enum ExplainFormat {
     Text,
     Json,
+    Xml,
+    Yaml,
+}
+
+impl ExplainFormat {
+    /// PostgreSQL's type of XML is not here: its text is.
+    fn column_type(self) -> SqlType {
+        match self {
+            Self::Json => SqlType::Json,
+            Self::Text | Self::Xml | Self::Yaml => SqlType::Text,
+        }
+    }
 }
 
 /// What the statement asked for.
@@ -52,25 +64,25 @@ pub struct ExplainTimes {
 }
 
 /// The columns of the answer.
-pub fn explain_columns() -> Vec<OutputColumn> {
+pub fn explain_columns(format: ExplainFormat) -> Vec<OutputColumn> {
     vec![OutputColumn {
         name: "QUERY PLAN".to_string(),
-        ty: SqlType::Text,
+        ty: format.column_type(),
         origin: None,
     }]
 }
 
 /// The schema of the answer.
-pub fn explain_schema() -> SchemaRef {
+fn explain_schema(format: ExplainFormat) -> SchemaRef {
     Arc::new(Schema::new(vec![arrow_field(
         "QUERY PLAN",
-        &SqlType::Text,
+        &format.column_type(),
         false,
         "UTC",
     )]))
 }
 
-/// Describes a plan: a row per line, or one row of JSON. With ANALYZE the plan must have run to its end.
+/// Describes a plan: a row per line of text, or one row of JSON, XML or YAML. With ANALYZE the plan must have run to its end.
 pub fn explain(
     target: &ExplainTarget,
     plan: &Arc<dyn ExecutionPlan>,
@@ -93,6 +105,8 @@ pub fn explain(
     let lines = match options.format {
         ExplainFormat::Text => render::text(&tree, options, times),
         ExplainFormat::Json => vec![render::json(&tree, options, times)?],
+        ExplainFormat::Xml => vec![render::xml(&tree, options, times)],
+        ExplainFormat::Yaml => vec![render::yaml(&tree, options, times)],
     };
     let column: ArrayRef = Arc::new(
         lines
@@ -100,5 +114,5 @@ pub fn explain(
             .map(|line| Some(line.as_str()))
             .collect::<StringViewArray>(),
     );
-    Ok(RecordBatch::try_new(explain_schema(), vec![column])?)
+    Ok(RecordBatch::try_new(explain_schema(options.format), vec![column])?)
 }

@@ -76,7 +76,7 @@ pub use context::{Momentary, PlanContext, SystemTables, base_session_state, oper
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceColumns};
 pub use damage::name_files;
 pub use error::{Error, ErrorKind, Result};
-pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns, explain_schema};
+pub use explain::{ExplainFormat, ExplainOptions, ExplainTimes, explain, explain_columns};
 pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
 pub use generic::{Generic, Lease, Operators, kept_query, mentions_moment, physical_query};

@@ -1,16 +1,18 @@
 //! SQL text to syntax trees: one `ParsedStatement` per statement of a message.
 //!
 //! Queries, INSERT and column lists go through sqlparser with its PostgreSQL dialect. Every other statement has few
-//! forms and exact ones, so it is read here from the tokens (`parse/utility.rs`, `parse/create.rs`): what is not
+//! forms and exact ones, so it is read here from the tokens (`parse/statement.rs` tells which it is): what is not
 //! known is an error, never skipped. What is known but not supported parses, and is refused when it is planned.
 
 mod access;
 mod alter;
 mod ast;
+mod copy;
 mod create;
 mod cursor;
 mod declare;
 mod dialect;
+mod explain;
 mod fetch;
 mod frames;
 mod grammar;
@@ -20,13 +22,17 @@ mod limits;
 mod lock;
 mod locks;
 mod merge;
+mod objects;
 mod overriding;
 mod policy;
+mod prepare;
 mod sequence;
 mod sequence_options;
+mod settings;
+mod statement;
 mod tokens;
+mod transaction;
 mod upkeep;
-mod utility;
 mod version;
 
 use std::collections::BTreeSet;
@@ -159,7 +165,7 @@ pub(crate) fn parse_one(text: &str, offset: usize) -> Result<ParsedStatement> {
     let depth = limits::check_tokens(&lexed)?;
     let ast = limits::on_large_stack(depth, || {
         let mut cursor = Cursor::new(&lexed);
-        let ast = utility::statement(&mut cursor)?;
+        let ast = statement::statement(&mut cursor)?;
         cursor.expect_end()?;
         Ok(ast)
     })?;

@@ -47,7 +47,6 @@ pub use self::roles::Roles;
 pub use self::view::CatalogView;
 pub(crate) use self::view::{Function, argument_names, function, functions_named};
 
-/// Whether only superusers may look at a system relation.
 /// When PostgreSQL lets a parameter be changed, if it has one of this name (in lower case): `pg_settings.context`.
 pub fn postgres_setting_context(name: &str) -> Option<&'static str> {
     let rows = facts::DumpedRows::of("pg_settings")?;
@@ -55,6 +54,7 @@ pub fn postgres_setting_context(name: &str) -> Option<&'static str> {
     Some(rows.text(row, "context"))
 }
 
+/// Whether only superusers may look at a system relation.
 pub(crate) fn is_hidden(relation: &str) -> bool {
     relations::HIDDEN.contains(&relation)
 }

@@ -493,7 +493,7 @@ impl Plan {
                 returning.as_ref().map(|returning| returning.query.columns.clone())
             }
             Plan::With(with) => with.main.columns(),
-            Plan::Explain { .. } => Some(crate::explain::explain_columns()),
+            Plan::Explain { options, .. } => Some(crate::explain::explain_columns(options.format)),
             Plan::Show { name: Some(name) } => Some(vec![text(spelled(name))]),
             Plan::Show { name: None } => Some(vec![text("name"), text("setting"), text("description")]),
             _ => None,

@@ -8,6 +8,9 @@ from kit import Client, query, served
 # Errors that are answers: what was cancelled, and the loser of two writers in a transaction block.
 EXPECTED = {"cancelled": {"57014"}, "updates": {"40001"}, "merges": {"40001"}}
 
+# Of a rest: the allocator gives back within five seconds what is free.
+REST_SECONDS = 6
+
 # Rows of the tables that are read; and those at which a table that grows begins again.
 FACTS, KEYS, FULL = 2_000_000, 10_000, 20_000
 
@@ -110,13 +113,12 @@ class Rests:
         await self.goes_on.wait()
         self.resting -= 1
 
-    async def held(self, server, seconds):
-        """Lets all come to rest, and gives the least memory of the last half of the time."""
+    async def held(self, server):
+        """Lets all come to rest, and gives the least memory of that time."""
         self.goes_on.clear()
         while self.resting < self.workers:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(seconds / 2)
-        least, end = server.resident_bytes(), time.monotonic() + seconds / 2
+        least, end = server.resident_bytes(), time.monotonic() + REST_SECONDS
         while time.monotonic() < end:
             await asyncio.sleep(0.1)
             least = min(least, server.resident_bytes())
@@ -152,7 +154,7 @@ async def watch_rests(server, deadline, rests, floor, every):
     begun = time.monotonic()
     while time.monotonic() < deadline - every:
         await asyncio.sleep(every)
-        floor.append((time.monotonic() - begun, await rests.held(server, min(6.0, every / 3))))
+        floor.append((time.monotonic() - begun, await rests.held(server)))
 
 
 def slope(points, blocks=10):
@@ -172,8 +174,8 @@ async def soak(server, minutes, figures):
     await prepare(server)
     done, errors, files, floor = dict.fromkeys(SHAPES, 0), [], [], []
     deadline, rests = time.monotonic() + minutes * 60, Rests(len(SHAPES))
-    # A rest each minute of an hour.
-    between = max(3.0, minutes)
+    # A rest each minute of an hour, three in half a minute.
+    between = max(4.0, minutes)
     tasks = [work(server, name, shape, deadline, rests, done, errors) for name, shape in SHAPES.items()]
     watches = [watch(server, deadline, files, min(2.0, minutes / 2)), watch_rests(server, deadline, rests, floor, between)]
     await asyncio.gather(*watches, *tasks)
@@ -185,14 +187,16 @@ async def soak(server, minutes, figures):
 
     # What statements hold comes and goes; what is never given back is there when nobody works.
     floor = floor[len(floor) // 2:]
-    per_second, mean, error = slope(floor)
-    percent, uncertain = (100 * 3600 * value / mean for value in (per_second, error))
-    figures.note(f"memory at {len(floor)} rests in the second half: mean {mean / 2**20:.0f} MiB, {percent:+.2f} ± {uncertain:.2f} %/h (95 %)")
     if minutes >= 20:
+        per_second, mean, error = slope(floor)
+        percent, uncertain = (100 * 3600 * value / mean for value in (per_second, error))
+        figures.note(f"memory at {len(floor)} rests in the second half: mean {mean / 2**20:.0f} MiB, {percent:+.2f} ± {uncertain:.2f} %/h (95 %)")
         figures.at_most("soak: memory slope", percent, 1.0, "%/h")
     else:
         # So short a time says something about leaks of megabytes a second only.
-        figures.at_most("soak: memory growth in the second half", percent * minutes / 120, 25.0, "%")
+        before, last = floor[0][1], floor[-1][1]
+        figures.note(f"memory at rests: half way {before / 2**20:.0f} MiB, at last {last / 2**20:.0f} MiB")
+        figures.at_most("soak: memory growth in the second half", 100 * (last - before) / before, 25.0, "%")
     # How many are open at a moment depends on what runs; what is never closed raises the mean.
     half = files[len(files) // 2:]
     quarters = half[:len(half) // 2], half[len(half) // 2:]

@@ -68,7 +68,7 @@ pub(crate) async fn explain(
     let batch = staffa_planner::explain(target, &plan, &reports, options, &ExplainTimes { planning, execution })?;
     Ok(RowStream::ready(
         "EXPLAIN",
-        explain_columns(),
+        explain_columns(options.format),
         batch,
         guard,
         session.canceller(),

@@ -1,4 +1,4 @@
-//! The tree as PostgreSQL prints it: indented lines, or JSON of the same shape.
+//! The tree as PostgreSQL prints it: indented lines, or JSON, XML and YAML of the same shape.
 //!
 //! Costs count rows that pass through operators; there is no other unit behind them.
 
@@ -71,6 +71,98 @@ fn node_lines(node: &Node, options: &ExplainOptions, depth: usize, lines: &mut V
 }
 
 pub(super) fn json(tree: &Node, options: &ExplainOptions, times: &ExplainTimes) -> Result<String> {
+    let all = Value::Array(vec![Value::Object(properties(tree, options, times))]);
+    serde_json::to_string_pretty(&all).map_err(|error| Error::internal(format!("a plan as JSON: {error}")))
+}
+
+pub(super) fn xml(tree: &Node, options: &ExplainOptions, times: &ExplainTimes) -> String {
+    let mut out = String::from("<explain xmlns=\"http://www.postgresql.org/2009/explain\">\n  <Query>\n");
+    xml_elements(&properties(tree, options, times), 2, &mut out);
+    out.push_str("  </Query>\n</explain>");
+    out
+}
+
+/// Properties as elements: names with hyphens, the plans below one in `<Plans>`. What is not known is left out.
+fn xml_elements(properties: &Map<String, Value>, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    for (name, value) in properties {
+        let tag = name.replace(' ', "-");
+        match value {
+            Value::Null => {}
+            Value::Object(inner) => {
+                out.push_str(&format!("{indent}<{tag}>\n"));
+                xml_elements(inner, depth + 1, out);
+                out.push_str(&format!("{indent}</{tag}>\n"));
+            }
+            Value::Array(plans) => {
+                out.push_str(&format!("{indent}<{tag}>\n"));
+                for plan in plans.iter().filter_map(Value::as_object) {
+                    out.push_str(&format!("{indent}  <Plan>\n"));
+                    xml_elements(plan, depth + 2, out);
+                    out.push_str(&format!("{indent}  </Plan>\n"));
+                }
+                out.push_str(&format!("{indent}</{tag}>\n"));
+            }
+            Value::String(text) => out.push_str(&format!("{indent}<{tag}>{}</{tag}>\n", xml_text(text))),
+            other => out.push_str(&format!("{indent}<{tag}>{other}</{tag}>\n")),
+        }
+    }
+}
+
+/// Characters that XML 1.0 does not have (section 2.2) are shown as question marks.
+fn xml_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\r' => escaped.push_str("&#x0d;"),
+            '\t' | '\n' => escaped.push(character),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('?'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+pub(super) fn yaml(tree: &Node, options: &ExplainOptions, times: &ExplainTimes) -> String {
+    let mut out = String::new();
+    yaml_item(&properties(tree, options, times), 0, &mut out);
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// An item of a list: its first property stands behind the hyphen.
+fn yaml_item(properties: &Map<String, Value>, depth: usize, out: &mut String) {
+    out.push_str(&"  ".repeat(depth));
+    out.push_str("- ");
+    let first = out.len();
+    yaml_properties(properties, depth + 1, out);
+    out.replace_range(first..first + 2 * (depth + 1), "");
+}
+
+/// Texts are quoted as in JSON, which YAML contains (YAML 1.2, section 1.3).
+fn yaml_properties(properties: &Map<String, Value>, depth: usize, out: &mut String) {
+    for (name, value) in properties {
+        out.push_str(&format!("{}{name}: ", "  ".repeat(depth)));
+        match value {
+            Value::Object(inner) => {
+                out.push('\n');
+                yaml_properties(inner, depth + 1, out);
+            }
+            Value::Array(plans) => {
+                out.push('\n');
+                for plan in plans.iter().filter_map(Value::as_object) {
+                    yaml_item(plan, depth + 1, out);
+                }
+            }
+            other => out.push_str(&format!("{other}\n")),
+        }
+    }
+}
+
+fn properties(tree: &Node, options: &ExplainOptions, times: &ExplainTimes) -> Map<String, Value> {
     let mut top = Map::new();
     top.insert("Plan".to_string(), node_json(tree, options));
     if options.summary {
@@ -79,8 +171,7 @@ pub(super) fn json(tree: &Node, options: &ExplainOptions, times: &ExplainTimes) 
             top.insert("Execution Time".to_string(), json!(execution.as_secs_f64() * 1e3));
         }
     }
-    serde_json::to_string_pretty(&Value::Array(vec![Value::Object(top)]))
-        .map_err(|error| Error::internal(format!("a plan as JSON: {error}")))
+    top
 }
 
 fn node_json(node: &Node, options: &ExplainOptions) -> Value {

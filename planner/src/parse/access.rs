@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ast::{Altered, Ast};
 use super::cursor::Cursor;
 use super::policy::PolicyAst;
-use super::utility::{setting, setting_name, unsupported};
+use super::settings::{setting, setting_name};
+use super::statement::unsupported;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;
 

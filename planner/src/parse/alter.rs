@@ -11,7 +11,7 @@ use super::access::Owned;
 use super::ast::{AlterAst, AlterTableAst, Altered, Ast, NewName};
 use super::create::{list, list_or_empty, partition_term, property, property_name, sort_term};
 use super::cursor::Cursor;
-use super::utility::{unsupported, unsupported_with_hint};
+use super::statement::{unsupported, unsupported_with_hint};
 use super::{access, history, index, policy, sequence};
 use crate::error::Result;
 

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, CreateTableAst, CreateViewAst, LikeAst, OnCommit, PartitionTerm, SortTerm, ViewColumn};
 use super::cursor::Cursor;
-use super::utility::{unsupported, unsupported_with_hint};
+use super::statement::{unsupported, unsupported_with_hint};
 use super::{access, history, index, policy, sequence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resolve::fold;

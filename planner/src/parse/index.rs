@@ -6,7 +6,7 @@ use super::alter::new_name;
 use super::ast::{Altered, Ast, CreateIndexAst, NewName, ReindexAst};
 use super::create::{list, property};
 use super::cursor::Cursor;
-use super::utility::unsupported;
+use super::statement::unsupported;
 use crate::error::Result;
 use crate::resolve::fold;
 

@@ -5,7 +5,7 @@
 //! insert into t overriding system value select …          insert into t ("\u{1}overriding system") select …
 //! ```
 //!
-//! The words of a statement of its own are taken out before (`utility.rs`).
+//! The words of a statement of its own are taken out before (`statement.rs`).
 
 use datafusion::sql::sqlparser::ast::Insert;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};

@@ -7,7 +7,7 @@ use super::access::{self, Owned};
 use super::alter::new_name;
 use super::ast::{AlterSequenceAst, Altered, Ast, CreateSequenceAst, SequenceOption};
 use super::cursor::Cursor;
-use super::utility::unsupported;
+use super::statement::unsupported;
 use crate::error::{Error, ErrorKind, Result};
 
 /// After the words CREATE SEQUENCE.

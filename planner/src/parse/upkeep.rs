@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Ast, UpkeepAst};
 use super::cursor::Cursor;
-use super::utility::unsupported;
+use super::statement::unsupported;
 use crate::error::Result;
 
 /// `VACUUM [(option, …)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table, …]`, after its first word.

@@ -19,37 +19,36 @@
 //! Runs first, on the plan as it was written: all types are settled after it.
 
 mod aggregates;
+mod array;
 mod compare;
 mod outer;
 mod push;
 mod recursion;
 mod scope;
+mod suited;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ExprSchema, JoinType, NullEquality, Result as DataFusionResult};
 use datafusion::functions_aggregate::expr_fn::{count, first_value};
-use datafusion::functions_nested::expr_fn::array_slice;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, DistinctOn, Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator,
-    SkipType, Subquery, lit,
+    BinaryExpr, Distinct, DistinctOn, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
-use datafusion::scalar::ScalarValue;
 
-use self::push::{Carrier, is_volatile, one_row, reads_outside, repeatable, row_by_row};
+use self::array::array_of;
+use self::push::{Carrier, is_volatile, one_row, repeatable, row_by_row};
 use self::scope::{free, free_of, lateral_side, subquery, subquery_of, with_lateral_sides};
+use self::suited::{good_condition, good_scalar, good_under_or, has_ours, is_ours, is_ours_in};
 use crate::error::{Error, ErrorKind};
-use crate::function::{array_agg, decided, is_array_of_rows, is_numbered, nullable, single_row, typed, without_number};
+use crate::function::{decided, is_array_of_rows, is_numbered, nullable, single_row, without_number};
 use crate::rewrite::once;
-use crate::types::sql_type;
 
 /// Makes joins of the subqueries named above.
 pub(super) fn join(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -674,108 +673,6 @@ fn any_row(query: LogicalPlan) -> DataFusionResult<Expr> {
     Ok(Expr::ScalarSubquery(subquery(counted)))
 }
 
-/// `array(query)`: its values in its order; none is an empty array, not null.
-fn array_of(rows: &Subquery) -> DataFusionResult<Expr> {
-    let query = rows.subquery.as_ref();
-    if let Some(list) = whole_list(query)? {
-        return filled(list);
-    }
-    let column = |plan: &LogicalPlan| Expr::Column(Column::from(plan.schema().qualified_field(0)));
-    // The order is that of a Sort on top, below a projection that drops columns used for sorting alone, or below a Limit.
-    let (input, value, order) = match query {
-        LogicalPlan::Sort(sort) => (sort.input.as_ref(), column(&sort.input), sort.expr.clone()),
-        LogicalPlan::Projection(projection) => match (projection.input.as_ref(), projection.expr.as_slice()) {
-            (LogicalPlan::Sort(sort), [value]) => (sort.input.as_ref(), value.clone().unalias(), sort.expr.clone()),
-            _ => (query, column(query), Vec::new()),
-        },
-        LogicalPlan::Limit(limit) => match limit.input.as_ref() {
-            LogicalPlan::Sort(sort) => (query, column(query), sort.expr.clone()),
-            LogicalPlan::Projection(projection) => match (projection.input.as_ref(), projection.expr.as_slice()) {
-                (LogicalPlan::Sort(sort), [value]) => {
-                    // The limit goes below the projection: the values to sort by are still there.
-                    let mut below = limit.clone();
-                    below.input = Arc::new(LogicalPlan::Sort(sort.clone()));
-                    return aggregated(LogicalPlan::Limit(below), value.clone().unalias(), sort.expr.clone());
-                }
-                _ => (query, column(query), Vec::new()),
-            },
-            _ => (query, column(query), Vec::new()),
-        },
-        _ => (query, column(query), Vec::new()),
-    };
-    aggregated(input.clone(), value, order)
-}
-
-fn aggregated(input: LogicalPlan, value: Expr, order: Vec<Sort>) -> DataFusionResult<Expr> {
-    use datafusion::logical_expr::ExprFunctionExt;
-    let list = array_agg().call(vec![value]);
-    let list = match order.is_empty() {
-        true => list,
-        false => list.order_by(order).build()?,
-    };
-    let plan = LogicalPlanBuilder::from(input).aggregate(Vec::<Expr>::new(), [list.alias(VALUE)])?;
-    filled(plan.build()?)
-}
-
-/// `array(select unnest(list))`, also with a LIMIT: the list, whose order stays what it is.
-fn whole_list(query: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
-    if let LogicalPlan::Limit(limit) = query {
-        let (SkipType::Literal(0), FetchType::Literal(Some(most))) = (limit.get_skip_type()?, limit.get_fetch_type()?)
-        else {
-            return Ok(None);
-        };
-        let Some(whole) = whole_list(&limit.input)? else {
-            return Ok(None);
-        };
-        let most = lit(i64::try_from(most).unwrap_or(i64::MAX));
-        let first = array_slice(Expr::Column(Column::from_name(VALUE)), lit(1_i64), most, None);
-        let plan = LogicalPlanBuilder::from(whole).project([first.alias(VALUE)])?;
-        return plan.build().map(Some);
-    }
-    let LogicalPlan::Projection(shown) = query else {
-        return Ok(None);
-    };
-    let LogicalPlan::Unnest(unnest) = shown.input.as_ref() else {
-        return Ok(None);
-    };
-    let LogicalPlan::Projection(lists) = unnest.input.as_ref() else {
-        return Ok(None);
-    };
-    let ([value], [(_, unnested)], [list]) = (
-        shown.expr.as_slice(),
-        unnest.list_type_columns.as_slice(),
-        lists.expr.as_slice(),
-    ) else {
-        return Ok(None);
-    };
-    let is_shown = value.clone().unalias_nested().data == Expr::Column(unnested.output_column.clone());
-    let is_flat = matches!(lists.schema.field(0).data_type(),
-        DataType::List(element) if !matches!(element.data_type(), DataType::List(_)));
-    let is_alone = matches!(lists.input.as_ref(), LogicalPlan::EmptyRelation(one) if one.produce_one_row);
-    if !(is_shown && is_flat && is_alone && unnested.depth == 1) {
-        return Ok(None);
-    }
-    let plan = LogicalPlanBuilder::from(lists.input.as_ref().clone()).project([list
-        .clone()
-        .unalias_nested()
-        .data
-        .alias(VALUE)])?;
-    plan.build().map(Some)
-}
-
-/// The array that is the one column of a query; an empty one where it is NULL.
-fn filled(plan: LogicalPlan) -> DataFusionResult<Expr> {
-    let list = Column::from_name(VALUE);
-    let field = Arc::clone(plan.schema().field_from_column(&list)?);
-    let empty = ScalarValue::new_default(field.data_type())?;
-    let mut list = datafusion::functions::expr_fn::coalesce(vec![Expr::Column(list), lit(empty)]);
-    if !field.metadata().is_empty() {
-        list = typed(list, sql_type(&field));
-    }
-    let plan = LogicalPlanBuilder::from(plan).project([list.alias(VALUE)])?.build()?;
-    Ok(Expr::ScalarSubquery(subquery(plan)))
-}
-
 /// An aggregate of nothing but outer columns is one of the query around, in PostgreSQL.
 fn check_aggregates(query: &LogicalPlan) -> DataFusionResult<()> {
     query.apply(|node| {
@@ -824,157 +721,6 @@ fn distinct_on(on: &DistinctOn, expressions: Vec<Expr>, input: LogicalPlan) -> D
     });
     let distinct = DistinctOn::try_new(on_expr, select_expr, sorts, Arc::new(input))?;
     Ok(LogicalPlan::Distinct(Distinct::On(distinct)))
-}
-
-/// Whether a node has a subquery DataFusion cannot plan there.
-fn has_ours(node: &LogicalPlan) -> DataFusionResult<bool> {
-    let mut ours = false;
-    node.apply_expressions(|expression| {
-        ours |= match node {
-            LogicalPlan::Filter(_) => !good_condition(expression)?,
-            _ => expression.exists(|inner| is_ours_in(node, inner))?,
-        };
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(ours)
-}
-
-/// Whether an expression of this node is a subquery DataFusion cannot plan there.
-fn is_ours_in(node: &LogicalPlan, expression: &Expr) -> DataFusionResult<bool> {
-    match expression {
-        // It joins those of select lists and conditions only.
-        Expr::ScalarSubquery(subquery) if !matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
-            Ok(!free(&subquery.subquery)?.is_empty())
-        }
-        other => is_ours(other),
-    }
-}
-
-/// Whether an expression of a select list is a subquery DataFusion cannot plan there.
-fn is_ours(expression: &Expr) -> DataFusionResult<bool> {
-    match expression {
-        Expr::Exists(_) | Expr::InSubquery(_) => Ok(true),
-        Expr::ScalarSubquery(subquery) => Ok(!good_scalar(&subquery.subquery)?),
-        _ => Ok(false),
-    }
-}
-
-/// Whether DataFusion plans all subqueries of a condition of WHERE well: EXISTS and IN with nothing but AND and OR around
-/// (it forgets whether IN is unknown or false), NOT IN with AND alone.
-fn good_condition(condition: &Expr) -> DataFusionResult<bool> {
-    for part in split_conjunction(condition) {
-        let good = match part {
-            Expr::InSubquery(list) if list.negated => {
-                // A value without columns: its condition would be pushed into the subquery, whose nulls decide.
-                free(&list.subquery.subquery)?.is_empty()
-                    && !list.expr.column_refs().is_empty()
-                    && !list.expr.exists(is_ours)?
-            }
-            other => good_under_or(other)?,
-        };
-        if !good {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn good_under_or(condition: &Expr) -> DataFusionResult<bool> {
-    match condition {
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::And | Operator::Or,
-            right,
-        }) => Ok(good_under_or(left)? && good_under_or(right)?),
-        Expr::Exists(Exists { subquery, .. }) => good_predicate(&subquery.subquery),
-        Expr::InSubquery(list) if !list.negated => {
-            Ok(good_predicate(&list.subquery.subquery)? && !list.expr.exists(is_ours)?)
-        }
-        other => Ok(!other.exists(is_ours)?),
-    }
-}
-
-/// A subquery of EXISTS or IN that reads outer columns in plain filters only.
-fn good_predicate(query: &LogicalPlan) -> DataFusionResult<bool> {
-    let mut found = Vec::new();
-    plain_filters(query, &mut found)
-}
-
-/// `(select max(x) from t where t.k = outer.k)`, or one that reads nothing outside. DataFusion loses columns that are read
-/// from outside below an alias. A subquery of ours above what reads outside would join that with itself, and DataFusion
-/// would find what is read there twice.
-fn good_scalar(query: &LogicalPlan) -> DataFusionResult<bool> {
-    if free(query)?.is_empty() {
-        return Ok(true);
-    }
-    if has_ours(query)? || is_volatile(query)? {
-        return Ok(false);
-    }
-    match query {
-        LogicalPlan::Projection(projection) => {
-            Ok(!reads_outside(&projection.expr, query)? && good_scalar(&projection.input)?)
-        }
-        LogicalPlan::Aggregate(aggregate) => {
-            let mut found = Vec::new();
-            let plain = aggregate.group_expr.is_empty()
-                && !reads_outside(&aggregate.aggr_expr, query)?
-                && plain_filters(&aggregate.input, &mut found)?;
-            Ok(plain && found.iter().all(is_equality))
-        }
-        _ => Ok(false),
-    }
-}
-
-/// Collects the conditions that read outside; false if anything else does.
-fn plain_filters(plan: &LogicalPlan, found: &mut Vec<Expr>) -> DataFusionResult<bool> {
-    if free(plan)?.is_empty() {
-        return Ok(true);
-    }
-    let reads_below = plan
-        .inputs()
-        .into_iter()
-        .map(free)
-        .collect::<DataFusionResult<Vec<_>>>()?;
-    if reads_below.iter().any(|reads| !reads.is_empty()) && has_ours(plan)? {
-        return Ok(false);
-    }
-    match plan {
-        LogicalPlan::Projection(projection) => {
-            Ok(!reads_outside(&projection.expr, plan)? && plain_filters(&projection.input, found)?)
-        }
-        LogicalPlan::Filter(filter) => {
-            for part in split_conjunction(&filter.predicate) {
-                if free_of(part, plan)?.is_empty() {
-                    continue;
-                }
-                if part.exists(|inner| Ok(subquery_of(inner).is_some()))? {
-                    return Ok(false);
-                }
-                found.push(part.clone());
-            }
-            plain_filters(&filter.input, found)
-        }
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && lateral_side(join).is_none() => {
-            let own: Vec<Expr> = join.filter.iter().cloned().collect();
-            Ok(!reads_outside(&own, plan)? && plain_filters(&join.left, found)? && plain_filters(&join.right, found)?)
-        }
-        _ => Ok(false),
-    }
-}
-
-/// `inner = outer`, each side of one query.
-fn is_equality(condition: &Expr) -> bool {
-    let Expr::BinaryExpr(BinaryExpr {
-        left,
-        op: Operator::Eq,
-        right,
-    }) = condition
-    else {
-        return false;
-    };
-    let outer = |side: &Expr| side.contains_outer() && side.column_refs().is_empty();
-    let inner = |side: &Expr| !side.contains_outer() && !side.column_refs().is_empty();
-    outer(left) && inner(right) || inner(left) && outer(right)
 }
 
 /// A subquery of EXISTS as its conditions on outer columns and the rest, if that is all it is. Columns do not matter.

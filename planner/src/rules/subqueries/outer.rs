@@ -14,7 +14,8 @@ use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::{Expr, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder};
 
 use super::scope::{free, subquery_of};
-use super::{Subqueries, is_ours_in, unsupported};
+use super::suited::is_ours_in;
+use super::{Subqueries, unsupported};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reads {
