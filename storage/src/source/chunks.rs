@@ -178,6 +178,7 @@ impl FileSource for ChunkSource {
     }
 
     /// Takes what never fails; the rest has to be asked after what stands before it. Parquet's reader says itself what it takes.
+    /// What planning brought is here already.
     fn try_pushdown_filters(
         &self,
         filters: Vec<Arc<dyn PhysicalExpr>>,
@@ -187,12 +188,16 @@ impl FileSource for ChunkSource {
             .iter()
             .map(|filter| !self.reads_chunks() || never_fails(filter))
             .collect();
-        let harmless = filters.iter().zip(&taken).filter(|(_, taken)| **taken);
+        let predicate = self.parquet.filter();
+        let here = predicate.as_ref().map(split_conjunction).unwrap_or_default();
+        let is_new = |filter: &Arc<dyn PhysicalExpr>| !self.reads_chunks() || !here.contains(&filter);
+        let harmless = filters.iter().zip(&taken).filter(|(filter, taken)| **taken && is_new(filter));
         let harmless = harmless.map(|(filter, _)| Arc::clone(filter)).collect();
         let pushed = self.parquet.try_pushdown_filters(harmless, config)?;
         let mut answers = pushed.filters.into_iter();
-        let filters = taken.into_iter().map(|taken| match taken {
-            true => answers.next().unwrap_or(PushedDown::No),
+        let filters = filters.iter().zip(taken).map(|(filter, taken)| match taken {
+            true if is_new(filter) => answers.next().unwrap_or(PushedDown::No),
+            true => PushedDown::Yes,
             false => PushedDown::No,
         });
         let result = FilterPushdownPropagation::with_parent_pushdown_result(filters.collect());

@@ -253,13 +253,7 @@ impl FileScan {
 
     /// The parts of the predicate. False when no row can pass.
     fn take_conditions(&mut self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> DfResult<bool> {
-        let mut taken: Vec<&Arc<dyn PhysicalExpr>> = Vec::new();
         for part in predicate.map(split_conjunction).unwrap_or_default() {
-            // Planning and pushing down may both have brought it.
-            if taken.contains(&part) {
-                continue;
-            }
-            taken.push(part);
             if part.is::<DynamicFilterPhysicalExpr>() {
                 let mut usefulness = self.shared.usefulness.lock();
                 let number = self.dynamic.len();
