@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use staffa_planner::{Error, ErrorKind, Result, stop_tasks_with_their_statements, unless_abandoned};
+use staffa_planner::{Error, ErrorKind, Result, Room, Supervision, stop_tasks_with_their_statements, supervised};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,8 @@ const LONG_NICE: i32 = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct CpuRuntime {
     inner: Arc<Inner>,
+    /// For what functions make.
+    room: Arc<dyn Room>,
 }
 
 #[derive(Debug)]
@@ -48,11 +50,11 @@ impl Drop for Inner {
 }
 
 impl CpuRuntime {
-    pub(crate) fn start(name: &'static str, threads: usize) -> Result<Self> {
-        Self::start_with(name, threads, || {})
+    pub(crate) fn start(name: &'static str, threads: usize, room: Arc<dyn Room>) -> Result<Self> {
+        Self::start_with(name, threads, room, || {})
     }
 
-    fn start_with(name: &'static str, threads: usize, on_thread: fn()) -> Result<Self> {
+    fn start_with(name: &'static str, threads: usize, room: Arc<dyn Room>, on_thread: fn()) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
@@ -71,6 +73,7 @@ impl CpuRuntime {
                 handle: runtime.handle().clone(),
                 runtime: Some(runtime),
             }),
+            room,
         })
     }
 
@@ -85,7 +88,11 @@ impl CpuRuntime {
     /// Starts a future here, aborted when the task's handle is dropped.
     pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Task<T> {
         let abandoned = Arc::new(AtomicBool::new(false));
-        let work = unless_abandoned(Arc::clone(&abandoned), work);
+        let supervision = Supervision {
+            abandoned: Arc::clone(&abandoned),
+            room: Arc::clone(&self.room),
+        };
+        let work = supervised(supervision, work);
         Task {
             handle: self.inner.handle.spawn(work),
             abandoned,
@@ -101,11 +108,11 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn start(threads: usize) -> Result<Self> {
+    pub(crate) fn start(threads: usize, room: &Arc<dyn Room>) -> Result<Self> {
         stop_tasks_with_their_statements();
         Ok(Self {
-            short: CpuRuntime::start("staffa-short", threads)?,
-            long: CpuRuntime::start_with("staffa-cpu", threads, stand_back)?,
+            short: CpuRuntime::start("staffa-short", threads, Arc::clone(room))?,
+            long: CpuRuntime::start_with("staffa-cpu", threads, Arc::clone(room), stand_back)?,
         })
     }
 
@@ -228,10 +235,15 @@ mod tests {
     use datafusion::common::runtime::SpawnedTask;
 
     use super::*;
+    use crate::memory::meter::Meter;
+
+    fn any_room() -> Arc<dyn Room> {
+        Arc::new(Meter::new(u64::MAX))
+    }
 
     #[tokio::test]
     async fn a_panic_ends_its_own_work_alone() {
-        let cpu = CpuRuntime::start("staffa-test", 1).expect("a thread");
+        let cpu = CpuRuntime::start("staffa-test", 1, any_room()).expect("a thread");
         let other = cpu.spawn(async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Ok(7)
@@ -246,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_has_ended_leaves_others_what_it_began() {
-        let lanes = Lanes::start(1).expect("two threads");
+        let lanes = Lanes::start(1, &any_room()).expect("two threads");
         let (begin, begun) = tokio::sync::oneshot::channel::<()>();
         let part = lanes.long().run(async {
             Ok(SpawnedTask::spawn(async {
@@ -262,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_works_long_goes_on_among_the_long() {
-        let lanes = Lanes::start(1).expect("two threads");
+        let lanes = Lanes::start(1, &any_room()).expect("two threads");
         let thread = || std::thread::current().name().map(str::to_owned);
         let work = async move {
             let first = thread();

@@ -22,6 +22,7 @@ pub(crate) use self::scan::Scan;
 use self::scan::Way;
 use crate::cancel::StatementGuard;
 use crate::outcome::Outcome;
+use crate::register::Sent;
 use crate::session::{Prepared, Session, changed_plan, same_columns};
 use crate::stream::RowStream;
 
@@ -73,6 +74,8 @@ pub(crate) struct Pattern {
     pub(crate) words: &'static str,
     pub(crate) binary: bool,
     pub(crate) catalog: Option<Arc<staffa_planner::CatalogView>>,
+    /// What all of these streams gave.
+    pub(crate) sent: Arc<Sent>,
 }
 
 impl fmt::Debug for Portal {

@@ -66,6 +66,13 @@ pub(crate) struct Whose {
     pub(crate) canceller: Canceller,
 }
 
+/// What a client got of one result: all of a query's, or by every FETCH from a cursor.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
 /// A statement that has not ended.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -88,7 +95,6 @@ pub(crate) struct Running {
     left: AtomicBool,
     /// What its client got, or what it changed.
     rows: AtomicU64,
-    bytes: AtomicU64,
     /// Where somebody traces statements.
     noted: Option<Noted>,
 }
@@ -221,7 +227,6 @@ impl Register {
             }),
             left: AtomicBool::new(false),
             rows: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             noted,
         });
         self.running.lock().insert(number, Arc::clone(&running));
@@ -315,18 +320,19 @@ impl Running {
         self.progress.lock().plans.push(Arc::clone(plan));
     }
 
-    /// Its client gets these rows.
+    /// Its client gets these rows, of a result of which it got so many before.
     ///
     /// # Errors
     /// They are more than it may get.
-    pub(crate) fn sends(&self, batch: &RecordBatch) -> Result<()> {
-        let rows = self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
+    pub(crate) fn sends(&self, batch: &RecordBatch, sent: &Sent) -> Result<()> {
+        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        let rows = sent.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
         if let Some(most) = self.limits.result_rows.filter(|most| rows > *most) {
             return Err(result_too_large(format!("{most} rows"), "staffa.max_result_rows"));
         }
         if let Some(most) = self.limits.result_bytes {
             let bytes = value_bytes(batch);
-            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+            if sent.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
                 return Err(result_too_large(format!("{most} bytes"), "staffa.max_result_bytes"));
             }
         }

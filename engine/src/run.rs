@@ -268,9 +268,19 @@ impl Session {
             .boxed(),
             Plan::Vacuum { tables, full, analyze } => async move {
                 self.check_outside_block("VACUUM")?;
-                guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
+                let snapshot = self.transactions_snapshot().await?;
+                let context = self.context(snapshot);
+                let (own, others) = staffa_planner::own_tables(&context, tables).await;
+                for table in others {
+                    let message = format!(
+                        "skipping \"{}\" --- only table or database owner can vacuum it",
+                        table.name
+                    );
+                    self.notices.push(Notice::warning("01000", message));
+                }
+                guard.run(upkeep::vacuum(&self.warehouse, &own, *full)).await?;
                 if *analyze {
-                    self.analyze(tables, false, &guard).await?;
+                    self.analyze(&own, false, &guard).await?;
                 }
                 done(tag)
             }
@@ -446,7 +456,11 @@ impl Session {
                 name,
                 movement,
                 moves: false,
-            } => async move { self.fetch(name, *movement, guard).await.map(Outcome::Rows) }.boxed(),
+            } => async move {
+                let rows = self.fetch(name, *movement, guard).await?;
+                Ok(Outcome::Rows(rows.counted(self.running.clone())))
+            }
+            .boxed(),
             Plan::Fetch { name, movement, .. } => async move {
                 let rows = self.move_cursor(name, *movement, guard).await?;
                 Ok(Outcome::Done(CommandTag::counted(tag, rows)))

@@ -18,7 +18,7 @@ use crate::cancel::{Canceller, StatementGuard};
 use crate::cpu::{Lanes, Task};
 use crate::outcome::CommandTag;
 use crate::portal::{Pattern, PortalRows};
-use crate::register::{End, Running};
+use crate::register::{End, Running, Sent};
 use crate::results::{Answer, Collecting};
 
 /// Batches that may wait between the operators and a slow reader.
@@ -44,6 +44,8 @@ pub struct RowStream {
     binary: bool,
     /// The statement whose result it is.
     counted: Option<Counted>,
+    /// With what others gave of the same rows.
+    sent: Arc<Sent>,
 }
 
 /// A statement whose result is read.
@@ -177,6 +179,7 @@ impl RowStream {
             catalog: None,
             binary: false,
             counted: None,
+            sent: Arc::default(),
         }
     }
 
@@ -203,6 +206,7 @@ impl RowStream {
             catalog: None,
             binary: false,
             counted: None,
+            sent: Arc::default(),
         }
     }
 
@@ -240,6 +244,7 @@ impl RowStream {
             catalog: pattern.catalog.clone(),
             binary: pattern.binary,
             counted: None,
+            sent: Arc::clone(&pattern.sent),
         }
     }
 
@@ -251,6 +256,7 @@ impl RowStream {
             words: self.words,
             binary,
             catalog: self.catalog.clone(),
+            sent: Arc::default(),
         }
     }
 
@@ -287,6 +293,7 @@ impl RowStream {
             catalog: None,
             binary: false,
             counted: None,
+            sent: Arc::default(),
         }
     }
 
@@ -321,6 +328,7 @@ impl RowStream {
             catalog: None,
             binary: false,
             counted: None,
+            sent: Arc::default(),
         }
     }
 
@@ -430,7 +438,7 @@ impl RowStream {
             }
         };
         let item = match (item, &self.counted) {
-            (Some(Ok(batch)), Some(Counted(running))) => Some(running.sends(&batch).map(|()| batch)),
+            (Some(Ok(batch)), Some(Counted(running))) => Some(running.sends(&batch, &self.sent).map(|()| batch)),
             (item, _) => item,
         };
         if !matches!(item, Some(Ok(_))) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use chrono::Utc;
 use rand::Rng;
 use staffa_catalog::{DeadObject, ErrorKind as CatalogErrorKind, Expirable, RelationKind, Table, TableName};
-use staffa_planner::{Error, Result};
+use staffa_planner::{Error, Result, Room};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -50,11 +50,15 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(crate) fn start(warehouse: &Weak<Inner>, maintenance: Option<&Maintenance>) -> Result<Self> {
+    pub(crate) fn start(
+        warehouse: &Weak<Inner>,
+        maintenance: Option<&Maintenance>,
+        room: Arc<dyn Room>,
+    ) -> Result<Self> {
         let wake = Arc::new(Notify::new());
         let mut tasks = vec![tokio::spawn(delete_dead_for_ever(warehouse.clone()))];
         if let Some(maintenance) = maintenance {
-            let worker = Worker::new(warehouse.clone(), maintenance.clone(), Arc::clone(&wake))?;
+            let worker = Worker::new(warehouse.clone(), maintenance.clone(), Arc::clone(&wake), room)?;
             tasks.push(tokio::spawn(worker.run()));
         }
         Ok(Self {

@@ -11,7 +11,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use staffa_catalog::{Catalog, CatalogDatabase, ErrorKind as CatalogErrorKind};
-use staffa_planner::{Error, ErrorKind, LoginRuleRow, Result, base_session_state, operators_state};
+use staffa_planner::{Error, ErrorKind, LoginRuleRow, Result, Room, base_session_state, operators_state};
 use staffa_storage::{ParquetScan, StoreOptions, Stores, WriteOptions};
 
 use crate::access;
@@ -125,14 +125,15 @@ impl Warehouse {
         let (runtime, results) = runtime_env(&config, &stores, &scan, spill_place.directory())?;
         let base = Arc::new(base_session_state(runtime, staffa_planner::session_config(threads)));
         let meter = Arc::new(Meter::new(config.memory_ceiling()));
+        let room: Arc<dyn Room> = Arc::clone(&meter) as _;
         let inner = Inner {
             scan: Arc::new(scan),
             operators: Arc::new(operators_state(&base)),
             plans: Plans::new(),
             results,
             base,
-            planning: CpuRuntime::start("staffa-plan", PLANNING_THREADS)?,
-            lanes: Lanes::start(threads)?,
+            planning: CpuRuntime::start("staffa-plan", PLANNING_THREADS, Arc::clone(&room))?,
+            lanes: Lanes::start(threads, &room)?,
             write_options: WriteOptions {
                 target_file_bytes: config.target_file_bytes,
                 ..WriteOptions::default()
@@ -157,7 +158,7 @@ impl Warehouse {
             stores,
         };
         let inner = Arc::new(inner);
-        let upkeep = Upkeep::start(&Arc::downgrade(&inner), config.maintenance.as_ref())?;
+        let upkeep = Upkeep::start(&Arc::downgrade(&inner), config.maintenance.as_ref(), room)?;
         watchdog::start(Arc::downgrade(&inner), meter)?;
         if inner.upkeep.set(upkeep).is_err() {
             return Err(Error::internal("upkeep was started twice"));

@@ -10,6 +10,7 @@ mod arithmetic;
 mod array_agg;
 mod arrays;
 mod between;
+mod bounded;
 mod by_type;
 mod bytes;
 mod cast;
@@ -124,6 +125,7 @@ pub(crate) fn register(state: &mut SessionState) {
     ];
     // First, as some of them have a variant of ours.
     functions.extend(unordered::functions(state).into_iter().map(Arc::new));
+    functions.extend(bounded::functions(state).into_iter().map(Arc::new));
     let families = [
         arrays::FUNCTIONS,
         calendar::FUNCTIONS,

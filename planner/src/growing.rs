@@ -2,7 +2,8 @@
 //! asked for. Operators that call them get their rows in pieces, so that what is computed of a piece is some megabytes, or one row.
 //!
 //! How long a result will be is told by the arguments before it is computed: a `repeat` is as long as its text, so many times.
-//! Everything else is about as long as all it is given.
+//! Everything else is about as long as all it is given. A long literal is there for each row; and what `string_agg` joins is copied,
+//! though rows may share one text.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::scalar::ScalarValue;
 
 /// Bytes that may be computed of a piece of several rows.
@@ -42,7 +44,7 @@ impl Growth {
         if plan.children().len() != 1 {
             return Ok(None);
         }
-        let mut roots = Vec::new();
+        let mut roots = joined(plan);
         plan.apply_expressions(&mut |expression| {
             if grows(expression) {
                 roots.push(Arc::clone(expression));
@@ -79,13 +81,29 @@ pub(crate) fn grows(expression: &Arc<dyn PhysicalExpr>) -> bool {
     let mut found = false;
     // The walk itself cannot fail.
     let _ = expression.apply(|inner| {
-        found |= call_of(inner).is_some_and(|call| !call.is_ordinary());
+        found |= call_of(inner).is_some_and(|call| !call.is_ordinary()) || is_long_literal(inner);
         Ok(match found {
             true => TreeNodeRecursion::Stop,
             false => TreeNodeRecursion::Continue,
         })
     });
     found
+}
+
+/// The texts that an aggregation joins.
+fn joined(plan: &dyn ExecutionPlan) -> Vec<Arc<dyn PhysicalExpr>> {
+    let Some(aggregation) = plan.downcast_ref::<AggregateExec>() else {
+        return Vec::new();
+    };
+    let joins = aggregation
+        .aggr_expr()
+        .iter()
+        .filter(|call| call.fun().name() == "string_agg");
+    joins.flat_map(|call| call.expressions()).collect()
+}
+
+fn is_long_literal(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    literal(expression).is_some_and(|value| value.size() as u64 > ORDINARY_LENGTH)
 }
 
 /// A call that may grow.
@@ -176,6 +194,7 @@ impl Work<'_> {
         };
         let given = parts(self);
         let result = match call_of(expression) {
+            None if expression.is::<Column>() => self.plain(expression),
             Some(Call::Times(text, times)) => {
                 let (text, times) = (self.of(text, &given), self.numbers(times));
                 combined(&text, &times, u64::saturating_mul)
@@ -196,6 +215,7 @@ impl Work<'_> {
                 let widths = self.widths(format);
                 combined(&given, &widths, u64::saturating_add)
             }
+            None if is_long_literal(expression) => self.plain(expression),
             None if is_long(expression, self.batch) => given,
             None => vec![FIXED_BYTES; given.len()],
         };
@@ -220,10 +240,8 @@ impl Work<'_> {
             {
                 add_all(&mut sum, &lengths(values));
             } else if let Some(value) = literal(inner) {
-                let bytes = value
-                    .try_as_str()
-                    .flatten()
-                    .map_or(FIXED_BYTES, |text| text.len() as u64);
+                let text = value.try_as_str().flatten();
+                let bytes = text.map_or(value.size(), str::len) as u64;
                 sum.iter_mut().for_each(|sum| *sum = sum.saturating_add(bytes));
             }
             Ok(TreeNodeRecursion::Continue)

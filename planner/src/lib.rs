@@ -81,7 +81,7 @@ pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
 pub use generic::{Generic, Lease, Operators, kept_query, mentions_moment, physical_query};
 pub use identity::QueryIdentity;
-pub use interrupt::{stop_tasks_with_their_statements, unless_abandoned};
+pub use interrupt::{Room, Supervision, stop_tasks_with_their_statements, supervised};
 pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
@@ -108,7 +108,7 @@ pub use statement::index::{IndexChange, IndexStep};
 pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
-pub use statement::upkeep::{SummaryPlan, analyze, compaction_plan, summarised_columns, summary_plan};
+pub use statement::upkeep::{SummaryPlan, analyze, compaction_plan, own_tables, summarised_columns, summary_plan};
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
     AccessEdit, AccessPlan, ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget,

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use staffa_planner::Room;
+
 static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
 
 /// Tells how the allocator of this process gives memory back to the system that nobody uses. Allocators keep such memory for a while, so
@@ -25,6 +27,8 @@ const SMALL: u64 = 16 << 20;
 pub(crate) struct Meter {
     bytes_max: u64,
     held: AtomicU64,
+    /// What functions are about to make.
+    promised: AtomicU64,
 }
 
 impl Meter {
@@ -32,6 +36,7 @@ impl Meter {
         Self {
             bytes_max,
             held: AtomicU64::new(0),
+            promised: AtomicU64::new(0),
         }
     }
 
@@ -59,6 +64,29 @@ impl Meter {
     }
 }
 
+impl Room for Meter {
+    /// The free memory of the allocator is given back when there would be too little.
+    fn promise(&self, bytes: u64) -> bool {
+        let promised = self.promised.fetch_add(bytes, Ordering::Relaxed);
+        let fits = || {
+            let held = self.look().unwrap_or_default();
+            held.saturating_add(promised).saturating_add(bytes) <= self.bytes_wanted()
+        };
+        let fits = fits() || {
+            give_back();
+            fits()
+        };
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+
+    fn release(&self, bytes: u64) {
+        self.promised.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Memory of the process that no file backs, as Linux tells it.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -77,6 +105,16 @@ mod tests {
         let held = vec![1_u8; 64 << 20];
         let after = resident_bytes().expect("Linux");
         assert!(after > before + (32 << 20), "{before} {after} {}", held.len());
+    }
+
+    #[test]
+    fn what_is_promised_is_counted() {
+        let held = resident_bytes().expect("Linux");
+        let meter = Meter::new((held + (2 << 30)) / 15 * 16);
+        assert!(meter.promise(1 << 30));
+        assert!(!meter.promise(3 << 29));
+        meter.release(1 << 30);
+        assert!(meter.promise(3 << 29));
     }
 
     #[test]

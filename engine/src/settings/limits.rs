@@ -7,10 +7,10 @@ const MOST_KB: i64 = 1 << 40;
 
 #[rustfmt::skip]
 pub(super) const DEFINITIONS: &[Definition] = &[
-    define("staffa.max_bytes_scanned", "0", Kind::Kilobytes(0, MOST_KB), false, "Bytes of files that one statement may read; 0 is no limit."),
-    define("staffa.max_memory", "0", Kind::Kilobytes(0, MOST_KB), false, "Memory that one statement may hold; 0 is no limit."),
+    define("staffa.max_bytes_scanned", "0", Kind::Kilobytes(0, MOST_KB), false, "Kilobytes of files that one statement may read; 0 is no limit."),
+    define("staffa.max_memory", "0", Kind::Kilobytes(0, MOST_KB), false, "Kilobytes of memory that one statement may hold; 0 is no limit."),
     define("staffa.max_queued", "100", Kind::Integer(0, 1_000_000), false, "Statements of the role that may wait to run."),
-    define("staffa.max_result_bytes", "0", Kind::Kilobytes(0, MOST_KB), false, "Bytes of values that one query may give; 0 is no limit."),
+    define("staffa.max_result_bytes", "0", Kind::Kilobytes(0, MOST_KB), false, "Kilobytes of values that one query may give; 0 is no limit."),
     define("staffa.max_result_rows", "0", Kind::Integer(0, i64::MAX >> 10), false, "Rows that one query may give; 0 is no limit."),
     define("staffa.max_rows_scanned", "0", Kind::Integer(0, i64::MAX >> 10), false, "Rows of files that one statement may read; 0 is no limit."),
     define("staffa.max_running", "0", Kind::Integer(0, 1_000_000), false, "Statements of the role that run at a time; others wait; 0 is no limit."),

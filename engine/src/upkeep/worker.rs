@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::Utc;
 use rand::Rng;
 use staffa_catalog::{CatalogSnapshot, Expirable, RelationKind, Table, TableName};
-use staffa_planner::Result;
+use staffa_planner::{Result, Room};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -57,10 +57,15 @@ struct Seen {
 }
 
 impl Worker {
-    pub(super) fn new(warehouse: Weak<Inner>, settings: Maintenance, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        warehouse: Weak<Inner>,
+        settings: Maintenance,
+        wake: Arc<Notify>,
+        room: Arc<dyn Room>,
+    ) -> Result<Self> {
         Ok(Self {
             warehouse,
-            cpu: CpuRuntime::start("staffa-upkeep", settings.threads.max(1))?,
+            cpu: CpuRuntime::start("staffa-upkeep", settings.threads.max(1), room)?,
             settings,
             wake,
             seen: HashMap::new(),

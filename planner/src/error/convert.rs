@@ -275,7 +275,8 @@ fn out_of_memory(message: &str) -> Error {
 
 fn not_implemented(message: &str) -> Error {
     let first = first_line(message);
-    if first.contains("OuterReferenceColumn") || first.contains("logical expression") {
+    let words = ["OuterReferenceColumn", "logical expression", "minimum supported scale"];
+    if words.iter().any(|word| first.contains(word)) {
         return by_wording(message);
     }
     if let Some(cast) = impossible_cast(first) {

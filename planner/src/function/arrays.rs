@@ -20,6 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Asked;
 use crate::types::ELEMENT_NAME;
 
 pub(super) const FUNCTIONS: &[Shape] = &[
@@ -478,6 +479,9 @@ fn trim(columns: &Columns<'_>) -> Result<ArrayRef> {
     picked.finish(columns.result)
 }
 
+/// Of a joined text: itself, as it grows, and in the column.
+const COPIES: u64 = 3;
+
 /// The elements' texts; NULLs are left out, or shown as the third argument.
 fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
     fn append(
@@ -486,10 +490,11 @@ fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
         null: Option<&str>,
         any: &mut bool,
         text: &mut String,
+        asked: &mut Asked,
     ) -> Result<()> {
         for at in 0..elements.len() {
             if let Some(lists) = elements.as_list_opt::<i32>() {
-                append(&lists.value(at), separator, null, any, text)?;
+                append(&lists.value(at), separator, null, any, text, asked)?;
                 continue;
             }
             let texts = elements
@@ -504,6 +509,7 @@ fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
                     text.push_str(separator);
                 }
                 text.push_str(shown);
+                asked.grow_to(COPIES * text.len() as u64)?;
             }
         }
         Ok(())
@@ -521,7 +527,8 @@ fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
         };
         let elements = lists.value(columns.at(0, row));
         let mut text = String::new();
-        append(&elements, columns.text(1, row)?, null, &mut false, &mut text)?;
+        let separator = columns.text(1, row)?;
+        append(&elements, separator, null, &mut false, &mut text, &mut Asked::default())?;
         builder.append_value(text);
     }
     Ok(Arc::new(builder.finish()))

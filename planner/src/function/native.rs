@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, undefined_function};
+use crate::interrupt::Asked;
 use crate::types::sql_type_of;
 
 /// The types the arguments are converted to, and the type of the result.
@@ -160,6 +161,30 @@ pub(super) fn wrong_type(array: &ArrayRef) -> Error {
     Error::internal(format!("a function got an argument of type {}", array.data_type()))
 }
 
+/// Of a constant that is not counted.
+const SHORT_BYTES: usize = 256;
+
+/// Bytes of what is given for all rows, if the result has a length of its own: it is about as long.
+pub(super) fn bytes_given(args: &ScalarFunctionArgs) -> u64 {
+    let ty = args.return_field.data_type();
+    if ty.primitive_width().is_some() || matches!(ty, DataType::Boolean | DataType::Null) {
+        return 0;
+    }
+    let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if is_constant { 1 } else { args.number_rows as u64 };
+    let bytes = args.args.iter().map(|arg| match arg {
+        ColumnarValue::Scalar(value) if value.size() <= SHORT_BYTES => 0,
+        ColumnarValue::Scalar(value) => (value.size() as u64).saturating_mul(rows),
+        ColumnarValue::Array(values) => match values.data_type() {
+            DataType::Utf8View => values.as_string_view().lengths().map(u64::from).sum(),
+            DataType::BinaryView => values.as_binary_view().lengths().map(u64::from).sum(),
+            // Of a slice the part that is used.
+            _ => values.to_data().get_slice_memory_size().unwrap_or_default() as u64,
+        },
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
 struct Native {
     shape: Shape,
     signature: Signature,
@@ -216,6 +241,7 @@ impl ScalarUDFImpl for Native {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let _asked = Asked::for_bytes(bytes_given(&args))?;
         let compute = self.shape.compute;
         if self.shape.volatility == Volatility::Volatile {
             // Such a function answers anew for every row.

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Asked;
 
 pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("repeat", repeat_types, repeat),
@@ -45,25 +46,35 @@ fn pad_types(types: &[DataType]) -> Resolved {
 }
 
 fn repeat(columns: &Columns<'_>) -> Result<ArrayRef> {
-    each_row(columns, |row| {
+    let times = |row| {
         let (text, count) = (columns.text(0, row)?, columns.int(1, row)?.max(0));
-        let bytes = usize::try_from(count)
-            .ok()
-            .and_then(|count| text.len().checked_mul(count));
-        match bytes {
-            Some(bytes) if bytes <= TEXT_BYTES_MAX => Ok(text.repeat(bytes / text.len().max(1))),
-            _ => Err(too_large()),
+        let times = usize::try_from(count).ok();
+        let fits = |times: &usize| {
+            text.len()
+                .checked_mul(*times)
+                .is_some_and(|bytes| bytes <= TEXT_BYTES_MAX)
+        };
+        match (text.is_empty(), times.filter(fits)) {
+            (true, _) => Ok(0),
+            (false, times) => times.ok_or_else(too_large),
         }
-    })
+    };
+    each_row(
+        columns,
+        |row| Ok(columns.text(0, row)?.len() * times(row)?),
+        |row| Ok(columns.text(0, row)?.repeat(times(row)?)),
+    )
 }
 
 /// A text that is longer than asked for is cut at its end, on either side.
 fn pad(columns: &Columns<'_>, side: Side) -> Result<ArrayRef> {
-    each_row(columns, |row| {
-        let (text, length) = (columns.text(0, row)?, columns.int(1, row)?.max(0));
-        let length = usize::try_from(length).ok();
+    let wanted = |row| {
+        let length = usize::try_from(columns.int(1, row)?.max(0)).ok();
         let length = length.filter(|length| *length <= TEXT_BYTES_MAX / LETTER_BYTES_MAX);
-        let length = length.ok_or_else(too_large)?;
+        length.ok_or_else(too_large)
+    };
+    let padded = |row| {
+        let (text, length) = (columns.text(0, row)?, wanted(row)?);
         let fill = if columns.len() > 2 { columns.text(2, row)? } else { " " };
         let missing = length.saturating_sub(text.chars().count());
         if missing == 0 || fill.is_empty() {
@@ -78,16 +89,28 @@ fn pad(columns: &Columns<'_>, side: Side) -> Result<ArrayRef> {
             padded.push_str(text);
         }
         Ok(padded)
-    })
+    };
+    each_row(columns, wanted, padded)
 }
 
-fn each_row(columns: &Columns<'_>, compute: impl Fn(usize) -> Result<String>) -> Result<ArrayRef> {
+/// The builder copies each text, and grows by doubling.
+const COPIES: u64 = 3;
+
+fn each_row(
+    columns: &Columns<'_>,
+    length: impl Fn(usize) -> Result<usize>,
+    compute: impl Fn(usize) -> Result<String>,
+) -> Result<ArrayRef> {
     let mut builder = StringViewBuilder::with_capacity(columns.rows);
+    let (mut asked, mut bytes) = (Asked::default(), 0_u64);
     for row in 0..columns.rows {
-        match columns.any_null(row) {
-            true => builder.append_null(),
-            false => builder.append_value(compute(row)?),
+        if columns.any_null(row) {
+            builder.append_null();
+            continue;
         }
+        bytes += length(row)? as u64;
+        asked.grow_to(bytes.saturating_mul(COPIES))?;
+        builder.append_value(compute(row)?);
     }
     Ok(Arc::new(builder.finish()))
 }

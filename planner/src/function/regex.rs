@@ -17,6 +17,7 @@ use self::pattern::{Options, of_similar, translated};
 use super::datetime::{TEXT, is_integer, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Asked;
 use crate::types::ELEMENT_NAME;
 
 /// A pattern as the operator `~` reads it.
@@ -462,6 +463,9 @@ fn split(columns: &Columns<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
+/// Of a replaced text: itself, as it grows, and in the column.
+const COPIES: u64 = 3;
+
 /// `regexp_replace(text, pattern, replacement, flags)` and `regexp_replace(text, pattern, replacement, start, n, flags)`
 fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
     let mut programs = Programs::default();
@@ -495,6 +499,7 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
         }
         replaced.clear();
         let (mut copied, mut seen) = (0, 0);
+        let (mut asked, mut refused) = (Asked::default(), None);
         each_match(&program.regex, text, start, |places, (begin, end)| {
             seen += 1;
             if number > 0 && seen < number {
@@ -503,11 +508,18 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
             replaced.push_str(&text[copied..begin]);
             append_replacement(replacement, places, text, &mut replaced);
             copied = end;
+            if let Err(error) = asked.grow_to(COPIES * replaced.len() as u64) {
+                refused = Some(error);
+                return ControlFlow::Break(());
+            }
             match number {
                 0 => ControlFlow::Continue(()),
                 _ => ControlFlow::Break(()),
             }
         });
+        if let Some(error) = refused {
+            return Err(error);
+        }
         match copied == 0 && replaced.is_empty() {
             true => out.append_value(text),
             false => {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use staffa_catalog::{Rounding, SqlType, SystemType, quote_identifier};
+use staffa_catalog::{ObjectKind, Privileges, Rounding, SqlType, SystemType, quote_identifier};
 
 use super::deparse;
 use super::facts::{self, DumpedRows};
@@ -13,6 +13,7 @@ use super::index::{IndexColumn, ShownIndex};
 use super::names::{TypeName, invalid_name, qualified, split_name};
 use super::part::{KeyKind, Kind};
 use super::roles::Roles;
+use crate::authorize::denied;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An image, and the path its names are looked up in.
@@ -248,7 +249,11 @@ impl CatalogView {
             SystemType::RegClass => {
                 let parts = split_name(text)?;
                 match qualified(&parts, &self.image.database.name, "relation name")? {
-                    (None, name) => self.path.iter().find_map(|schema| self.relation_in(schema, name)),
+                    (None, name) => {
+                        let mut path = self.path.iter().filter(|schema| self.may_use(schema));
+                        path.find_map(|schema| self.relation_in(schema, name))
+                    }
+                    (Some(schema), _) if !self.may_use(schema) => return Err(denied("schema", schema)),
                     (Some(schema), name) => self.relation_in(schema, name),
                 }
             }
@@ -321,6 +326,15 @@ impl CatalogView {
             }
             _ => None,
         })
+    }
+
+    /// Whether the role may know what is in a schema.
+    fn may_use(&self, schema: &str) -> bool {
+        if self.roles.authority.is_superuser() || !self.image.schemas.iter().any(|known| known.name == schema) {
+            return true;
+        }
+        let rights = self.roles.of_schema(&self.image.database.name, schema);
+        self.roles.authority.may(&rights, ObjectKind::Schema, Privileges::USAGE)
     }
 
     fn relation_in(&self, schema: &str, name: &str) -> Option<u32> {

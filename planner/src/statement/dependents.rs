@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Spanned, TableFactor, Visitor};
 use staffa_catalog::{
-    CatalogSnapshot, RelationKind, Table, TableName, Uuid, View, ViewDefinition, is_temporary_schema, quote_identifier,
+    Authority, CatalogSnapshot, RelationKind, Table, TableName, Uuid, View, ViewDefinition, is_temporary_schema,
+    quote_identifier,
 };
 
 use crate::context::{PlanContext, TEMPORARY};
@@ -317,6 +318,8 @@ pub async fn following(context: &PlanContext, renamed: &Renamed<'_>) -> Result<V
         if !is_temporary_schema(&view.name.schema) {
             within.temporary_schema = None;
         }
+        // Views follow whoever renames; what they name otherwise is none of that one's business.
+        within.authority = Arc::new(Authority::of_warehouse());
         // What another engine wrote may be no query of ours: it stays as it is.
         let Ok(statement) = parse_one(&view.sql, 0) else {
             continue;

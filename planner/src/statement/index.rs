@@ -130,13 +130,21 @@ pub(crate) async fn reindex(scope: &Scope<'_>, what: &ReindexAst, concurrently: 
     let context = scope.context;
     let alone = match what {
         ReindexAst::Index(name) => {
-            if existing(context, name).await?.is_none() && key_of_index(context, name).await?.is_none() {
-                return Err(resolve::missing(scope.context, name));
+            let table = match existing(context, name).await? {
+                Some((_, table)) => Some(table.name().clone()),
+                None => key_of_index(context, name).await?.map(|(_, table)| table),
+            };
+            match table {
+                Some(table) => context.check_owner(&table, false).await?,
+                None => return Err(resolve::missing(scope.context, name)),
             }
             None
         }
         ReindexAst::Table(name) => match resolve::existing(context, name)? {
-            Some((_, RelationKind::Table)) => None,
+            Some((full, RelationKind::Table)) => {
+                context.check_owner(&full, false).await?;
+                None
+            }
             Some((full, _)) => {
                 let message = format!("\"{}\" is not a table or materialized view", full.name);
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
@@ -202,17 +210,18 @@ async fn table_of(context: &PlanContext, index: &TableName) -> Result<Arc<Table>
 }
 
 /// The constraint that has an index of this name in PostgreSQL, and its table.
-async fn key_of_index(context: &PlanContext, name: &ObjectName) -> Result<Option<(String, String)>> {
+async fn key_of_index(context: &PlanContext, name: &ObjectName) -> Result<Option<(String, TableName)>> {
     context.load_catalog().await?;
     let Some(view) = context.catalog_view() else {
         return Ok(None);
     };
+    let of_schema = |schema: &str, index: &str| {
+        let (key, table) = view.key_of_index(schema, index)?;
+        Some((key, TableName::new(&context.database, schema, table)))
+    };
     let found = match parts(name)?.as_slice() {
-        [index] => context
-            .lookup_path()
-            .iter()
-            .find_map(|schema| view.key_of_index(schema, index)),
-        [schema, index] => view.key_of_index(schema, index),
+        [index] => context.lookup_path().iter().find_map(|schema| of_schema(schema, index)),
+        [schema, index] => of_schema(schema, index),
         _ => None,
     };
     Ok(found)
@@ -222,6 +231,7 @@ async fn check_no_key(context: &PlanContext, name: &ObjectName) -> Result<()> {
     let Some((key, table)) = key_of_index(context, name).await? else {
         return Ok(());
     };
+    let table = &table.name;
     let message = format!("cannot drop index {key} because constraint {key} on table {table} requires it");
     Err(Error::new(ErrorKind::DependentObjects, message)
         .with_hint(format!("You can drop constraint {key} on table {table} instead.")))

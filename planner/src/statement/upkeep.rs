@@ -49,6 +49,18 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
     }
 }
 
+/// The tables that are the role's own, and those that VACUUM leaves out because they are others'.
+pub async fn own_tables(context: &PlanContext, tables: &[TableName]) -> (Vec<TableName>, Vec<TableName>) {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for name in tables {
+        match context.check_owner(name, false).await {
+            Ok(()) => own.push(name.clone()),
+            Err(_) => others.push(name.clone()),
+        }
+    }
+    (own, others)
+}
+
 /// ANALYZE: takes the samples that estimates are made from. Gives the tables that were left out because they are others'.
 ///
 /// Errors: of reading the tables.

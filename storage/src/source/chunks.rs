@@ -191,7 +191,10 @@ impl FileSource for ChunkSource {
         let predicate = self.parquet.filter();
         let here = predicate.as_ref().map(split_conjunction).unwrap_or_default();
         let is_new = |filter: &Arc<dyn PhysicalExpr>| !self.reads_chunks() || !here.contains(&filter);
-        let harmless = filters.iter().zip(&taken).filter(|(filter, taken)| **taken && is_new(filter));
+        let harmless = filters
+            .iter()
+            .zip(&taken)
+            .filter(|(filter, taken)| **taken && is_new(filter));
         let harmless = harmless.map(|(filter, _)| Arc::clone(filter)).collect();
         let pushed = self.parquet.try_pushdown_filters(harmless, config)?;
         let mut answers = pushed.filters.into_iter();
