@@ -201,11 +201,13 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::memory::meter::Meter;
     use crate::session::{Session, SessionOptions};
 
     /// Its rounds are made by hand.
     fn worker() -> Worker {
-        Worker::new(Weak::new(), Maintenance::default(), Arc::default()).unwrap()
+        let room = Arc::new(Meter::new(u64::MAX));
+        Worker::new(Weak::new(), Maintenance::default(), Arc::default(), room).unwrap()
     }
 
     async fn run(session: &mut Session, statements: &[&str]) {
