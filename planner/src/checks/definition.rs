@@ -45,48 +45,52 @@ const SOURCES: [(&str, &str); 3] = [
     ("generation expression", "multiple generation clauses specified"),
 ];
 
-/// Finds options of a column that do not go together; `serial` stands for a default.
+/// Finds options of a column that do not go together; `serial` stands for a default behind all others, which has no place.
 pub(crate) fn column_options(table: &str, given: &ColumnDef, is_serial: bool, text: &str) -> Result<()> {
-    let mut source = is_serial.then_some(0);
-    let mut nullable = None;
+    let (mut nullable, mut source) = (None, None);
     // Those that the options begin with, to find the last one.
     let mut words = Vec::new();
+    let mut conflicts = |asked: usize| {
+        source.replace(asked).map(|before: usize| match before == asked {
+            true => SOURCES[asked].1.to_owned(),
+            false => {
+                let (first, second) = (SOURCES[asked.min(before)].0, SOURCES[asked.max(before)].0);
+                format!("both {first} and {second} specified")
+            }
+        })
+    };
+    let fail = |what: String| {
+        let message = format!("{what} for column \"{}\" of table \"{table}\"", fold(&given.name));
+        Error::new(ErrorKind::SyntaxError, message)
+    };
     for option in &given.options {
-        let mut asked = |word, asked: usize| {
-            words.push(word);
-            source.replace(asked).map(|before| match before == asked {
-                true => SOURCES[asked].1.to_owned(),
-                false => {
-                    let (first, second) = (SOURCES[asked.min(before)].0, SOURCES[asked.max(before)].0);
-                    format!("both {first} and {second} specified")
-                }
-            })
-        };
-        let conflict = match &option.option {
+        let (word, conflict) = match &option.option {
             ColumnOption::Null | ColumnOption::NotNull => {
                 let takes_null = matches!(option.option, ColumnOption::Null);
-                words.push(if takes_null { "null" } else { "not" });
                 let differs = nullable.replace(takes_null).is_some_and(|before| before != takes_null);
-                differs.then(|| "conflicting NULL/NOT NULL declarations".to_owned())
+                let conflict = differs.then(|| "conflicting NULL/NOT NULL declarations".to_owned());
+                (if takes_null { "null" } else { "not" }, conflict)
             }
-            ColumnOption::Default(_) => asked("default", 0),
+            ColumnOption::Default(_) => ("default", conflicts(0)),
             ColumnOption::Generated {
                 generated_as: GeneratedAs::ExpStored,
                 ..
-            } => asked("generated", 2),
-            ColumnOption::Generated { .. } => asked("generated", 1),
-            _ => None,
+            } => ("generated", conflicts(2)),
+            ColumnOption::Generated { .. } => ("generated", conflicts(1)),
+            _ => continue,
         };
+        words.push(word);
         if let Some(what) = conflict {
-            let message = format!("{what} for column \"{}\" of table \"{table}\"", fold(&given.name));
-            let error = Error::new(ErrorKind::SyntaxError, message);
-            return Err(Places::new(text).following(error, &given.name, &words));
+            return Err(Places::new(text).following(fail(what), &given.name, &words));
         }
-        if let ColumnOption::NotNull = option.option {
+        if word == "not" {
             words.push("null");
         }
     }
-    Ok(())
+    match is_serial.then(|| conflicts(0)).flatten() {
+        Some(what) => Err(fail(what)),
+        None => Ok(()),
+    }
 }
 
 struct Definition<'a> {
