@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use staffa_planner::value::Format;
 use staffa_planner::{Error, ErrorKind, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cancel::StatementGuard;
 use crate::command::insert::Writing;
@@ -19,8 +19,8 @@ use crate::stream::RowStream;
 pub(crate) enum Chunk {
     Data(Bytes),
     End,
-    /// There is no more, for this reason.
-    Failed(Error),
+    /// There is no more, for this reason, which is told back with the line where the data ended.
+    Failed(Error, oneshot::Sender<Error>),
 }
 
 /// `COPY … FROM STDIN` under way. Push data, then [`finish`](Self::finish) or [`abort`](Self::abort); dropping it aborts
@@ -75,10 +75,15 @@ impl CopyIn {
 
     /// The data ends in this error: nothing of it is kept. Gives the error to report, which is the first one of the data.
     pub async fn fail(mut self, session: &mut Session, error: Error) -> Error {
-        let told = match self.send(Chunk::Failed(error)).await {
+        let (place, placed) = oneshot::channel();
+        let told = match self.send(Chunk::Failed(error, place)).await {
             Ok(()) => {
                 let Self { writing, guard, .. } = &mut self;
-                let ended = async { Err::<(), Error>(writing.failed().await) };
+                // What is wrong with the rows before comes first.
+                let ended = async {
+                    writing.ended().await?;
+                    placed.await.map_or(Ok(()), Err)
+                };
                 guard.run(ended).await.err()
             }
             Err(error) => Some(error),

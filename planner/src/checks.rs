@@ -27,7 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::{Column, SqlType, Table};
 
 use self::clauses::Output;
-pub(crate) use self::definition::definition;
+pub(crate) use self::definition::{column_options, definition};
 pub(crate) use self::expression::signature;
 use self::place::Places;
 pub(crate) use self::readings::Readings;
@@ -38,7 +38,7 @@ use crate::context::PlanContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::TextCasts;
 use crate::resolve::{Relations, fold};
-use crate::rewrite::all_fields;
+use crate::rewrite::{all_fields, gives_record, undefined_columns};
 use crate::value::type_oid;
 
 /// An OID; `None`: not known here.
@@ -587,7 +587,12 @@ impl<'a> Checker<'a> {
             let message = "aggregate functions are not allowed in functions in FROM";
             return Err(self.places.at(Error::new(ErrorKind::GroupingError, message), ident));
         }
-        let Some(ty) = self.table_call(name, args)?.filter(|ty| signatures::is_one_value(*ty)) else {
+        let ty = self.table_call(name, args)?;
+        let defines = |alias: &TableAlias| alias.columns.iter().any(|column| column.data_type.is_some());
+        if gives_record(&fold(ident)) && !alias.is_some_and(defines) {
+            return Err(self.places.at(undefined_columns(), ident));
+        }
+        let Some(ty) = ty.filter(|ty| signatures::is_one_value(*ty)) else {
             return Ok(relation);
         };
         // What the column is called hangs on the function.

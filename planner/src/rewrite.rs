@@ -38,6 +38,7 @@ pub(crate) use self::catalog::asks as asks_catalog;
 pub(crate) use self::forms::{SECONDS, called_type};
 pub(crate) use self::hypothetical::HYPOTHETICAL;
 pub(crate) use self::json::FUNCTIONS as JSON_FUNCTIONS_BY_FORM;
+pub(crate) use self::json::{gives_record, undefined_columns};
 pub(crate) use self::literals::LITERAL_TYPE;
 pub(crate) use self::materialized::{Materialized, numbered_anew, once};
 pub(crate) use self::names::{MARKER, strip_marker};

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::{Digits, SqlType};
 
-use crate::function::{NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, PLAIN, TO_NUMBER};
+use crate::function::{FROM_TEXT, NUMERIC_DEVIATION, NUMERIC_DIVIDE, NUMERIC_VARIANCE, PLAIN, TO_NUMBER};
 use crate::types::{TYPE_KEY, sql_type};
 
 /// Deeper expressions are not looked into: they are chains of sums that a program wrote.
@@ -419,6 +419,11 @@ impl Walk<'_> {
                 self.of_aggregate(name, &function.params.args, expression, depth)
             }
             Expr::ScalarFunction(function) => match (function.func.name(), function.args.as_slice()) {
+                (FROM_TEXT, [Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)])
+                    if expression.get_type(self.schema).is_ok_and(|ty| holds_decimals(&ty)) =>
+                {
+                    of_array(text, self.of_field(expression))
+                }
                 (NUMERIC_DIVIDE, [left, right, ..]) => of(left).with(of(right), false).ruled(Rule::Quotient),
                 (NUMERIC_VARIANCE, [_, _, squares]) => of(squares).ruled(Rule::Variance),
                 (NUMERIC_DEVIATION, [_, _, squares]) => of(squares).ruled(Rule::Root),
@@ -487,6 +492,10 @@ impl Walk<'_> {
             Err(_) => Shown::exactly(0),
         }
     }
+}
+
+fn holds_decimals(array: &DataType) -> bool {
+    matches!(array, DataType::List(element) if element.data_type().is_decimal() || holds_decimals(element.data_type()))
 }
 
 /// Of the literal of an array of this type.

@@ -35,7 +35,7 @@ use crate::statement::dml::check_assignable;
 use crate::statement::query::{self, Scope};
 use crate::types::arrow_field;
 use crate::walk::{Visit, VisitMut};
-use crate::write::{ColumnCheck, copy_place};
+use crate::write::{ColumnCheck, SHOWN_COLUMNS_MAX, copy_place};
 
 /// What a stored expression is for; its name in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -394,19 +394,23 @@ pub(crate) fn with_column_renamed(text: &str, from: &str, to: &str) -> Result<St
     })
 }
 
+pub(crate) fn has_generated(table: &Table) -> bool {
+    let is_generated = |column: &Column| matches!(column.default, Some(ColumnDefault::Generated(_)));
+    table.schema().columns.iter().any(is_generated)
+}
+
 /// A plan of a table's rows with its generated columns filled in.
 pub(crate) fn with_generated(context: &PlanContext, table: &Table, rows: LogicalPlan) -> Result<LogicalPlan> {
-    let columns = &table.schema().columns;
-    let is_generated = |column: &Column| matches!(column.default, Some(ColumnDefault::Generated(_)));
-    if !columns.iter().any(is_generated) {
+    if !has_generated(table) {
         return Ok(rows);
     }
+    let columns = &table.schema().columns;
     let schema = Arc::clone(rows.schema());
     let values = columns.iter().map(|column| match &column.default {
         Some(ColumnDefault::Generated(text)) => {
             let value = over_row(context, Role::Generated, text, &table.name().name, columns)?;
             let value = assigned(context, Role::Generated, &column.name, &column.ty, value, &schema)?;
-            let check = ColumnCheck::new(&table.name().name.as_str().into(), column);
+            let check = ColumnCheck::new(&table.name().name.as_str().into(), column).taking_nulls();
             let value = match check.is_needed() {
                 true => ScalarUDF::from(check).call(vec![value]),
                 false => value,
@@ -418,6 +422,31 @@ pub(crate) fn with_generated(context: &PlanContext, table: &Table, rows: Logical
     let values = values
         .chain(after_row(&schema, columns).map(Ok))
         .collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
+}
+
+/// A plan of the rows of a table with generated columns that fails at a NULL in a column which takes none: they are looked for
+/// when the whole row is known, because the error shows it.
+pub(crate) fn without_nulls(context: &PlanContext, table: &Table, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = &table.schema().columns;
+    if !has_generated(table) || columns.iter().all(|column| column.nullable) {
+        return Ok(rows);
+    }
+    let relation: Arc<str> = table.name().name.as_str().into();
+    let bare = |column: &Column| Expr::Column(DataFusionColumn::new_unqualified(&column.name));
+    let shows = columns.len() <= SHOWN_COLUMNS_MAX && context.may_show_rows(table);
+    let place = copy_place(rows.schema());
+    let checked = |column: &Column| {
+        if column.nullable {
+            return bare(column);
+        }
+        let check = ColumnCheck::of_nulls(&relation, column).with_place(place.is_some());
+        let row = columns.iter().filter(|_| shows).map(bare);
+        let arguments = std::iter::once(bare(column)).chain(place.clone()).chain(row);
+        ScalarUDF::from(check).call(arguments.collect()).alias(&column.name)
+    };
+    let others: Vec<Expr> = after_row(rows.schema(), columns).collect();
+    let values: Vec<Expr> = columns.iter().map(checked).chain(others).collect();
     Ok(LogicalPlanBuilder::from(rows).project(values)?.build()?)
 }
 
@@ -469,7 +498,8 @@ pub(crate) fn over_operators(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let scan = provider_as_source(Arc::new(EmptyTable::new(rows.schema())));
     let plan = LogicalPlanBuilder::scan("\u{1}row", scan, None)?.build()?;
-    let plan = with_checks(context, table, with_generated(context, table, plan)?)?;
+    let plan = without_nulls(context, table, with_generated(context, table, plan)?)?;
+    let plan = with_checks(context, table, plan)?;
     if matches!(plan, LogicalPlan::TableScan(_)) {
         return Ok(rows);
     }

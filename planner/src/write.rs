@@ -32,7 +32,7 @@ use crate::literal::value_of_scalar;
 use crate::physical::physical;
 use crate::row_changes::{ORDER_INDEX, RowChanges, RowChangesExec, What};
 use crate::statement::{ChangeKind, ChangePlan};
-use crate::stored::{load_catalog, over_operators, with_checks, with_generated};
+use crate::stored::{has_generated, load_catalog, over_operators, with_checks, with_generated, without_nulls};
 use crate::table_provider::{StaffaTable, without_covered_files};
 use crate::types::table_arrow_schema;
 
@@ -82,6 +82,8 @@ impl RowRules {
             .map(|column| match column.default {
                 // Checked when it has been computed.
                 Some(ColumnDefault::Generated(_)) => ColumnCheck::nothing(&relation, column),
+                // See `without_nulls`.
+                _ if has_generated(table) => ColumnCheck::new(&relation, column).taking_nulls(),
                 _ => ColumnCheck::new(&relation, column),
             })
             .collect();
@@ -135,7 +137,7 @@ pub async fn write_plan(
 }
 
 /// Tables of more columns do not show the row that a column of theirs refuses.
-const SHOWN_COLUMNS_MAX: usize = 100;
+pub(crate) const SHOWN_COLUMNS_MAX: usize = 100;
 
 /// The rows of a COPY that have passed are the table's alone.
 fn without_place(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -188,6 +190,7 @@ pub(crate) fn stored_rows(context: &PlanContext, table: &Table, plan: LogicalPla
         .project(checked.chain(place.clone()))?
         .build()?;
     let plan = with_generated(context, table, plan)?;
+    let plan = without_nulls(context, table, plan)?;
     with_checks(context, table, plan)
 }
 

@@ -154,10 +154,11 @@ fn parsed(reader: CopyReader, chunks: mpsc::Receiver<Chunk>) -> impl Stream<Item
                 Err(error) => Some((vec![Err(error)], None)),
             },
             Some(Chunk::End) => Some((reader.finish().transpose().into_iter().collect(), None)),
-            Some(Chunk::Failed(error)) => {
+            Some(Chunk::Failed(error, place)) => {
                 let (rows, error) = reader.fail(error);
-                let rows = rows.transpose().into_iter();
-                Some((rows.chain([Err(error)]).collect(), None))
+                // An error of this stream would overtake those of its rows, which are checked beside it.
+                let _ = place.send(error);
+                Some((rows.transpose().into_iter().collect(), None))
             }
             None => Some((vec![Err(Error::internal("the COPY was given up"))], None)),
         }

@@ -168,6 +168,11 @@ impl Writing {
         Ok(rows)
     }
 
+    /// Resolves when all rows are written, which nobody wants any more.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        (&mut self.task).await.map(|_| ())
+    }
+
     /// Resolves when the write ends by itself, which before `finish` means that it failed.
     pub(crate) async fn failed(&mut self) -> Error {
         match (&mut self.task).await {

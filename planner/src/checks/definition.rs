@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 use staffa_catalog::ColumnDefinition;
 
 use super::clauses::first_column;
+use super::place::Places;
 use super::scope::{Level, Relation};
 use super::{Checker, Type};
 use crate::context::PlanContext;
@@ -37,6 +38,61 @@ pub(crate) fn definition(
         .try_for_each(|constraint| definition.constraint(constraint))
 }
 
+/// Whence a column gets its value: what it is called beside another one, and what is said where it is there twice.
+const SOURCES: [(&str, &str); 3] = [
+    ("default", "multiple default values specified"),
+    ("identity", "multiple identity specifications"),
+    ("generation expression", "multiple generation clauses specified"),
+];
+
+/// Finds options of a column that do not go together; `serial` stands for a default behind all others, which has no place.
+pub(crate) fn column_options(table: &str, given: &ColumnDef, is_serial: bool, text: &str) -> Result<()> {
+    let (mut nullable, mut source) = (None, None);
+    // Those that the options begin with, to find the last one.
+    let mut words = Vec::new();
+    let mut conflicts = |asked: usize| {
+        source.replace(asked).map(|before: usize| match before == asked {
+            true => SOURCES[asked].1.to_owned(),
+            false => {
+                let (first, second) = (SOURCES[asked.min(before)].0, SOURCES[asked.max(before)].0);
+                format!("both {first} and {second} specified")
+            }
+        })
+    };
+    let fail = |what: String| {
+        let message = format!("{what} for column \"{}\" of table \"{table}\"", fold(&given.name));
+        Error::new(ErrorKind::SyntaxError, message)
+    };
+    for option in &given.options {
+        let (word, conflict) = match &option.option {
+            ColumnOption::Null | ColumnOption::NotNull => {
+                let takes_null = matches!(option.option, ColumnOption::Null);
+                let differs = nullable.replace(takes_null).is_some_and(|before| before != takes_null);
+                let conflict = differs.then(|| "conflicting NULL/NOT NULL declarations".to_owned());
+                (if takes_null { "null" } else { "not" }, conflict)
+            }
+            ColumnOption::Default(_) => ("default", conflicts(0)),
+            ColumnOption::Generated {
+                generated_as: GeneratedAs::ExpStored,
+                ..
+            } => ("generated", conflicts(2)),
+            ColumnOption::Generated { .. } => ("generated", conflicts(1)),
+            _ => continue,
+        };
+        words.push(word);
+        if let Some(what) = conflict {
+            return Err(Places::new(text).following(fail(what), &given.name, &words));
+        }
+        if word == "not" {
+            words.push("null");
+        }
+    }
+    match is_serial.then(|| conflicts(0)).flatten() {
+        Some(what) => Err(fail(what)),
+        None => Ok(()),
+    }
+}
+
 struct Definition<'a> {
     checker: Checker<'a>,
     table: &'a str,
@@ -47,45 +103,14 @@ struct Definition<'a> {
 
 impl Definition<'_> {
     fn column(&mut self, column: &ColumnDefinition, given: &ColumnDef) -> Result<()> {
-        let (mut nullable, mut nulls) = (None, Vec::new());
-        let (mut default, mut generated) = (false, false);
         for option in &given.options {
-            let wrong = |this: &Self, what: &str, words: &[&str]| {
-                let message = format!("{what} for column \"{}\" of table \"{}\"", column.name, this.table);
-                let error = Error::new(ErrorKind::SyntaxError, message);
-                Err(this.checker.places.following(error, &given.name, words))
-            };
             match &option.option {
-                ColumnOption::Null | ColumnOption::NotNull => {
-                    let takes_null = matches!(option.option, ColumnOption::Null);
-                    if nullable.is_some_and(|before| before != takes_null) {
-                        nulls.push(if takes_null { "null" } else { "not" });
-                        return wrong(self, "conflicting NULL/NOT NULL declarations", &nulls);
-                    }
-                    nullable = Some(takes_null);
-                    nulls.push("null");
-                }
-                ColumnOption::Default(value) => {
-                    if generated {
-                        let what = "both default and generation expression specified";
-                        return wrong(self, what, &["default"]);
-                    }
-                    if default {
-                        return wrong(self, "multiple default values specified", &["default", "default"]);
-                    }
-                    default = true;
-                    self.default_value(column, value)?;
-                }
+                ColumnOption::Default(value) => self.default_value(column, value)?,
                 ColumnOption::Generated {
                     generated_as: GeneratedAs::ExpStored,
                     generation_expr: Some(value),
                     ..
                 } => {
-                    if default {
-                        let what = "both default and generation expression specified";
-                        return wrong(self, what, &["generated"]);
-                    }
-                    generated = true;
                     self.over_row("column generation expressions", |checker| {
                         checker.expression(value).map(|_| ())
                     })?;

@@ -407,7 +407,8 @@ fn select<'a>(candidates: impl Iterator<Item = (&'a Candidate, Vec<u32>)>, given
     keep_best(&mut left, exact);
     let preferred = |arguments: &[u32]| {
         let sides = arguments.iter().zip(given).filter(|(_, from)| **from != UNKNOWN);
-        sides.filter(|(to, from)| to == from || is_preferred(**to)).count()
+        let suits = |to: u32, from: u32| to == from || is_preferred(to) && category(to) == category(from);
+        sides.filter(|(to, from)| suits(**to, **from)).count()
     };
     keep_best(&mut left, preferred);
     if left.len() > 1 && given.contains(&UNKNOWN) {

@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, interleave};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
@@ -29,6 +29,7 @@ pub(super) const FUNCTIONS: &[Shape] = &[
     PREPENDED,
     CONTAINS,
     OVERLAPS,
+    Shape::new("array_fill", filled_types, fill),
     Shape::new("array_remove", |types| array_and_elements(types, 1), remove),
     Shape::new("array_replace", |types| array_and_elements(types, 2), replace),
     Shape::new("trim_array", trim_types, trim),
@@ -227,6 +228,19 @@ fn trim_types(types: &[DataType]) -> Resolved {
     }
 }
 
+fn filled_types(types: &[DataType]) -> Resolved {
+    let ([element], numbers) = types.split_first_chunk()?;
+    let integers = list_of(DataType::Int32);
+    let suits =
+        |ty: &DataType| ty == &DataType::Null || is_text(ty) || element_of(ty).is_some_and(DataType::is_integer);
+    if !matches!(numbers.len(), 1 | 2) || !numbers.iter().all(suits) {
+        return None;
+    }
+    let mut wanted = vec![element.clone()];
+    wanted.extend(numbers.iter().map(|_| integers.clone()));
+    Some((wanted, list_of(element.clone())))
+}
+
 fn one_array(types: &[DataType]) -> Resolved {
     match types {
         [list @ DataType::List(_)] => Some((vec![list.clone()], TEXT)),
@@ -411,6 +425,58 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
         }));
     }
     picked.finish(columns.result)
+}
+
+/// A value as often as the second argument says. More than one dimension would be another type.
+fn fill(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let mut picked = Picked::new(vec![columns.arrays[0].as_ref()], columns.rows);
+    for row in 0..columns.rows {
+        let mut bounds = Vec::with_capacity(2);
+        for index in 1..columns.len() {
+            bounds.push(bounds_of(columns, index, row)?);
+        }
+        let lengths = &bounds[0];
+        if bounds.get(1).is_some_and(|lowest| lowest.len() != lengths.len()) {
+            let error = Error::new(ErrorKind::ArraySubscriptError, "wrong number of array subscripts");
+            return Err(error.with_detail("Low bound array has different size than dimensions array."));
+        }
+        if lengths.len() > 1 {
+            return Err(Error::unsupported(
+                "array_fill() with more than one dimension is not supported",
+            ));
+        }
+        if bounds
+            .get(1)
+            .is_some_and(|lowest| lowest.iter().any(|bound| *bound != 1))
+        {
+            return Err(Error::unsupported(
+                "arrays whose subscripts do not begin with 1 are not supported",
+            ));
+        }
+        let length = lengths.first().copied().unwrap_or(0);
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= FILLED_MAX) else {
+            let message = format!("array size exceeds the maximum allowed ({FILLED_MAX})");
+            return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
+        };
+        picked.row(std::iter::repeat_n((0, columns.at(0, row)), length));
+    }
+    picked.finish(columns.result)
+}
+
+/// PostgreSQL's limit on the elements of an array.
+const FILLED_MAX: usize = 134_217_727;
+
+/// The numbers of an array of dimensions.
+fn bounds_of(columns: &Columns<'_>, index: usize, row: usize) -> Result<Vec<i32>> {
+    let fail = |message: &str| Err(Error::new(ErrorKind::NullValueNotAllowed, message));
+    if (1..columns.len()).any(|index| columns.is_null(index, row)) {
+        return fail("dimension array or low bound array cannot be null");
+    }
+    let numbers = columns.arrays[index].as_list::<i32>().value(columns.at(index, row));
+    if numbers.null_count() > 0 {
+        return fail("dimension values cannot be null");
+    }
+    Ok(numbers.as_primitive::<Int32Type>().values().to_vec())
 }
 
 /// Where the first element is that is like the second argument, from the third one on. Positions count from 1.

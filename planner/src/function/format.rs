@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Builder, StringViewBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
-use staffa_catalog::SqlType;
+use staffa_catalog::{Rounding, SqlType};
 
 use self::number::NumberFormat;
 use self::pattern::Pattern;
@@ -20,9 +20,9 @@ use super::datetime::{
     micros_of, timestamp_like, zone_named,
 };
 use super::native::{Columns, Resolved, Shape};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::type_planner::BARE_NUMERIC;
-use crate::value::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::value::datetime::{DAYS_MAX, DAYS_MIN, MICROS_PER_DAY, MICROS_PER_SECOND};
 use crate::value::{ColumnDecoder, Format, FormatSettings};
 
 /// Its digits are those of the texts.
@@ -74,7 +74,7 @@ impl<T> Known<T> {
         }
         self.parsed
             .as_ref()
-            .ok_or_else(|| crate::error::Error::internal("a pattern was just parsed"))
+            .ok_or_else(|| Error::internal("a pattern was just parsed"))
     }
 }
 
@@ -162,8 +162,12 @@ fn to_date(columns: &Columns<'_>) -> Result<ArrayRef> {
             columns.text(0, row)?,
             pattern.of(columns.text(1, row)?, Pattern::parse)?,
         );
-        let moment = in_range(read::read(pattern, text)?.local)?;
-        builder.append_value(i32::try_from(moment.div_euclid(MICROS_PER_DAY)).unwrap_or(i32::MAX));
+        let days = read::read(pattern, text)?.days;
+        if !(DAYS_MIN..=DAYS_MAX).contains(&days) {
+            let message = format!("date out of range: \"{text}\"");
+            return Err(Error::new(ErrorKind::DatetimeOverflow, message));
+        }
+        builder.append_value(days as i32);
     }
     Ok(Arc::new(builder.finish()))
 }
@@ -171,7 +175,7 @@ fn to_date(columns: &Columns<'_>) -> Result<ArrayRef> {
 /// `to_timestamp(text, pattern)`: a time of the session's zone unless the text names an offset.
 pub(super) fn to_timestamp(columns: &Columns<'_>) -> Result<ArrayRef> {
     let DataType::Timestamp(TimeUnit::Microsecond, Some(name)) = columns.result else {
-        return Err(crate::error::Error::internal("to_timestamp() yields a timestamptz"));
+        return Err(Error::internal("to_timestamp() yields a timestamptz"));
     };
     let zone = zone_named(name)?;
     let mut builder = TimestampMicrosecondBuilder::with_capacity(columns.rows).with_data_type(columns.result.clone());
@@ -186,10 +190,20 @@ pub(super) fn to_timestamp(columns: &Columns<'_>) -> Result<ArrayRef> {
             pattern.of(columns.text(1, row)?, Pattern::parse)?,
         );
         let read = read::read(pattern, text)?;
-        builder.append_value(in_range(match read.offset {
-            Some(offset) => read.local - i64::from(offset) * MICROS_PER_SECOND,
-            None => from_local(read.local, &zone),
-        })?);
+        let local = read
+            .days
+            .checked_mul(MICROS_PER_DAY)
+            .and_then(|midnight| midnight.checked_add(read.time))
+            .ok_or_else(|| Error::new(ErrorKind::DatetimeOverflow, "timestamp out of range"))?;
+        let moment = in_range(match read.offset {
+            Some(offset) => local.saturating_sub(offset * MICROS_PER_SECOND),
+            None => from_local(local, &zone),
+        })?;
+        let rounding = Rounding {
+            digits: read.digits,
+            fields: None,
+        };
+        builder.append_value(rounding.moment(moment));
     }
     Ok(Arc::new(builder.finish()))
 }

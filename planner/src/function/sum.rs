@@ -103,7 +103,7 @@ impl AggregateUDFImpl for CheckedSum {
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
         let ty = args.return_field.data_type();
         if ty == &DataType::Float64 {
-            let sums = PrimitiveGroupsAccumulator::<Float64Type, _>::new(ty, add_float);
+            let sums = PrimitiveGroupsAccumulator::<Float64Type, _>::new(ty, add_float).with_starting_value(-0.0);
             return Ok(Box::new(Totals(sums)));
         }
         let sums = PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(ty, add);
@@ -160,7 +160,16 @@ struct FloatTotal(Option<f64>);
 impl Accumulator for FloatTotal {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
         let values = values[0].as_primitive::<Float64Type>();
-        let Some(more) = sum(values) else { return Ok(()) };
+        let Some(mut more) = sum(values) else { return Ok(()) };
+        // Those of a vector are added to 0.
+        if more == 0.0
+            && values
+                .iter()
+                .flatten()
+                .all(|value| value == 0.0 && value.is_sign_negative())
+        {
+            more = -0.0;
+        }
         let total = self.0.get_or_insert(-0.0);
         let is_overflown = |total: f64| total.is_finite() && values.iter().flatten().all(f64::is_finite);
         match (*total + more).is_finite() {
@@ -205,7 +214,7 @@ impl<A: GroupsAccumulator> GroupsAccumulator for Totals<A> {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
         let totals = self.0.evaluate(emit_to)?;
-        // What is under a NULL is zero.
+        // What is under a NULL is zero, positive or negative.
         match totals.as_primitive_opt::<Float64Type>() {
             Some(floats) => floats.values().iter().try_for_each(|total| check_float(*total))?,
             None => {

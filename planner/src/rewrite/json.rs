@@ -226,12 +226,24 @@ fn unnested(name: &str, rows: Rows, label: &str, arguments: &[Expr], alias: &Ide
     }
 }
 
+/// Whether the columns of what the function gives are those of its alias.
+pub(crate) fn gives_record(name: &str) -> bool {
+    matches!(
+        name,
+        "json_to_record" | "jsonb_to_record" | "json_to_recordset" | "jsonb_to_recordset"
+    )
+}
+
+pub(crate) fn undefined_columns() -> Error {
+    let message = "a column definition list is required for functions returning \"record\"";
+    Error::new(ErrorKind::SyntaxError, message)
+}
+
 /// The columns of a record, or of each element of an array of records.
 fn record(name: &str, set: bool, arguments: Vec<Expr>, alias: &mut TableAlias) -> Result<Vec<(Expr, Ident)>> {
     let typed = alias.columns.iter().all(|column| column.data_type.is_some());
     if alias.columns.is_empty() || !typed {
-        let message = "a column definition list is required for functions returning \"record\"";
-        return Err(Error::new(ErrorKind::SyntaxError, message));
+        return Err(undefined_columns());
     }
     let [argument]: [Expr; 1] = arguments
         .try_into()

@@ -100,8 +100,13 @@ pub(crate) async fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Res
     materialized::check_alterable(&table, &alter.actions)?;
     for action in &alter.actions {
         match action {
-            AlterAst::AddColumn { column, .. } if identity::serial(&column.data_type).is_none() => {
-                sql_type_of_ast(&column.data_type).map_err(|error| checks::behind(error, &column.name, scope.text))?;
+            AlterAst::AddColumn { column, .. } => {
+                let is_serial = identity::serial(&column.data_type).is_some();
+                checks::column_options(&table.name().name, column, is_serial, scope.text)?;
+                if !is_serial {
+                    sql_type_of_ast(&column.data_type)
+                        .map_err(|error| checks::behind(error, &column.name, scope.text))?;
+                }
             }
             AlterAst::AddConstraint(constraint) => {
                 constraint::check_referenced(scope.context, std::slice::from_ref(constraint.as_ref())).await?;
@@ -110,7 +115,7 @@ pub(crate) async fn alter_table(scope: &Scope<'_>, alter: &AlterTableAst) -> Res
         }
     }
     Ok(Plan::AlterTable {
-        actions: split(scope.context, &alter.actions, &table.name().name)?,
+        actions: split(scope.context, &alter.actions)?,
         table: table.name().clone(),
     })
 }
@@ -193,7 +198,7 @@ fn comment_on(table: &Table, name: &Ident, text: Option<&String>) -> Result<Alte
 }
 
 /// A column's constraints become actions of their own, after it is there.
-fn split(context: &PlanContext, actions: &[AlterAst], relation: &str) -> Result<Vec<AlterAction>> {
+fn split(context: &PlanContext, actions: &[AlterAst]) -> Result<Vec<AlterAction>> {
     let mut all = Vec::with_capacity(actions.len());
     for action in actions {
         all.push(AlterAction(action.clone()));
@@ -203,7 +208,7 @@ fn split(context: &PlanContext, actions: &[AlterAst], relation: &str) -> Result<
             if_not_exists,
         } = action
         {
-            let (_, constraints) = constraint::column(context, column, relation)?;
+            let (_, constraints) = constraint::column(context, column)?;
             if !parent.is_empty() && !constraints.is_empty() {
                 return Err(Error::unsupported(
                     "constraints on a field of a struct are not supported",
@@ -364,7 +369,7 @@ impl AlterAction {
                 context,
                 table,
                 parent,
-                constraint::column(context, column, &table.name().name)?.0,
+                constraint::column(context, column)?.0,
                 *if_not_exists,
             ),
             AlterAst::DropColumn {

@@ -24,11 +24,7 @@ use crate::type_planner::sql_type_of_ast;
 const NAME_BYTES_MAX: usize = 63;
 
 /// A column as it is defined, and the constraints that stand beside it, as constraints of the table.
-pub(super) fn column(
-    context: &PlanContext,
-    defined: &ColumnDef,
-    relation: &str,
-) -> Result<(ColumnDefinition, Vec<TableConstraint>)> {
+pub(super) fn column(context: &PlanContext, defined: &ColumnDef) -> Result<(ColumnDefinition, Vec<TableConstraint>)> {
     let serial = identity::serial(&defined.data_type);
     let mut column = ColumnDefinition {
         name: fold(&defined.name),
@@ -46,25 +42,6 @@ pub(super) fn column(
     }
     let ty = column.ty.clone();
     let mut constraints = Vec::new();
-    let mut default = column.default.take();
-    let name = &column.name;
-    let mut set_default = |given: ColumnDefault| {
-        let is_identity = |default: &ColumnDefault| matches!(default, ColumnDefault::Identity(identity) if identity.kind != IdentityKind::Serial);
-        let given_is_identity = is_identity(&given);
-        let given_is_generated = matches!(given, ColumnDefault::Generated(_));
-        let Some(before) = default.replace(given) else {
-            return Ok(());
-        };
-        let what = if given_is_identity != is_identity(&before) {
-            "both default and identity specified"
-        } else if given_is_generated != matches!(before, ColumnDefault::Generated(_)) {
-            "both default and generation expression specified"
-        } else {
-            "multiple default values specified"
-        };
-        let message = format!("{what} for column \"{name}\" of table \"{relation}\"");
-        Err(Error::new(ErrorKind::SyntaxError, message))
-    };
     for option in &defined.options {
         let name = option.name.clone();
         let this = || vec![IndexColumn::from(defined.name.clone())];
@@ -73,7 +50,8 @@ pub(super) fn column(
             ColumnOption::NotNull => column.nullable = false,
             ColumnOption::Comment(text) => column.comment = Some(text.clone()),
             ColumnOption::Default(expression) => {
-                set_default(ColumnDefault::Expression(sequence::stored_text(context, expression)?))?
+                let text = sequence::stored_text(context, expression)?;
+                column.default = Some(ColumnDefault::Expression(text));
             }
             ColumnOption::Generated {
                 generated_as: GeneratedAs::ExpStored,
@@ -81,7 +59,7 @@ pub(super) fn column(
                 generation_expr_mode: Some(GeneratedExpressionMode::Stored),
                 sequence_options: None,
                 ..
-            } => set_default(ColumnDefault::Generated(expression.to_string()))?,
+            } => column.default = Some(ColumnDefault::Generated(expression.to_string())),
             ColumnOption::Generated {
                 generated_as: generated_as @ (GeneratedAs::Always | GeneratedAs::ByDefault),
                 sequence_options,
@@ -94,7 +72,7 @@ pub(super) fn column(
                 };
                 let options = sequence_options.as_deref().unwrap_or_default();
                 let sequence = identity::of_column(kind, &ty, options)?;
-                set_default(ColumnDefault::Identity(sequence))?;
+                column.default = Some(ColumnDefault::Identity(sequence));
                 column.nullable = false;
             }
             ColumnOption::Generated { .. } => {
@@ -131,7 +109,6 @@ pub(super) fn column(
             other => return Err(Error::unsupported(format!("{other} is not supported in CREATE TABLE"))),
         }
     }
-    column.default = default;
     Ok((column, constraints))
 }
 

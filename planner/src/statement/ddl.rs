@@ -74,11 +74,13 @@ pub(crate) async fn create_table(
         None => {
             let mut columns = Vec::with_capacity(create.columns.len());
             for defined in &create.columns {
-                if identity::serial(&defined.data_type).is_none() {
+                let is_serial = identity::serial(&defined.data_type).is_some();
+                if !is_serial {
                     sql_type_of_ast(&defined.data_type)
                         .map_err(|error| checks::behind(error, &defined.name, scope.text))?;
                 }
-                let (column, constraints) = constraint::column(scope.context, defined, &name.name)?;
+                checks::column_options(&name.name, defined, is_serial, scope.text)?;
+                let (column, constraints) = constraint::column(scope.context, defined)?;
                 columns.push(column);
                 given.extend(constraints);
             }

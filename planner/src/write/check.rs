@@ -43,17 +43,26 @@ impl ColumnCheck {
         }
     }
 
-    pub(super) fn with_place(self, has_place: bool) -> Self {
+    /// The check for NULL alone.
+    pub(crate) fn of_nulls(relation: &Arc<str>, column: &Column) -> Self {
+        Self {
+            ty: SqlType::Text,
+            ..Self::new(relation, column)
+        }
+    }
+
+    /// All but the check for NULL.
+    pub(crate) fn taking_nulls(self) -> Self {
+        Self { nullable: true, ..self }
+    }
+
+    pub(crate) fn with_place(self, has_place: bool) -> Self {
         Self { has_place, ..self }
     }
 
     /// A check that lets everything pass.
     pub(super) fn nothing(relation: &Arc<str>, column: &Column) -> Self {
-        Self {
-            ty: SqlType::Text,
-            nullable: true,
-            ..Self::new(relation, column)
-        }
+        Self::of_nulls(relation, column).taking_nulls()
     }
 
     /// Whether any value of the column's Arrow type could be wrong.

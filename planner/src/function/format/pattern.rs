@@ -2,16 +2,23 @@
 
 use crate::error::Result;
 
-/// A field, or text between fields.
+/// A field, or what stands between fields.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
+    /// Letters and digits, and what is quoted.
     Text(String),
+    /// A blank or a sign of punctuation.
+    Separator(char),
     Field(Field),
+    /// `FX`: from here on, texts are read character by character.
+    Exact,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Field {
     pub key: Key,
+    /// The keyword, with capitals.
+    word: &'static str,
     pub case: Case,
     /// `FM`: no blanks and zeros to fill the width.
     pub fill: bool,
@@ -30,11 +37,22 @@ pub(super) enum Case {
 impl Field {
     /// As the pattern has it.
     pub(super) fn name(&self) -> String {
-        let name = self.key.name();
         match self.case {
-            Case::Upper => name.to_owned(),
-            Case::Title => name[..1].to_owned() + &name[1..].to_ascii_lowercase(),
-            Case::Lower => name.to_ascii_lowercase(),
+            Case::Upper | Case::Title => self.word.to_owned(),
+            Case::Lower => self.word.to_ascii_lowercase(),
+        }
+    }
+
+    /// How many characters its number has where another number follows at once.
+    pub(super) fn width(&self) -> usize {
+        match self.key {
+            Key::Hour12 | Key::Hour24 | Key::ZoneHour | Key::ZoneMinute => 2,
+            Key::IsoDayOfYear => 3,
+            Key::Microsecond => 6,
+            Key::Millisecond => 3,
+            Key::Fraction(digits) => usize::from(digits),
+            Key::IsoDayOfWeek => 1,
+            _ => self.word.len(),
         }
     }
 }
@@ -87,65 +105,21 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Digits a number has in a text without separators.
-    pub(super) fn digits(self) -> Option<usize> {
-        Some(match self {
-            Key::Year(digits) | Key::IsoYear(digits) => usize::from(digits),
-            Key::Hour12 | Key::Hour24 | Key::Minute | Key::Second | Key::Month | Key::Day => 2,
-            Key::IsoWeek | Key::WeekOfYear | Key::Century | Key::ZoneHour | Key::ZoneMinute => 2,
-            Key::DayOfYear | Key::IsoDayOfYear | Key::Millisecond => 3,
-            Key::Microsecond => 6,
-            Key::Fraction(digits) => usize::from(digits),
-            Key::SecondOfDay => 5,
-            Key::Julian => 7,
-            Key::DayOfWeek | Key::IsoDayOfWeek | Key::WeekOfMonth | Key::Quarter => 1,
-            _ => return None,
-        })
-    }
-
-    /// As error messages name it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Key::Hour12 => "HH12",
-            Key::Hour24 => "HH24",
-            Key::Minute => "MI",
-            Key::Second => "SS",
-            Key::Millisecond => "MS",
-            Key::Microsecond => "US",
-            Key::Fraction(_) => "FF",
-            Key::SecondOfDay => "SSSS",
-            Key::Meridiem { dots: true } => "A.M.",
-            Key::Meridiem { dots: false } => "AM",
-            Key::Era { dots: true } => "A.D.",
-            Key::Era { dots: false } => "AD",
-            Key::YearComma => "Y,YYY",
-            Key::Year(4) => "YYYY",
-            Key::Year(3) => "YYY",
-            Key::Year(2) => "YY",
-            Key::Year(_) => "Y",
-            Key::IsoYear(_) => "IYYY",
-            Key::MonthName => "MONTH",
-            Key::MonthShort => "MON",
-            Key::Month => "MM",
-            Key::MonthRoman => "RM",
-            Key::DayName => "DAY",
-            Key::DayShort => "DY",
-            Key::DayOfYear => "DDD",
-            Key::IsoDayOfYear => "IDDD",
-            Key::Day => "DD",
-            Key::DayOfWeek => "D",
-            Key::IsoDayOfWeek => "ID",
-            Key::WeekOfMonth => "W",
-            Key::WeekOfYear => "WW",
-            Key::IsoWeek => "IW",
-            Key::Century => "CC",
-            Key::Julian => "J",
-            Key::Quarter => "Q",
-            Key::Zone => "TZ",
-            Key::ZoneHour => "TZH",
-            Key::ZoneMinute => "TZM",
-            Key::Offset => "OF",
-        }
+    /// Whether it is read as digits: a number before it ends by its width.
+    pub(super) fn is_digits(self) -> bool {
+        !matches!(
+            self,
+            Key::Meridiem { .. }
+                | Key::Era { .. }
+                | Key::MonthName
+                | Key::MonthShort
+                | Key::MonthRoman
+                | Key::DayName
+                | Key::DayShort
+                | Key::Zone
+                | Key::ZoneHour
+                | Key::Offset
+        )
     }
 }
 
@@ -237,37 +211,55 @@ impl Pattern {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let after_prefix = ["FM", "fm", "TM", "tm", "FX", "fx"]
+            let after_prefix = ["FM", "fm", "TM", "tm"]
                 .iter()
                 .find_map(|prefix| rest.strip_prefix(prefix));
-            let fill = after_prefix.is_some() && rest.starts_with(['F', 'f']) && !rest[1..].starts_with(['X', 'x']);
-            let candidate = after_prefix.unwrap_or(rest);
-            if let Some((length, key, case)) = keyword(candidate) {
-                rest = &candidate[length..];
+            let fill = after_prefix.is_some() && rest.starts_with(['F', 'f']);
+            // A prefix alone changes nothing.
+            rest = after_prefix.unwrap_or(rest);
+            if let Some((word, key, case)) = keyword(rest) {
+                rest = &rest[word.len()..];
                 let ordinal = ordinal(&mut rest);
                 parts.push(Part::Field(Field {
                     key,
+                    word,
                     case,
                     fill,
                     ordinal,
                 }));
-            } else if after_prefix.is_some() {
-                // A prefix alone changes nothing.
-                rest = candidate;
+            } else if let Some(after) = rest.strip_prefix("FX").or_else(|| rest.strip_prefix("fx")) {
+                rest = after;
+                parts.push(Part::Exact);
             } else if let Some(quoted) = rest.strip_prefix('"') {
                 rest = quoted_text(quoted, &mut parts);
             } else {
                 let escaped = rest.strip_prefix('\\').filter(|after| after.starts_with('"'));
-                let from = escaped.unwrap_or(rest);
-                let length = from.chars().next().map_or(0, char::len_utf8);
-                push_text(&mut parts, &from[..length]);
-                rest = &from[length..];
+                let mut characters = escaped.unwrap_or(rest).chars();
+                match characters.next() {
+                    Some(separator) if is_separator(separator) || is_blank(separator) => {
+                        parts.push(Part::Separator(separator));
+                    }
+                    Some(other) => push_text(&mut parts, other.encode_utf8(&mut [0; 4])),
+                    None => {}
+                }
+                rest = characters.as_str();
             }
         }
         Ok(Self { parts })
     }
 }
 
+/// As `isspace` has them.
+pub(super) fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// A sign of ASCII that is no letter, digit or blank.
+pub(super) fn is_separator(character: char) -> bool {
+    character.is_ascii_punctuation()
+}
+
+/// What follows a keyword; `SP`, which shall spell numbers out, changes nothing in PostgreSQL either.
 fn ordinal(rest: &mut &str) -> Option<Case> {
     for (suffix, case) in [("TH", Case::Upper), ("th", Case::Lower)] {
         if let Some(after) = rest.strip_prefix(suffix) {
@@ -275,15 +267,16 @@ fn ordinal(rest: &mut &str) -> Option<Case> {
             return Some(case);
         }
     }
+    *rest = rest.strip_prefix("SP").unwrap_or(rest);
     None
 }
 
-/// The longest keyword the text begins with: its length, field and case.
-fn keyword(text: &str) -> Option<(usize, Key, Case)> {
+/// The longest keyword the text begins with, its field and case.
+fn keyword(text: &str) -> Option<(&'static str, Key, Case)> {
     let named = NAMES
         .iter()
         .filter(|(word, ..)| text.starts_with(word))
-        .map(|(word, case, key)| (word.len(), *key, *case));
+        .map(|(word, case, key)| (*word, *key, *case));
     let numbers = NUMBERS.iter().filter_map(|(word, key)| {
         let start = text.get(..word.len())?;
         let case = match start {
@@ -291,9 +284,9 @@ fn keyword(text: &str) -> Option<(usize, Key, Case)> {
             _ if start == word.to_ascii_lowercase() => Case::Lower,
             _ => return None,
         };
-        Some((word.len(), *key, case))
+        Some((*word, *key, case))
     });
-    named.chain(numbers).max_by_key(|(length, ..)| *length)
+    named.chain(numbers).max_by_key(|(word, ..)| word.len())
 }
 
 /// Text up to the closing quote; a backslash takes the next character as it is.

@@ -126,6 +126,8 @@ pub(super) fn write(pattern: &Pattern, clock: &Clock, out: &mut String) -> Resul
     for part in &pattern.parts {
         match part {
             Part::Text(text) => out.push_str(text),
+            Part::Separator(separator) => out.push(*separator),
+            Part::Exact => {}
             Part::Field(field) => write_field(*field, clock, out)?,
         }
     }
