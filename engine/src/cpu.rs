@@ -8,11 +8,12 @@
 //! health check. Its threads have large stacks, since planning recurses with the depth of the statement.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use staffa_planner::{Error, ErrorKind, Result, Room, Supervision, stop_tasks_with_their_statements, supervised};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -32,6 +33,24 @@ pub(crate) struct CpuRuntime {
     inner: Arc<Inner>,
     /// For what functions make.
     room: Arc<dyn Room>,
+    lingering: Lingering,
+}
+
+/// Work that nobody waits for, and that has not ended yet: it has not come to a place where it would.
+#[derive(Clone, Debug, Default)]
+struct Lingering(Arc<Mutex<Vec<Weak<AtomicBool>>>>);
+
+impl Lingering {
+    fn add(&self, abandoned: &Arc<AtomicBool>) {
+        self.0.lock().push(Arc::downgrade(abandoned));
+    }
+
+    fn is_any(&self) -> bool {
+        let mut works = self.0.lock();
+        // Each task of a statement has the flag.
+        works.retain(|abandoned| abandoned.strong_count() > 0);
+        !works.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +93,7 @@ impl CpuRuntime {
                 runtime: Some(runtime),
             }),
             room,
+            lingering: Lingering::default(),
         })
     }
 
@@ -83,6 +103,11 @@ impl CpuRuntime {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.spawn(work).await
+    }
+
+    /// Whether something works here that nobody waits for any more.
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingering.is_any()
     }
 
     /// Starts a future here, aborted when the task's handle is dropped.
@@ -96,6 +121,7 @@ impl CpuRuntime {
         Task {
             handle: self.inner.handle.spawn(work),
             abandoned,
+            lingering: self.lingering.clone(),
         }
     }
 }
@@ -122,6 +148,11 @@ impl Lanes {
             true => &self.short,
             false => &self.long,
         }
+    }
+
+    /// Whether something works that nobody waits for any more.
+    pub(crate) fn linger(&self) -> bool {
+        self.short.lingers() || self.long.lingers()
     }
 
     /// For what is not known to be short.
@@ -201,6 +232,7 @@ pub(crate) struct Task<T> {
     handle: JoinHandle<Result<T>>,
     /// For planning, which never waits, and for tasks of operators, which would go before: aborting alone would not stop them.
     abandoned: Arc<AtomicBool>,
+    lingering: Lingering,
 }
 
 impl<T> Drop for Task<T> {
@@ -208,6 +240,7 @@ impl<T> Drop for Task<T> {
         // What one that has ended began may be what others of the statement wait for: both ends of an exchange are tasks.
         if !self.handle.is_finished() {
             self.abandoned.store(true, Ordering::Relaxed);
+            self.lingering.add(&self.abandoned);
             self.handle.abort();
         }
     }
@@ -254,6 +287,26 @@ mod tests {
         assert!(!error.message().contains("a defect"), "{error}");
         assert_eq!(other.await.expect("not touched"), 7);
         assert_eq!(cpu.run(async { Ok(8) }).await.expect("the thread goes on"), 8);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_known_until_it_ends() {
+        let cpu = CpuRuntime::start("staffa-test", 1, any_room()).expect("a thread");
+        let (begun, begin) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let task = cpu.spawn(async move {
+            begun.send(()).expect("somebody waits");
+            ended.recv().expect("told");
+            Ok(())
+        });
+        begin.recv().expect("it begins");
+        assert!(!cpu.lingers());
+        drop(task);
+        assert!(cpu.lingers());
+        end.send(()).expect("it waits");
+        while cpu.lingers() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]

@@ -395,6 +395,11 @@ impl Inner {
         &self.register
     }
 
+    /// Whether statements that have ended work on.
+    pub(crate) fn lingers(&self) -> bool {
+        self.planning.lingers() || self.lanes.linger()
+    }
+
     /// Gives back memory that only makes queries faster.
     pub(crate) fn release_caches(&self, bytes: u64) {
         self.results.release();

@@ -358,6 +358,17 @@ impl VisitorMut for Rewriter<'_> {
                     self.parameter(left, SqlType::Text);
                     self.parameter(right, SqlType::Text);
                 }
+                // Of JSON by a path, and by several keys.
+                if matches!(
+                    op,
+                    BinaryOperator::HashArrow
+                        | BinaryOperator::HashLongArrow
+                        | BinaryOperator::HashMinus
+                        | BinaryOperator::QuestionPipe
+                        | BinaryOperator::QuestionAnd
+                ) {
+                    self.parameter(right, SqlType::Array(Box::new(SqlType::Text)));
+                }
                 if let Err(error) = catalog::named_operator(op) {
                     return ControlFlow::Break(error);
                 }

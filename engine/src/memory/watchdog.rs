@@ -85,7 +85,9 @@ fn watch(warehouse: &Weak<Inner>, meter: &Meter) {
                 continue;
             }
         }
-        if let Some(largest) = largest {
+        // What ended and works on has the memory, and not who has come since.
+        let is_to_blame = |statement: &&Arc<Running>| statement.memory_held() >= BYTES_MIN || !warehouse.lingers();
+        if let Some(largest) = largest.filter(is_to_blame) {
             tracing::warn!(
                 over_bytes = over,
                 user = largest.user(),
