@@ -88,6 +88,8 @@ pub(crate) enum AccessAst {
         role: Option<RoleName>,
         local: bool,
     },
+    ResetRole,
+    ResetAuthorization,
 }
 
 /// A role as statements name it.
@@ -212,12 +214,19 @@ impl AccessAst {
             AccessAst::ReassignOwned { .. } => "REASSIGN OWNED",
             AccessAst::DropOwned { .. } => "DROP OWNED",
             AccessAst::SetRole { .. } | AccessAst::SetAuthorization { .. } => "SET",
+            AccessAst::ResetRole | AccessAst::ResetAuthorization => "RESET",
         }
     }
 
     /// Whether it changes nothing but the session.
     pub(super) fn is_of_session(&self) -> bool {
-        matches!(self, AccessAst::SetRole { .. } | AccessAst::SetAuthorization { .. })
+        matches!(
+            self,
+            AccessAst::SetRole { .. }
+                | AccessAst::SetAuthorization { .. }
+                | AccessAst::ResetRole
+                | AccessAst::ResetAuthorization
+        )
     }
 
     pub(super) fn has_password(&self) -> bool {

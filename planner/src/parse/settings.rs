@@ -82,18 +82,12 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Ast> {
 
 pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<Ast> {
     if cursor.take_word("role") {
-        return Ok(Ast::Access(Box::new(AccessAst::SetRole {
-            role: None,
-            local: false,
-        })));
+        return Ok(Ast::Access(Box::new(AccessAst::ResetRole)));
     }
-    match setting_or_all(cursor)? {
-        Some(name) if name == "session_authorization" => Ok(Ast::Access(Box::new(AccessAst::SetAuthorization {
-            role: None,
-            local: false,
-        }))),
-        name => Ok(Ast::Reset { name }),
-    }
+    Ok(match setting_or_all(cursor)? {
+        Some(name) if name == "session_authorization" => Ast::Access(Box::new(AccessAst::ResetAuthorization)),
+        name => Ast::Reset { name },
+    })
 }
 
 /// `name = value`, `name TO value`; `None` is DEFAULT.

@@ -86,6 +86,8 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &AccessAst) -> Result<Plan> {
         AccessAst::Policy(asked) => return policy::plan(scope, work, asked).await,
         AccessAst::SetRole { role, local } => return set_role(&work, role.as_ref(), *local),
         AccessAst::SetAuthorization { role, local } => return set_authorization(&work, role.as_ref(), *local),
+        AccessAst::ResetRole => return set_role(&work, None, false),
+        AccessAst::ResetAuthorization => return set_authorization(&work, None, false),
     }
     Ok(Plan::Access(work.plan))
 }

@@ -427,6 +427,7 @@ async fn check_replaced(context: &PlanContext, name: &TableName, columns: &[(Str
     let Some(old) = context.snapshot.view(name).await? else {
         return Ok(());
     };
+    context.check_owner(name, false).await?;
     let wrong = |message: String| Err(Error::new(ErrorKind::InvalidTableDefinition, message));
     if columns.len() < old.columns.len() {
         return wrong("cannot drop columns from view".to_owned());

@@ -172,7 +172,7 @@ fn word(kind: RelationKind) -> &'static str {
 }
 
 /// With its schema where the search path does not lead to it.
-fn short_name(context: &PlanContext, name: &TableName) -> String {
+pub(crate) fn short_name(context: &PlanContext, name: &TableName) -> String {
     let path = context.lookup_path();
     let found = path.iter().find(|schema| {
         let candidate = TableName::new(&context.database, schema.as_str(), &name.name);

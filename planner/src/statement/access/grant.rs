@@ -367,7 +367,8 @@ fn apply(
                 )));
             }
         }
-        warn_of_missing(work, asked, target, wanted.all, wanted.whole, allowed);
+        let what = format!("\"{}\"", target.name);
+        warn_of_missing(work, asked, &what, wanted.all, wanted.whole, allowed);
         let owner = rights.owner;
         rights.acl = Some(changed(acl, asked, grantees, grantor, allowed, owner)?);
         // What is taken from the whole is taken from its columns.
@@ -400,7 +401,8 @@ fn apply(
                 target.name
             )));
         }
-        warn_of_missing(work, asked, target, wanted.all, *privileges, allowed);
+        let what = format!("column \"{column}\" of relation \"{}\"", target.name);
+        warn_of_missing(work, asked, &what, wanted.all, *privileges, allowed);
         let acl = changed(acl, asked, grantees, grantor, allowed, rights.owner)?;
         rights.columns.insert(*id, acl);
     }
@@ -418,7 +420,7 @@ fn noun(target: &Target) -> &'static str {
 fn warn_of_missing(
     work: &mut Work<'_>,
     asked: &GrantAst,
-    target: &Target,
+    what: &str,
     all: bool,
     wanted: Privileges,
     allowed: Privileges,
@@ -428,9 +430,9 @@ fn warn_of_missing(
         false => ("could be revoked", "01006"),
     };
     if allowed.is_empty() {
-        work.warn(code, format!("no privileges {done} for \"{}\"", target.name));
+        work.warn(code, format!("no privileges {done} for {what}"));
     } else if !all && allowed != wanted {
-        work.warn(code, format!("not all privileges {done} for \"{}\"", target.name));
+        work.warn(code, format!("not all privileges {done} for {what}"));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::pg_catalog::function;
 use crate::resolve::fold;
 use crate::scram;
 use crate::settings::is_for_superusers;
+use crate::statement::dependents::short_name;
 use crate::value::{ByteaOutput, DateOrder, Format, FormatSettings, decode_scalar};
 
 /// Dependents a message names.
@@ -387,7 +388,7 @@ async fn dependents(work: &Work<'_>, role: Uuid) -> Result<Vec<String>> {
                 };
                 match known.iter().find(|(known, ..)| known == id) {
                     Some((_, name, kind)) if name.database == work.context.database => {
-                        format!("{} {}", noun(*kind), quote_identifier(&name.name))
+                        format!("{} {}", noun(*kind), short_name(work.context, name))
                     }
                     Some((_, name, _)) => format!("1 object in database {}", name.database),
                     // Of a relation that another program took away.
