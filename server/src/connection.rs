@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::scram::Doubles;
 use crate::auth::throttle::Throttle;
-use crate::auth::{authenticate, mode_of};
+use crate::auth::{authenticate, proof_of};
 use crate::listen::ServerOptions;
 use crate::pgwire::backends::{Backends, LONG_KEY_BYTES, Registration, SHORT_KEY_BYTES};
 use crate::pgwire::conversation::Conversation;
@@ -136,8 +136,8 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     };
     tokio::time::sleep(wait).await;
     let proved = async {
-        let mode = mode_of(link, peer, &shared.warehouse, &shared.options, &message).await?;
-        authenticate(link, &shared.warehouse, mode, &shared.doubles, &message.user).await
+        let proof = proof_of(link, peer, &shared.warehouse, &shared.options, &message).await?;
+        authenticate(link, &shared.warehouse, proof, &shared.doubles, &message.user).await
     };
     match proved.await {
         Ok(()) => shared.throttle.succeeded(&message.user, Some(peer.ip())),

@@ -81,7 +81,7 @@ impl Node {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| Tls::load(&files.cert, &files.key).map(Arc::new))
+            .map(|files| Tls::load(files.clone()).map(Arc::new))
             .transpose()?;
         make_directory(&config.data)?;
         let lock = DirectoryLock::take(&config.data)?;
@@ -108,7 +108,10 @@ impl Node {
         let encrypted = tls.is_some();
         let certificate = tls.clone();
         let rules = match &config.hba_file {
-            Some(path) => Some(Arc::new(Rules::open(path).map_err(Failure::new)?)),
+            Some(path) => {
+                let verifies_clients = tls.as_ref().is_some_and(|tls| tls.verifies_clients());
+                Some(Arc::new(Rules::open(path, verifies_clients).map_err(Failure::new)?))
+            }
             None => None,
         };
         if let Some(rules) = &rules {

@@ -29,10 +29,10 @@ use url::form_urlencoded;
 use super::error::{Failure, Result};
 use super::request::{is_json, json_response, read_body};
 use super::{Peer, Shared};
-use crate::auth::rules::Caller;
+use crate::auth::rules::{Caller, Demand};
 use crate::auth::scram::{Doubles, is_equal, is_password, keyed_hash};
 use crate::auth::throttle::Throttle;
-use crate::auth::{AuthMode, is_role};
+use crate::auth::{AuthMode, NO_CERTIFICATE, is_made_out_to, is_role, wrong_certificate};
 
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// Tells two tokens of one role and second apart.
@@ -195,7 +195,7 @@ type Answer = std::result::Result<String, Refused>;
 /// `POST /v1/oauth/tokens`
 pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let basic = basic_credentials(request.headers());
-    let peer = request.extensions().get::<Peer>().copied();
+    let peer = request.extensions().get::<Peer>().cloned();
     let body = match read_body(request, FORM_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => return failure.into_response(),
@@ -205,7 +205,7 @@ pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) 
         .client_id
         .clone()
         .or_else(|| basic.first().map(|offered| offered.role.clone()));
-    let address = peer.map(|peer| peer.address.ip());
+    let address = peer.as_ref().map(|peer| peer.address.ip());
     let answer = answer(&shared, address, form, &basic).await;
     if let (Some(role), Some(peer), Ok(answer)) = (role, peer, &answer) {
         let refused = answer.as_ref().err().map(|refused| refused.words().1);
@@ -368,7 +368,7 @@ pub(super) async fn require(State(shared): State<Arc<Shared>>, request: Request,
     if !shared.warehouse.is_superuser(&grant.role).await? {
         return Err(Failure::forbidden("The REST catalog is for superusers only"));
     }
-    let peer = request.extensions().get::<Peer>().copied();
+    let peer = request.extensions().get::<Peer>().cloned();
     check_rules(&shared, peer, &grant.role).await?;
     tracing::debug!(role = grant.role, method = %request.method(), path = request.uri().path(), "REST catalog");
     Ok(next.run(request).await)
@@ -388,8 +388,14 @@ async fn check_rules(shared: &Shared, peer: Option<Peer>, role: &str) -> Result<
         user: role,
         groups: &groups,
     };
-    match rules.method(&caller) {
-        Ok(_) => Ok(()),
+    let certificate = peer.certificate.as_deref();
+    let proved = rules.proof(&caller).and_then(|proof| match proof.certificate {
+        Demand::Verified | Demand::OfUser if certificate.is_none() => Err(NO_CERTIFICATE.to_owned()),
+        Demand::OfUser if !is_made_out_to(certificate, role) => Err(wrong_certificate(role)),
+        _ => Ok(()),
+    });
+    match proved {
+        Ok(()) => Ok(()),
         Err(why) => {
             shared.warehouse.audit_login(role, "", peer.address, Some(&why));
             Err(Failure::forbidden(why))
