@@ -1,6 +1,6 @@
 """The REST catalog's answers, request by request: logins, pages, requirements that fail, and what hostile clients send.
 
-    python rest_protocol.py --rest http://HOST:PORT --url postgresql://admin:P@HOST:PORT/staffa --password P
+    python rest_protocol.py --rest http://HOST:PORT --url postgresql://admin:P@HOST:PORT/staffa --password P --data DIRECTORY
 """
 import argparse
 import base64
@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.parse
 import uuid
+from pathlib import Path
 
 import psycopg
 import requests
@@ -26,7 +27,7 @@ def schema(*fields):
 
 class Client:
     def __init__(self, a):
-        self.rest, self.password = a.rest, a.password
+        self.rest, self.password, self.data = a.rest, a.password, Path(a.data)
         self.session = requests.Session()
         self.checks = Checks()
 
@@ -193,8 +194,30 @@ def tables(c):
     for outside in ("file:///etc/passwd", "file:///nope/metadata/x.metadata.json", location + "x", "x", "", "http://127.0.0.1:1/x"):
         answer = c.call("POST", register, {"name": "again", "metadata-location": outside})
         c.checks.same(f"register {outside!r}", True, 400 <= answer.status_code < 500)
+    places(c, here, register, metadata["location"])
     c.expect("purge", 204, None, "DELETE", f"{here}/{urllib.parse.quote('w/ö', safe='')}?purgeRequested=true")
     c.expect("purge again", 404, "NoSuchTableException", "DELETE", f"{here}/{urllib.parse.quote('w/ö', safe='')}?purgeRequested=true")
+
+
+def places(c, here, register, location):
+    """Nothing of the data directory but the warehouse is a place of tables."""
+    warehouse = c.data / "warehouse"
+    assert location.startswith(f"file://{warehouse}/"), location
+    (warehouse / "link").symlink_to(c.data / "audit")
+    before = sorted(str(path) for path in c.data.rglob("*") if warehouse not in path.parents)
+    for where in ("audit", "audit/x", "spill/x", "catalog.db/x", "catalog.db", "elsewhere", "warehouse/link", "warehouse/link/x"):
+        for more in ({}, {"stage-create": True}):
+            c.expect(f"a table in {where}", 403, "ForbiddenException", "POST", here, {"name": "x", "schema": schema(), "location": f"file://{c.data}/{where}", **more})
+    for where in ("%2e%2e/out", "%2E./out", "a%2fb", "a%2Fb", "a%5cb", "../out", ".", "x/../../audit"):
+        c.expect(f"a table in {where}", 400, "BadRequestException", "POST", here, {"name": "x", "schema": schema(), "location": f"file://{warehouse}/{where}"})
+    (c.data / "x.metadata.json").write_text("{}")
+    for where in ("catalog.db", "catalog.db-wal", "audit/audit.jsonl", "x.metadata.json", "warehouse/link/audit.jsonl", "warehouse/../catalog.db"):
+        answer = c.expect(f"register {where}", 400, "BadRequestException", "POST", register, {"name": "x", "metadata-location": f"file://{c.data}/{where}"})
+        told = answer.json()["error"]["message"]
+        c.checks.same(f"why not {where}: {told}", True, "outside the allowed" in told or '".."' in told)
+    (c.data / "x.metadata.json").unlink()
+    (warehouse / "link").unlink()
+    c.checks.same("the data directory", before, sorted(str(path) for path in c.data.rglob("*") if warehouse not in path.parents))
 
 
 def snapshot(metadata, **more):
@@ -328,6 +351,7 @@ def main():
     p.add_argument("--rest", required=True)
     p.add_argument("--url", required=True)
     p.add_argument("--password", required=True)
+    p.add_argument("--data", required=True)
     a = p.parse_args()
     c = Client(a)
     server = psycopg.connect(a.url, autocommit=True)
