@@ -254,6 +254,13 @@ impl Warehouse {
         Ok(snapshot.access().roles().map(|role| role.name.clone()).collect())
     }
 
+    /// Whether a role may log in: now, if it proves who it is.
+    pub async fn may_log_in(&self, role: &str) -> Result<bool> {
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let role = snapshot.access().role(role);
+        Ok(role.is_some_and(|role| role.login && !access::is_expired(role)))
+    }
+
     /// Whether a role may do everything, and may log in.
     pub async fn is_superuser(&self, role: &str) -> Result<bool> {
         let snapshot = self.inner.catalog.snapshot().await?;

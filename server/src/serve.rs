@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::AuthMode;
 use crate::auth::rules::Rules;
 use crate::cli::Failure;
 use crate::config::{Config, S3};
@@ -120,7 +121,8 @@ impl Node {
         }
         let rest_options = RestOptions {
             listen: config.rest.clone(),
-            auth: config.auth,
+            // Rules decide in its place, and none of them lets anybody in here without a token.
+            auth: rules.as_ref().map_or(config.auth, |_| AuthMode::Scram),
             rules: rules.clone(),
             tls: tls.clone(),
             max_connections: config.max_connections,

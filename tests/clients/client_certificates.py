@@ -204,9 +204,11 @@ def code(port, user, shown=None):
 
 def rest_catalog(url, port, files, certificates):
     """A rule that wants a certificate wants it of the REST catalog's clients, too."""
-    token = requests.post(f"{url}/v1/oauth/tokens", verify=str(files["root"]), timeout=60, data={
-        "grant_type": "client_credentials", "client_id": "root", "client_secret": "secret"}).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
+    login = lambda shown: requests.post(f"{url}/v1/oauth/tokens", verify=str(files["root"]), timeout=60, cert=shown and tuple(map(str, shown)), data={
+        "grant_type": "client_credentials", "client_id": "root", "client_secret": "secret"})
+    refused = login(None)
+    assert (refused.status_code, refused.json()["error_description"]) == (401, "connection requires a valid client certificate"), refused.text
+    headers = {"Authorization": f"Bearer {login(certificates['root']).json()['access_token']}"}
     get = lambda shown: requests.get(f"{url}/v1/config", headers=headers, verify=str(files["root"]), timeout=60, cert=shown and tuple(map(str, shown)))
     for shown, wanted in ((None, "connection requires a valid client certificate"), (certificates["ann"], 'certificate authentication failed for user "root"')):
         answer = get(shown)

@@ -101,6 +101,32 @@ def logins(c):
     c.expect("no such method", 405, "UnsupportedOperationException", "PATCH", "staffa/namespaces")
 
 
+def roles(c, server):
+    """Tokens are for those who may use them."""
+    secret = "a password of many"
+    server.execute(f"create role plain login password '{secret}'; create role shut superuser password '{secret}'; create role boss superuser login password '{secret}'")
+    form = {"grant_type": "client_credentials", "client_secret": secret}
+    for role, why in (("plain", "The REST catalog is for superusers only"), ("shut", 'role "shut" is not permitted to log in')):
+        answer = c.login(**form, client_id=role)
+        c.checks.same(f"a token for {role}", (401, "invalid_client", why),
+                      (answer.status_code, answer.json()["error"], answer.json().get("error_description")))
+        answer = c.login(**{**form, "client_secret": "no"}, client_id=role)
+        c.checks.same(f"a wrong password of {role}", (401, "no such role, or another password"), (answer.status_code, answer.json()["error_description"]))
+    token = c.login(**form, client_id="boss").json()["access_token"]
+    use = lambda: requests.get(f"{c.rest}/v1/config", headers={"Authorization": f"Bearer {token}"})
+    c.checks.same("its use", 200, use().status_code)
+    exchange = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": token}
+    for change, why in (("nologin", 'role "boss" is not permitted to log in'), ("login nosuperuser", "The REST catalog is for superusers only")):
+        server.execute(f"alter role boss {change}")
+        answer = use()
+        c.checks.same(f"a token of before, {change}", (403, why), (answer.status_code, answer.json()["error"]["message"]))
+        answer = c.login(**exchange)
+        c.checks.same(f"another for it, {change}", (400, "invalid_grant", why), (answer.status_code, answer.json().get("error"), answer.json().get("error_description")))
+    server.execute("alter role boss login superuser")
+    c.checks.same("once more", 200, use().status_code)
+    server.execute("drop role plain, shut, boss")
+
+
 def namespaces(c):
     for name in ("n1", "n2", "n.3"):
         c.expect(f"create {name}", 200, None, "POST", "staffa/namespaces", {"namespace": [name], "properties": {"k": "v"}})
@@ -356,6 +382,7 @@ def main():
     c = Client(a)
     server = psycopg.connect(a.url, autocommit=True)
     logins(c)
+    roles(c, server)
     namespaces(c)
     tables(c)
     commits(c, server)
