@@ -26,6 +26,16 @@ pub enum AuthMode {
     Trust,
 }
 
+/// Bytes of a name, as in SQL.
+const NAME_BYTES_MAX: usize = 63;
+
+/// As much of a client's name for a role or a database as names have. The rest is neither remembered nor written anywhere: whoever may
+/// send it has proved nothing yet.
+pub(crate) fn cut_name(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    name
+}
+
 /// Whether there is such a role.
 pub(crate) async fn is_role(warehouse: &Warehouse, user: &str) -> staffa::Result<bool> {
     Ok(warehouse.roles().await?.iter().any(|role| role == user))

@@ -113,10 +113,6 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     if shared.shutdown.is_requested() {
         return Err(Report::fatal(ErrorKind::CannotConnectNow, "the database system is shutting down").into());
     }
-    let permit = Arc::clone(&shared.logins)
-        .try_acquire_owned()
-        .map_err(|_| Report::fatal(ErrorKind::TooManyConnections, "sorry, too many clients already"))?;
-
     let mut out = BytesMut::new();
     reply_negotiation(&mut out, &message);
     if !out.is_empty() {
@@ -151,6 +147,10 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
             return Err(failure);
         }
     }
+    // Not before: whoever has proved nothing takes no place of those who can.
+    let permit = Arc::clone(&shared.logins)
+        .try_acquire_owned()
+        .map_err(|_| Report::fatal(ErrorKind::TooManyConnections, "sorry, too many clients already"))?;
     // Before the session is opened: clients tell a refused login from an unknown database by it.
     reply::authentication_ok(&mut out);
     link.send(&mut out).await?;

@@ -112,6 +112,9 @@ def roles(c, server):
                       (answer.status_code, answer.json()["error"], answer.json().get("error_description")))
         answer = c.login(**{**form, "client_secret": "no"}, client_id=role)
         c.checks.same(f"a wrong password of {role}", (401, "no such role, or another password"), (answer.status_code, answer.json()["error_description"]))
+    c.checks.same("a very long name", 401, c.login(**form, client_id="n" * 60_000).status_code)
+    longest = server.execute("""select max(length("user")) from staffa.audit""").fetchone()
+    c.checks.same("what is written of it", (63,), longest)
     token = c.login(**form, client_id="boss").json()["access_token"]
     use = lambda: requests.get(f"{c.rest}/v1/config", headers={"Authorization": f"Bearer {token}"})
     c.checks.same("its use", 200, use().status_code)

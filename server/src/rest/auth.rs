@@ -32,7 +32,7 @@ use super::{Peer, Shared};
 use crate::auth::rules::{Caller, Demand};
 use crate::auth::scram::{Doubles, is_equal, is_password, keyed_hash};
 use crate::auth::throttle::Throttle;
-use crate::auth::{AuthMode, NO_CERTIFICATE, is_made_out_to, is_role, wrong_certificate};
+use crate::auth::{AuthMode, NO_CERTIFICATE, cut_name, is_made_out_to, is_role, wrong_certificate};
 
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// Tells two tokens of one role and second apart.
@@ -254,6 +254,7 @@ impl Form {
             };
             *field = Some(value.into_owned());
         }
+        form.client_id = form.client_id.map(cut_name);
         form
     }
 }
@@ -317,8 +318,11 @@ fn basic_credentials(headers: &HeaderMap) -> Vec<Credentials> {
     let Some((id, secret)) = basic_parts(headers) else {
         return Vec::new();
     };
-    let (plain_id, plain_secret) = (from_form(&id), from_form(&secret));
-    let mut offered = vec![Credentials { role: id, secret }];
+    let (plain_id, plain_secret) = (cut_name(from_form(&id)), from_form(&secret));
+    let mut offered = vec![Credentials {
+        role: cut_name(id),
+        secret,
+    }];
     let plain = Credentials {
         role: plain_id,
         secret: plain_secret,
