@@ -109,7 +109,7 @@ def roles(c, server):
     for role, why in (("plain", "The REST catalog is for superusers only"), ("shut", 'role "shut" is not permitted to log in')):
         answer = c.login(**form, client_id=role)
         c.checks.same(f"a token for {role}", (401, "invalid_client", why),
-                      (answer.status_code, answer.json()["error"], answer.json().get("error_description")))
+                      (answer.status_code, answer.json().get("error"), answer.json().get("error_description")))
         answer = c.login(**{**form, "client_secret": "no"}, client_id=role)
         c.checks.same(f"a wrong password of {role}", (401, "no such role, or another password"), (answer.status_code, answer.json()["error_description"]))
     c.checks.same("a very long name", 401, c.login(**form, client_id="n" * 60_000).status_code)
