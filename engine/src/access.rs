@@ -9,7 +9,6 @@ use staffa_planner::{AccessEdit, AccessPlan, Error, ErrorKind, Result};
 use crate::outcome::Notice;
 use crate::session::Session;
 use crate::settings::{Settings, checked};
-use crate::warehouse::Warehouse;
 
 /// The role of this name, as a client says it is.
 pub(crate) fn role_of<'a>(snapshot: &'a CatalogSnapshot, name: &str) -> Result<&'a Role> {
@@ -42,21 +41,19 @@ pub(crate) fn check_database(snapshot: &CatalogSnapshot, name: &str) -> Result<(
     })
 }
 
-/// Whether the role may log in, and has not too many sessions.
-pub(crate) fn check_login(warehouse: &Warehouse, role: &Role) -> Result<()> {
-    let name = &role.name;
-    if !role.login {
-        let message = format!("role \"{name}\" is not permitted to log in");
-        return Err(Error::new(ErrorKind::InvalidAuthorization, message));
+/// Whether the role may log in.
+pub(crate) fn check_login(role: &Role) -> Result<()> {
+    if role.login {
+        return Ok(());
     }
+    let message = format!("role \"{}\" is not permitted to log in", role.name);
+    Err(Error::new(ErrorKind::InvalidAuthorization, message))
+}
+
+/// How many sessions the role may have; `None`: as many as it likes.
+pub(crate) fn session_limit(role: &Role) -> Option<usize> {
     let limit = usize::try_from(role.connection_limit).ok();
-    if let Some(limit) = limit.filter(|_| !role.superuser)
-        && warehouse.activity().count_of(name) >= limit
-    {
-        let message = format!("too many connections for role \"{name}\"");
-        return Err(Error::new(ErrorKind::TooManyConnections, message));
-    }
-    Ok(())
+    limit.filter(|_| !role.superuser)
 }
 
 /// Whether the role may use the database.

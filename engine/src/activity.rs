@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use staffa_planner::{Encryption, SessionRow};
+use staffa_planner::{Encryption, Error, ErrorKind, Result, SessionRow};
 
 use crate::cancel::Canceller;
 use crate::outcome::TransactionStatus;
@@ -42,6 +42,7 @@ pub(crate) struct Connected {
 }
 
 impl Activity {
+    /// Takes a session in, unless its role has `limit` sessions already.
     pub(crate) fn connected(
         self: &Arc<Self>,
         number: i32,
@@ -50,7 +51,8 @@ impl Activity {
         client: Option<SocketAddr>,
         encryption: Option<Encryption>,
         canceller: Canceller,
-    ) -> Connected {
+        limit: Option<usize>,
+    ) -> Result<Connected> {
         let now = Utc::now().timestamp_micros();
         let row = SessionRow {
             pid: number,
@@ -69,11 +71,18 @@ impl Activity {
             query_id: None,
             query: String::new(),
         };
-        self.sessions.lock().insert(number, Entry { canceller, row });
-        Connected {
+        let mut sessions = self.sessions.lock();
+        // Under the same lock: two that come at the same moment do not both take the last place.
+        let others = || sessions.values().filter(|entry| entry.row.user == user).count();
+        if limit.is_some_and(|limit| others() >= limit) {
+            let message = format!("too many connections for role \"{user}\"");
+            return Err(Error::new(ErrorKind::TooManyConnections, message));
+        }
+        sessions.insert(number, Entry { canceller, row });
+        Ok(Connected {
             activity: Arc::clone(self),
             number,
-        }
+        })
     }
 
     pub(crate) fn rows(&self) -> Vec<SessionRow> {
@@ -90,15 +99,6 @@ impl Activity {
     /// How many sessions there are.
     pub(crate) fn count(&self) -> usize {
         self.sessions.lock().len()
-    }
-
-    /// How many sessions a role has logged in to.
-    pub(crate) fn count_of(&self, user: &str) -> usize {
-        self.sessions
-            .lock()
-            .values()
-            .filter(|entry| entry.row.user == user)
-            .count()
     }
 
     /// The role that a session logged in as.

@@ -88,6 +88,7 @@ impl Place {
         };
         let stores = Stores::new(StoreOptions {
             local_roots,
+            private_paths: Vec::new(),
             remote_roots,
             s3: config.s3.clone(),
             range_cache_bytes: 0,

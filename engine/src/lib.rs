@@ -87,8 +87,8 @@ pub use staffa_catalog::shown_database as shown_catalog;
 pub use staffa_planner::value::{ColumnDecoder, ColumnEncoder, Format, FormatSettings, decode_scalar};
 pub use staffa_planner::value::{sql_type_of_oid, type_length, type_modifier, type_oid};
 pub use staffa_planner::{
-    ColumnOrigin, Encryption, Error, ErrorKind, LoginRuleRow, OutputColumn, ParsedStatement, Result, SqlType,
-    StatementClass, TransactionClass, scram_verifier,
+    ClientCertificate, ColumnOrigin, Encryption, Error, ErrorKind, LoginRuleRow, OutputColumn, ParsedStatement, Result,
+    SqlType, StatementClass, TransactionClass, scram_verifier,
 };
 pub use staffa_storage::{S3Options, Secret};
 pub use stream::RowStream;

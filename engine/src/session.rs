@@ -213,18 +213,7 @@ impl Session {
         let snapshot = warehouse.catalog().snapshot().await?;
         let role = access::role_of(&snapshot, &options.user)?;
         if options.login {
-            access::check_login(&warehouse, role)?;
-        }
-        access::check_database(&snapshot, &options.database)?;
-        if options.login {
-            access::check_connect(&snapshot, role, &options.database)?;
-        }
-        let mut settings = warehouse.settings().for_user(&options.user, role.superuser);
-        let mut notices = Vec::new();
-        access::apply_settings(&mut settings, snapshot.access(), role, &options.database, &mut notices);
-        for (name, value) in &options.settings {
-            settings.check_may_set(name)?;
-            settings.set_default(name, value)?;
+            access::check_login(role)?;
         }
         let backend_pid = warehouse.next_backend();
         let canceller = Canceller::default();
@@ -236,7 +225,19 @@ impl Session {
             options.client,
             options.encryption,
             canceller.clone(),
-        );
+            access::session_limit(role).filter(|_| options.login),
+        )?;
+        access::check_database(&snapshot, &options.database)?;
+        if options.login {
+            access::check_connect(&snapshot, role, &options.database)?;
+        }
+        let mut settings = warehouse.settings().for_user(&options.user, role.superuser);
+        let mut notices = Vec::new();
+        access::apply_settings(&mut settings, snapshot.access(), role, &options.database, &mut notices);
+        for (name, value) in &options.settings {
+            settings.check_may_set(name)?;
+            settings.set_default(name, value)?;
+        }
         let locks = LockOwner::new(Arc::clone(warehouse.locks()), &options.database, backend_pid);
         let actions = Actions::new(Arc::clone(activity), backend_pid, locks, settings.clone());
         Ok(Self {

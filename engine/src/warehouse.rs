@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -255,6 +255,13 @@ impl Warehouse {
         Ok(snapshot.access().roles().map(|role| role.name.clone()).collect())
     }
 
+    /// Whether a role may log in: now, if it proves who it is.
+    pub async fn may_log_in(&self, role: &str) -> Result<bool> {
+        let snapshot = self.inner.catalog.snapshot().await?;
+        let role = snapshot.access().role(role);
+        Ok(role.is_some_and(|role| role.login && !access::is_expired(role)))
+    }
+
     /// Whether a role may do everything, and may log in.
     pub async fn is_superuser(&self, role: &str) -> Result<bool> {
         let snapshot = self.inner.catalog.snapshot().await?;
@@ -447,9 +454,13 @@ fn metadata_cache_bytes(config: &Config) -> u64 {
     config.memory_limit_bytes / SHARE
 }
 
-/// The stores of a warehouse's files.
+/// The stores of a warehouse's files: nothing else of the data directory is theirs.
 pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> Result<Stores> {
-    let mut local_roots = vec![data_dir.to_path_buf()];
+    // Tables that were made before the warehouse was elsewhere stay where they are.
+    let mut local_roots: Vec<PathBuf> = Some(data_dir.join("warehouse"))
+        .filter(|own| own.is_dir())
+        .into_iter()
+        .collect();
     let mut remote_roots = Vec::new();
     match warehouse.strip_prefix("file://") {
         Some(path) => local_roots.push(Path::new(path).to_path_buf()),
@@ -458,6 +469,7 @@ pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> 
     local_roots.extend(config.allowed_paths.iter().cloned());
     Ok(Stores::new(StoreOptions {
         local_roots,
+        private_paths: private_paths(config, data_dir),
         remote_roots,
         s3: config.s3.clone(),
         range_cache_bytes: config.range_cache_bytes,
@@ -465,6 +477,20 @@ pub(crate) fn open_stores(config: &Config, data_dir: &Path, warehouse: &str) -> 
         metadata_cache_bytes: Some(metadata_cache_bytes(config)),
         io: Some(tokio::runtime::Handle::current()),
     })?)
+}
+
+/// What is the server's own, also where the warehouse is around it.
+fn private_paths(config: &Config, data_dir: &Path) -> Vec<PathBuf> {
+    let spill = config.spill_dir.clone().unwrap_or_else(|| data_dir.join("spill"));
+    let audit = config.audit.as_ref().map(|audit| audit.directory.clone());
+    let mut paths: Vec<PathBuf> = [spill].into_iter().chain(audit).collect();
+    if let Some(path) = catalog_url(config, data_dir).strip_prefix("sqlite:") {
+        let path = path.trim_start_matches("//").split('?').next().unwrap_or_default();
+        // SQLite's own files stand beside it.
+        paths.extend(["", "-wal", "-shm", "-journal"].map(|end| PathBuf::from(format!("{path}{end}"))));
+    }
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    paths.into_iter().map(absolute).collect()
 }
 
 /// The settings of nobody in particular.
@@ -547,7 +573,7 @@ fn runtime_env(
 }
 
 /// Makes a folder when it is missing, checks that it can be written, and gives its absolute path.
-pub(crate) fn make_dir(path: &Path) -> Result<std::path::PathBuf> {
+pub(crate) fn make_dir(path: &Path) -> Result<PathBuf> {
     let failed = |error: std::io::Error| {
         Error::new(
             ErrorKind::IoError,

@@ -86,8 +86,8 @@ pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
 pub use pg_catalog::{
-    CatalogView, CursorRow, Encryption, Image, ImageFacts, LoginRuleRow, ObjectNumbers, Parts, Roles, SessionRow,
-    SessionRows, SettingRow, StatementRow, postgres_setting_context,
+    CatalogView, ClientCertificate, CursorRow, Encryption, Image, ImageFacts, LoginRuleRow, ObjectNumbers, Parts,
+    Roles, SessionRow, SessionRows, SettingRow, StatementRow, postgres_setting_context,
 };
 pub use physical::physical;
 pub use plan::plan;

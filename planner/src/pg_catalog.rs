@@ -42,7 +42,9 @@ pub(crate) use self::image::{FIRST_ROLE, Relation};
 pub use self::image::{Image, ImageFacts, ObjectNumbers};
 pub use self::part::Parts;
 pub(crate) use self::part::{Kind, is_lasting};
-pub use self::provider::{CursorRow, Encryption, LoginRuleRow, SessionRow, SessionRows, SettingRow, StatementRow};
+pub use self::provider::{
+    ClientCertificate, CursorRow, Encryption, LoginRuleRow, SessionRow, SessionRows, SettingRow, StatementRow,
+};
 pub use self::roles::Roles;
 pub use self::view::CatalogView;
 pub(crate) use self::view::{Function, argument_names, function, functions_named};

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::auth::AuthMode;
 use crate::cli::Failure;
+use crate::tls::TlsFiles;
 
 use options::OPTIONS;
 pub(crate) use raw::Flags as RawFlags;
@@ -96,13 +97,6 @@ pub struct Config {
     pub admin_password: Option<String>,
 }
 
-/// Certificate chain and key, PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-}
-
 /// The demo's default for `auth`: trust while nobody else can reach it. Nobody can say it aloud.
 pub(crate) const AUTO_AUTH: &str = "auto";
 
@@ -136,11 +130,21 @@ impl Config {
             .with_hint("use --auth scram, or listen on 127.0.0.1"));
         }
         let tls = match (raw.path("tls_cert"), raw.path("tls_key")) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert,
+                key,
+                client_ca: raw.path("tls_client_ca"),
+                client_crl: raw.path("tls_client_crl"),
+            }),
             (None, None) => None,
             (Some(_), None) => return Err(Failure::new("tls_cert is set but tls_key is not: TLS needs both")),
             (None, Some(_)) => return Err(Failure::new("tls_key is set but tls_cert is not: TLS needs both")),
         };
+        for (setting, needed) in [("tls_client_ca", "tls_cert"), ("tls_client_crl", "tls_client_ca")] {
+            if raw.path(setting).is_some() && raw.path(needed).is_none() {
+                return Err(Failure::new(format!("{setting} is set but {needed} is not")));
+            }
+        }
         let tls_required = raw.parse("tls_required", parse_bool)?;
         if tls_required && tls.is_none() {
             return Err(Failure::new(

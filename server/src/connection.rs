@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::scram::Doubles;
 use crate::auth::throttle::Throttle;
-use crate::auth::{authenticate, mode_of};
+use crate::auth::{authenticate, proof_of};
 use crate::listen::ServerOptions;
 use crate::pgwire::backends::{Backends, LONG_KEY_BYTES, Registration, SHORT_KEY_BYTES};
 use crate::pgwire::conversation::Conversation;
@@ -113,10 +113,6 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     if shared.shutdown.is_requested() {
         return Err(Report::fatal(ErrorKind::CannotConnectNow, "the database system is shutting down").into());
     }
-    let permit = Arc::clone(&shared.logins)
-        .try_acquire_owned()
-        .map_err(|_| Report::fatal(ErrorKind::TooManyConnections, "sorry, too many clients already"))?;
-
     let mut out = BytesMut::new();
     reply_negotiation(&mut out, &message);
     if !out.is_empty() {
@@ -136,8 +132,8 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
     };
     tokio::time::sleep(wait).await;
     let proved = async {
-        let mode = mode_of(link, peer, &shared.warehouse, &shared.options, &message).await?;
-        authenticate(link, &shared.warehouse, mode, &shared.doubles, &message.user).await
+        let proof = proof_of(link, peer, &shared.warehouse, &shared.options, &message).await?;
+        authenticate(link, &shared.warehouse, proof, &shared.doubles, &message.user).await
     };
     match proved.await {
         Ok(()) => shared.throttle.succeeded(&message.user, Some(peer.ip())),
@@ -151,6 +147,10 @@ async fn admit(link: &mut Link, peer: SocketAddr, shared: &Shared) -> Step<Optio
             return Err(failure);
         }
     }
+    // Not before: whoever has proved nothing takes no place of those who can.
+    let permit = Arc::clone(&shared.logins)
+        .try_acquire_owned()
+        .map_err(|_| Report::fatal(ErrorKind::TooManyConnections, "sorry, too many clients already"))?;
     // Before the session is opened: clients tell a refused login from an unknown database by it.
     reply::authentication_ok(&mut out);
     link.send(&mut out).await?;

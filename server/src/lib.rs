@@ -38,7 +38,7 @@ pub use auth::AuthMode;
 pub use config::{Config, LogFormat, RawConfig};
 pub use listen::{Server, ServerOptions, bind};
 pub use staffa::scram_verifier;
-pub use tls::{Tls, tls_config};
+pub use tls::{Tls, TlsFiles, tls_config};
 
 /// Runs the command line of this process. 0 is good; 1 is a refusal or a failed statement, with one clear line on stderr.
 pub fn main() -> ExitCode {

@@ -30,6 +30,7 @@ use axum::routing::{get, post};
 use staffa::Warehouse;
 
 use crate::auth::AuthMode;
+use crate::auth::certificate::Certificate;
 use crate::auth::rules::Rules;
 use crate::tls::Tls;
 
@@ -56,11 +57,12 @@ pub(crate) struct Shared {
 }
 
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Peer {
     address: SocketAddr,
     local: Option<SocketAddr>,
     encrypted: bool,
+    certificate: Option<Arc<Certificate>>,
 }
 
 /// Every route. `GET /v1/config` lists them for clients, see [`config`].

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::AuthMode;
 use crate::auth::rules::Rules;
 use crate::cli::Failure;
 use crate::config::{Config, S3};
@@ -81,7 +82,7 @@ impl Node {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| Tls::load(&files.cert, &files.key).map(Arc::new))
+            .map(|files| Tls::load(files.clone()).map(Arc::new))
             .transpose()?;
         make_directory(&config.data)?;
         let lock = DirectoryLock::take(&config.data)?;
@@ -108,7 +109,10 @@ impl Node {
         let encrypted = tls.is_some();
         let certificate = tls.clone();
         let rules = match &config.hba_file {
-            Some(path) => Some(Arc::new(Rules::open(path).map_err(Failure::new)?)),
+            Some(path) => {
+                let verifies_clients = tls.as_ref().is_some_and(|tls| tls.verifies_clients());
+                Some(Arc::new(Rules::open(path, verifies_clients).map_err(Failure::new)?))
+            }
             None => None,
         };
         if let Some(rules) = &rules {
@@ -117,7 +121,8 @@ impl Node {
         }
         let rest_options = RestOptions {
             listen: config.rest.clone(),
-            auth: config.auth,
+            // Rules decide in its place, and none of them lets anybody in here without a token.
+            auth: rules.as_ref().map_or(config.auth, |_| AuthMode::Scram),
             rules: rules.clone(),
             tls: tls.clone(),
             max_connections: config.max_connections,

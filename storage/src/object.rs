@@ -72,6 +72,8 @@ pub struct S3Options {
 pub struct StoreOptions {
     /// Directories below which local files may be read and written. Each must exist.
     pub local_roots: Vec<PathBuf>,
+    /// Files and directories below them that nobody reaches through these stores, but for roots inside.
+    pub private_paths: Vec<PathBuf>,
     /// Buckets, or prefixes in them, that may be read and written: `s3://bucket`, `gs://bucket/prefix`, `az://container`.
     pub remote_roots: Vec<String>,
     /// Access to S3; `None` refuses every `s3://` location. Google's and Azure's settings come from the environment.
@@ -113,7 +115,7 @@ impl Stores {
     /// A local root does not exist or cannot be resolved; a remote root is not a location, or its service is not part of this
     /// build or lacks settings.
     pub fn new(options: StoreOptions) -> Result<Self> {
-        let roots = Roots::new(&options.local_roots, &options.remote_roots)?;
+        let roots = Roots::new(&options.local_roots, &options.private_paths, &options.remote_roots)?;
         let local: Arc<dyn ObjectStore> = Arc::new(DurableLocal::new(roots.clone()));
         let stores = Self {
             inner: Arc::new(Inner {

@@ -24,3 +24,8 @@ fn quick_drivers() {
 fn tls() {
     println!("{}", python("clients/tls.py", &[PROGRAM]));
 }
+
+#[test]
+fn client_certificates() {
+    println!("{}", python("clients/client_certificates.py", &[PROGRAM]));
+}

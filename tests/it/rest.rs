@@ -50,7 +50,16 @@ fn answers_are_the_protocols() {
     );
     let text = python(
         "judges/rest_protocol.py",
-        &["--rest", &rest, "--url", &url, "--password", password],
+        &[
+            "--rest",
+            &rest,
+            "--url",
+            &url,
+            "--password",
+            password,
+            "--data",
+            server.data().to_str().unwrap(),
+        ],
     );
     println!("{text}");
     assert!(text.contains(" 0 differ"), "{text}");

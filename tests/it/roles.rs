@@ -1,5 +1,8 @@
 //! Who gets in, and what they may do: logins of roles, and each statement with and without each privilege, by both protocols.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -639,6 +642,62 @@ async fn rules_of_logins_decide_in_order() {
     let refused = Server::try_start(other.path(), &serve(other.path(), &flags), &[PASSWORD]);
     let told = refused.err().unwrap();
     assert!(told.contains("hba.conf:1: authentication method"), "{told}");
+}
+
+/// Who has not shown a password takes no place of those who have one.
+#[tokio::test]
+async fn strangers_do_not_fill_the_server() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let server = Server::start_on(folder.path(), &["--max-connections", "3"], &[PASSWORD]);
+    let silent: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut socket = TcpStream::connect(server.address()).unwrap();
+            let body = b"\0\x03\0\0user\0admin\0database\0staffa\0\0";
+            let length = u32::try_from(body.len() + 4).unwrap();
+            socket.write_all(&[&length.to_be_bytes()[..], body].concat()).unwrap();
+            let mut asked = [0];
+            socket.read_exact(&mut asked).unwrap();
+            assert_eq!(asked, *b"R", "it is asked for its password");
+            socket
+        })
+        .collect();
+    login(&server, "admin", "correct horse").await.unwrap();
+    drop(silent);
+}
+
+/// `CONNECTION LIMIT` holds also for those who come at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_limit_of_connections_holds_for_a_crowd() {
+    let server = Server::start();
+    let admin = login(&server, "admin", "").await.unwrap();
+    admin
+        .batch_execute("create role few login connection limit 3")
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        let mut config = server.configuration();
+        config.user("few");
+        let crowd: Vec<_> = (0..40)
+            .map(|_| {
+                let config = config.clone();
+                tokio::spawn(async move { config.connect(NoTls).await })
+            })
+            .collect();
+        let mut inside = Vec::new();
+        for one in crowd {
+            match one.await.unwrap() {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    inside.push(client);
+                }
+                Err(error) => assert_eq!(error.code(), Some(&SqlState::TOO_MANY_CONNECTIONS)),
+            }
+        }
+        assert_eq!(inside.len(), 3);
+        drop(inside);
+        let none = "select count(*) from pg_stat_activity where usename = 'few'";
+        while admin.query_one(none, &[]).await.unwrap().get::<_, i64>(0) > 0 {}
+    }
 }
 
 #[tokio::test]

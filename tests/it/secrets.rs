@@ -451,7 +451,7 @@ fn the_rest_catalog_is_closed_to_all_but_superusers_and_where_rules_say_so() {
     let server = Server::start_on(folder.path(), &flags, &[("STAFFA_ADMIN_PASSWORD", "one")]);
     let mut admin = server.connect();
     let made = admin.simple(
-        "create user ann password 'two'; create role owner login password 'three'; create table t (a text); alter table t owner to owner;
+        "create user ann superuser password 'two'; create role owner superuser login password 'three'; create table t (a text); alter table t owner to owner;
          create view v as select * from t; grant all on t, v to ann; create policy none on t to ann using (false);
          alter table t enable row level security; insert into t values ('CANARYROW')",
     );
@@ -473,7 +473,11 @@ fn the_rest_catalog_is_closed_to_all_but_superusers_and_where_rules_say_so() {
     };
     let bearer = |token: &str| format!("\r\nContent-Type: application/json\r\nAuthorization: Bearer {token}");
     let (ann, owner, lead) = (token("ann", "two"), token("owner", "three"), token("admin", "one"));
-    assert_eq!(token("ann", "one"), "");
+    let fallen = admin.simple("alter role ann nosuperuser; alter role owner nosuperuser");
+    assert_eq!(fallen.code(), "", "{:?}", fallen.error);
+    for (user, secret) in [("ann", "one"), ("ann", "two"), ("owner", "three")] {
+        assert_eq!(token(user, secret), "", "{user}");
+    }
     let mut tried = 0;
     for request in REQUESTS {
         let request = request.replace("{p}", "staffa");
@@ -500,6 +504,13 @@ fn the_rest_catalog_is_closed_to_all_but_superusers_and_where_rules_say_so() {
     )
     .unwrap();
     assert_eq!(listed(&lead), "403");
+    assert_eq!(token("admin", "one"), "", "a token that would be good for nothing");
     std::fs::write(&hba, "host all admin 127.0.0.1/32 scram-sha-256\n").unwrap();
     assert_eq!(listed(&lead), "200");
+    // They decide in the place of --auth here, too.
+    let other = tempfile::TempDir::new().unwrap();
+    let flags: Vec<&str> = flags.iter().copied().chain(["--auth", "trust"]).collect();
+    let open = Server::start_on(other.path(), &flags, &[("STAFFA_ADMIN_PASSWORD", "one")]);
+    let answer = ask(&open.rest(), "GET /v1/config HTTP/1.1\r\nHost: localhost", "");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }

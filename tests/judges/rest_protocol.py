@@ -1,6 +1,6 @@
 """The REST catalog's answers, request by request: logins, pages, requirements that fail, and what hostile clients send.
 
-    python rest_protocol.py --rest http://HOST:PORT --url postgresql://admin:P@HOST:PORT/staffa --password P
+    python rest_protocol.py --rest http://HOST:PORT --url postgresql://admin:P@HOST:PORT/staffa --password P --data DIRECTORY
 """
 import argparse
 import base64
@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.parse
 import uuid
+from pathlib import Path
 
 import psycopg
 import requests
@@ -26,7 +27,7 @@ def schema(*fields):
 
 class Client:
     def __init__(self, a):
-        self.rest, self.password = a.rest, a.password
+        self.rest, self.password, self.data = a.rest, a.password, Path(a.data)
         self.session = requests.Session()
         self.checks = Checks()
 
@@ -98,6 +99,35 @@ def logins(c):
     c.expect("another prefix", 404, "NoSuchWarehouseException", "GET", "nope/namespaces")
     c.expect("no such route", 404, "NotFoundException", "GET", "staffa/nothing")
     c.expect("no such method", 405, "UnsupportedOperationException", "PATCH", "staffa/namespaces")
+
+
+def roles(c, server):
+    """Tokens are for those who may use them."""
+    secret = "a password of many"
+    server.execute(f"create role plain login password '{secret}'; create role shut superuser password '{secret}'; create role boss superuser login password '{secret}'")
+    form = {"grant_type": "client_credentials", "client_secret": secret}
+    for role, why in (("plain", "The REST catalog is for superusers only"), ("shut", 'role "shut" is not permitted to log in')):
+        answer = c.login(**form, client_id=role)
+        c.checks.same(f"a token for {role}", (401, "invalid_client", why),
+                      (answer.status_code, answer.json().get("error"), answer.json().get("error_description")))
+        answer = c.login(**{**form, "client_secret": "no"}, client_id=role)
+        c.checks.same(f"a wrong password of {role}", (401, "no such role, or another password"), (answer.status_code, answer.json()["error_description"]))
+    c.checks.same("a very long name", 401, c.login(**form, client_id="n" * 60_000).status_code)
+    longest = server.execute("""select max(length("user")) from staffa.audit""").fetchone()
+    c.checks.same("what is written of it", (63,), longest)
+    token = c.login(**form, client_id="boss").json()["access_token"]
+    use = lambda: requests.get(f"{c.rest}/v1/config", headers={"Authorization": f"Bearer {token}"})
+    c.checks.same("its use", 200, use().status_code)
+    exchange = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": token}
+    for change, why in (("nologin", 'role "boss" is not permitted to log in'), ("login nosuperuser", "The REST catalog is for superusers only")):
+        server.execute(f"alter role boss {change}")
+        answer = use()
+        c.checks.same(f"a token of before, {change}", (403, why), (answer.status_code, answer.json()["error"]["message"]))
+        answer = c.login(**exchange)
+        c.checks.same(f"another for it, {change}", (400, "invalid_grant", why), (answer.status_code, answer.json().get("error"), answer.json().get("error_description")))
+    server.execute("alter role boss login superuser")
+    c.checks.same("once more", 200, use().status_code)
+    server.execute("drop role plain, shut, boss")
 
 
 def namespaces(c):
@@ -193,8 +223,30 @@ def tables(c):
     for outside in ("file:///etc/passwd", "file:///nope/metadata/x.metadata.json", location + "x", "x", "", "http://127.0.0.1:1/x"):
         answer = c.call("POST", register, {"name": "again", "metadata-location": outside})
         c.checks.same(f"register {outside!r}", True, 400 <= answer.status_code < 500)
+    places(c, here, register, metadata["location"])
     c.expect("purge", 204, None, "DELETE", f"{here}/{urllib.parse.quote('w/ö', safe='')}?purgeRequested=true")
     c.expect("purge again", 404, "NoSuchTableException", "DELETE", f"{here}/{urllib.parse.quote('w/ö', safe='')}?purgeRequested=true")
+
+
+def places(c, here, register, location):
+    """Nothing of the data directory but the warehouse is a place of tables."""
+    warehouse = c.data / "warehouse"
+    assert location.startswith(f"file://{warehouse}/"), location
+    (warehouse / "link").symlink_to(c.data / "audit")
+    before = sorted(str(path) for path in c.data.rglob("*") if warehouse not in path.parents)
+    for where in ("audit", "audit/x", "spill/x", "catalog.db/x", "catalog.db", "elsewhere", "warehouse/link", "warehouse/link/x"):
+        for more in ({}, {"stage-create": True}):
+            c.expect(f"a table in {where}", 403, "ForbiddenException", "POST", here, {"name": "x", "schema": schema(), "location": f"file://{c.data}/{where}", **more})
+    for where in ("%2e%2e/out", "%2E./out", "a%2fb", "a%2Fb", "a%5cb", "../out", ".", "x/../../audit"):
+        c.expect(f"a table in {where}", 400, "BadRequestException", "POST", here, {"name": "x", "schema": schema(), "location": f"file://{warehouse}/{where}"})
+    (c.data / "x.metadata.json").write_text("{}")
+    for where in ("catalog.db", "catalog.db-wal", "audit/audit.jsonl", "x.metadata.json", "warehouse/link/audit.jsonl", "warehouse/../catalog.db"):
+        answer = c.expect(f"register {where}", 400, "BadRequestException", "POST", register, {"name": "x", "metadata-location": f"file://{c.data}/{where}"})
+        told = answer.json()["error"]["message"]
+        c.checks.same(f"why not {where}: {told}", True, "outside the allowed" in told or '".."' in told)
+    (c.data / "x.metadata.json").unlink()
+    (warehouse / "link").unlink()
+    c.checks.same("the data directory", before, sorted(str(path) for path in c.data.rglob("*") if warehouse not in path.parents))
 
 
 def snapshot(metadata, **more):
@@ -328,10 +380,12 @@ def main():
     p.add_argument("--rest", required=True)
     p.add_argument("--url", required=True)
     p.add_argument("--password", required=True)
+    p.add_argument("--data", required=True)
     a = p.parse_args()
     c = Client(a)
     server = psycopg.connect(a.url, autocommit=True)
     logins(c)
+    roles(c, server)
     namespaces(c)
     tables(c)
     commits(c, server)

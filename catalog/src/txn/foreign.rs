@@ -29,6 +29,7 @@ impl Transaction {
     /// one, what the engine stores in the table's directory goes in three days.
     pub async fn stage_table(&self, name: &TableName, creation: &TableCreation) -> Result<Vec<u8>> {
         let metadata = self.new_metadata(name, creation)?;
+        self.check_allowed(&metadata).await?;
         if self.shared.owns_location(metadata.location(), metadata.uuid()) {
             let directory = format!("{}/", metadata.location());
             let not_before_ms = Utc::now().timestamp_millis() + STAGED_KEPT_MS;
@@ -215,6 +216,14 @@ impl Transaction {
                 location.escape_debug()
             ))
             .with_hint("Write it as a URL, for example s3://bucket/folder."));
+        }
+        // Places are taken as they are written. Who decodes them would find a step up, or a directory more.
+        let written = location.to_ascii_lowercase();
+        if ["%2e", "%2f", "%5c"].iter().any(|encoded| written.contains(encoded)) {
+            return Err(Error::invalid(format!(
+                "table location \"{}\" has percent-encoded dots or slashes",
+                location.escape_debug()
+            )));
         }
         if is_same_or_below(location, self.shared.warehouse()) {
             return Err(Error::invalid(

@@ -64,7 +64,10 @@ pub async fn restore(config: &Config, place: &str, id: Option<&str>) -> Result<B
     let exported = Scratch(data_dir.join(format!("{SCRATCH}restore.db")));
     let header = &manifest.header;
     let location = place.catalog(&header.id);
-    let copied = stores
+    // Stores of tables' files do not reach the data directory itself.
+    let beside = Place::open(config, &format!("file://{}", path_text(&data_dir)?))?;
+    let copied = beside
+        .stores
         .copy_from(&place.stores, &location, &path_text(&exported.0)?)
         .await?;
     if copied != header.catalog() {

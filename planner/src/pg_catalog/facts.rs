@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use staffa_catalog::SqlType;
+use staffa_catalog::{Digits, SqlType};
 
 use crate::error::{Error, Result};
 use crate::types::arrow_field;
@@ -56,6 +56,13 @@ pub(crate) struct TypeFacts {
     /// Whether it is an array, and no vector.
     pub(crate) is_array: bool,
 }
+
+/// What columns of numerics hold here: counts of bytes, and numbers of certificates, which have up to 49 digits.
+const WHOLE_NUMBER: SqlType = SqlType::Numeric {
+    precision: 49,
+    scale: 0,
+    digits: Digits::All,
+};
 
 static RELATIONS: LazyLock<Vec<SystemRelation>> = LazyLock::new(|| read_relations(include_str!("data/relations.tsv")));
 static RELATIONS_BY_NAME: LazyLock<HashMap<(&str, &str), usize>> = LazyLock::new(|| {
@@ -243,7 +250,10 @@ fn read_relations(text: &'static str) -> Vec<SystemRelation> {
                 name: word(1),
                 declared: number(2),
                 // A few statistics have types nobody else has.
-                ty: sql_type_of_oid(number(3), modifier).unwrap_or(SqlType::Text),
+                ty: match sql_type_of_oid(number(3), modifier) {
+                    Some(SqlType::Numeric { .. }) => WHOLE_NUMBER,
+                    ty => ty.unwrap_or(SqlType::Text),
+                },
                 modifier,
                 not_null: word(5) == "t",
                 collation: number(6),

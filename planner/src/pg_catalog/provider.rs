@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, i256};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::memory::MemorySourceConfig;
@@ -69,6 +69,7 @@ pub struct LoginRuleRow {
     pub address: Option<String>,
     pub netmask: Option<String>,
     pub method: Option<String>,
+    pub options: Option<Vec<String>>,
     pub error: Option<String>,
 }
 
@@ -110,6 +111,17 @@ pub struct Encryption {
     pub version: String,
     pub cipher: String,
     pub bits: i32,
+    /// What the client has proved to have.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A client's certificate, its names as PostgreSQL writes them.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    pub subject: String,
+    /// `None`: longer than certificates may have it.
+    pub serial: Option<i256>,
+    pub issuer: String,
 }
 
 /// A row of `pg_cursors`.
@@ -269,6 +281,7 @@ fn login_rules(relation: &'static SystemRelation, rules: Vec<LoginRuleRow>) -> R
             "address",
             "netmask",
             "auth_method",
+            "options",
             "error",
         ],
     )?;
@@ -282,6 +295,7 @@ fn login_rules(relation: &'static SystemRelation, rules: Vec<LoginRuleRow>) -> R
             Cell::text(rule.address.as_deref()),
             Cell::text(rule.netmask.as_deref()),
             Cell::text(rule.method.as_deref()),
+            list(&rule.options),
             Cell::text(rule.error.as_deref()),
         ]);
     }
@@ -476,16 +490,32 @@ fn activity(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec
 
 /// Of connections. What those of others are like only who may watch them sees.
 fn encryption(relation: &'static SystemRelation, view: &CatalogView, sessions: Vec<SessionRow>) -> Result<RecordBatch> {
-    let mut rows = Rows::of(relation, ["pid", "ssl", "version", "cipher", "bits"])?;
+    let mut rows = Rows::of(
+        relation,
+        [
+            "pid",
+            "ssl",
+            "version",
+            "cipher",
+            "bits",
+            "client_dn",
+            "client_serial",
+            "issuer_dn",
+        ],
+    )?;
     for session in sessions.iter().filter(|session| session.client_port.is_some()) {
         let shown = view.roles.access.may_watch(&view.roles.user.name, &session.user);
         let encryption = session.encryption.as_ref().filter(|_| shown);
+        let client = encryption.and_then(|it| it.client.as_ref());
         rows.push([
             session.pid.into(),
             shown.then_some(encryption.is_some()).into(),
             encryption.map(|it| &it.version).into(),
             encryption.map(|it| &it.cipher).into(),
             encryption.map(|it| it.bits).into(),
+            client.map(|it| &it.subject).into(),
+            client.and_then(|it| it.serial).into(),
+            client.map(|it| &it.issuer).into(),
         ]);
     }
     rows.finish()

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BooleanBuilder, Float32Builder, Int16Builder, Int32Builder, Int64Builder, ListBuilder,
-    RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder, UInt32Builder, new_null_array,
+    ArrayBuilder, ArrayRef, BooleanBuilder, Decimal256Builder, Float32Builder, Int16Builder, Int32Builder,
+    Int64Builder, ListBuilder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    new_null_array,
 };
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, i256};
 
 use super::facts::SystemRelation;
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ pub(crate) enum Cell<'a> {
     Int(i32),
     Big(i64),
     Real(f32),
+    /// Of a numeric, which is whole in system relations.
+    Whole(i256),
     Oid(u32),
     /// Microseconds since 1970
     Time(i64),
@@ -85,6 +88,12 @@ impl From<i64> for Cell<'_> {
     }
 }
 
+impl From<i256> for Cell<'_> {
+    fn from(number: i256) -> Self {
+        Cell::Whole(number)
+    }
+}
+
 impl From<Vec<String>> for Cell<'_> {
     fn from(texts: Vec<String>) -> Self {
         Cell::Texts(texts)
@@ -111,6 +120,7 @@ enum Column {
     Int(Int32Builder),
     Big(Int64Builder),
     Real(Float32Builder),
+    Whole(Decimal256Builder),
     Oid(UInt32Builder),
     Text(StringViewBuilder),
     Smalls(ListBuilder<Int16Builder>),
@@ -193,6 +203,7 @@ impl Column {
             DataType::Int32 => Column::Int(Int32Builder::new()),
             DataType::Int64 => Column::Big(Int64Builder::new()),
             DataType::Float32 => Column::Real(Float32Builder::new()),
+            DataType::Decimal256(_, _) => Column::Whole(Decimal256Builder::new().with_data_type(ty.clone())),
             DataType::UInt32 => Column::Oid(UInt32Builder::new()),
             DataType::Utf8View => Column::Text(StringViewBuilder::new()),
             DataType::Timestamp(_, _) => Column::Time(TimestampMicrosecondBuilder::new().with_data_type(ty.clone())),
@@ -223,6 +234,7 @@ impl Column {
             (Column::Int(column), Cell::Small(number)) => column.append_value(number.into()),
             (Column::Big(column), Cell::Big(number)) => column.append_value(number),
             (Column::Real(column), Cell::Real(number)) => column.append_value(number),
+            (Column::Whole(column), Cell::Whole(number)) => column.append_value(number),
             (Column::Oid(column), Cell::Oid(oid)) => column.append_value(oid),
             (Column::Time(column), Cell::Time(time)) => column.append_value(time),
             (Column::Text(column), Cell::Text(text)) => column.append_value(text),
@@ -248,6 +260,7 @@ impl Column {
             Column::Int(column) => column.append_null(),
             Column::Big(column) => column.append_null(),
             Column::Real(column) => column.append_null(),
+            Column::Whole(column) => column.append_null(),
             Column::Oid(column) => column.append_null(),
             Column::Text(column) => column.append_null(),
             Column::Smalls(column) => column.append_null(),
@@ -265,6 +278,7 @@ impl Column {
             Column::Int(column) => ArrayBuilder::finish(column),
             Column::Big(column) => ArrayBuilder::finish(column),
             Column::Real(column) => ArrayBuilder::finish(column),
+            Column::Whole(column) => ArrayBuilder::finish(column),
             Column::Oid(column) => ArrayBuilder::finish(column),
             Column::Text(column) => ArrayBuilder::finish(column),
             Column::Smalls(column) => ArrayBuilder::finish(column),

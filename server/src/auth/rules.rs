@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! # type   database    user          address         method
-//! hostssl  all         all           10.0.0.0/8      scram-sha-256
+//! hostssl  all         loader        all             cert
+//! hostssl  all         all           10.0.0.0/8      scram-sha-256 clientcert=verify-ca
 //! host     sales       ann,+clerks   192.168.1.7/32  scram-sha-256
 //! host     all         all           127.0.0.1/32    trust
 //! host     all         all           all             reject
@@ -23,6 +24,8 @@ use staffa::LoginRuleRow;
 #[derive(Debug)]
 pub struct Rules {
     path: PathBuf,
+    /// Whether the server asks clients for certificates, which rules may demand then.
+    verifies_clients: bool,
     kept: Mutex<Kept>,
 }
 
@@ -38,7 +41,26 @@ struct Kept {
 pub(crate) enum Method {
     Scram,
     Trust,
-    Reject,
+    /// By its certificate alone.
+    Certificate,
+}
+
+/// What a client's TLS certificate has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Demand {
+    /// Nothing: there may be none.
+    None,
+    /// Signed by an authority (`clientcert=verify-ca`).
+    Verified,
+    /// And made out to the user (`clientcert=verify-full`).
+    OfUser,
+}
+
+/// What a client has to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub(crate) method: Method,
+    pub(crate) certificate: Demand,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +70,8 @@ struct Rule {
     databases: Vec<Word>,
     users: Vec<Word>,
     address: Option<Address>,
-    method: Method,
+    /// `None`: nobody comes in.
+    proof: Option<Proof>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +134,11 @@ impl Caller<'_> {
 
 impl Rules {
     /// Reads the file; every line must be right.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let (stamp, rules) = read(path)?;
+    pub(crate) fn open(path: &Path, verifies_clients: bool) -> Result<Self, String> {
+        let (stamp, rules) = read(path, verifies_clients)?;
         Ok(Self {
             path: path.to_owned(),
+            verifies_clients,
             kept: Mutex::new(Kept { stamp, rules }),
         })
     }
@@ -123,7 +147,7 @@ impl Rules {
     fn current(&self) -> Arc<[Rule]> {
         let mut kept = self.kept.lock();
         if stamp_of(&self.path) != kept.stamp {
-            match read(&self.path) {
+            match read(&self.path, self.verifies_clients) {
                 Ok((stamp, rules)) => *kept = Kept { stamp, rules },
                 Err(mistake) => {
                     // Told once for each change.
@@ -136,12 +160,11 @@ impl Rules {
     }
 
     /// How a client proves who it is; an error is PostgreSQL's message.
-    pub(crate) fn method(&self, caller: &Caller<'_>) -> Result<Method, String> {
+    pub(crate) fn proof(&self, caller: &Caller<'_>) -> Result<Proof, String> {
         match self.current().iter().find(|rule| rule.fits(caller)) {
-            Some(rule) if rule.method == Method::Reject => {
-                Err(format!("pg_hba.conf rejects connection for {}", caller.told()))
-            }
-            Some(rule) => Ok(rule.method),
+            Some(rule) => rule
+                .proof
+                .ok_or_else(|| format!("pg_hba.conf rejects connection for {}", caller.told())),
             None => Err(format!("no pg_hba.conf entry for {}", caller.told())),
         }
     }
@@ -153,7 +176,7 @@ impl Rules {
         };
         lines(&text)
             .into_iter()
-            .map(|(number, fields)| row(number, &fields))
+            .map(|(number, fields)| row(number, &fields, self.verifies_clients))
             .collect()
     }
 }
@@ -228,11 +251,11 @@ fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
 
 type Read = (Option<(SystemTime, u64)>, Arc<[Rule]>);
 
-fn read(path: &Path) -> Result<Read, String> {
+fn read(path: &Path, verifies_clients: bool) -> Result<Read, String> {
     let stamp = stamp_of(path);
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let rules = lines(&text).into_iter().map(|(number, fields)| {
-        rule(number, &fields).map_err(|mistake| format!("{}:{number}: {mistake}", path.display()))
+        rule(number, &fields, verifies_clients).map_err(|mistake| format!("{}:{number}: {mistake}", path.display()))
     });
     Ok((stamp, rules.collect::<Result<Vec<_>, _>>()?.into()))
 }
@@ -303,7 +326,7 @@ fn fields(line: &str) -> Vec<Vec<Word>> {
     fields
 }
 
-fn rule(line: usize, fields: &[Vec<Word>]) -> Result<Rule, String> {
+fn rule(line: usize, fields: &[Vec<Word>], verifies_clients: bool) -> Result<Rule, String> {
     let single = |index: usize, what: &str| match fields.get(index).map(Vec::as_slice) {
         Some([word]) => Ok(word.text.as_str()),
         Some(_) => Err(format!("multiple values specified for {what}")),
@@ -359,15 +382,49 @@ fn rule(line: usize, fields: &[Vec<Word>]) -> Result<Rule, String> {
     };
     let method = match single(next, "authentication method")? {
         // The stored verifiers are SCRAM's, which is what PostgreSQL does with md5 then.
-        "scram-sha-256" | "md5" => Method::Scram,
-        "trust" => Method::Trust,
-        "reject" => Method::Reject,
+        "scram-sha-256" | "md5" => Some(Method::Scram),
+        "trust" => Some(Method::Trust),
+        "cert" if connection != Connection::Encrypted => {
+            return Err("cert authentication is only supported on hostssl connections".to_owned());
+        }
+        "cert" => Some(Method::Certificate),
+        "reject" => None,
         other => return Err(format!("authentication method \"{other}\" is not supported")),
     };
-    if let Some(option) = fields.get(next + 1).and_then(|words| words.first()) {
-        return Err(format!("authentication option \"{}\" is not supported", option.text));
+    let mut certificate = match method {
+        Some(Method::Certificate) => Demand::OfUser,
+        _ => Demand::None,
+    };
+    for option in fields.iter().skip(next + 1).flatten() {
+        let (name, value) = (option.text.split_once('='))
+            .ok_or_else(|| format!("authentication option not in name=value format: {}", option.text))?;
+        if matches!(name, "clientcert" | "clientname") && connection != Connection::Encrypted {
+            return Err(format!("{name} can only be configured for \"hostssl\" rows"));
+        }
+        match (name, value) {
+            ("clientcert", "verify-full") => certificate = Demand::OfUser,
+            ("clientcert", "verify-ca") if method == Some(Method::Certificate) => {
+                return Err(
+                    "clientcert can only be set to \"verify-full\" when using \"cert\" authentication".to_owned(),
+                );
+            }
+            ("clientcert", "verify-ca") => certificate = Demand::Verified,
+            ("clientname", "CN") => {}
+            ("clientname", "DN") => {
+                return Err("clientname=DN is not supported: roles are told by the common name".to_owned());
+            }
+            ("clientcert" | "clientname", _) => return Err(format!("invalid value for {name}: \"{value}\"")),
+            _ => return Err(format!("authentication option \"{name}\" is not supported")),
+        }
     }
-    if method == Method::Trust && address.is_some_and(Address::is_open) {
+    if certificate != Demand::None && !verifies_clients {
+        return Err(
+            "client certificates can only be checked if a root certificate store is available: set tls_client_ca"
+                .to_owned(),
+        );
+    }
+    // A certificate of one's own says who one is, wherever one comes from.
+    if method == Some(Method::Trust) && certificate != Demand::OfUser && address.is_some_and(Address::is_open) {
         return Err("trust is for addresses of this machine only (127.0.0.1/32, ::1/128, samehost)".to_owned());
     }
     Ok(Rule {
@@ -376,7 +433,7 @@ fn rule(line: usize, fields: &[Vec<Word>]) -> Result<Rule, String> {
         databases,
         users,
         address,
-        method,
+        proof: method.map(|method| Proof { method, certificate }),
     })
 }
 
@@ -399,10 +456,10 @@ fn mask_of(address: IpAddr, length: &str) -> Result<IpAddr, String> {
     }
 }
 
-fn row(number: usize, fields: &[Vec<Word>]) -> LoginRuleRow {
+fn row(number: usize, fields: &[Vec<Word>], verifies_clients: bool) -> LoginRuleRow {
     let texts = |words: &[Word]| words.iter().map(|word| word.text.clone()).collect();
     let line = i32::try_from(number).unwrap_or(i32::MAX);
-    match rule(number, fields) {
+    match rule(number, fields, verifies_clients) {
         Err(mistake) => LoginRuleRow {
             line,
             error: Some(mistake),
@@ -426,13 +483,19 @@ fn row(number: usize, fields: &[Vec<Word>]) -> LoginRuleRow {
                 address,
                 netmask,
                 method: Some(
-                    match rule.method {
-                        Method::Scram => "scram-sha-256",
-                        Method::Trust => "trust",
-                        Method::Reject => "reject",
+                    match rule.proof.map(|proof| proof.method) {
+                        Some(Method::Scram) => "scram-sha-256",
+                        Some(Method::Trust) => "trust",
+                        Some(Method::Certificate) => "cert",
+                        None => "reject",
                     }
                     .to_owned(),
                 ),
+                options: match rule.proof.map_or(Demand::None, |proof| proof.certificate) {
+                    Demand::None => None,
+                    Demand::Verified => Some(vec!["clientcert=verify-ca".to_owned()]),
+                    Demand::OfUser => Some(vec!["clientcert=verify-full".to_owned()]),
+                },
                 error: None,
             }
         }
@@ -444,13 +507,17 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Vec<Rule>, String> {
+        parsed_with(text, true)
+    }
+
+    fn parsed_with(text: &str, verifies_clients: bool) -> Result<Vec<Rule>, String> {
         lines(text)
             .into_iter()
-            .map(|(number, fields)| rule(number, &fields))
+            .map(|(number, fields)| rule(number, &fields, verifies_clients))
             .collect()
     }
 
-    fn method(text: &str, peer: &str, encrypted: bool, database: &str, user: &str) -> Option<(usize, Method)> {
+    fn method(text: &str, peer: &str, encrypted: bool, database: &str, user: &str) -> Option<(usize, Option<Method>)> {
         let rules = parsed(text).expect("rules");
         let groups = [user.to_owned(), "clerks".to_owned()];
         let caller = Caller {
@@ -462,7 +529,7 @@ mod tests {
             groups: if user == "ann" { &groups } else { &groups[..1] },
         };
         let found = rules.iter().find(|rule| rule.fits(&caller));
-        found.map(|rule| (rule.line, rule.method))
+        found.map(|rule| (rule.line, rule.proof.map(|proof| proof.method)))
     }
 
     #[test]
@@ -476,24 +543,27 @@ mod tests {
                     host    all      all          ::1/128 \\\n trust\n";
         assert_eq!(
             method(text, "10.1.9.9", false, "sales", "ann"),
-            Some((3, Method::Scram))
+            Some((3, Some(Method::Scram)))
         );
         assert_eq!(method(text, "10.2.9.9", false, "sales", "ann"), None);
         assert_eq!(method(text, "10.1.9.9", false, "sales", "bob"), None);
-        assert_eq!(
-            method(text, "10.1.2.3", false, "sales", "bob"),
-            Some((4, Method::Reject))
-        );
-        assert_eq!(method(text, "10.1.2.3", false, "all", "bob"), Some((4, Method::Reject)));
+        assert_eq!(method(text, "10.1.2.3", false, "sales", "bob"), Some((4, None)));
+        assert_eq!(method(text, "10.1.2.3", false, "all", "bob"), Some((4, None)));
         assert_eq!(method(text, "10.1.2.3", false, "other", "bob"), None);
-        assert_eq!(method(text, "8.8.8.8", true, "eve", "eve"), Some((5, Method::Scram)));
+        assert_eq!(
+            method(text, "8.8.8.8", true, "eve", "eve"),
+            Some((5, Some(Method::Scram)))
+        );
         assert_eq!(method(text, "8.8.8.8", false, "eve", "eve"), None);
-        assert_eq!(method(text, "127.0.0.1", false, "x", "eve"), Some((6, Method::Trust)));
+        assert_eq!(
+            method(text, "127.0.0.1", false, "x", "eve"),
+            Some((6, Some(Method::Trust)))
+        );
         assert_eq!(
             method(text, "::ffff:127.0.0.1", false, "x", "eve"),
-            Some((6, Method::Trust))
+            Some((6, Some(Method::Trust)))
         );
-        assert_eq!(method(text, "::1", false, "x", "eve"), Some((7, Method::Trust)));
+        assert_eq!(method(text, "::1", false, "x", "eve"), Some((7, Some(Method::Trust))));
     }
 
     #[test]
@@ -514,10 +584,58 @@ mod tests {
             ),
             (
                 "host all all all reject x=1",
-                "authentication option \"x=1\" is not supported",
+                "authentication option \"x\" is not supported",
+            ),
+            (
+                "host all all all md5 clientcert",
+                "authentication option not in name=value format: clientcert",
+            ),
+            (
+                "host all all all cert",
+                "cert authentication is only supported on hostssl connections",
+            ),
+            (
+                "host all all all md5 clientcert=verify-ca",
+                "clientcert can only be configured for \"hostssl\" rows",
+            ),
+            (
+                "hostssl all all all md5 clientcert=1",
+                "invalid value for clientcert: \"1\"",
+            ),
+            (
+                "hostssl all all all cert clientcert=verify-ca",
+                "clientcert can only be set to \"verify-full\" when using \"cert\" authentication",
+            ),
+            (
+                "hostssl all all all trust clientcert=verify-ca",
+                "trust is for addresses of this machine only (127.0.0.1/32, ::1/128, samehost)",
             ),
         ] {
             assert_eq!(parsed(text).expect_err(text), mistake);
         }
+    }
+
+    #[test]
+    fn certificates_are_demanded() {
+        let demand = |rule: &str| parsed(rule).expect(rule)[0].proof.expect("no reject").certificate;
+        assert_eq!(demand("hostssl all all all md5"), Demand::None);
+        assert_eq!(demand("hostssl all all all cert"), Demand::OfUser);
+        assert_eq!(demand("hostssl all all all cert clientname=CN"), Demand::OfUser);
+        assert_eq!(demand("hostssl all all all md5 clientcert=verify-ca"), Demand::Verified);
+        assert_eq!(
+            demand("hostssl all all all trust clientcert=verify-full"),
+            Demand::OfUser
+        );
+        for rule in [
+            "hostssl all all all cert",
+            "hostssl all all all md5 clientcert=verify-ca",
+        ] {
+            let mistake = parsed_with(rule, false).expect_err(rule);
+            assert!(
+                mistake.starts_with("client certificates can only be checked if"),
+                "{mistake}"
+            );
+        }
+        assert!(parsed_with("hostssl all all all md5", false).is_ok());
     }
 }

@@ -141,13 +141,15 @@ pub(crate) fn initial_response(mut body: Bytes) -> Result<Bytes, Report> {
 
 fn refusal(user: &str, error: &PgWireError) -> Report {
     match error {
-        PgWireError::InvalidPassword(_) => {
-            let text = format!("password authentication failed for user \"{user}\"");
-            Report::fatal(ErrorKind::InvalidPassword, text)
-        }
+        PgWireError::InvalidPassword(_) => wrong_password(user),
         // Its text may repeat what the client sent; nobody needs it back.
         _ => malformed(),
     }
+}
+
+pub(crate) fn wrong_password(user: &str) -> Report {
+    let text = format!("password authentication failed for user \"{user}\"");
+    Report::fatal(ErrorKind::InvalidPassword, text)
 }
 
 fn malformed() -> Report {

@@ -4,7 +4,9 @@
 //! would have to wait too long is refused. Whether there is such a role makes no difference. Others, and other roles, notice nothing.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -24,14 +26,16 @@ const MEMORY: Duration = Duration::from_secs(15 * 60);
 /// How many guessers are remembered; of more the oldest are forgotten.
 const GUESSERS_MAX: usize = 10_000;
 
-/// What is known of one role and the address that clients come from, where that is known.
-type Guesser = (String, Option<IpAddr>);
+/// One role and the address that clients come from, where that is known. Of the role a hash that nobody outside can foresee: names that
+/// were made up may be as long as a message, and many.
+type Guesser = (u64, Option<IpAddr>);
 
 /// Wrong passwords of late.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     /// Held for a look-up or a change only.
     guessers: Mutex<HashMap<Guesser, Failures>>,
+    hashes: RandomState,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +54,7 @@ impl Throttle {
 
     fn wait_at(&self, now: Instant, user: &str, address: Option<IpAddr>) -> Option<Duration> {
         let mut guessers = self.guessers.lock();
-        let Some(failures) = guessers.get_mut(&(user.to_owned(), address)) else {
+        let Some(failures) = guessers.get_mut(&self.guesser(user, address)) else {
             return Some(Duration::ZERO);
         };
         if failures.count < FREE || now.duration_since(failures.last) > MEMORY {
@@ -77,13 +81,13 @@ impl Throttle {
             guessers.retain(|_, failures| now.duration_since(failures.last) <= MEMORY);
             let oldest = guessers.iter().min_by_key(|(_, failures)| failures.last);
             if let Some(oldest) = oldest
-                .map(|(guesser, _)| guesser.clone())
+                .map(|(guesser, _)| *guesser)
                 .filter(|_| guessers.len() >= GUESSERS_MAX)
             {
                 guessers.remove(&oldest);
             }
         }
-        let failures = guessers.entry((user.to_owned(), address)).or_insert(Failures {
+        let failures = guessers.entry(self.guesser(user, address)).or_insert(Failures {
             count: 0,
             last: now,
             next: now,
@@ -98,7 +102,19 @@ impl Throttle {
 
     /// A password was right: who knows it does not guess.
     pub(crate) fn succeeded(&self, user: &str, address: Option<IpAddr>) {
-        self.guessers.lock().remove(&(user.to_owned(), address));
+        self.guessers.lock().remove(&self.guesser(user, address));
+    }
+
+    fn guesser(&self, user: &str, address: Option<IpAddr>) -> Guesser {
+        (self.hashes.hash_one(user), address.map(network))
+    }
+}
+
+/// What one client has: an IPv4 address, or the 64 bits that IPv6 networks are given, in which it may take as many as it likes.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
     }
 }
 
@@ -132,6 +148,25 @@ mod tests {
         assert_eq!(throttle.wait_at(now, "bob", here), Some(Duration::ZERO));
         throttle.succeeded("ann", here);
         assert_eq!(throttle.wait_at(now, "ann", here), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn other_addresses_of_the_same_network_are_no_others() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        let at = |text: &str| Some(text.parse().expect("an address"));
+        for last in 1..=FREE {
+            throttle.failed_at(now, "ann", at(&format!("2001:db8::{last}")));
+            throttle.failed_at(now, "ann", at("10.0.0.1"));
+        }
+        for (address, wanted) in [
+            ("2001:db8::ffff:0:1", PAUSE),
+            ("2001:db8:0:1::1", Duration::ZERO),
+            ("::ffff:10.0.0.1", PAUSE),
+            ("10.0.0.2", Duration::ZERO),
+        ] {
+            assert_eq!(throttle.wait_at(now, "ann", at(address)), Some(wanted), "{address}");
+        }
     }
 
     #[test]

@@ -205,6 +205,20 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Private key of the certificate, PEM",
     ),
     option(
+        "tls_client_ca",
+        Kind::Path,
+        "FILE",
+        None,
+        "Authorities that sign clients' certificates, PEM: clients are asked for one, and rules of logins (hba_file) may demand it",
+    ),
+    option(
+        "tls_client_crl",
+        Kind::Path,
+        "FILE",
+        None,
+        "Lists of clients' certificates that were revoked, PEM: one of each authority",
+    ),
+    option(
         "tls_required",
         Kind::Switch,
         "BOOL",

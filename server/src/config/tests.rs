@@ -229,6 +229,13 @@ fn tls_needs_both_files() {
             .refusal()
             .contains("there is no certificate")
     );
+    for (setting, needed) in [("tls_client_ca", "tls_cert"), ("tls_client_crl", "tls_client_ca")] {
+        let refusal = flag(setting, "a.pem").refusal();
+        assert!(
+            refusal.contains(&format!("{setting} is set but {needed} is not")),
+            "{refusal}"
+        );
+    }
 }
 
 #[test]

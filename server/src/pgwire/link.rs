@@ -17,6 +17,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::report::{Report, Step};
 use super::writer::WriteHalf;
+use crate::auth::certificate::Certificate;
+use crate::shutdown::FAREWELL;
 
 /// Longest startup packet without its length field, as in PostgreSQL (`MAX_STARTUP_PACKET_LENGTH`).
 const STARTUP_BYTES_MAX: usize = 10_000;
@@ -74,7 +76,16 @@ impl Link {
             version: version.replace("TLSv1_", "TLSv1."),
             bits: if cipher.contains("128") { 128 } else { 256 },
             cipher,
+            client: self.client_certificate().map(Into::into),
         })
+    }
+
+    /// The certificate that the client has shown, which the handshake has verified.
+    pub(crate) fn client_certificate(&self) -> Option<Certificate> {
+        match &self.socket {
+            Socket::Tls(stream) => Certificate::of(stream.get_ref().1.peer_certificates()?),
+            Socket::Plain(_) | Socket::Lost => None,
+        }
     }
 
     /// Whether the client has sent bytes that were read already, beyond the last message.
@@ -101,9 +112,21 @@ impl Link {
                 "the connection is encrypted already",
             ));
         };
-        let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
-        self.socket = Socket::Tls(Box::new(stream));
-        Ok(())
+        match TlsAcceptor::from(Arc::clone(config))
+            .accept(socket)
+            .into_fallible()
+            .await
+        {
+            Ok(stream) => {
+                self.socket = Socket::Tls(Box::new(stream));
+                Ok(())
+            }
+            Err((error, mut socket)) => {
+                tracing::info!(%error, "could not accept TLS connection");
+                let _ = tokio::time::timeout(FAREWELL, take_leave(&mut socket)).await;
+                Err(error)
+            }
+        }
     }
 
     /// The protocol name a TLS client asked for.
@@ -202,6 +225,13 @@ impl Link {
         }
         Ok(true)
     }
+}
+
+/// Reads what a client sends whose handshake failed, as one that uses TLS 1.3 does behind its certificate: closing with unread input
+/// would reset the connection, and the alert that says what is wrong could be lost on its way.
+async fn take_leave(socket: &mut TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    tokio::io::copy(socket, &mut tokio::io::sink()).await.map(drop)
 }
 
 fn unexpected_end() -> io::Error {

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::message::utf8;
 use super::reply;
 use super::report::{Report, Step};
+use crate::auth::cut_name;
 use crate::tls::{ALPN, Tls};
 
 const SSL_REQUEST: u32 = 80_877_103;
@@ -135,11 +136,12 @@ pub(crate) fn startup_message(version: u32, body: &[u8]) -> Result<StartupMessag
         let text = "no PostgreSQL user name specified in startup packet";
         return Err(Report::fatal(ErrorKind::InvalidAuthorization, text));
     };
+    let user = cut_name(user);
     from_options.append(&mut settings);
     Ok(StartupMessage {
         database: database
             .filter(|database| !database.is_empty())
-            .unwrap_or_else(|| user.clone()),
+            .map_or_else(|| user.clone(), cut_name),
         user,
         settings: from_options,
         long_key: minor >= 2,
@@ -254,6 +256,14 @@ mod tests {
         );
         assert!(!message.long_key);
         assert_eq!(message.negotiate, None);
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let body = packet(&[("user", &"ä".repeat(60)), ("database", &"d".repeat(5000))]);
+        let message = startup_message(VERSION_3_0, &body).expect("valid");
+        assert_eq!(message.user, "ä".repeat(31));
+        assert_eq!(message.database, "d".repeat(63));
     }
 
     #[test]

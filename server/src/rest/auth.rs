@@ -29,10 +29,10 @@ use url::form_urlencoded;
 use super::error::{Failure, Result};
 use super::request::{is_json, json_response, read_body};
 use super::{Peer, Shared};
-use crate::auth::rules::Caller;
+use crate::auth::rules::{Caller, Demand};
 use crate::auth::scram::{Doubles, is_equal, is_password, keyed_hash};
 use crate::auth::throttle::Throttle;
-use crate::auth::{AuthMode, is_role};
+use crate::auth::{AuthMode, NO_CERTIFICATE, cut_name, is_made_out_to, is_role, wrong_certificate};
 
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// Tells two tokens of one role and second apart.
@@ -122,22 +122,30 @@ impl Authority {
     }
 
     /// A token for the first credentials that are good.
-    async fn login(&self, warehouse: &Warehouse, peer: Option<IpAddr>, offered: &[Credentials]) -> Result<Answer> {
+    async fn login(&self, shared: &Shared, peer: Option<&Peer>, offered: &[Credentials]) -> Result<Answer> {
         let role = offered.first().map(|credentials| credentials.role.as_str());
-        let wait = self.throttle.wait(role.unwrap_or_default(), peer);
+        let address = peer.map(|peer| peer.address.ip());
+        let wait = self.throttle.wait(role.unwrap_or_default(), address);
         tokio::time::sleep(wait.ok_or_else(|| Failure::unavailable("There were too many failed logins of this role"))?)
             .await;
         for credentials in offered {
-            if let Some(grant) = self.check(warehouse, credentials).await? {
-                self.throttle.succeeded(&grant.role, peer);
-                return self.token(&grant).map(Ok);
+            // Before the password: who is not to come from there does not learn whether it is right.
+            if let Some(why) = refused_by_rules(shared, peer, &credentials.role).await? {
+                return Ok(Err(Refused::Client(Some(why))));
+            }
+            if let Some(grant) = self.check(&shared.warehouse, credentials).await? {
+                self.throttle.succeeded(&grant.role, address);
+                return match refused_as_role(shared, &grant.role).await? {
+                    Some(why) => Ok(Err(Refused::Client(Some(why)))),
+                    None => self.token(&grant).map(Ok),
+                };
             }
         }
         if let Some(role) = role {
-            self.throttle.failed(role, peer);
+            self.throttle.failed(role, address);
             tracing::info!(role = %role.escape_debug(), "a client of the REST catalog was refused");
         }
-        Ok(Err(Refused::Client))
+        Ok(Err(Refused::Client(None)))
     }
 }
 
@@ -195,7 +203,7 @@ type Answer = std::result::Result<String, Refused>;
 /// `POST /v1/oauth/tokens`
 pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let basic = basic_credentials(request.headers());
-    let peer = request.extensions().get::<Peer>().copied();
+    let peer = request.extensions().get::<Peer>().cloned();
     let body = match read_body(request, FORM_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => return failure.into_response(),
@@ -205,8 +213,7 @@ pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) 
         .client_id
         .clone()
         .or_else(|| basic.first().map(|offered| offered.role.clone()));
-    let address = peer.map(|peer| peer.address.ip());
-    let answer = answer(&shared, address, form, &basic).await;
+    let answer = answer(&shared, peer.as_ref(), form, &basic).await;
     if let (Some(role), Some(peer), Ok(answer)) = (role, peer, &answer) {
         let refused = answer.as_ref().err().map(|refused| refused.words().1);
         shared.warehouse.audit_login(&role, "", peer.address, refused);
@@ -217,7 +224,7 @@ pub(super) async fn tokens(State(shared): State<Arc<Shared>>, request: Request) 
         Err(failure) => return failure.into_response(),
     };
     let status = match refused {
-        Refused::Client => StatusCode::UNAUTHORIZED,
+        Refused::Client(_) => StatusCode::UNAUTHORIZED,
         _ => StatusCode::BAD_REQUEST,
     };
     let (error, description) = refused.words();
@@ -247,23 +254,31 @@ impl Form {
             };
             *field = Some(value.into_owned());
         }
+        form.client_id = form.client_id.map(cut_name);
         form
     }
 }
 
 /// Why there is no token (RFC 6749, section 5.2).
 enum Refused {
-    Client,
-    Grant,
+    /// With the reason, where the client has proved who it is.
+    Client(Option<String>),
+    Grant(Option<String>),
     GrantType,
     Request,
 }
 
 impl Refused {
-    fn words(&self) -> (&'static str, &'static str) {
+    fn words(&self) -> (&'static str, &str) {
         match self {
-            Self::Client => ("invalid_client", "no such role, or another password"),
-            Self::Grant => ("invalid_grant", "the token is not (or no longer) good"),
+            Self::Client(why) => (
+                "invalid_client",
+                why.as_deref().unwrap_or("no such role, or another password"),
+            ),
+            Self::Grant(why) => (
+                "invalid_grant",
+                why.as_deref().unwrap_or("the token is not (or no longer) good"),
+            ),
             Self::GrantType => (
                 "unsupported_grant_type",
                 "client_credentials and token-exchange are supported",
@@ -273,21 +288,24 @@ impl Refused {
     }
 }
 
-async fn answer(shared: &Shared, peer: Option<IpAddr>, form: Form, basic: &[Credentials]) -> Result<Answer> {
-    let (authority, warehouse) = (&shared.auth, &shared.warehouse);
+async fn answer(shared: &Shared, peer: Option<&Peer>, form: Form, basic: &[Credentials]) -> Result<Answer> {
+    let authority = &shared.auth;
     match form.grant_type.as_deref() {
         Some("client_credentials") => match form.client_id.zip(form.client_secret) {
-            Some((role, secret)) => authority.login(warehouse, peer, &[Credentials { role, secret }]).await,
+            Some((role, secret)) => authority.login(shared, peer, &[Credentials { role, secret }]).await,
             None if basic.is_empty() => Ok(Err(Refused::Request)),
-            None => authority.login(warehouse, peer, basic).await,
+            None => authority.login(shared, peer, basic).await,
         },
         Some(TOKEN_EXCHANGE) => {
             let token = form.subject_token.unwrap_or_default();
-            match authority.find(warehouse, &token).await? {
-                Some(grant) => authority.token(&grant).map(Ok),
-                None if basic.is_empty() => Ok(Err(Refused::Grant)),
+            match authority.find(&shared.warehouse, &token).await? {
+                Some(grant) => match refused(shared, peer, &grant.role).await? {
+                    Some(why) => Ok(Err(Refused::Grant(Some(why)))),
+                    None => authority.token(&grant).map(Ok),
+                },
+                None if basic.is_empty() => Ok(Err(Refused::Grant(None))),
                 // Iceberg's Java library exchanges a token that has ended, and says who it is beside it.
-                None => authority.login(warehouse, peer, basic).await,
+                None => authority.login(shared, peer, basic).await,
             }
         }
         _ => Ok(Err(Refused::GrantType)),
@@ -300,8 +318,11 @@ fn basic_credentials(headers: &HeaderMap) -> Vec<Credentials> {
     let Some((id, secret)) = basic_parts(headers) else {
         return Vec::new();
     };
-    let (plain_id, plain_secret) = (from_form(&id), from_form(&secret));
-    let mut offered = vec![Credentials { role: id, secret }];
+    let (plain_id, plain_secret) = (cut_name(from_form(&id)), from_form(&secret));
+    let mut offered = vec![Credentials {
+        role: cut_name(id),
+        secret,
+    }];
     let plain = Credentials {
         role: plain_id,
         secret: plain_secret,
@@ -364,20 +385,41 @@ pub(super) async fn require(State(shared): State<Arc<Shared>>, request: Request,
     };
     let grant = shared.auth.find(&shared.warehouse, token).await?;
     let grant = grant.ok_or_else(|| Failure::not_authorized("The token is not (or no longer) good"))?;
-    // What tables consist of tells their rows, and commits here name no privilege that could be asked for.
-    if !shared.warehouse.is_superuser(&grant.role).await? {
-        return Err(Failure::forbidden("The REST catalog is for superusers only"));
+    let peer = request.extensions().get::<Peer>();
+    if let Some(why) = refused(&shared, peer, &grant.role).await? {
+        if let Some(peer) = peer {
+            shared.warehouse.audit_login(&grant.role, "", peer.address, Some(&why));
+        }
+        return Err(Failure::forbidden(why));
     }
-    let peer = request.extensions().get::<Peer>().copied();
-    check_rules(&shared, peer, &grant.role).await?;
     tracing::debug!(role = grant.role, method = %request.method(), path = request.uri().path(), "REST catalog");
     Ok(next.run(request).await)
 }
 
+/// Why a role that has proved itself is not let in, if it is not.
+async fn refused(shared: &Shared, peer: Option<&Peer>, role: &str) -> Result<Option<String>> {
+    match refused_as_role(shared, role).await? {
+        Some(why) => Ok(Some(why)),
+        None => refused_by_rules(shared, peer, role).await,
+    }
+}
+
+/// What tables consist of tells their rows, and commits here name no privilege that could be asked for: superusers only.
+async fn refused_as_role(shared: &Shared, role: &str) -> Result<Option<String>> {
+    if shared.auth.mode == AuthMode::Trust {
+        return Ok(None);
+    }
+    if !shared.warehouse.may_log_in(role).await? {
+        return Ok(Some(format!("role \"{role}\" is not permitted to log in")));
+    }
+    let is_superuser = shared.warehouse.is_superuser(role).await?;
+    Ok((!is_superuser).then(|| "The REST catalog is for superusers only".to_owned()))
+}
+
 /// The rules of logins are for the REST catalog, too: those that are for all databases.
-async fn check_rules(shared: &Shared, peer: Option<Peer>, role: &str) -> Result<()> {
-    let (Some(rules), Some(peer)) = (&shared.rules, peer) else {
-        return Ok(());
+async fn refused_by_rules(shared: &Shared, peer: Option<&Peer>, role: &str) -> Result<Option<String>> {
+    let (Some(rules), Some(peer), AuthMode::Scram) = (&shared.rules, peer, shared.auth.mode) else {
+        return Ok(None);
     };
     let groups = shared.warehouse.groups_of(role).await?;
     let caller = Caller {
@@ -388,13 +430,13 @@ async fn check_rules(shared: &Shared, peer: Option<Peer>, role: &str) -> Result<
         user: role,
         groups: &groups,
     };
-    match rules.method(&caller) {
-        Ok(_) => Ok(()),
-        Err(why) => {
-            shared.warehouse.audit_login(role, "", peer.address, Some(&why));
-            Err(Failure::forbidden(why))
-        }
-    }
+    let certificate = peer.certificate.as_deref();
+    let proved = rules.proof(&caller).and_then(|proof| match proof.certificate {
+        Demand::Verified | Demand::OfUser if certificate.is_none() => Err(NO_CERTIFICATE.to_owned()),
+        Demand::OfUser if !is_made_out_to(certificate, role) => Err(wrong_certificate(role)),
+        _ => Ok(()),
+    });
+    Ok(proved.err())
 }
 
 /// Requests that a web page makes its reader's browser send: they say where they come from, or are of the kinds that need

@@ -27,6 +27,7 @@ use super::auth::Authority;
 use super::error::Failure;
 use super::socket::PatientSocket;
 use super::{Peer, RestOptions, Shared, router};
+use crate::auth::certificate::Certificate;
 use crate::listen::{ACCEPT_RETRY, check_trust, take_address};
 use crate::tls::Tls;
 
@@ -148,10 +149,11 @@ async fn accept(listener: TcpListener, server: Arc<Serving>, connections: TaskTr
 }
 
 async fn serve_socket(socket: TcpStream, address: SocketAddr, server: Arc<Serving>, permit: OwnedSemaphorePermit) {
-    let peer = Peer {
+    let mut peer = Peer {
         address,
         local: socket.local_addr().ok(),
         encrypted: server.tls.is_some(),
+        certificate: None,
     };
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
@@ -168,7 +170,11 @@ async fn serve_socket(socket: TcpStream, address: SocketAddr, server: Arc<Servin
                 () = server.shutdown.cancelled() => return,
             };
             match shaken {
-                Ok(Ok(stream)) => serve(stream, peer, &server).await,
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    peer.certificate = shown.and_then(Certificate::of).map(Arc::new);
+                    serve(stream, peer, &server).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with the REST catalog failed"),
                 Err(_) => tracing::debug!("a TLS handshake with the REST catalog took too long"),
             }
@@ -181,7 +187,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, pe
     let router = TowerToHyperService::new(server.router.clone());
     let has_asked = AtomicBool::new(false);
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
         has_asked.store(true, Ordering::Relaxed);
         router.call(request)
     });

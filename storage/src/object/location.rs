@@ -82,11 +82,13 @@ impl Location {
 pub(super) struct Roots {
     /// Resolved directories.
     local: Arc<[PathBuf]>,
+    /// What is not allowed below them, resolved.
+    private: Arc<[PathBuf]>,
     remote: Arc<[(Scheme, String, Path)]>,
 }
 
 impl Roots {
-    pub(super) fn new(local: &[PathBuf], remote: &[String]) -> Result<Self> {
+    pub(super) fn new(local: &[PathBuf], private: &[PathBuf], remote: &[String]) -> Result<Self> {
         let resolve =
             |root: &PathBuf| std::fs::canonicalize(root).map_err(|e| Error::from(e).at(root.display().to_string()));
         let bucket = |root: &String| match Location::parse(root)? {
@@ -95,20 +97,33 @@ impl Roots {
         };
         Ok(Self {
             local: local.iter().map(resolve).collect::<Result<_>>()?,
+            private: private
+                .iter()
+                .map(|path| Ok(real_path(path)?.0))
+                .collect::<Result<_>>()?,
             remote: remote.iter().map(bucket).collect::<Result<_>>()?,
         })
     }
 
     /// The real path behind an absolute path whose last parts may not exist yet, if it lies below a root.
     pub(super) fn check_local(&self, path: &FsPath) -> Result<PathBuf> {
-        let real = real_path(path)?;
-        if self.local.iter().any(|root| real.starts_with(root)) {
-            return Ok(real);
+        let (real, is_below_file) = real_path(path)?;
+        // The innermost directory that says something decides.
+        let depth = |roots: &[PathBuf]| {
+            let around = roots.iter().filter(|root| real.starts_with(root));
+            around.map(|root| root.components().count()).max()
+        };
+        let allowed = depth(&self.local);
+        if allowed.is_none() || depth(&self.private) > allowed {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "location is outside the allowed directories",
+            ));
         }
-        Err(Error::new(
-            ErrorKind::Forbidden,
-            "location is outside the allowed directories",
-        ))
+        match is_below_file {
+            true => Err(Error::new(ErrorKind::NotFound, "file does not exist")),
+            false => Ok(real),
+        }
     }
 
     pub(super) fn check_remote(&self, scheme: Scheme, bucket: &str, key: &Path) -> Result<()> {
@@ -141,17 +156,20 @@ pub(super) fn object_path(path: &FsPath) -> Result<Path> {
     Path::parse(text).map_err(|_| Error::new(ErrorKind::Forbidden, "invalid object path").at(shown()))
 }
 
-/// Resolves the longest part of the path that exists; the rest is appended as it is.
-fn real_path(path: &FsPath) -> Result<PathBuf> {
+/// Resolves the longest part of the path that exists; the rest is appended as it is. Tells, too, whether a file has the name of a
+/// directory on the way.
+fn real_path(path: &FsPath) -> Result<(PathBuf, bool)> {
     let mut missing = Vec::new();
     let mut existing = path;
+    let mut is_below_file = false;
     loop {
         match std::fs::canonicalize(existing) {
             Ok(mut real) => {
                 real.extend(missing.iter().rev());
-                return Ok(real);
+                return Ok((real, is_below_file));
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                is_below_file |= e.kind() == io::ErrorKind::NotADirectory;
                 // A link that leads nowhere exists; what would be written through it may lie anywhere.
                 match existing.symlink_metadata() {
                     Ok(found) if found.file_type().is_symlink() => {
@@ -168,9 +186,6 @@ fn real_path(path: &FsPath) -> Result<PathBuf> {
                 };
                 missing.push(name);
                 existing = parent;
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-                return Err(Error::new(ErrorKind::NotFound, "file does not exist"));
             }
             Err(e) => return Err(Error::from(e)),
         }

@@ -45,6 +45,26 @@ fn kind(stores: &Stores, location: &str) -> Option<ErrorKind> {
 }
 
 #[test]
+fn private_places_below_a_root_do_not_resolve() {
+    let Fixture { base, .. } = &fixture();
+    let at = |name: &str| format!("{base}/allowed/{name}");
+    std::fs::create_dir_all(at("audit/inside")).unwrap();
+    symlink(at("audit"), at("link")).unwrap();
+    let stores = Stores::new(StoreOptions {
+        local_roots: vec![at("").into(), at("audit/inside").into()],
+        private_paths: vec![base.into(), at("link").into(), at("catalog.db").into()],
+        ..Default::default()
+    })
+    .unwrap();
+    for name in ["audit", "audit/x/metadata", "link/x", "catalog.db", "catalog.db/x"] {
+        assert_eq!(kind(&stores, &at(name)), Some(ErrorKind::Forbidden), "{name}");
+    }
+    for name in ["audits", "x/audit", "catalog.db2", "audit/inside/x"] {
+        assert_eq!(kind(&stores, &at(name)), None, "{name}");
+    }
+}
+
+#[test]
 fn nothing_outside_the_roots_resolves() {
     let Fixture { base, stores, .. } = &fixture();
     symlink(format!("{base}/secret"), format!("{base}/allowed/link")).unwrap();
@@ -58,6 +78,8 @@ fn nothing_outside_the_roots_resolves() {
         "file:/etc/passwd".into(),
         "file:etc/passwd".into(),
         "file://etc/passwd".into(),
+        // Below a file: whether there is one is not told either.
+        "/etc/passwd/x".into(),
         "file://localhost/etc/passwd".into(),
         "file://otherhost/etc/passwd".into(),
         "file:////etc/passwd".into(),

@@ -56,7 +56,7 @@ fn fixture(recorder: Recorder) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap().join("root");
     std::fs::create_dir(&root).unwrap();
-    let roots = Roots::new(std::slice::from_ref(&root), &[]).unwrap();
+    let roots = Roots::new(std::slice::from_ref(&root), &[], &[]).unwrap();
     let recorder = Arc::new(recorder);
     let store = DurableLocal::with_sync(roots, Arc::clone(&recorder) as Arc<dyn Sync>);
     Fixture {
