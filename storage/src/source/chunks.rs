@@ -16,7 +16,9 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, split_conjunction};
+use datafusion::physical_expr::{
+    EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, conjunction, conjunction_opt, split_conjunction,
+};
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
@@ -54,7 +56,7 @@ impl ChunkSource {
             .into_iter()
             .filter(|condition| never_fails(condition))
             .cloned();
-        if let Some(predicate) = datafusion::physical_expr::conjunction_opt(conditions) {
+        if let Some(predicate) = conjunction_opt(conditions) {
             parquet = parquet.with_predicate(predicate);
         }
         Self {
@@ -102,9 +104,21 @@ impl ChunkSource {
     /// The same over what Parquet's source became.
     fn over(&self, source: &Arc<dyn FileSource>) -> DfResult<Self> {
         let parquet = source.downcast_ref::<ParquetSource>();
-        let parquet = parquet.ok_or_else(|| Error::internal("a source of Parquet files became another one"))?;
+        let mut parquet = parquet
+            .ok_or_else(|| Error::internal("a source of Parquet files became another one"))?
+            .clone();
+        if let Some(predicate) = parquet.filter() {
+            // Planning and pushing down may both have brought a condition. Whether the reader takes it, it has said.
+            let mut once: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+            for condition in split_conjunction(&predicate) {
+                if !once.contains(condition) {
+                    once.push(Arc::clone(condition));
+                }
+            }
+            parquet = parquet.with_predicate(conjunction(once));
+        }
         Ok(Self {
-            parquet: parquet.clone(),
+            parquet,
             batch_rows: self.batch_rows,
             caches: self.caches.clone(),
         })
@@ -178,7 +192,6 @@ impl FileSource for ChunkSource {
     }
 
     /// Takes what never fails; the rest has to be asked after what stands before it. Parquet's reader says itself what it takes.
-    /// What planning brought is here already.
     fn try_pushdown_filters(
         &self,
         filters: Vec<Arc<dyn PhysicalExpr>>,
@@ -188,19 +201,12 @@ impl FileSource for ChunkSource {
             .iter()
             .map(|filter| !self.reads_chunks() || never_fails(filter))
             .collect();
-        let predicate = self.parquet.filter();
-        let here = predicate.as_ref().map(split_conjunction).unwrap_or_default();
-        let is_new = |filter: &Arc<dyn PhysicalExpr>| !self.reads_chunks() || !here.contains(&filter);
-        let harmless = filters
-            .iter()
-            .zip(&taken)
-            .filter(|(filter, taken)| **taken && is_new(filter));
+        let harmless = filters.iter().zip(&taken).filter(|(_, taken)| **taken);
         let harmless = harmless.map(|(filter, _)| Arc::clone(filter)).collect();
         let pushed = self.parquet.try_pushdown_filters(harmless, config)?;
         let mut answers = pushed.filters.into_iter();
-        let filters = filters.iter().zip(taken).map(|(filter, taken)| match taken {
-            true if is_new(filter) => answers.next().unwrap_or(PushedDown::No),
-            true => PushedDown::Yes,
+        let filters = taken.into_iter().map(|taken| match taken {
+            true => answers.next().unwrap_or(PushedDown::No),
             false => PushedDown::No,
         });
         let result = FilterPushdownPropagation::with_parent_pushdown_result(filters.collect());
