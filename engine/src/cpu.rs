@@ -42,15 +42,21 @@ struct Lingering(Arc<Mutex<Vec<Weak<AtomicBool>>>>);
 
 impl Lingering {
     fn add(&self, abandoned: &Arc<AtomicBool>) {
-        self.0.lock().push(Arc::downgrade(abandoned));
+        let mut works = self.0.lock();
+        forget_ended(&mut works);
+        works.push(Arc::downgrade(abandoned));
     }
 
     fn is_any(&self) -> bool {
         let mut works = self.0.lock();
-        // Each task of a statement has the flag.
-        works.retain(|abandoned| abandoned.strong_count() > 0);
+        forget_ended(&mut works);
         !works.is_empty()
     }
+}
+
+/// Each task of a statement has the flag, and drops it when it ends.
+fn forget_ended(works: &mut Vec<Weak<AtomicBool>>) {
+    works.retain(|abandoned| abandoned.strong_count() > 0);
 }
 
 #[derive(Debug)]

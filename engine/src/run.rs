@@ -266,21 +266,19 @@ impl Session {
                 done(tag)
             }
             .boxed(),
-            Plan::Vacuum { tables, full, analyze } => async move {
+            Plan::Vacuum {
+                tables,
+                skipped,
+                full,
+                analyze,
+            } => async move {
                 self.check_outside_block("VACUUM")?;
-                let snapshot = self.transactions_snapshot().await?;
-                let context = self.context(snapshot);
-                let (own, others) = staffa_planner::own_tables(&context, tables).await;
-                for table in others {
-                    let message = format!(
-                        "skipping \"{}\" --- only table or database owner can vacuum it",
-                        table.name
-                    );
-                    self.notices.push(Notice::warning("01000", message));
+                for table in skipped {
+                    self.warn_of_skipped(table, "vacuum");
                 }
-                guard.run(upkeep::vacuum(&self.warehouse, &own, *full)).await?;
+                guard.run(upkeep::vacuum(&self.warehouse, tables, *full)).await?;
                 if *analyze {
-                    self.analyze(&own, false, &guard).await?;
+                    self.analyze(tables, false, &guard).await?;
                 }
                 done(tag)
             }
@@ -611,6 +609,14 @@ impl Session {
         Ok(self.transaction().await?.snapshot())
     }
 
+    fn warn_of_skipped(&mut self, table: &TableName, verb: &str) {
+        let message = format!(
+            "skipping \"{}\" --- only table or database owner can {verb} it",
+            table.name
+        );
+        self.notices.push(Notice::warning("01000", message));
+    }
+
     /// The sample of the rows that this transaction sees, and statistics of those that are committed.
     async fn analyze(&mut self, tables: &[TableName], verbose: bool, guard: &StatementGuard) -> Result<()> {
         let snapshot = self.transactions_snapshot().await?;
@@ -618,11 +624,7 @@ impl Session {
         let skipped = guard.run(staffa_planner::analyze(&context, tables)).await?;
         for table in tables {
             if skipped.contains(table) {
-                let message = format!(
-                    "skipping \"{}\" --- only table or database owner can analyze it",
-                    table.name
-                );
-                self.notices.push(Notice::warning("01000", message));
+                self.warn_of_skipped(table, "analyze");
                 continue;
             }
             if verbose {

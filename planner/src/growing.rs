@@ -17,7 +17,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::scalar::ScalarValue;
 
 /// Bytes that may be computed of a piece of several rows.
@@ -41,7 +41,7 @@ pub(crate) struct Growth {
 impl Growth {
     /// Of an operator with one input; `None` when nothing it computes grows.
     pub(crate) fn of(plan: &dyn ExecutionPlan) -> Result<Option<Self>> {
-        if plan.children().len() != 1 {
+        if plan.children().len() != 1 || merges(plan) {
             return Ok(None);
         }
         let mut roots = joined(plan);
@@ -88,6 +88,12 @@ pub(crate) fn grows(expression: &Arc<dyn PhysicalExpr>) -> bool {
         })
     });
     found
+}
+
+/// Whether it is an aggregation that computes no arguments, but puts together what others gathered.
+fn merges(plan: &dyn ExecutionPlan) -> bool {
+    let aggregation = plan.downcast_ref::<AggregateExec>();
+    aggregation.is_some_and(|aggregation| aggregation.mode().input_mode() == AggregateInputMode::Partial)
 }
 
 /// The texts that an aggregation joins.

@@ -108,7 +108,7 @@ pub use statement::index::{IndexChange, IndexStep};
 pub use statement::prepare::argument;
 pub use statement::returning::Returning;
 pub use statement::sequence::{AlteredSequence, SequenceChange};
-pub use statement::upkeep::{SummaryPlan, analyze, compaction_plan, own_tables, summarised_columns, summary_plan};
+pub use statement::upkeep::{SummaryPlan, analyze, compaction_plan, summarised_columns, summary_plan};
 pub use statement::with::{ReturnedRows, WithPart, WithPlan, with_returned};
 pub use statement::{
     AccessEdit, AccessPlan, ChangeKind, ChangePlan, ColumnOrigin, ConflictKeys, CursorOptions, DiscardTarget,

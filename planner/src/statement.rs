@@ -191,6 +191,8 @@ pub enum Plan {
     /// `VACUUM`
     Vacuum {
         tables: Vec<TableName>,
+        /// Those that are others'.
+        skipped: Vec<TableName>,
         /// Files are written again, too.
         full: bool,
         /// What ANALYZE does, too.

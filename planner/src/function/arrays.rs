@@ -430,6 +430,7 @@ fn replace(columns: &Columns<'_>) -> Result<ArrayRef> {
 /// A value as often as the second argument says. More than one dimension would be another type.
 fn fill(columns: &Columns<'_>) -> Result<ArrayRef> {
     let mut picked = Picked::new(vec![columns.arrays[0].as_ref()], columns.rows);
+    let element = columns.arrays[0].to_data().get_slice_memory_size()? / columns.arrays[0].len().max(1);
     let (mut asked, mut bytes) = (Asked::default(), 0_u64);
     for row in 0..columns.rows {
         let mut bounds = Vec::with_capacity(2);
@@ -459,7 +460,6 @@ fn fill(columns: &Columns<'_>) -> Result<ArrayRef> {
             let message = format!("array size exceeds the maximum allowed ({FILLED_MAX})");
             return Err(Error::new(ErrorKind::ProgramLimitExceeded, message));
         };
-        let element = columns.arrays[0].to_data().get_slice_memory_size()? / columns.arrays[0].len().max(1);
         bytes += (length * (size_of::<(usize, usize)>() + element)) as u64;
         asked.grow_to(COPIES * bytes)?;
         picked.row(std::iter::repeat_n((0, columns.at(0, row)), length));

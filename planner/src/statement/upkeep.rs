@@ -25,11 +25,22 @@ use crate::types::table_arrow_schema;
 
 pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
     match asked {
-        UpkeepAst::Vacuum { tables, full, analyze } => Ok(Plan::Vacuum {
-            tables: names(scope, tables, *analyze).await?,
-            full: *full,
-            analyze: *analyze,
-        }),
+        UpkeepAst::Vacuum { tables, full, analyze } => {
+            let (mut own, mut skipped) = (Vec::new(), Vec::new());
+            for name in names(scope, tables, *analyze).await? {
+                match scope.context.check_owner(&name, false).await {
+                    Ok(()) => own.push(name),
+                    Err(error) if error.kind() == ErrorKind::InsufficientPrivilege => skipped.push(name),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Plan::Vacuum {
+                tables: own,
+                skipped,
+                full: *full,
+                analyze: *analyze,
+            })
+        }
         UpkeepAst::Analyze { tables, verbose } => Ok(Plan::Analyze {
             tables: names(scope, tables, true).await?,
             verbose: *verbose,
@@ -47,18 +58,6 @@ pub(crate) async fn plan(scope: &Scope<'_>, asked: &UpkeepAst) -> Result<Plan> {
             })
         }
     }
-}
-
-/// The tables that are the role's own, and those that VACUUM leaves out because they are others'.
-pub async fn own_tables(context: &PlanContext, tables: &[TableName]) -> (Vec<TableName>, Vec<TableName>) {
-    let (mut own, mut others) = (Vec::new(), Vec::new());
-    for name in tables {
-        match context.check_owner(name, false).await {
-            Ok(()) => own.push(name.clone()),
-            Err(_) => others.push(name.clone()),
-        }
-    }
-    (own, others)
 }
 
 /// ANALYZE: takes the samples that estimates are made from. Gives the tables that were left out because they are others'.
