@@ -6,6 +6,9 @@
 mod aggregate;
 mod compact;
 mod decimal;
+mod exchange;
+mod filter;
+mod gather;
 mod groups;
 mod hash_join;
 mod key_set;
@@ -15,6 +18,8 @@ mod probe;
 mod ranking;
 mod sort;
 mod table;
+#[cfg(test)]
+mod test_rows;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -26,13 +31,17 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::windows::BoundedWindowAggExec;
 
 pub use self::aggregate::Aggregate;
 pub use self::decimal::narrowed;
+pub use self::exchange::Exchange;
+pub use self::filter::Filter;
 pub use self::hash_join::HashJoin;
 pub use self::ranking::Ranking;
 pub use self::sort::Sort;
@@ -50,6 +59,10 @@ pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
             Sort::instead_of(sort)?.map(|sort| Arc::new(sort) as _)
         } else if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
             Sort::merging(merge).map(|sort| Arc::new(sort) as _)
+        } else if let Some(exchange) = plan.downcast_ref::<RepartitionExec>() {
+            Exchange::instead_of(exchange).map(|exchange| Arc::new(exchange) as _)
+        } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            Some(Arc::new(Filter::instead_of(filter)?) as _)
         } else if let Some(windows) = plan.downcast_ref::<BoundedWindowAggExec>() {
             Ranking::instead_of(windows).map(|ranking| Arc::new(ranking) as _)
         } else {

@@ -11,7 +11,6 @@
 //! Sorts of which only the first rows are wanted are DataFusion's.
 
 mod extent;
-mod gather;
 mod key;
 mod order;
 mod sort_keys;

@@ -35,7 +35,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ColumnStatistics, ExecutionPlan};
-use staffa_execution::Aggregate;
+use staffa_execution::{Aggregate, Exchange, Filter};
 use staffa_storage::{ColumnSummary, SampledTable, number};
 
 pub(crate) use self::condition::share_passing;
@@ -129,7 +129,7 @@ impl Estimator {
             projected(part, columns.iter().map(|place| Some(*place)))
         } else if let Some(shared) = plan.downcast_ref::<SharedExec>() {
             Estimate::clone(&self.of(shared.main()))
-        } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        } else if let Some(filter) = plan.downcast_ref().or_else(|| plan.downcast_ref().map(Filter::stock)) {
             let input = self.of(filter.input());
             let passing = of_filter(&input, filter);
             match filter.projection() {
@@ -234,6 +234,7 @@ pub(crate) fn bare(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
     let hands_on = plan.is::<CooperativeExec>()
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<RepartitionExec>()
+        || plan.is::<Exchange>()
         || plan.is::<SortPreservingMergeExec>()
         || plan.is::<GuardExec>()
         || plan.is::<BuildSideExec>()

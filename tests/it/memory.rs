@@ -96,6 +96,27 @@ fn windows_and_arrays_count() {
     server.assert_well();
 }
 
+/// Rows of a megabyte go through an exchange and a filter some at a time: of a batch they would be gigabytes.
+#[test]
+fn wide_rows_go_some_at_a_time() {
+    let mut server = limited();
+    let mut wire = server.connect();
+    let wide = "(select repeat('x', 1000000) || i as x, i from generate_series(1, 1000) as s (i) offset 1) w";
+    for (sql, value) in [
+        (format!("select max(length(x)) from {wide}"), "1000004"),
+        (format!("select count(*) from {wide} where x like '%0'"), "100"),
+        (
+            format!("select count(*) from {wide} join generate_series(1, 1000, 10) as s (j) on i = j where length(x) > j"),
+            "99",
+        ),
+    ] {
+        let reply = wire.simple(&sql);
+        assert!(reply.error.is_none(), "{sql}: {:?}", reply.error);
+        assert_eq!(reply.value(), value, "{sql}");
+    }
+    server.assert_well();
+}
+
 /// What is far larger than what it is made of is there for some rows at a time: of a batch it would be gigabytes.
 #[test]
 fn what_grows_is_computed_in_pieces() {

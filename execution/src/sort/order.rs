@@ -18,9 +18,9 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::extent::Extents;
-use super::gather::{Columns, Row};
 use super::key::{Key, Layout};
 use super::sort_keys::KeyColumn;
+use crate::gather::{Columns, Row, bytes_of};
 
 /// Rows that one turn sorts, before others have theirs: some milliseconds.
 const TURN_ROWS: usize = 1 << 18;
@@ -76,7 +76,7 @@ impl Table {
     ) -> Self {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let columns = Columns::new(of_batches, &batches);
-        let bytes: Vec<usize> = batches.iter().map(|batch| columns.bytes_of(batch)).collect();
+        let bytes: Vec<usize> = batches.iter().map(bytes_of).collect();
         let row_bytes = bytes.iter().sum::<usize>() / rows.max(1);
         let mut sizes = bytes.iter().zip(&batches);
         let is_skewed = sizes.any(|(bytes, batch)| bytes / batch.num_rows().max(1) / 8 > row_bytes);

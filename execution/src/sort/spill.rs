@@ -15,10 +15,10 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::extent::Extents;
-use super::gather::{Columns, Row};
 use super::key::Layout;
 use super::order::Output;
 use super::sort_keys::KeyColumn;
+use crate::gather::{Columns, Row};
 
 /// Rows of a block, which is what stands in a file at once.
 const BLOCK_ROWS_MAX: usize = 4096;

@@ -63,19 +63,6 @@ impl Columns {
         Self(columns.collect())
     }
 
-    /// How much a batch's rows are without what views of texts share with other batches.
-    pub(crate) fn bytes_of(&self, batch: &RecordBatch) -> usize {
-        let columns = self.0.iter().zip(batch.columns());
-        let bytes = columns.map(|(column, array)| match column.data_type.primitive_width() {
-            Some(width) => width * batch.num_rows(),
-            None => match lengths(array) {
-                Some(lengths) => size_of::<u128>() * batch.num_rows() + lengths.sum::<usize>(),
-                None => array.get_array_memory_size(),
-            },
-        });
-        bytes.sum()
-    }
-
     /// The lengths of a row's texts.
     pub(crate) fn text_bytes(&self, row: Row) -> usize {
         let (batch, row) = row.places();
@@ -106,6 +93,24 @@ impl Columns {
             _ => self.0[index].take(rows),
         }
     }
+}
+
+/// How much a batch's rows are without what they share with other batches.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
+    let bytes = batch
+        .columns()
+        .iter()
+        .map(|array| match array.data_type().primitive_width() {
+            Some(width) => width * array.len(),
+            None => match lengths(array) {
+                Some(lengths) => size_of::<u128>() * array.len() + lengths.sum::<usize>(),
+                None => {
+                    let slice = array.to_data().get_slice_memory_size();
+                    slice.unwrap_or_else(|_| array.get_array_memory_size())
+                }
+            },
+        });
+    bytes.sum()
 }
 
 impl Column {
