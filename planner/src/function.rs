@@ -52,6 +52,7 @@ mod type_of;
 mod unordered;
 mod uuid;
 mod weighed;
+mod wrapped;
 
 use std::any::Any;
 use std::sync::Arc;

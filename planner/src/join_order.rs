@@ -9,7 +9,7 @@
 //! side that is built, and whether all tasks share its table, hang on the same estimates (`estimate.rs`).
 //!
 //! Joins that hang together are a hypergraph (`graph.rs`), whose edges say which orders give the same rows (`conflict.rs`). The
-//! cheapest order (`search.rs`) is taken when it is clearly cheaper than the written one, so that plans do not change for nothing.
+//! cheapest order (`search.rs`) is taken, by rows (`cardinality.rs`) and by the columns that they carry (`width.rs`).
 //! `join_collapse_limit = 1` leaves joins in the order they were written in.
 
 mod cardinality;
@@ -18,6 +18,7 @@ mod graph;
 mod rebuild;
 mod search;
 mod set;
+mod width;
 
 use std::sync::Arc;
 
@@ -38,9 +39,6 @@ use crate::estimate::{Estimate, Estimator};
 
 #[cfg(test)]
 mod tests;
-
-/// Another order must cost less than this share of the written one.
-const CLEARLY_CHEAPER: f64 = 0.9;
 
 #[derive(Debug)]
 pub(crate) struct JoinOrder;
@@ -99,7 +97,7 @@ impl Ordering<'_> {
         replace_children_if_necessary(plan, children)
     }
 
-    /// The joins in another order, if there is one that is clearly cheaper.
+    /// The joins in another order, if there is a cheaper one.
     fn reordered(
         &mut self,
         graph: &JoinGraph,
@@ -113,7 +111,7 @@ impl Ordering<'_> {
         let (Some(written), Some(best)) = (search.written(), search.best()) else {
             return Ok(None);
         };
-        if best >= written * CLEARLY_CHEAPER {
+        if best >= written {
             return Ok(None);
         }
         rebuilt(graph, &mut search, &leaves, &plan.schema(), self.config)

@@ -59,6 +59,7 @@ mod short;
 mod shown;
 mod statement;
 mod stored;
+mod supervision;
 mod table_provider;
 mod template;
 mod type_planner;
@@ -81,7 +82,7 @@ pub use function::{AdvisoryKey, AdvisoryLock, Sequences, SessionActions};
 pub use gather::GatheredRows;
 pub use generic::{Generic, Lease, Operators, kept_query, mentions_moment, physical_query};
 pub use identity::QueryIdentity;
-pub use interrupt::{Room, Supervision, stop_tasks_with_their_statements, supervised};
+pub use interrupt::stop_tasks_with_their_statements;
 pub use kept::KeptRows;
 pub use literal::{scalar_of_value, value_of_scalar};
 pub use parse::{ParsedStatement, StatementClass, TransactionClass, parse};
@@ -115,6 +116,7 @@ pub use statement::{
     ExplainTarget, InsertPlan, IsolationLevel, Movement, OutputColumn, Plan, QueryPlan, SavepointAction,
     TransactionModes,
 };
+pub use supervision::{Room, Supervision, supervised};
 pub use table_provider::{live_row_count, table_summary};
 pub use write::{
     ChangeOperators, RowRules, change_plan, check_row_rules, copy_place_field, data_file, refuses_rows, rewrite_plan,

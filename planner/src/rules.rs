@@ -37,7 +37,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 pub(crate) use self::dates::date_as_timestamp;
 use crate::context::PlanContext;
-use crate::interrupt;
+use crate::supervision;
 
 /// Settles the types of a plan.
 pub(crate) fn analyse(context: &PlanContext, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
@@ -80,7 +80,7 @@ fn map_expressions(
     let schema = columns_below(&plan)?;
     let transformed = map_whole(plan, |expression| {
         expression.transform_up(|inner| {
-            interrupt::check()?;
+            supervision::check()?;
             rewrite(inner, &schema)
         })
     })?;
@@ -105,7 +105,7 @@ fn map_whole(
 ) -> DataFusionResult<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expression| {
-        interrupt::check()?;
+        supervision::check()?;
         let name = names.save(&expression);
         Ok(rewrite(expression)?.update_data(|rewritten| name.restore(rewritten)))
     })

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Asked;
+use crate::supervision::Asked;
 use crate::types::ELEMENT_NAME;
 
 pub(super) const FUNCTIONS: &[Shape] = &[

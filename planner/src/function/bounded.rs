@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::native::bytes_given;
-use crate::interrupt::Asked;
+use super::wrapped::Wrapped;
+use crate::supervision::Asked;
 
 /// Bytes of a result by the arguments of one row.
-type Length = fn(&[&str]) -> u64;
+pub(super) type Length = fn(&[&str]) -> u64;
 
 const FUNCTIONS: &[(&str, Length)] = &[
     ("concat", sum),
@@ -70,100 +69,52 @@ fn split(texts: &[&str]) -> u64 {
 pub(super) fn functions(state: &SessionState) -> Vec<ScalarUDF> {
     let known = FUNCTIONS.iter().filter_map(|(name, length)| {
         let inner = Arc::clone(state.scalar_functions().get(*name)?);
-        Some(Bounded { inner, length: *length })
+        Some(Wrapped::asking(inner, *length))
     });
     known.map(ScalarUDF::from).collect()
-}
-
-#[derive(Debug)]
-struct Bounded {
-    inner: Arc<ScalarUDF>,
-    length: Length,
-}
-
-// A name means one function.
-impl PartialEq for Bounded {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for Bounded {}
-
-impl std::hash::Hash for Bounded {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.inner.hash(state);
-    }
-}
-
-impl Bounded {
-    /// Bytes of all results; those of short texts are not counted.
-    fn length(&self, args: &ScalarFunctionArgs) -> DataFusionResult<u64> {
-        let given = bytes_given(args);
-        // At most one text, the third, is put into another one for each byte of it; elements take less.
-        let times = match args.args.get(2) {
-            Some(ColumnarValue::Scalar(value)) => value.try_as_str().flatten().map_or(0, str::len) as u64,
-            Some(ColumnarValue::Array(_)) => given,
-            None => 0,
-        };
-        if given.saturating_mul(times.max(ELEMENT_BYTES) + 1) <= ORDINARY_BYTES {
-            return Ok(given);
-        }
-        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_constant { 1 } else { args.number_rows };
-        let mut columns: Vec<(StringViewArray, bool)> = Vec::with_capacity(args.args.len());
-        for arg in &args.args {
-            let (values, is_constant): (ArrayRef, bool) = match arg {
-                ColumnarValue::Array(values) => (Arc::clone(values), false),
-                ColumnarValue::Scalar(value) => (value.to_array_of_size(1)?, true),
-            };
-            let Ok(texts) = cast(&values, &DataType::Utf8View) else {
-                return Ok(given);
-            };
-            columns.push((texts.as_string_view().clone(), is_constant));
-        }
-        let mut bytes = 0_u64;
-        for row in 0..rows {
-            let texts = columns.iter().map(|(texts, is_constant)| {
-                let place = if *is_constant { 0 } else { row };
-                if texts.is_null(place) { "" } else { texts.value(place) }
-            });
-            bytes = bytes.saturating_add((self.length)(&texts.collect::<Vec<_>>()));
-        }
-        Ok(bytes)
-    }
 }
 
 /// Nobody minds so much, however it grows.
 const ORDINARY_BYTES: u64 = 8 << 20;
 
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
+/// Memory for all results; those of short texts are not counted.
+pub(super) fn asked(length: Length, args: &ScalarFunctionArgs) -> DataFusionResult<Asked> {
+    Ok(Asked::for_bytes(
+        bytes_of_results(length, args)?.saturating_mul(COPIES),
+    )?)
+}
 
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
+fn bytes_of_results(length: Length, args: &ScalarFunctionArgs) -> DataFusionResult<u64> {
+    let given = bytes_given(args);
+    // At most one text, the third, is put into another one for each byte of it; elements take less.
+    let times = match args.args.get(2) {
+        Some(ColumnarValue::Scalar(value)) => value.try_as_str().flatten().map_or(0, str::len) as u64,
+        Some(ColumnarValue::Array(_)) => given,
+        None => 0,
+    };
+    if given.saturating_mul(times.max(ELEMENT_BYTES) + 1) <= ORDINARY_BYTES {
+        return Ok(given);
     }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
+    let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if is_constant { 1 } else { args.number_rows };
+    let mut columns: Vec<(StringViewArray, bool)> = Vec::with_capacity(args.args.len());
+    for arg in &args.args {
+        let (values, is_constant): (ArrayRef, bool) = match arg {
+            ColumnarValue::Array(values) => (Arc::clone(values), false),
+            ColumnarValue::Scalar(value) => (value.to_array_of_size(1)?, true),
+        };
+        let Ok(texts) = cast(&values, &DataType::Utf8View) else {
+            return Ok(given);
+        };
+        columns.push((texts.as_string_view().clone(), is_constant));
     }
-
-    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        self.inner.coerce_types(types)
+    let mut bytes = 0_u64;
+    for row in 0..rows {
+        let texts = columns.iter().map(|(texts, is_constant)| {
+            let place = if *is_constant { 0 } else { row };
+            if texts.is_null(place) { "" } else { texts.value(place) }
+        });
+        bytes = bytes.saturating_add(length(&texts.collect::<Vec<_>>()));
     }
-
-    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let _asked = Asked::for_bytes(self.length(&args)?.saturating_mul(COPIES))?;
-        self.inner.invoke_with_args(args)
-    }
+    Ok(bytes)
 }

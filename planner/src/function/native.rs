@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result, undefined_function};
-use crate::interrupt::Asked;
+use crate::supervision::Asked;
 use crate::types::sql_type_of;
 
 /// The types the arguments are converted to, and the type of the result.

@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use super::datetime::{TEXT, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Asked;
+use crate::supervision::Asked;
 
 pub(super) const FUNCTIONS: &[Shape] = &[
     Shape::new("repeat", repeat_types, repeat),

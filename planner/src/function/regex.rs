@@ -17,7 +17,7 @@ use self::pattern::{Options, of_similar, translated};
 use super::datetime::{TEXT, is_integer, is_text};
 use super::native::{Columns, Resolved, Shape};
 use crate::error::{Error, ErrorKind, Result};
-use crate::interrupt::Asked;
+use crate::supervision::Asked;
 use crate::types::ELEMENT_NAME;
 
 /// A pattern as the operator `~` reads it.

@@ -62,7 +62,7 @@ pub(crate) struct Operator {
     pub(super) kind: Kind,
     pub(super) left: Set,
     pub(super) right: Set,
-    conditions: Vec<Condition>,
+    pub(super) conditions: Vec<Condition>,
 }
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{JoinSide, JoinType, NullEquality};
 use datafusion::error::{DataFusionError, Result};
@@ -22,10 +22,8 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use super::graph::{Classes, Condition, Edge, JoinGraph, Kind, with_columns};
 use super::search::{Search, edges_between};
 use super::set::Set;
+use super::width::bytes_of;
 use crate::estimate::Estimate;
-
-/// What a value of varying length is thought to take.
-const TEXT_BYTES: usize = 32;
 
 /// The joins in the order that was found; `schema` is what came out before. `None` if something else would come out.
 pub(super) fn rebuilt(
@@ -60,14 +58,7 @@ pub(super) fn rebuilt(
 /// How a hash join of such a build side runs: one table for all tasks, unless it is very large.
 pub(super) fn partition_mode(build: &Schema, rows: f64, config: &ConfigOptions) -> PartitionMode {
     let optimizer = &config.optimizer;
-    let width: usize = build
-        .fields()
-        .iter()
-        .map(|field| match field.data_type() {
-            DataType::Boolean => 1,
-            data_type => data_type.primitive_width().unwrap_or(TEXT_BYTES),
-        })
-        .sum();
+    let width: usize = build.fields().iter().map(|field| bytes_of(field.data_type())).sum();
     let fits = rows < optimizer.hash_join_single_partition_threshold_rows as f64
         && rows * (width as f64) < optimizer.hash_join_single_partition_threshold as f64;
     match fits || config.execution.target_partitions == 1 || !optimizer.repartition_joins {

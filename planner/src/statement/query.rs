@@ -24,7 +24,7 @@ use crate::statement::{OutputColumn, QueryPlan, origin};
 use crate::type_planner::BARE_NUMERIC;
 use crate::types::{arrow_field, sql_type};
 use crate::walk::Visit;
-use crate::{checks, interrupt, plan_size, rules, shown};
+use crate::{checks, plan_size, rules, shown, supervision};
 
 /// Whose value an identity column gets when one is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,7 +206,7 @@ pub(crate) async fn logical(
     parameters: &[Option<SqlType>],
     given: &[Option<SqlType>],
 ) -> Result<LogicalPlan> {
-    interrupt::check()?;
+    supervision::check()?;
     plan_size::check_names(&query)?;
     let mut query = query;
     rewrite::all_fields::of_tables(&mut query);
