@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
 use crate::footer::Footers;
 
-/// What scans of one warehouse share.
 /// What errors call a file.
 pub(super) fn location_of(file: &PartitionedFile) -> Arc<str> {
     match file.extension::<Placed>() {
@@ -30,6 +29,7 @@ pub(super) fn location_of(file: &PartitionedFile) -> Arc<str> {
     }
 }
 
+/// What scans of one warehouse share.
 pub(super) struct Caches {
     pub(super) footers: Footers,
     /// `None` when no memory was given to it.
