@@ -1,7 +1,8 @@
 //! An exchange that copies rows once, and never more of them at a time than some megabytes.
 //!
 //! DataFusion's copies rows when it divides a batch, and again when it puts the parts together, which it does until there are 8,192 rows, however wide they are. Here
-//! each producer collects batches until there are rows for a batch of every consumer, or until they take [`COLLECTED_BYTES`], and copies each consumer's together. Which
+//! each producer collects batches until there are rows for a batch of every consumer, or until they take [`COLLECTED_BYTES`], and copies each consumer's together. Rows of a
+//! single batch that takes more share their texts with it. Which
 //! consumer a row goes to is what DataFusion's would say: filters that its joins hand to scans count on it.
 //!
 //! Exchanges that keep the order of several inputs are DataFusion's.
@@ -13,7 +14,6 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::hash_utils::create_hashes;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -239,7 +239,8 @@ impl Divided {
                 continue;
             }
             let bytes = bytes_of(&batch);
-            if self.memory.try_resize(self.bytes + bytes).is_err() {
+            // Of several batches rows are copied: together they are never large.
+            if self.bytes + bytes > COLLECTED_BYTES || self.memory.try_resize(self.bytes + bytes).is_err() {
                 self.empty(&producer).await?;
             }
             self.bytes += bytes;
@@ -260,7 +261,7 @@ impl Divided {
     async fn empty(&mut self, producer: &Producer) -> Result<()> {
         let batches = std::mem::take(&mut self.collected);
         let rows = std::mem::take(&mut self.rows);
-        self.bytes = 0;
+        let is_large = std::mem::take(&mut self.bytes) > COLLECTED_BYTES;
         let Some(first) = batches.first() else {
             return Ok(());
         };
@@ -273,7 +274,7 @@ impl Divided {
                     [batch] => batch.clone(),
                     _ => {
                         let _timer = self.time.timer();
-                        taken(&schema, &batches, &all_rows(&batches, rows))?
+                        Columns::new(&schema, &batches).take(&schema, &all_rows(&batches, rows))?
                     }
                 };
                 producer.send(output, batch).await?;
@@ -288,7 +289,11 @@ impl Divided {
                     let pieces = rows.len().div_ceil(self.rows_max).max(1);
                     for piece in rows.chunks(rows.len().div_ceil(pieces).max(1)) {
                         let timer = self.time.timer();
-                        let batch = columns.take(&schema, piece)?;
+                        // Many rows may show one text: copied, they would be far larger than what they are of.
+                        let batch = match is_large {
+                            true => columns.share(&schema, piece)?,
+                            false => columns.take(&schema, piece)?,
+                        };
                         timer.done();
                         producer.send(output, batch).await?;
                     }
@@ -307,10 +312,6 @@ fn all_rows(batches: &[RecordBatch], rows: usize) -> Vec<Row> {
         all.extend((0..batch.num_rows() as u32).map(|row| Row { batch: number, row }));
     }
     all
-}
-
-fn taken(schema: &SchemaRef, batches: &[RecordBatch], rows: &[Row]) -> Result<RecordBatch> {
-    Columns::new(schema, batches).take(schema, rows)
 }
 
 /// Each consumer's rows.

@@ -76,7 +76,21 @@ impl Columns {
 
     /// Rows of the first columns, as many as this schema has.
     pub(crate) fn take(&self, schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
-        let columns = self.0[..schema.fields().len()].iter().map(|column| column.take(rows));
+        self.made(schema, rows, |index| self.0[index].take(rows))
+    }
+
+    /// The same, of texts that stay where they are.
+    pub(crate) fn share(&self, schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch> {
+        self.made(schema, rows, |index| self.look_at(index, rows))
+    }
+
+    fn made(
+        &self,
+        schema: &SchemaRef,
+        rows: &[Row],
+        column: impl FnMut(usize) -> Result<ArrayRef>,
+    ) -> Result<RecordBatch> {
+        let columns = (0..schema.fields().len()).map(column);
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(schema),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use arrow::record_batch::RecordBatch;
+use datafusion::common::internal_err;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -253,7 +254,10 @@ impl Consumer {
                 self.memory.shrink(bytes);
                 Some(Ok(batch))
             }
-            Entry::Spilled { producer } => self.spilled[producer].next().await,
+            Entry::Spilled { producer } => {
+                let batch = self.spilled[producer].next().await;
+                Some(batch.unwrap_or_else(|| internal_err!("a temporary file of an exchange ends before its rows do")))
+            }
             Entry::Failed(error) => Some(Err(error)),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, StringViewBuilder};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::exec_datafusion_err;
@@ -133,6 +133,26 @@ fn wide_rows_are_handed_on_before_there_are_many() {
                 batch.num_rows()
             );
         }
+    }
+}
+
+/// Rows that show one text, as those of a join do.
+#[test]
+fn texts_that_rows_share_stay_shared() {
+    let mut texts = StringViewBuilder::new();
+    let text = texts.append_block("x".repeat(1 << 20).into_bytes().into());
+    for _ in 0..4000 {
+        texts.try_append_view(text, 0, 1 << 20).unwrap();
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new((0..4000).collect::<Int64Array>()), Arc::new(texts.finish())];
+    let rows = RecordBatch::try_new(wide_schema(), columns).unwrap();
+    let source = MemorySourceConfig::try_new_exec(&[vec![rows.slice(0, 9), rows]], wide_schema(), None).unwrap();
+    for keys in [vec![], vec![0]] {
+        let ours = exchange(Arc::clone(&source) as _, partitioning(&keys, 2));
+        let batches = run(ours, context(usize::MAX)).unwrap().concat();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4009);
+        let largest = batches.iter().map(RecordBatch::get_array_memory_size).max().unwrap();
+        assert!(largest < 10 << 20, "{} MiB", largest >> 20);
     }
 }
 
