@@ -63,7 +63,7 @@ def best(run, texts, hot):
 
 def orders(a, queries):
     generator, worst, wrong = random.Random(a.seed), 0, 0
-    with served(a.program, a.scale or 10, a.threads) as run:
+    with served(a.program, a.scale, a.threads) as run:
         for name, sql in queries.items():
             if not LIST.search(sql):
                 continue
@@ -79,9 +79,9 @@ def orders(a, queries):
 
 
 def growth(a, queries):
-    scale, worst = a.scale or 5, 0
-    with served(a.program, scale, a.threads) as small, served(a.program, 2 * scale, a.threads) as large:
-        larger = tpch.queries(2 * scale)
+    worst = 0
+    with served(a.program, a.scale, a.threads) as small, served(a.program, 2 * a.scale, a.threads) as large:
+        larger = tpch.queries(2 * a.scale)
         for name, sql in queries.items():
             small(sql), large(larger[name])
             times = [(small(sql)[:2], large(larger[name])[:2]) for _ in range(a.hot)]
@@ -89,7 +89,7 @@ def growth(a, queries):
             worst = max(worst, wall2 / wall)
             of_processor = f"{used2 / used:.2f}" if used else "-"
             print(name, f"{wall2 / wall:.2f}", f"processor time {of_processor}", f"{1000 * wall:.1f} {1000 * wall2:.1f}", flush=True)
-    print(f"scale {2 * scale:g} by scale {scale:g}: at most {worst:.2f}")
+    print(f"scale {2 * a.scale:g} by scale {a.scale:g}: at most {worst:.2f}")
     return 0
 
 
@@ -104,8 +104,8 @@ def main():
     p.add_argument("--queries", default="")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     a = p.parse_args()
-    scale = a.scale or (10 if a.what == "orders" else 5)
-    queries = {name: sql for name, sql in tpch.queries(scale).items() if not a.queries or name in a.queries.split(",")}
+    a.scale = a.scale or (10 if a.what == "orders" else 5)
+    queries = {name: sql for name, sql in tpch.queries(a.scale).items() if not a.queries or name in a.queries.split(",")}
     return (orders if a.what == "orders" else growth)(a, queries)
 
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -26,9 +26,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, repla
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan,
-    InputDistributionRequirements, InputOrderMode, Partitioning, PlanProperties, ReplaceChildrenOptions,
-    StatisticsArgs,
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
@@ -36,6 +34,7 @@ use parking_lot::Mutex;
 use crate::compact::{Compact, compacted, widened};
 use crate::decimal::Program;
 use crate::groups::Groups;
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 use crate::totals::Totals;
 
 /// So many rows are grouped before it is asked whether it pays.
@@ -132,42 +131,21 @@ impl fmt::Debug for Aggregate {
     }
 }
 
-impl DisplayAs for Aggregate {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(Aggregate);
 
 impl ExecutionPlan for Aggregate {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.stock.properties()
-    }
-
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        self.input_distribution_requirements().into_per_child()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.stock.input_distribution_requirements()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.stock.maintains_input_order()
-    }
+    as_stock!(
+        name,
+        properties,
+        input_requirements,
+        maintains_input_order,
+        apply_expressions,
+        statistics
+    );
+    with_new_children!();
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
     }
 
     fn replace_children(
@@ -191,11 +169,6 @@ impl ExecutionPlan for Aggregate {
             Some(aggregate) => Ok(Arc::new(aggregate)),
             None => Ok(replaced),
         }
-    }
-
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -242,14 +215,6 @@ impl ExecutionPlan for Aggregate {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
     }
 }
 

@@ -11,13 +11,11 @@ mod queues;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use datafusion::common::hash_utils::create_hashes;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Statistics, internal_err};
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -29,14 +27,14 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::repartition::{REPARTITION_RANDOM_STATE, RepartitionExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
-    InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, SpillManager, StatisticsArgs,
+    DisplayAs, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions, SpillManager,
 };
 use futures::StreamExt;
 use parking_lot::Mutex;
 
 use self::queues::{Consumer, Producer, Work, queues};
 use crate::gather::{Columns, Row, bytes_of};
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 
 /// Bytes that a producer collects before it hands rows on.
 const COLLECTED_BYTES: usize = 8 << 20;
@@ -100,43 +98,19 @@ impl Exchange {
     }
 }
 
-impl DisplayAs for Exchange {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(Exchange);
 
 impl ExecutionPlan for Exchange {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.stock.properties()
-    }
-
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        self.input_distribution_requirements().into_per_child()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.stock.input_distribution_requirements()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.stock.maintains_input_order()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
-    }
+    as_stock!(
+        name,
+        properties,
+        input_requirements,
+        maintains_input_order,
+        children,
+        apply_expressions,
+        statistics
+    );
+    with_new_children!();
 
     fn replace_children(
         self: Arc<Self>,
@@ -148,12 +122,6 @@ impl ExecutionPlan for Exchange {
             Some(exchange) => Ok(Arc::new(exchange)),
             None => internal_err!("an exchange has another input than it was made for"),
         }
-    }
-
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let recompute = ReplaceChildrenOptions::new(datafusion::physical_plan::ChildrenPropertiesMode::Recompute);
-        self.replace_children(children, recompute)
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -176,14 +144,6 @@ impl ExecutionPlan for Exchange {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
     }
 }
 

@@ -5,26 +5,22 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::BatchCoalescer;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Statistics, internal_err};
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
-    ReplaceChildrenOptions, StatisticsArgs,
-};
+use datafusion::physical_plan::{DisplayAs, ExecutionPlan, ReplaceChildrenOptions};
 use futures::StreamExt;
 
 use crate::gather::bytes_of;
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 
 /// Bytes of rows that are handed on together.
 const OUTPUT_BYTES: usize = 4 << 20;
@@ -50,35 +46,19 @@ impl Filter {
     }
 }
 
-impl DisplayAs for Filter {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(Filter);
 
 impl ExecutionPlan for Filter {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.stock.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.stock.maintains_input_order()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
-    }
+    as_stock!(
+        name,
+        properties,
+        maintains_input_order,
+        children,
+        apply_expressions,
+        statistics,
+        fetch
+    );
+    with_new_children!();
 
     fn replace_children(
         self: Arc<Self>,
@@ -90,11 +70,6 @@ impl ExecutionPlan for Filter {
             Some(stock) => Ok(Arc::new(Self::instead_of(stock)?)),
             None => internal_err!("a filter became another operator"),
         }
-    }
-
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -117,14 +92,6 @@ impl ExecutionPlan for Filter {
 
     fn metrics(&self) -> Option<MetricsSet> {
         self.stock.metrics()
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
     }
 }
 

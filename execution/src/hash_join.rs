@@ -16,9 +16,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
-use datafusion::common::{JoinType, NullEquality, ScalarValue, Statistics, internal_err, resources_err};
+use datafusion::common::{JoinType, NullEquality, ScalarValue, internal_err, resources_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -28,10 +27,7 @@ use datafusion::physical_expr::{PhysicalExpr, PhysicalExprRef};
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter, build_join_schema};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, Time};
-use datafusion::physical_plan::{
-    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan,
-    ExecutionPlanProperties, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
-};
+use datafusion::physical_plan::{DisplayAs, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -39,6 +35,7 @@ use parking_lot::Mutex;
 use crate::key_set::{InKeySet, KeySet};
 use crate::keys::{KeyColumns, Packing, are_numbers};
 use crate::probe;
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 use crate::table::Table;
 
 /// Up to so many keys are told to the scan one by one: it may know of each row group which values it has.
@@ -178,43 +175,20 @@ impl fmt::Debug for HashJoin {
     }
 }
 
-impl DisplayAs for HashJoin {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(HashJoin);
 
 impl ExecutionPlan for HashJoin {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.stock.properties()
-    }
-
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        self.input_distribution_requirements().into_per_child()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.stock.input_distribution_requirements()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.stock.maintains_input_order()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
-    }
+    as_stock!(
+        name,
+        properties,
+        input_requirements,
+        maintains_input_order,
+        children,
+        apply_expressions,
+        statistics,
+        fetch
+    );
+    with_new_children!();
 
     fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
         self.stock.dynamic_expressions_produced()
@@ -237,11 +211,6 @@ impl ExecutionPlan for HashJoin {
         }
     }
 
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let build = self.build(partition, &context)?;
         let probe = self.stock.right().execute(partition, Arc::clone(&context))?;
@@ -259,18 +228,6 @@ impl ExecutionPlan for HashJoin {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
-    }
-
-    fn fetch(&self) -> Option<usize> {
-        self.stock.fetch()
     }
 }
 

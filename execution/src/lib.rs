@@ -17,6 +17,7 @@ mod numbering;
 mod probe;
 mod ranking;
 mod sort;
+mod stock;
 mod table;
 #[cfg(test)]
 mod test_rows;

@@ -6,17 +6,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 use arrow::array::make_comparator;
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::compute::{SortOptions, partition};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Statistics, internal_err};
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
@@ -24,10 +23,7 @@ use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr, PhysicalExpr
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowUDFExpr};
-use datafusion::physical_plan::{
-    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan,
-    InputDistributionRequirements, InputOrderMode, PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
-};
+use datafusion::physical_plan::{DisplayAs, ExecutionPlan, InputOrderMode, ReplaceChildrenOptions};
 use futures::StreamExt;
 
 /// The operator.
@@ -78,46 +74,22 @@ impl Ranking {
     }
 }
 
-impl DisplayAs for Ranking {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(Ranking);
 
 impl ExecutionPlan for Ranking {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.stock.properties()
-    }
-
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        self.input_distribution_requirements().into_per_child()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.stock.input_distribution_requirements()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
-    }
+    as_stock!(
+        name,
+        properties,
+        input_requirements,
+        maintains_input_order,
+        children,
+        apply_expressions,
+        statistics
+    );
+    with_new_children!();
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         self.stock.required_input_ordering()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        self.stock.maintains_input_order()
     }
 
     fn replace_children(
@@ -130,11 +102,6 @@ impl ExecutionPlan for Ranking {
             Some(ranking) => Ok(Arc::new(ranking)),
             None => internal_err!("a ranking has another input than it was made for"),
         }
-    }
-
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -165,14 +132,6 @@ impl ExecutionPlan for Ranking {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
     }
 }
 

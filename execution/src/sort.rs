@@ -19,15 +19,13 @@ mod spill;
 mod tests;
 mod value;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::internal_err;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
-use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -39,9 +37,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan,
-    ExecutionPlanProperties, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, SpillManager,
-    StatisticsArgs,
+    DisplayAs, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions, SpillManager,
 };
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -50,6 +46,7 @@ use self::extent::Extents;
 use self::order::{Output, Table, by_worker, in_order};
 use self::sort_keys::SortKeys;
 use self::spill::{SortedFile, Spill, blocks};
+use crate::stock::{as_stock, shown_as_stock, with_new_children};
 
 /// Batches of fewer rows are put together.
 const BATCH_ROWS_MIN: usize = 1024;
@@ -107,38 +104,14 @@ impl Sort {
     }
 }
 
-impl DisplayAs for Sort {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stock.fmt_as(format, f)
-    }
-}
+shown_as_stock!(Sort);
 
 impl ExecutionPlan for Sort {
-    fn name(&self) -> &str {
-        self.stock.name()
-    }
+    as_stock!(name, input_requirements, children, apply_expressions, statistics);
+    with_new_children!();
 
     fn properties(&self) -> &Arc<PlanProperties> {
         self.whole().properties()
-    }
-
-    fn required_input_distribution(&self) -> Vec<Distribution> {
-        self.input_distribution_requirements().into_per_child()
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        self.stock.input_distribution_requirements()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.stock.children()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        self.stock.apply_expressions(f)
     }
 
     fn replace_children(
@@ -164,11 +137,6 @@ impl ExecutionPlan for Sort {
                 }
             }
         }
-    }
-
-    /// Still required, although it is deprecated for callers.
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -217,14 +185,6 @@ impl ExecutionPlan for Sort {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.stock.child_stats_requests(partition)
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        self.stock.statistics_from_inputs(inputs, args)
     }
 }
 
