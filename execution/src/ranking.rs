@@ -19,11 +19,11 @@ use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
-use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr, PhysicalExprRef};
+use datafusion::physical_expr::{OrderingRequirements, PhysicalExprRef};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowUDFExpr};
-use datafusion::physical_plan::{DisplayAs, ExecutionPlan, InputOrderMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, ReplaceChildrenOptions};
 use futures::StreamExt;
 
 /// The operator.

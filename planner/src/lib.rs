@@ -117,7 +117,7 @@ pub use statement::{
     TransactionModes,
 };
 pub use supervision::{Room, Supervision, supervised};
-pub use table_provider::{live_row_count, table_summary};
+pub use table_provider::{live_row_count, sample_to_keep, table_summary};
 pub use write::{
     ChangeOperators, RowRules, change_plan, check_row_rules, copy_place_field, data_file, refuses_rows, rewrite_plan,
     rewrite_share, target_file_bytes, write_plan, write_spec,

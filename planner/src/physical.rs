@@ -68,7 +68,8 @@ pub(crate) fn make_own(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
 
 /// Whether estimates are of use: where the order of joins matters, and where somebody wants to see them.
 fn wants_samples(state: &SessionState, plan: &Optimised) -> Result<bool> {
-    if state.config().get_extension::<ScanReports>().is_some() {
+    let reports = state.config().get_extension::<ScanReports>();
+    if reports.is_some_and(|reports| reports.shows_estimates()) {
         return Ok(true);
     }
     for plan in plan.plans() {

@@ -1,5 +1,7 @@
 //! What the scans of one statement read, and what they could leave out: shown by EXPLAIN.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 use staffa_catalog::TableName;
 
@@ -34,6 +36,7 @@ pub struct ScanLimits {
 #[derive(Debug, Default)]
 pub struct ScanReports {
     limits: ScanLimits,
+    shows_estimates: AtomicBool,
     list: Mutex<Vec<ScanReport>>,
 }
 
@@ -42,8 +45,17 @@ impl ScanReports {
     pub fn limited(limits: ScanLimits) -> Self {
         Self {
             limits,
-            list: Mutex::default(),
+            ..Self::default()
         }
+    }
+
+    /// Somebody will see estimates: they are worth some work then, even where no plan hangs on them.
+    pub fn show_estimates(&self) {
+        self.shows_estimates.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn shows_estimates(&self) -> bool {
+        self.shows_estimates.load(Ordering::Relaxed)
     }
 
     /// Whether a statement may be refused for what it would read.

@@ -31,7 +31,7 @@ use staffa_storage::{
 
 pub(crate) use self::covered::without_covered_files;
 pub(crate) use self::sample::WantsSamples;
-pub use self::sample::table_summary;
+pub use self::sample::{sample_to_keep, table_summary};
 pub(crate) use self::secured::SecuredTable;
 use crate::authorize::Readable;
 use crate::context::PlanContext;

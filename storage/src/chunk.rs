@@ -140,6 +140,15 @@ impl Chunk {
         matches!(self.data, Data::Integers(_))
     }
 
+    /// Whether a value is null.
+    pub(crate) fn has_nulls(&self) -> bool {
+        match &self.data {
+            Data::Integers(blocks) => blocks.iter().any(IntegerBlock::has_nulls),
+            Data::Dictionary { nulls, .. } => nulls.as_ref().is_some_and(|nulls| nulls.null_count() > 0),
+            Data::Plain(blocks) => blocks.iter().any(|block| block.null_count() > 0),
+        }
+    }
+
     /// The rows of a block whose values, as integers, are in a range; none that is null.
     pub(crate) fn select_range(&self, block: usize, range: &RangeInclusive<i64>) -> Option<Selected> {
         match &self.data {

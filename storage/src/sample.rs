@@ -3,6 +3,8 @@
 //! A sample is an estimate and nothing else: it may be of an older state of the table, and no answer hangs on it. Samples are
 //! kept while there is room; of each table there is one.
 
+mod stored;
+
 use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
 use std::ops::Range;
@@ -89,7 +91,7 @@ impl RowSample {
     }
 
     /// Whether it says what there is to know of a table of so many rows.
-    fn is_of(&self, rows: u64) -> bool {
+    pub fn is_of(&self, rows: u64) -> bool {
         let (known, rows) = (self.rows_total as f64, rows as f64);
         (known - rows).abs() <= known * GROWTH_MAX
     }
@@ -202,8 +204,8 @@ impl ParquetScan {
     }
 
     /// Keeps a sample instead of another.
-    pub async fn keep_sample(&self, table: &str, sample: RowSample) {
-        self.samples().0.insert(table.to_owned(), Some(Arc::new(sample))).await;
+    pub async fn keep_sample(&self, table: &str, sample: Arc<RowSample>) {
+        self.samples().0.insert(table.to_owned(), Some(sample)).await;
     }
 
     /// Takes a sample.

@@ -3,6 +3,8 @@
 //! (`source/chunks.rs`).
 
 mod adapt;
+mod ahead;
+mod bounds;
 mod chunks;
 mod condition;
 mod decode;
@@ -46,6 +48,7 @@ use crate::object::Stores;
 use crate::sample::{SampleRequest, SampledTable, Samples};
 use crate::summary::Summaries;
 use adapt::FieldIdAdapterFactory;
+use ahead::Ahead;
 use chunks::ChunkSource;
 use reader::{Caches, Placed, ReaderFactory};
 
@@ -178,6 +181,7 @@ impl ParquetScan {
                 footers: Footers::new(bytes_max),
                 ranges,
                 chunks: Arc::new(ChunkCache::new(chunk_bytes)),
+                ahead: Ahead::new(chunk_bytes),
             }),
             deletes: DeleteCache::new(bytes_max),
             samples: Samples::new(bytes_max),

@@ -1,6 +1,6 @@
 //! What a table's columns are like, and the Puffin file that keeps it: a theta sketch of each column, which other engines read
-//! (`apache-datasketches-theta-v1`), and one blob of our own with counts, common values and bounds of all of them
-//! (`staffa-distributions-v1`).
+//! (`apache-datasketches-theta-v1`), one blob of our own with counts, common values and bounds of all of them
+//! (`staffa-distributions-v1`), and one with a sample of rows (`staffa-row-sample-v1`, `sample.rs`).
 //!
 //! Sketches and counts are of all rows; common values and bounds of 30,000 rows, as PostgreSQL's, one picked at random out of each stretch of
 //! the same length. A summary of more rows is made from the one before and those rows alone.
@@ -28,6 +28,7 @@ use crate::cache::weight;
 use crate::error::{Error, Result};
 use crate::field_ids::FIELD_ID_KEY;
 use crate::puffin::{self, PuffinBlob};
+use crate::sample::RowSample;
 use crate::source::ParquetScan;
 
 /// Rows that are picked: PostgreSQL's 300 for each of its targets.
@@ -41,6 +42,7 @@ const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 const SKETCH_BLOB: &str = "apache-datasketches-theta-v1";
 const DISTRIBUTIONS_BLOB: &str = "staffa-distributions-v1";
+const SAMPLE_BLOB: &str = "staffa-row-sample-v1";
 /// The property of a sketch with what it says.
 const DISTINCT: &str = "ndv";
 
@@ -52,6 +54,8 @@ pub struct TableSummary {
     /// Those among them that were picked by the one who made it.
     pub picked: usize,
     columns: BTreeMap<i32, Arc<ColumnSummary>>,
+    /// As [`RowSample::encode`] gives it.
+    sample: Option<Bytes>,
 }
 
 /// What a column is like.
@@ -114,8 +118,14 @@ impl TableSummary {
         }
         let columns: Vec<Value> = self.columns.iter().map(|(id, column)| column.to_json(*id)).collect();
         let content = json!({"row-count": self.rows, "columns": columns}).to_string();
-        let ids = self.columns.keys().copied().collect();
-        blobs.push((blob(DISTRIBUTIONS_BLOB, ids, BTreeMap::new()), content.into_bytes()));
+        let ids: Vec<i32> = self.columns.keys().copied().collect();
+        blobs.push((
+            blob(DISTRIBUTIONS_BLOB, ids.clone(), BTreeMap::new()),
+            content.into_bytes(),
+        ));
+        if let Some(sample) = &self.sample {
+            blobs.push((blob(SAMPLE_BLOB, ids, BTreeMap::new()), sample.to_vec()));
+        }
         let file = puffin::encode(&blobs)?;
         Ok(StatisticsFile {
             bytes: file.bytes,
@@ -160,11 +170,30 @@ impl TableSummary {
             let column = ColumnSummary::from_json(described, rows, sketch, field.data_type());
             columns.insert(id, Arc::new(column.ok_or_else(wrong)?));
         }
+        let sample = blobs.iter().find(|(blob, _)| blob.kind == SAMPLE_BLOB);
         Ok(Some(Self {
             rows,
             picked: 0,
             columns,
+            sample: sample.map(|(_, sample)| Bytes::copy_from_slice(sample)),
         }))
+    }
+
+    /// With a sample of the table's rows, as [`RowSample::encode`] gives it.
+    pub fn with_sample(self, sample: Bytes) -> Self {
+        Self {
+            sample: Some(sample),
+            ..self
+        }
+    }
+
+    /// The sample of a table that has these columns now; none of statistics that have none, or a damaged one.
+    pub fn sample(&self, table: &SchemaRef) -> Option<RowSample> {
+        let sample = RowSample::decode(self.sample.as_ref()?, table);
+        if let Err(error) = &sample {
+            tracing::warn!(%error, "the sample of a file of statistics cannot be read");
+        }
+        sample.ok()
     }
 }
 
@@ -495,6 +524,7 @@ impl SummaryBuilder {
             rows: before_rows + all.rows,
             picked: all.sample.iter().map(RecordBatch::num_rows).sum(),
             columns,
+            sample: None,
         }))
     }
 
@@ -579,7 +609,8 @@ impl Summaries {
                 .flat_map(|summary| summary.columns.values())
                 .map(|it| it.weight())
                 .sum();
-            weight(key.len() + bytes)
+            let sample = summary.as_ref().and_then(|summary| summary.sample.as_ref());
+            weight(key.len() + bytes + sample.map_or(0, Bytes::len))
         };
         Self(Cache::builder().max_capacity(bytes_max).weigher(weigh).build())
     }

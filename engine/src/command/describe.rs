@@ -44,6 +44,7 @@ pub(crate) async fn explain(
         Some(reports) if options.analyze => Arc::clone(reports),
         _ => Arc::default(),
     };
+    reports.show_estimates();
     context.reports = Some(Arc::clone(&reports));
     let task_context = context.task_context();
     let logical = bind(source, parameters)?;

@@ -10,7 +10,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use staffa_catalog::{LiveFile, NewStatistics, StatisticsBlob, Table, TableName};
-use staffa_planner::{Result, summarised_columns, summary_plan, table_summary};
+use staffa_planner::{Result, sample_to_keep, summarised_columns, summary_plan, table_summary};
 use staffa_storage::{SummaryBuilder, TableSummary};
 
 use super::compact::Pace;
@@ -106,6 +106,7 @@ pub(crate) async fn analyze(
         let snapshots = table.snapshots()?.into_iter();
         let mut current = snapshots.filter(|it| it.id == snapshot_id);
         let number = current.next().map_or(0, |it| it.sequence_number);
+        let made = made.with_sample(sample_to_keep(&context, &table).await?);
         let file = made.encode(snapshot_id, number)?;
         let blobs = file.blobs.into_iter().map(|blob| StatisticsBlob {
             kind: blob.kind,

@@ -1,14 +1,17 @@
-//! The sample of a table's rows that estimates are made from: taken when a query first has use for it, again when the table has
-//! grown or shrunk much, or when ANALYZE asks. And what statistics say of all rows, where there are any.
+//! The sample of a table's rows that estimates are made from: that which statistics keep, or one that is taken when a query first
+//! has use for it, again when the table has grown or shrunk much, or when ANALYZE asks. And what statistics say of all rows,
+//! where there are any.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use staffa_catalog::{LiveFile, Table};
 use staffa_storage::{ColumnSummary, ParquetScan, RowSample, SampleRequest, SampledTable, TableSummary};
 
 use super::{StaffaTable, scan_file};
+use crate::context::PlanContext;
 use crate::error::{Error, Result};
 use crate::types::table_arrow_schema;
 
@@ -39,8 +42,15 @@ impl StaffaTable {
     pub(super) async fn sample(&self) -> Option<SampledTable> {
         let rows = self.row_count();
         let key = self.sample_key();
-        let columns = self.summaries().await;
+        let summary = table_summary(&self.scan, &self.table).await;
+        let columns = self.columns_of(summary.as_deref());
         if let Some(sample) = self.scan.kept_sample(&key, rows).await {
+            return Some(SampledTable { sample, rows, columns });
+        }
+        let stored = summary.and_then(|summary| summary.sample(&self.stored));
+        if let Some(sample) = stored.filter(|sample| sample.is_of(rows)) {
+            let sample = Arc::new(sample);
+            self.scan.keep_sample(&key, Arc::clone(&sample)).await;
             return Some(SampledTable { sample, rows, columns });
         }
         let table = self.without(&self.skipped);
@@ -54,18 +64,34 @@ impl StaffaTable {
     }
 
     /// What statistics say of each column.
-    async fn summaries(&self) -> Arc<[Option<Arc<ColumnSummary>>]> {
-        let summary = table_summary(&self.scan, &self.table).await;
+    fn columns_of(&self, summary: Option<&TableSummary>) -> Arc<[Option<Arc<ColumnSummary>>]> {
         let columns = self.table.schema().columns.iter();
         columns
-            .map(|column| summary.as_ref()?.column(column.field_id).cloned())
+            .map(|column| summary?.column(column.field_id).cloned())
             .collect()
+    }
+
+    /// The sample for new statistics to keep: the one that is in use, unless there is none or the table has changed much since.
+    async fn sample_to_keep(&self) -> Result<Bytes> {
+        let (rows, key) = (self.row_count(), self.sample_key());
+        let sample = match self.scan.kept_sample(&key, rows).await {
+            Some(sample) => sample,
+            None => {
+                let summary = table_summary(&self.scan, &self.table).await;
+                let stored = summary.and_then(|summary| summary.sample(&self.stored));
+                Arc::new(match stored.filter(|sample| sample.is_of(rows)) {
+                    Some(sample) => sample,
+                    None => self.taken_sample().await?,
+                })
+            }
+        };
+        Ok(sample.encode(&self.stored)?)
     }
 
     /// Takes a sample, and keeps it.
     pub(crate) async fn analyze(&self) -> Result<()> {
         let sample = self.taken_sample().await?;
-        self.scan.keep_sample(&self.sample_key(), sample).await;
+        self.scan.keep_sample(&self.sample_key(), Arc::new(sample)).await;
         Ok(())
     }
 
@@ -105,6 +131,15 @@ impl StaffaTable {
         };
         (0..self.stored.fields().len()).filter(is_narrow).collect()
     }
+}
+
+/// The sample of a table's rows for its new statistics to keep.
+///
+/// # Errors
+/// Of reading the table.
+pub async fn sample_to_keep(context: &PlanContext, table: &Arc<Table>) -> Result<Bytes> {
+    let table = StaffaTable::open(context, Arc::clone(table)).await?;
+    table.sample_to_keep().await
 }
 
 /// What a table's statistics say of its columns.

@@ -259,6 +259,10 @@ impl IntegerBlock {
         size_of::<Self>() + self.rows * width + nulls
     }
 
+    pub(super) fn has_nulls(&self) -> bool {
+        self.nulls.is_some()
+    }
+
     pub(super) fn least(&self) -> Option<i64> {
         (self.least <= self.greatest).then_some(self.least)
     }

@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use parking_lot::Mutex;
 
 use super::decode::Fetched;
@@ -89,33 +89,115 @@ impl Ahead {
     }
 }
 
-/// The files of one run of a scan in the order in which its tasks will come to them, and how far they are.
+/// The files of a scan in the order in which its tasks will come to them, and how far they are in one run.
 #[derive(Default)]
 pub(super) struct Upcoming {
-    files: OnceLock<Mutex<Queue>>,
-    /// Whether the last row group had a row to give, so that the next ones may.
+    /// The same in every run.
+    files: Arc<OnceLock<Files>>,
+    places: Mutex<Places>,
+    /// Whether the last row group that was begun had a row to give, so that the next ones may.
     gives_rows: AtomicBool,
 }
 
-struct Queue {
-    files: Vec<Option<PartitionedFile>>,
-    /// The place of each, by what it names.
-    places: HashMap<Named, usize>,
-    /// Where to look for the next that nobody asked for.
-    next: usize,
-    /// Files that were opened, or have been asked for and are not open yet.
-    opened: usize,
-    begun: usize,
+struct Files {
+    files: Vec<PartitionedFile>,
     tasks: usize,
 }
 
-/// A file, or a part of one.
-#[derive(PartialEq, Eq, Hash)]
-struct Named(object_store::path::Path, Option<(i64, i64)>);
+#[derive(Default)]
+struct Places {
+    opened: usize,
+    /// Files that were opened or begun ahead.
+    begun: usize,
+}
 
-impl Named {
-    fn of(file: &PartitionedFile) -> Self {
-        let range = file.range.as_ref().map(|range| (range.start, range.end));
-        Self(file.object_meta.location.clone(), range)
+impl Upcoming {
+    /// For another run of the same scan.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            files: Arc::clone(&self.files),
+            ..Self::default()
+        }
+    }
+
+    /// The scan as it is run.
+    pub(super) fn of(&self, scan: &FileScanConfig) {
+        self.files.get_or_init(|| {
+            let groups = scan.file_groups.iter();
+            let largest = groups.clone().map(FileGroup::len).max().unwrap_or(0);
+            // Tasks either share their files, or each reads its own at its pace.
+            let files = match scan.preserve_order || scan.output_partitioning.is_some() {
+                false => groups.flat_map(FileGroup::iter).cloned().collect(),
+                true => (0..largest)
+                    .flat_map(|place| groups.clone().filter_map(move |group| group.files().get(place)))
+                    .cloned()
+                    .collect(),
+            };
+            Files {
+                files: scan.file_source.reorder_files(files),
+                tasks: scan.file_groups.len(),
+            }
+        });
+    }
+
+    /// A file is opened.
+    pub(super) fn open(&self) {
+        let mut places = self.places.lock();
+        places.opened += 1;
+        places.begun = places.begun.max(places.opened);
+    }
+
+    /// The next file to begin ahead of its turn, if any is to be.
+    pub(super) fn next(&self) -> Option<PartitionedFile> {
+        let Files { files, tasks } = self.files.get()?;
+        let mut places = self.places.lock();
+        if places.begun >= places.opened + FILES_AHEAD * tasks {
+            return None;
+        }
+        let file = files.get(places.begun)?;
+        places.begun += 1;
+        Some(file.clone())
+    }
+
+    pub(super) fn gives_rows(&self) -> bool {
+        self.gives_rows.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_gives_rows(&self, gives_rows: bool) {
+        self.gives_rows.store(gives_rows, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::error::Error;
+
+    fn key(column: usize) -> ChunkKey {
+        ChunkKey {
+            file: "f".into(),
+            row_group: 0,
+            column,
+            data_type: DataType::Int64,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_column_is_asked_for_once_while_there_is_room() {
+        let ahead = Ahead::new(100 * SHARE_OF_CACHE);
+        let fetch = || async { Err(Error::internal("fetched")) };
+        assert!(ahead.ask(key(1), 60, fetch()));
+        assert!(!ahead.ask(key(1), 10, fetch()), "it is on its way");
+        assert!(!ahead.ask(key(2), 60, fetch()), "there is no room");
+        assert!(ahead.ask(key(3), 40, fetch()));
+
+        let fetched = ahead.take(&key(1)).expect("it was asked for").join().await;
+        assert!(fetched.expect("it ended").is_err());
+        assert!(ahead.take(&key(1)).is_none());
+        ahead.give_up(&[key(1), key(3)]);
+        assert!(ahead.take(&key(3)).is_none());
+        assert!(ahead.ask(key(2), 100, fetch()), "all room is there again");
     }
 }

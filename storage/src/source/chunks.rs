@@ -26,6 +26,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
+use super::ahead::Upcoming;
 use super::condition::never_fails;
 use super::open::{ChunkOpener, ScanPart};
 use super::reader::{Caches, location_of};
@@ -44,6 +45,7 @@ pub(super) struct ChunkSource {
     batch_rows: Option<usize>,
     /// `None`: Parquet's own reader reads all of it.
     caches: Option<Arc<Caches>>,
+    upcoming: Arc<Upcoming>,
 }
 
 impl ChunkSource {
@@ -63,6 +65,7 @@ impl ChunkSource {
             parquet,
             batch_rows: None,
             caches: Some(caches),
+            upcoming: Arc::default(),
         }
     }
 
@@ -72,6 +75,7 @@ impl ChunkSource {
             parquet,
             batch_rows: None,
             caches: None,
+            upcoming: Arc::default(),
         }
     }
 
@@ -98,7 +102,11 @@ impl ChunkSource {
             }
             None => None,
         };
-        self.over(&renewed.unwrap_or_else(|| Arc::new(parquet)))
+        let renewed = self.over(&renewed.unwrap_or_else(|| Arc::new(parquet)))?;
+        Ok(Self {
+            upcoming: Arc::new(self.upcoming.anew()),
+            ..renewed
+        })
     }
 
     /// The same over what Parquet's source became.
@@ -121,6 +129,7 @@ impl ChunkSource {
             parquet,
             batch_rows: self.batch_rows,
             caches: self.caches.clone(),
+            upcoming: Arc::default(),
         })
     }
 }
@@ -136,6 +145,7 @@ impl FileSource for ChunkSource {
         let Some(caches) = &self.caches else {
             return Ok(Arc::new(DirectOpener(open_parquet)));
         };
+        self.upcoming.of(base_config);
         let adapters = base_config.expr_adapter_factory.clone();
         let part = ScanPart {
             caches: Arc::clone(caches),
@@ -153,6 +163,7 @@ impl FileSource for ChunkSource {
                 .ok_or_else(|| Error::internal("a scan has no batch size"))?,
             partition,
             open_parquet,
+            upcoming: Arc::clone(&self.upcoming),
         };
         Ok(Arc::new(ChunkOpener::new(part, self.parquet.metrics())))
     }
@@ -168,6 +179,7 @@ impl FileSource for ChunkSource {
             parquet: parquet.clone(),
             batch_rows: Some(batch_size),
             caches: self.caches.clone(),
+            upcoming: Arc::clone(&self.upcoming),
         })
     }
 

@@ -23,6 +23,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::utils::collect_columns;
 
+use super::bounds::{comparison, comparison_or_null, implied};
 use crate::chunk::{BLOCK_ROWS, Chunk, Domain, Selected, domain_values, scalar_as_integer, truths};
 use crate::error::{Error, Result};
 use crate::parameter::is_parameter;
@@ -60,6 +61,26 @@ pub(super) fn never_fails(condition: &Arc<dyn PhysicalExpr>) -> bool {
     is_harmless && (expr.is::<DynamicFilterPhysicalExpr>() || condition.children().into_iter().all(never_fails))
 }
 
+#[derive(Debug)]
+struct Comparison {
+    operator: Operator,
+    literal: ScalarValue,
+    null_passes: bool,
+}
+
+impl Comparison {
+    fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        let or_null = comparison_or_null(expr);
+        let null_passes = or_null.is_some();
+        let (_, operator, literal) = or_null.or_else(|| comparison(expr))?;
+        Some(Self {
+            operator,
+            literal: literal.clone(),
+            null_passes,
+        })
+    }
+}
+
 /// A condition over columns of a file, ready for any of its row groups.
 #[derive(Debug)]
 pub(super) struct Condition {
@@ -69,7 +90,7 @@ pub(super) struct Condition {
     /// The places of the schema's columns in the file.
     columns: Vec<usize>,
     /// What it compares the only column with.
-    comparison: Option<(Operator, ScalarValue)>,
+    comparison: Option<Comparison>,
     /// For one that may be left out: whether it was of use.
     usefulness: Option<Arc<Usefulness>>,
 }
@@ -87,7 +108,7 @@ impl Condition {
         let expr = over_columns(expr, &columns)?;
         Ok(Self {
             schema: schema_of(file, &columns),
-            comparison: comparison(&expr),
+            comparison: Comparison::of(&expr),
             columns,
             expr,
             usefulness: usefulness.cloned(),
@@ -136,17 +157,6 @@ pub(super) fn over_columns(expr: &Arc<dyn PhysicalExpr>, columns: &[usize]) -> D
         .data()
 }
 
-/// `column < literal` and its like, either way round.
-fn comparison(expr: &Arc<dyn PhysicalExpr>) -> Option<(Operator, ScalarValue)> {
-    let binary = expr.downcast_ref::<BinaryExpr>()?;
-    let (left, right) = (binary.left(), binary.right());
-    match (left.downcast_ref::<Literal>(), right.downcast_ref::<Literal>()) {
-        (None, Some(literal)) if left.is::<Column>() => Some((*binary.op(), literal.value().clone())),
-        (Some(literal), None) if right.is::<Column>() => Some((binary.op().swap()?, literal.value().clone())),
-        _ => None,
-    }
-}
-
 /// A condition on the chunks of a row group.
 pub(super) struct Test {
     condition: Arc<Condition>,
@@ -192,6 +202,11 @@ impl Test {
             By::Domain { .. } => 1,
             By::Rows => 1 + self.chunks.len() + if self.condition.usefulness.is_some() { 100 } else { 0 },
         }
+    }
+
+    /// Whether it mostly sees from a block's bounds that no row passes.
+    pub(super) fn is_of_bounds(&self) -> bool {
+        matches!(self.by, By::Range(_))
     }
 
     /// Those of a block's selected rows that pass.
@@ -265,8 +280,12 @@ impl Test {
 }
 
 fn by_integers(condition: &Condition, chunk: &Chunk) -> Option<By> {
-    let (operator, literal) = condition.comparison.as_ref()?;
-    if !chunk.is_integers() {
+    let Comparison {
+        operator,
+        literal,
+        null_passes,
+    } = condition.comparison.as_ref()?;
+    if !chunk.is_integers() || (*null_passes && chunk.has_nulls()) {
         return None;
     }
     if let ScalarValue::Decimal128(Some(value), _, _) = literal
@@ -362,6 +381,14 @@ impl Dynamic {
         self.filter.snapshot_generation() != self.generation
     }
 
+    /// Whether it leaves out anything by now.
+    pub(super) fn says_something(&self) -> bool {
+        let Some(filter) = self.filter.downcast_ref::<DynamicFilterPhysicalExpr>() else {
+            return true;
+        };
+        filter.current().is_ok_and(|current| !current.is::<Literal>())
+    }
+
     /// Its conditions now.
     pub(super) fn conditions(&mut self, file: &Schema) -> DfResult<Vec<Arc<Condition>>> {
         self.generation = self.filter.snapshot_generation();
@@ -370,9 +397,12 @@ impl Dynamic {
             None => Arc::clone(&self.filter),
         };
         let parts = datafusion::physical_expr::split_conjunction(&current);
-        let parts = parts
-            .into_iter()
-            .map(|part| Condition::new(part, file, Some(&self.usefulness)).map(Arc::new));
-        parts.collect()
+        let mut conditions = Vec::new();
+        for part in parts {
+            for condition in implied(part).iter().chain([part]) {
+                conditions.push(Arc::new(Condition::new(condition, file, Some(&self.usefulness))?));
+            }
+        }
+        Ok(conditions)
     }
 }

@@ -21,9 +21,37 @@ use crate::error::{Error, Result};
 /// Blocks that are decoded before others may have the thread.
 const BLOCKS_AT_ONCE: usize = 4;
 
-/// Reads and decodes a column. `schema` is the file's, with the types that readers of chunks see.
-pub(super) async fn decode(
+/// The leaves of a column.
+pub(super) fn leaves(footer: &ParquetMetaData, row_group: usize, column: usize) -> Vec<&ColumnChunkMetaData> {
+    let parquet = footer.file_metadata().schema_descr();
+    (0..parquet.num_columns())
+        .filter(|leaf| parquet.get_column_root_idx(*leaf) == column)
+        .map(|leaf| footer.row_group(row_group).column(leaf))
+        .collect()
+}
+
+/// Reads the bytes of a column.
+pub(super) async fn fetch(
     reader: &Reader,
+    footer: &ParquetMetaData,
+    row_group: usize,
+    column: usize,
+) -> Result<Fetched> {
+    let ranges: Vec<Range<u64>> = leaves(footer, row_group, column)
+        .into_iter()
+        .map(ColumnChunkMetaData::byte_range)
+        .map(|(start, length)| start..start.saturating_add(length))
+        .collect();
+    let bytes = reader.read(&ranges).await?;
+    Ok(Fetched {
+        parts: Arc::new(ranges.into_iter().map(|range| range.start).zip(bytes).collect()),
+        file_bytes: reader.size_bytes(),
+    })
+}
+
+/// Decodes a column. `schema` is the file's, with the types that readers of chunks see.
+pub(super) async fn decode(
+    fetched: Fetched,
     footer: &Arc<ParquetMetaData>,
     schema: &Arc<Schema>,
     row_group: usize,
@@ -31,21 +59,7 @@ pub(super) async fn decode(
 ) -> Result<Chunk> {
     let parquet = footer.file_metadata().schema_descr();
     let group = footer.row_group(row_group);
-    let leaves: Vec<&ColumnChunkMetaData> = (0..parquet.num_columns())
-        .filter(|leaf| parquet.get_column_root_idx(*leaf) == column)
-        .map(|leaf| group.column(leaf))
-        .collect();
-    let ranges: Vec<Range<u64>> = leaves
-        .iter()
-        .map(|leaf| leaf.byte_range())
-        .map(|(start, length)| start..start.saturating_add(length))
-        .collect();
-    let bytes = reader.read(&ranges).await?;
-    let fetched = Fetched {
-        parts: Arc::new(ranges.into_iter().map(|range| range.start).zip(bytes).collect()),
-        file_bytes: reader.size_bytes(),
-    };
-
+    let leaves = leaves(footer, row_group, column);
     let field = schema.field(column);
     let mut fields = schema.fields().to_vec();
     if let [leaf] = leaves.as_slice() {
@@ -108,7 +122,7 @@ fn is_dictionary_encoded(leaf: &ColumnChunkMetaData) -> bool {
 }
 
 /// The bytes of the leaves of a column, where the Parquet reader looks for a file.
-struct Fetched {
+pub(super) struct Fetched {
     /// By their first byte's place in the file.
     parts: Arc<Vec<(u64, Bytes)>>,
     file_bytes: u64,

@@ -4,8 +4,9 @@
 //!    each has some blocks of a row group.
 //! 2. What is better read from Parquet goes there ([`ScanPart::open_parquet`]).
 //! 3. For each row group the chunks of the conditions' columns are taken from the cache, or decoded; blocks of rows are selected
-//!    by them (`source/condition.rs`), and by the rows that are deleted.
+//!    by them (`source/condition.rs`), and by the rows that are deleted. Bounds that joins and sorts have found go first.
 //! 4. When the first row of a row group is wanted, so are the chunks of the other columns. Rows of several blocks make a batch.
+//! 5. Where something is not in the cache, what comes next is asked for before it is wanted (`source/ahead.rs`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
@@ -36,9 +38,10 @@ use futures::{FutureExt, StreamExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaData;
 
+use super::ahead::Upcoming;
 use super::chunks::OpenParquet;
 use super::condition::{Condition, Dynamic, Test, Usefulness, over_columns};
-use super::decode::decode;
+use super::decode::{decode, fetch, leaves};
 use super::output::{OfTexts, Output, ReadColumns};
 use super::prune::{FilePruning, pruning_predicate, restricted, row_groups};
 use super::reader::{Caches, Placed, ReadMetrics, Reader};
@@ -61,6 +64,7 @@ pub(super) struct ScanPart {
     pub(super) batch_rows: usize,
     pub(super) partition: usize,
     pub(super) open_parquet: OpenParquet,
+    pub(super) upcoming: Arc<Upcoming>,
 }
 
 /// Opens the files of one task.
@@ -79,6 +83,8 @@ struct Shared {
     pruning: FilePruning,
     /// Of the last file without constants: the next one mostly has the same columns.
     adapted: parking_lot::Mutex<Option<Arc<Adapted>>>,
+    /// Columns that were asked for before they were wanted.
+    asked: parking_lot::Mutex<Vec<ChunkKey>>,
 }
 
 /// Predicate and projection over a file's columns.
@@ -129,6 +135,7 @@ impl ChunkOpener {
                 usefulness: Default::default(),
                 named,
                 adapted: Default::default(),
+                asked: Default::default(),
             }),
         }
     }
@@ -137,16 +144,22 @@ impl ChunkOpener {
 impl FileOpener for ChunkOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let shared = Arc::clone(&self.shared);
+        shared.part.upcoming.open();
         let open = async move {
-            Ok(match FileScan::begin(Arc::clone(&shared), file).await? {
-                Begun::Nothing => stream::empty().boxed(),
-                Begun::Parquet(file) => (shared.part.open_parquet)(*file)?,
-                Begun::Chunks(scan) => stream::try_unfold(scan, |mut scan| async move {
-                    let batch = scan.next().await?;
-                    Ok(batch.map(|batch| (batch, scan)))
-                })
-                .boxed(),
-            })
+            Ok(
+                match FileScan::begin(Arc::clone(&shared), file, &shared.metrics.files).await? {
+                    Begun::Nothing => stream::empty().boxed(),
+                    Begun::Parquet(file) => (shared.part.open_parquet)(*file)?,
+                    Begun::Chunks(mut scan) => {
+                        scan.read_ahead();
+                        let batches = stream::try_unfold(scan, |mut scan| async move {
+                            let batch = scan.next().await?;
+                            Ok(batch.map(|batch| (batch, scan)))
+                        });
+                        batches.boxed()
+                    }
+                },
+            )
         };
         Ok(open.boxed())
     }
@@ -164,7 +177,7 @@ enum Begun {
 struct FileScan {
     shared: Arc<Shared>,
     output: SchemaRef,
-    reader: Reader,
+    reader: Arc<Reader>,
     key: Arc<str>,
     footer: Arc<ParquetMetaData>,
     /// The file's columns, with the types that chunks have.
@@ -180,10 +193,14 @@ struct FileScan {
     /// Row groups to read, each with its rows.
     groups: VecDeque<(usize, RowGroupAccess)>,
     current: Option<GroupScan>,
+    /// Whether all of it was in the cache when it was opened.
+    is_cached: bool,
+    /// Begins the next files.
+    _next: Option<SpawnedTask<()>>,
 }
 
 impl FileScan {
-    async fn begin(shared: Arc<Shared>, whole: PartitionedFile) -> DfResult<Begun> {
+    async fn begin(shared: Arc<Shared>, whole: PartitionedFile, metrics: &ParquetFileMetrics) -> DfResult<Begun> {
         let (part, file) = (&shared.part, &whole);
         let output = match &shared.output {
             Ok(output) => Arc::clone(output),
@@ -196,7 +213,7 @@ impl FileScan {
             .clone()
             .map(|predicate| settle(predicate, &constants))
             .transpose()?;
-        if !shared.pruning.may_pass(file, &shared.metrics.files) {
+        if !shared.pruning.may_pass(file, metrics) {
             return Ok(Begun::Nothing);
         }
 
@@ -215,7 +232,7 @@ impl FileScan {
         let pruning = adapted.pruning.as_deref();
         // Of a single row group the file's own bounds have said all there is.
         let pruning = pruning.filter(|_| footer.num_row_groups() > 1 || !shared.pruning.has_bounds(file));
-        let Some(groups) = row_groups(file, &footer, &schema, pruning, &shared.metrics.files)? else {
+        let Some(groups) = row_groups(file, &footer, &schema, pruning, metrics)? else {
             return Ok(Begun::Nothing);
         };
         let exprs = &adapted.projection;
@@ -224,9 +241,10 @@ impl FileScan {
         let (projection, columns_schema) = read_compact(exprs.collect::<DfResult<_>>()?, schema.project(&columns)?);
         let mut scan = Self {
             output,
-            reader: part
-                .caches
-                .reader(placed.clone(), file.object_meta.size, shared.metrics.read.clone()),
+            reader: Arc::new(
+                part.caches
+                    .reader(placed.clone(), file.object_meta.size, shared.metrics.read.clone()),
+            ),
             key: placed.key,
             outputs: projection
                 .iter()
@@ -238,6 +256,8 @@ impl FileScan {
             dynamic: Vec::new(),
             groups,
             current: None,
+            is_cached: false,
+            _next: None,
             footer,
             schema,
             shared: Arc::clone(&shared),
@@ -245,7 +265,8 @@ impl FileScan {
         if !scan.take_conditions(predicate)? {
             return Ok(Begun::Nothing);
         }
-        Ok(match scan.is_for_parquet(predicate) {
+        scan.is_cached = scan.groups.iter().all(|(group, _)| scan.holds(*group));
+        Ok(match !scan.is_cached && scan.is_for_parquet(predicate) {
             true => Begun::Parquet(Box::new(restricted(whole, &scan.footer, &scan.groups))),
             false => Begun::Chunks(Box::new(scan)),
         })
@@ -273,11 +294,8 @@ impl FileScan {
         Ok(true)
     }
 
-    /// Whether decoding whole chunks would be far more than what is asked for, and nobody has done it yet.
+    /// Whether decoding whole chunks would be far more than what is asked for.
     fn is_for_parquet(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> bool {
-        if self.is_cached() {
-            return false;
-        }
         let rows = |group: usize| usize::try_from(self.footer.row_group(group).num_rows()).unwrap_or(0);
         let total: usize = self.groups.iter().map(|(group, _)| rows(*group)).sum();
         let wanted = match (predicate, self.shared.part.limit) {
@@ -308,19 +326,76 @@ impl FileScan {
         wanted < total / FEW_ROWS_SHARE
     }
 
-    fn is_cached(&self) -> bool {
+    /// Whether what may be wanted of a row group is in the cache.
+    fn holds(&self, row_group: usize) -> bool {
         let conditions = self.conditions.iter().flat_map(|condition| condition.columns());
         let mut columns = conditions.chain(&self.columns);
-        columns.all(|column| {
-            let mut groups = self.groups.iter();
-            groups.all(|(group, _)| {
-                self.shared
-                    .part
-                    .caches
-                    .chunks
-                    .contains(&self.chunk_key(*group, *column))
-            })
-        })
+        columns.all(|column| self.is_decoded(row_group, *column))
+    }
+
+    fn is_decoded(&self, row_group: usize, column: usize) -> bool {
+        let chunks = &self.shared.part.caches.chunks;
+        chunks.contains(&self.chunk_key(row_group, column))
+    }
+
+    /// Asks for what the next row group will want, and the next files.
+    fn read_ahead(&mut self) {
+        if self.is_cached {
+            return;
+        }
+        self.ask();
+        if !self.goes_on() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
+        self._next = Some(SpawnedTask::spawn(async move {
+            while let Some(file) = shared.part.upcoming.next() {
+                // An error is the turn's of the file to report.
+                if let Ok(Begun::Chunks(scan)) = Self::begin(Arc::clone(&shared), file, &metrics).await {
+                    scan.ask();
+                }
+            }
+        }));
+    }
+
+    /// Whether row groups that statistics let pass will be read, as far as one knows: a limit may be reached before, and what
+    /// a dynamic filter leaves out is known once it says something.
+    fn goes_on(&self) -> bool {
+        self.shared.part.limit.is_none() && self.dynamic.iter().all(Dynamic::says_something)
+    }
+
+    /// Asks for the columns that the next row group is sure to want.
+    fn ask(&self) {
+        let Some((row_group, _)) = self.groups.front() else {
+            return;
+        };
+        let part = &self.shared.part;
+        let mut columns: Vec<usize> = self
+            .conditions
+            .iter()
+            .flat_map(|condition| condition.columns())
+            .copied()
+            .collect();
+        if part.predicate.is_none() || part.upcoming.gives_rows() {
+            columns.extend(&self.columns);
+        }
+        for column in columns {
+            if self.is_decoded(*row_group, column) {
+                continue;
+            }
+            let key = self.chunk_key(*row_group, column);
+            let leaves = leaves(&self.footer, *row_group, column);
+            let bytes = leaves
+                .iter()
+                .map(|leaf| leaf.byte_range().1)
+                .fold(0, u64::saturating_add);
+            let (reader, footer, row_group) = (Arc::clone(&self.reader), Arc::clone(&self.footer), *row_group);
+            let fetch = async move { fetch(&reader, &footer, row_group, column).await };
+            if part.caches.ahead.ask(key.clone(), bytes, fetch) {
+                self.shared.asked.lock().push(key);
+            }
+        }
     }
 
     fn chunk_key(&self, row_group: usize, column: usize) -> ChunkKey {
@@ -333,12 +408,21 @@ impl FileScan {
     }
 
     async fn chunk(&self, row_group: usize, column: usize) -> DfResult<Arc<Chunk>> {
+        let key = self.chunk_key(row_group, column);
         let decode = async {
-            let decoded = decode(&self.reader, &self.footer, &self.schema, row_group, column).await;
+            let asked = match self.shared.part.caches.ahead.take(&key) {
+                Some(fetching) => fetching.join().await.ok(),
+                None => None,
+            };
+            let fetched = match asked {
+                Some(fetched) => fetched?,
+                None => fetch(&self.reader, &self.footer, row_group, column).await?,
+            };
+            let decoded = decode(fetched, &self.footer, &self.schema, row_group, column).await;
             decoded.map_err(|error| error.at(self.reader.location()))
         };
         let cache = &self.shared.part.caches.chunks;
-        let (chunk, is_cached) = cache.get(self.chunk_key(row_group, column), decode).await?;
+        let (chunk, is_cached) = cache.get(key.clone(), decode).await?;
         match is_cached {
             true => self.shared.metrics.chunks_cached.add(1),
             false => self.shared.metrics.chunks_decoded.add(1),
@@ -356,12 +440,19 @@ impl FileScan {
                     };
                     // A file may have many row groups without a row to give.
                     tokio::task::yield_now().await;
-                    self.begin_group(row_group, &access).await?
+                    let group = self.begin_group(row_group, &access).await?;
+                    if !self.is_cached && self.goes_on() {
+                        self.ask();
+                    }
+                    group
                 }
             };
             if let Some(batch) = self.next_of(&mut group).await? {
                 self.current = Some(group);
                 return Ok(Some(batch));
+            }
+            if group.gathers.is_none() {
+                self.shared.part.upcoming.set_gives_rows(false);
             }
         }
     }
@@ -369,17 +460,12 @@ impl FileScan {
     async fn begin_group(&mut self, row_group: usize, access: &RowGroupAccess) -> DfResult<GroupScan> {
         let rows = usize::try_from(self.footer.row_group(row_group).num_rows());
         let rows = rows.map_err(|_| Error::corrupt("a row group has a negative row count"))?;
-        let mut tests = Vec::with_capacity(self.conditions.len());
-        for condition in &self.conditions {
-            tests.push(self.test(row_group, condition).await?);
-        }
-        tests.sort_by_key(Test::cost);
         let mut group = GroupScan {
             row_group,
             rows,
             block: 0,
             live: live_rows(access, rows),
-            tests,
+            tests: None,
             optional: Vec::new(),
             gathers: None,
             gathered: 0,
@@ -389,6 +475,15 @@ impl FileScan {
         };
         self.renew_optional(&mut group).await?;
         Ok(group)
+    }
+
+    async fn tests(&self, row_group: usize) -> DfResult<Vec<Test>> {
+        let mut tests = Vec::with_capacity(self.conditions.len());
+        for condition in &self.conditions {
+            tests.push(self.test(row_group, condition).await?);
+        }
+        tests.sort_by_key(Test::cost);
+        Ok(tests)
     }
 
     async fn test(&self, row_group: usize, condition: &Arc<Condition>) -> DfResult<Test> {
@@ -428,6 +523,7 @@ impl FileScan {
                 continue;
             }
             if group.gathers.is_none() {
+                self.shared.part.upcoming.set_gives_rows(true);
                 let chunks = self.columns.iter().map(|column| self.chunk(group.row_group, *column));
                 let chunks = try_join_all(chunks).await?;
                 let gathers = chunks.iter().enumerate();
@@ -464,14 +560,20 @@ impl FileScan {
         if self.dynamic.iter().any(Dynamic::has_changed) {
             self.renew_optional(group).await?;
         }
-        let metrics = &self.shared.metrics;
-        let _timer = metrics.elapsed.timer();
         let live = group.live();
         let rows = live.count(group.block_rows());
-        let selected = group.select(live)?;
+        let mut selected = group.select_by_bounds(live)?;
+        if !matches!(selected, Selected::None) {
+            if group.tests.is_none() {
+                group.tests = Some(self.tests(group.row_group).await?);
+            }
+            let _timer = self.shared.metrics.elapsed.timer();
+            selected = group.select(selected)?;
+        }
         let count = selected.count(group.block_rows());
-        metrics.files.pushdown_rows_pruned.add(rows - count);
-        metrics.files.pushdown_rows_matched.add(count);
+        let files = &self.shared.metrics.files;
+        files.pushdown_rows_pruned.add(rows - count);
+        files.pushdown_rows_matched.add(count);
         Ok(selected)
     }
 
@@ -501,7 +603,8 @@ struct GroupScan {
     block: usize,
     /// Rows that are this task's and not deleted; `None`: all.
     live: Option<BooleanBuffer>,
-    tests: Vec<Test>,
+    /// Those of the query's own conditions, once a row was looked at.
+    tests: Option<Vec<Test>>,
     /// Those of dynamic filters.
     optional: Vec<Test>,
     /// By column of the projection, once a row was wanted.
@@ -529,10 +632,21 @@ impl GroupScan {
         }
     }
 
-    /// Those of them that pass.
-    fn select(&self, mut selected: Selected) -> DfResult<Selected> {
+    /// Those of them that pass what dynamic filters say of bounds: by the zone maps they leave out whole row groups, of which
+    /// nothing else has to be looked at then.
+    fn select_by_bounds(&self, live: Selected) -> DfResult<Selected> {
+        self.select_by(self.optional.iter().filter(|test| test.is_of_bounds()), live)
+    }
+
+    /// Those of the selected ones that pass the rest.
+    fn select(&self, selected: Selected) -> DfResult<Selected> {
+        let optional = self.optional.iter().filter(|test| !test.is_of_bounds());
+        self.select_by(self.tests.iter().flatten().chain(optional), selected)
+    }
+
+    fn select_by<'a>(&self, tests: impl Iterator<Item = &'a Test>, mut selected: Selected) -> DfResult<Selected> {
         let rows = self.block_rows();
-        for test in self.tests.iter().chain(&self.optional) {
+        for test in tests {
             selected = test.select(self.block, rows, &selected)?;
             if matches!(selected, Selected::None) {
                 break;
@@ -554,6 +668,12 @@ impl GroupScan {
         self.gathered += selected.count(self.block_rows());
         self.block += 1;
         Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.part.caches.ahead.give_up(self.asked.get_mut());
     }
 }
 

@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::ahead::Ahead;
 use crate::cache::ChunkCache;
 use crate::error::{Error, Result};
 use crate::fetch::RangeCache;
@@ -36,6 +37,7 @@ pub(super) struct Caches {
     pub(super) ranges: Option<RangeCache>,
     /// Decoded columns.
     pub(super) chunks: Arc<ChunkCache>,
+    pub(super) ahead: Ahead,
 }
 
 impl Caches {
