@@ -192,12 +192,3 @@ impl AsyncFileReader for Reader {
         async move { Ok(self.caches.footer(&self.placed, self.size_bytes).await?) }.boxed()
     }
 }
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let ratio = &self.metrics.files.scan_efficiency_ratio;
-        ratio.add_part(self.metrics.files.bytes_scanned.value());
-        // Several readers may share a file: the total is set, not added.
-        ratio.set_total(self.size_bytes as usize);
-    }
-}
