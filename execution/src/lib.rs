@@ -25,6 +25,7 @@ mod test_rows;
 mod tests;
 mod texts;
 mod totals;
+mod widening;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub use self::filter::Filter;
 pub use self::hash_join::HashJoin;
 pub use self::ranking::Ranking;
 pub use self::sort::Sort;
+use self::widening::widening;
 
 /// The plan with our operators wherever they can do what DataFusion's would. Nothing may be optimised after.
 pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -53,9 +55,10 @@ pub fn replace(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let ours = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
             HashJoin::instead_of(join).map(|join| Arc::new(join) as Arc<dyn ExecutionPlan>)
         } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-            let aggregate = Aggregate::instead_of(aggregate);
-            let aggregate = aggregate.map(Aggregate::made_compact).transpose()?;
-            aggregate.map(|aggregate| Arc::new(aggregate) as _)
+            match Aggregate::instead_of(aggregate) {
+                Some(aggregate) => Some(Arc::new(aggregate.made_compact()?) as _),
+                None => widening(aggregate)?.map(|aggregate| Arc::new(aggregate) as _),
+            }
         } else if let Some(sort) = plan.downcast_ref::<SortExec>() {
             Sort::instead_of(sort)?.map(|sort| Arc::new(sort) as _)
         } else if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {

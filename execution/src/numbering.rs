@@ -1,5 +1,7 @@
 //! Numbers of keys, in the order in which they come.
 
+use std::hint::select_unpredictable;
+
 /// Of a key that was not found.
 pub(crate) const UNKNOWN: usize = usize::MAX;
 
@@ -121,13 +123,13 @@ impl NarrowTable {
             self.grow(keys.len());
         }
         let shift = self.shift();
-        // First the keys that are where they are looked for: these reads do not wait for each other, and nothing hangs on what they find. An
-        // empty slot has the number zero, whatever its key.
+        // First the keys that are where they are looked for: these reads do not wait for each other, and nothing hangs on what they find, no branch
+        // either, which a processor would have to guess before it has the slot. An empty slot has the number zero, whatever its key.
         let slots = self.slots.as_slice();
         numbers.clear();
         numbers.extend(keys.iter().map(|key| {
-            let slot = &slots[place(*key, shift)];
-            let number = if slot.key == *key { slot.number } else { 0 };
+            let slot = slots[place(*key, shift)];
+            let number = select_unpredictable(slot.key == *key, slot.number, 0);
             (number as usize).wrapping_sub(1)
         }));
         for row in unknown(numbers) {
@@ -237,13 +239,16 @@ impl WideTable {
         // As in the other table, first what is where it is looked for: slots, then keys.
         let slots = self.slots.as_slice();
         numbers.extend(hashes.iter().map(|hash| {
-            let slot = &slots[(hash >> shift) as usize];
-            let number = if slot.hash == *hash { slot.number } else { 0 };
+            let slot = slots[(hash >> shift) as usize];
+            let number = select_unpredictable(slot.hash == *hash, slot.number, 0);
             (number as usize).wrapping_sub(1)
         }));
-        for (key, number) in keys.iter().zip(numbers.iter_mut()) {
-            let is_known = self.keys.get(*number).is_some_and(|known| known == key);
-            *number = if is_known { *number } else { UNKNOWN };
+        if let Some(last) = self.keys.len().checked_sub(1) {
+            for (key, number) in keys.iter().zip(numbers.iter_mut()) {
+                // One that is unknown is compared with any.
+                let is_known = (self.keys[(*number).min(last)] == *key) & (*number <= last);
+                *number = select_unpredictable(is_known, *number, UNKNOWN);
+            }
         }
         for row in unknown(numbers) {
             let row = row as usize;

@@ -1,6 +1,11 @@
 //! From a key to the rows of the build side that have it.
 
+use std::hint::select_unpredictable;
+
 use crate::keys::KeyColumns;
+
+/// Of a key that is not in its first place. No table has so many rows.
+const ELSEWHERE: u32 = u32::MAX;
 
 /// Where keys are dense, slots a row costs no more memory than a hash table would.
 const SLOTS_A_ROW_MAX: u64 = 16;
@@ -112,18 +117,25 @@ impl Table {
                 packed.iter().map(|key| row(key).copied().unwrap_or(0)).collect()
             }
             Heads::Hashed { slots, shift } => {
-                let mask = slots.len() - 1;
-                let find = |key: &i64| {
-                    let mut at = place(*key, *shift);
-                    loop {
-                        let slot = slots[at & mask];
-                        if slot.row == 0 || slot.key == *key {
-                            return slot.row;
-                        }
-                        at += 1;
-                    }
+                // First those that are where they are looked for, or would be: these reads do not wait for each other, and no branch hangs on them.
+                let first = |key: &i64| {
+                    let slot = slots[place(*key, *shift)];
+                    let is_found = (slot.row == 0) | (slot.key == *key);
+                    select_unpredictable(is_found, slot.row, ELSEWHERE)
                 };
-                packed.iter().map(find).collect()
+                let mut found: Vec<u32> = packed.iter().map(first).collect();
+                let mask = slots.len() - 1;
+                for (row, key) in found.iter_mut().zip(packed).filter(|(row, _)| **row == ELSEWHERE) {
+                    let mut at = place(*key, *shift);
+                    *row = loop {
+                        at = (at + 1) & mask;
+                        let slot = slots[at];
+                        if slot.row == 0 || slot.key == *key {
+                            break slot.row;
+                        }
+                    };
+                }
+                found
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Numbers of texts, in the order in which they come: short ones have even numbers, long ones odd ones.
 
 use std::hash::BuildHasher;
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringViewArray};
@@ -108,13 +109,26 @@ impl LongTexts {
             self.grow((most * 3).next_power_of_two());
         }
         let hashes: Vec<u32> = texts.iter().map(|text| self.hash(text)).collect();
-        // First where texts may be that are known: these reads do not wait for each other.
-        let likely: Vec<u32> = hashes.iter().map(|hash| self.slots[self.place(*hash)].number).collect();
+        // First where texts may be that are known, then where their bytes are, then the first of these: in each of these rounds reads do not wait for
+        // each other, and the texts are near when they are compared.
+        let likely: Vec<u32> = hashes
+            .iter()
+            .map(|hash| {
+                let slot = self.slots[self.place(*hash)];
+                select_unpredictable(slot.hash == *hash, slot.number, 0)
+            })
+            .collect();
+        let views: Vec<u128> = likely
+            .iter()
+            .map(|number| self.views.get((*number as usize).wrapping_sub(1)).copied().unwrap_or(0))
+            .collect();
+        let first: Vec<u8> = views.iter().map(|view| self.first_byte(*view)).collect();
         let mut numbers = Vec::with_capacity(texts.len());
-        for ((text, hash), likely) in texts.iter().zip(hashes).zip(likely) {
-            numbers.push(match likely {
-                number if number != 0 && self.is(number - 1, text) => number - 1,
-                _ => self.find_or_insert(text, hash),
+        for (row, (text, hash)) in texts.iter().zip(hashes).enumerate() {
+            let is_known = likely[row] != 0 && first[row] == text.as_bytes()[0] && self.is(likely[row] - 1, text);
+            numbers.push(match is_known {
+                true => likely[row] - 1,
+                false => self.find_or_insert(text, hash),
             });
         }
         Some(numbers)
@@ -127,6 +141,12 @@ impl LongTexts {
     /// The high bits of the hash.
     fn place(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    fn first_byte(&self, view: u128) -> u8 {
+        let (_, start, block) = parts(view);
+        let byte = self.blocks.get(block).and_then(|block| block.get(start));
+        byte.copied().unwrap_or(0)
     }
 
     fn is(&self, number: u32, text: &str) -> bool {
