@@ -253,3 +253,50 @@ fn check(wire: &mut Wire, acknowledged: &AtomicU64, tried: &AtomicU64) {
     // Those whose answer was lost are there for good.
     acknowledged.store(count, Ordering::Relaxed);
 }
+
+/// A server that has just started reads no data file to estimate what statistics keep a sample of, nor where no plan hangs on estimates.
+#[test]
+fn what_statistics_keep_is_not_read_again_to_plan() {
+    const TABLES: [&str; 3] = [
+        "create table a as select g as k, g % 7 as n, 'text ' || g as t from generate_series(1, 20000) g",
+        "create table b as select g * 2 as k, g % 5 as n from generate_series(1, 16000) g",
+        "analyze",
+    ];
+    const JOIN: &str = "explain select count(*) from a join b using (k) where a.n = 3 and b.n < 2 and t like '%1%'";
+    let folder = TempDir::new().unwrap();
+    let flags = ["--auth", "trust", "--maintenance=false"];
+    let footers = |wire: &mut Wire| run(wire, "select misses from staffa.cache where name = 'footers'");
+    let server = Server::start_on(folder.path(), &flags, &[]);
+    let mut wire = server.connect();
+    for sql in TABLES {
+        run(&mut wire, sql);
+    }
+    let before = wire.simple(JOIN).text();
+    server.kill();
+
+    let server = Server::start_on(folder.path(), &flags, &[]);
+    let mut wire = server.connect();
+    assert_eq!(wire.simple(JOIN).text(), before, "the same sample, the same estimates");
+    assert_eq!(footers(&mut wire), "0");
+    // Half as many rows again: that sample is of another table.
+    run(&mut wire, "insert into b select -g, 1 from generate_series(1, 8000) g");
+    let read = footers(&mut wire);
+    run(&mut wire, JOIN);
+    // Planning does not wait for a sample to its end.
+    let end = Instant::now() + Duration::from_secs(60);
+    while footers(&mut wire) == read {
+        assert!(Instant::now() < end, "no sample is taken");
+        sleep(Duration::from_millis(20));
+    }
+    server.kill();
+
+    let server = Server::start_on(folder.path(), &flags, &[]);
+    let mut wire = server.connect();
+    run(&mut wire, "set staffa.result_cache = off");
+    assert_eq!(run(&mut wire, "select count(*) from b where k < 0 and n = 1"), "8000");
+    assert_eq!(
+        footers(&mut wire),
+        "1",
+        "of the one file that has such rows: nobody wants estimates"
+    );
+}

@@ -201,14 +201,16 @@ fn tables_live_on_s3() {
     let check = |wire: &mut Wire| assert_eq!(wire.simple(sums).value(), expected);
     check(&mut wire);
 
-    // One month is one file; what was fetched once is not fetched again.
-    let explain = "explain analyze select sum(id), max(s) from t where d >= '2024-03-01' and d < '2024-04-01'";
-    let first = lines(&mut wire, explain);
-    assert!(first.contains("Files: 1 of 13"), "{first}");
+    // What was fetched once is not fetched again; one month is one file.
+    let month = "select sum(id), max(s) from t where d >= '2024-03-01' and d < '2024-04-01'";
+    let first = lines(&mut wire, month);
     let before = store.requests().0;
-    let second = lines(&mut wire, explain);
-    assert!(second.contains("Columns from Cache: "), "{second}");
-    assert_eq!(store.requests().0, before, "{second}");
+    assert_eq!(lines(&mut wire, month), first);
+    assert_eq!(store.requests().0, before);
+    // EXPLAIN may fetch more: it takes a sample of rows to estimate by, and does not wait for it to its end.
+    let explained = lines(&mut wire, &format!("explain analyze {month}"));
+    assert!(explained.contains("Files: 1 of 13"), "{explained}");
+    assert!(explained.contains("Columns from Cache: "), "{explained}");
 
     wire.send(&query(
         "copy (select id, s from t where d = '2022-05-05' order by id) to stdout",

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::NullBuffer;
-use arrow::compute::{concat, take};
-use arrow::datatypes::{DataType, Schema, SchemaRef, UInt32Type};
+use arrow::compute::{concat, max, min, take};
+use arrow::datatypes::{DataType, Int16Type, Int32Type, Schema, SchemaRef, UInt32Type};
 use datafusion::common::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
@@ -35,6 +35,8 @@ pub(super) struct Output {
     is_coded: bool,
     /// The only column it is computed of, if that is a text.
     of_text: Option<usize>,
+    /// The column of 32 bits whose numbers it gives in 16: Iceberg has no `smallint`.
+    of_number: Option<usize>,
 }
 
 impl Output {
@@ -57,10 +59,24 @@ impl Output {
             [column] if is_text(column) && !expr.is::<Column>() && !is_volatile(&expr) => Some(column.index()),
             _ => None,
         };
+        let number = expr
+            .downcast_ref::<CastExpr>()
+            .filter(|cast| cast.cast_type() == &DataType::Int16);
+        let number = number
+            .and_then(|cast| cast.expr().downcast_ref::<Column>())
+            .map(Column::index);
+        let is_wide = |column: &usize| {
+            schema
+                .fields()
+                .get(*column)
+                .is_some_and(|field| *field.data_type() == DataType::Int32)
+        };
+        let of_number = number.filter(is_wide);
         Self {
             expr,
             is_coded,
             of_text,
+            of_number,
         }
     }
 
@@ -119,6 +135,12 @@ impl<'a> ReadColumns<'a> {
             }
             if let Some(column) = output.expr.downcast_ref::<Column>() {
                 given.push(self.plain(column.index())?);
+                continue;
+            }
+            if let Some(column) = output.of_number
+                && let Some(small) = small_numbers(&self.plain(column)?)
+            {
+                given.push(small);
                 continue;
             }
             let batch = match &batch {
@@ -207,8 +229,38 @@ impl<'a> ReadColumns<'a> {
     }
 }
 
+/// Numbers of 32 bits in 16, if all fit: Arrow's cast asks each by itself, which is most of what a sum of such a column costs.
+fn small_numbers(numbers: &ArrayRef) -> Option<ArrayRef> {
+    let numbers = numbers.as_primitive_opt::<Int32Type>()?;
+    let fits = |bound: Option<i32>| bound.is_none_or(|bound| i16::try_from(bound).is_ok());
+    let all_fit = fits(min(numbers)) && fits(max(numbers));
+    all_fit.then(|| Arc::new(numbers.unary::<_, Int16Type>(|number| number as i16)) as _)
+}
+
 /// Nobody knows which texts are alike.
 fn each_its_own(texts: ArrayRef) -> DfResult<ArrayRef> {
     let codes = UInt32Array::new((0..texts.len() as u32).collect(), texts.nulls().cloned());
     Ok(Arc::new(DictionaryArray::try_new(codes, texts)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int32Array;
+    use arrow::compute::cast;
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_fit_are_those_of_the_cast() {
+        let of = |numbers: Vec<Option<i32>>| Arc::new(Int32Array::from(numbers)) as ArrayRef;
+        let ends = of(vec![Some(-32768), None, Some(32767), Some(-1)]);
+        let fitting = [of(vec![]), of(vec![None]), ends];
+        for numbers in fitting {
+            let small = small_numbers(&numbers).expect("they fit");
+            assert_eq!(&small, &cast(&numbers, &DataType::Int16).expect("a cast"));
+        }
+        for beyond in [-32769, 32768] {
+            assert!(small_numbers(&of(vec![Some(1), Some(beyond)])).is_none(), "{beyond}");
+        }
+    }
 }
