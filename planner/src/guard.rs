@@ -51,6 +51,7 @@ use datafusion::physical_plan::{
 
 use crate::interrupt::Interruptible;
 use crate::join_order::JoinOrder;
+use crate::late::LateOutputs;
 use crate::lazy::{LazyConditions, LazyOutputs};
 use crate::narrow::NarrowDecimals;
 use crate::operator::only_child;
@@ -62,22 +63,22 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 const FILTERS_OF_A_RUN: &str = "FilterPushdown(Post)";
 
 /// DataFusion's rules in their order, one of them replaced (`join_order.rs`), with guards put in before filters move and sorts are decided, arithmetic of decimals
-/// made narrow before projections move, what counts row by row before all of them, and what makes conditions lazy around them.
+/// made narrow before projections move, outputs of first rows made late after that, what counts row by row before all of them, and what makes conditions lazy around them.
 pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
     // Once: the rule stands there twice.
     let mut narrow: Option<Rule> = Some(Arc::new(NarrowDecimals));
     let rules = PhysicalOptimizer::new().rules.into_iter().flat_map(|rule| {
-        let guard: Option<Rule> = match rule.name() {
-            "FilterPushdown" => Some(Arc::new(Guards)),
-            FILTERS_OF_A_RUN => Some(Arc::new(NameGuards)),
-            "ProjectionPushdown" => narrow.take(),
-            _ => None,
+        let ours: Vec<Rule> = match rule.name() {
+            "FilterPushdown" => vec![Arc::new(Guards)],
+            FILTERS_OF_A_RUN => vec![Arc::new(LateOutputs), Arc::new(NameGuards)],
+            "ProjectionPushdown" => narrow.take().into_iter().collect(),
+            _ => Vec::new(),
         };
         let rule: Rule = match rule.name() {
             "join_selection" => Arc::new(JoinOrder),
             _ => rule,
         };
-        guard.into_iter().chain([rule])
+        ours.into_iter().chain([rule])
     });
     let first: [Rule; 2] = [Arc::new(RowByRow), Arc::new(LazyOutputs)];
     let last: Rule = Arc::new(LazyConditions);

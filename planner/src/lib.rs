@@ -31,6 +31,7 @@ mod interrupt;
 mod join_order;
 mod json;
 mod kept;
+mod late;
 mod lazy;
 mod literal;
 mod metered;

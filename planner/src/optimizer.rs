@@ -5,7 +5,7 @@
 //! condition into a key, `eliminate_cross_join` puts the keys of several joins together. `a = b` would hold for two nulls then.
 //!
 //! `single_distinct_aggregation_to_group_by` sums sums, and a sum of numerics has more digits than its argument: the type
-//! of the column changes under the expressions that read it.
+//! of the column changes under the expressions that read it. Ours keeps it (`distinct`).
 //!
 //! `push_down_filter` moves a condition without columns below an aggregate that has a row even where its input has none.
 //!
@@ -13,12 +13,12 @@
 //! join takes them to determine all of its columns, and rules that believe it leave out sorts and keys (see `dependencies`).
 
 mod dependencies;
+mod distinct;
 mod keys;
 mod shifted;
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -28,10 +28,10 @@ use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
-use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 
 use self::dependencies::{Distincts, JoinsDetermineNothing};
+use self::distinct::DistinctFirst;
 use self::keys::DeclaredKeys;
 use self::shifted::ShiftedSums;
 use crate::interrupt::Interruptible;
@@ -46,7 +46,7 @@ pub(crate) fn rules() -> Vec<Rule> {
             "extract_equijoin_predicate" => Arc::new(Equalities(ExtractEquijoinPredicate::new())),
             "push_down_filter" => Arc::new(Filters(PushDownFilter::new())),
             "replace_distinct_aggregate" => Arc::new(Distincts(ReplaceDistinctWithAggregate::new())),
-            "single_distinct_aggregation_to_group_by" => Arc::new(SingleDistinct(SingleDistinctToGroupBy::new())),
+            "single_distinct_aggregation_to_group_by" => Arc::new(DistinctFirst),
             _ => rule,
         }
     };
@@ -120,34 +120,6 @@ impl OptimizerRule for CrossJoins {
                 TreeNodeRecursion::Jump,
             ))
         })
-    }
-}
-
-#[derive(Debug)]
-struct SingleDistinct(SingleDistinctToGroupBy);
-
-impl OptimizerRule for SingleDistinct {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if !matches!(plan, LogicalPlan::Aggregate(_)) {
-            return Ok(Transformed::no(plan));
-        }
-        let rewritten = self.0.rewrite(plan.clone(), config)?;
-        let types = |plan: &LogicalPlan| -> Vec<DataType> {
-            let fields = plan.schema().fields().iter();
-            fields.map(|field| field.data_type().clone()).collect()
-        };
-        match types(&rewritten.data) == types(&plan) {
-            true => Ok(rewritten),
-            false => Ok(Transformed::no(plan)),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names, parameters, views, inserts, and values as they come out.
 
+use datafusion::physical_plan::displayable;
 use datafusion::scalar::ScalarValue;
 use staffa_catalog::SqlType;
 
@@ -361,6 +362,61 @@ async fn explain_shows_what_is_read() {
         .to_string();
     let json: serde_json::Value = serde_json::from_str(&column).expect("valid JSON");
     assert!(json[0]["Plan"]["Node Type"].is_string(), "{json}");
+}
+
+#[tokio::test]
+async fn what_counts_once_is_grouped_first() {
+    let fixture = Fixture::new().await;
+    fixture
+        .change("create table t (a int, b bigint, c numeric(10,2))")
+        .await;
+    for (aggregates, is_first) in [
+        ("count(distinct b)", true),
+        ("count(distinct b), count(*), sum(a), avg(c), min(c)", true),
+        ("count(distinct b), count(*) filter (where c > 1)", true),
+        ("count(distinct b), max(distinct b)", true),
+        ("count(distinct b) filter (where c > 1), count(*)", false),
+        ("count(distinct b), count(distinct c)", false),
+        ("count(distinct b), string_agg(c::text, ',')", false),
+    ] {
+        let plan = fixture
+            .physical(&format!("select a, {aggregates} from t group by a"))
+            .await;
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        assert_eq!(!shown.contains("DISTINCT"), is_first, "{aggregates}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn first_rows_are_found_before_what_they_show() {
+    let fixture = Fixture::new().await;
+    fixture
+        .change("create table t (a int, b bigint, c numeric(10,2))")
+        .await;
+    for (sql, is_late) in [
+        (
+            "select a, count(*) as n, avg(c) from t group by a order by n, a limit 10",
+            true,
+        ),
+        (
+            "select a, count(*) as n, avg(c) as m from t group by a order by m, a limit 10",
+            false,
+        ),
+        ("select a, count(*) as n, avg(c) from t group by a order by n, a", false),
+        (
+            "select a, count(*) as n, avg(c) from t group by a order by n, a limit 100000",
+            false,
+        ),
+        (
+            "select a, count(*) as n, min(c) + random() from t group by a order by n, a limit 10",
+            false,
+        ),
+    ] {
+        let plan = fixture.physical(sql).await;
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        let place = |name: &str| shown.find(name).unwrap_or_else(|| panic!("no {name}: {shown}"));
+        assert_eq!(place("ProjectionExec") < place("SortExec"), is_late, "{sql}: {shown}");
+    }
 }
 
 /// The engine plans on threads with a stack of this size.
