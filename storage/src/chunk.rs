@@ -221,15 +221,24 @@ fn select_codes<C: Copy + Into<u32>>(codes: &[C], passes: &[bool]) -> BooleanBuf
     bits_of(codes, |code| passes[code.into() as usize])
 }
 
-/// A bit for each value; in a form that compilers make vector instructions of.
+/// A bit for each value. First a byte for each, of which compilers make vector instructions; then the bits of eight of them at a time, by a product that
+/// brings bit 0 of byte n to bit 56 + n.
 fn bits_of<T: Copy>(values: &[T], passes: impl Fn(T) -> bool) -> BooleanBuffer {
+    const GATHER: u64 = 0x0102_0408_1020_4080;
     let word = |values: &[T]| {
-        let bits = values.iter().enumerate();
-        bits.fold(0, |word, (bit, value)| word | u64::from(passes(*value)) << bit)
+        let mut bytes = [0; 64];
+        for (byte, value) in bytes.iter_mut().zip(values) {
+            *byte = u8::from(passes(*value));
+        }
+        let (eights, _) = bytes.as_chunks::<8>();
+        let bits = eights
+            .iter()
+            .map(|eight| u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56);
+        bits.enumerate()
+            .fold(0, |word, (place, bits)| word | bits << (8 * place))
     };
-    let whole = values.chunks_exact(64);
-    let rest = whole.remainder();
-    let mut words: Vec<u64> = whole.map(&word).collect();
+    let (whole, rest) = values.as_chunks::<64>();
+    let mut words: Vec<u64> = whole.iter().map(|values| word(values)).collect();
     if !rest.is_empty() {
         words.push(word(rest));
     }

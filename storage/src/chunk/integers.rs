@@ -300,6 +300,8 @@ impl IntegerBlock {
                 let (first, span) = (first as u32, span as u32);
                 bits_of(offsets, |offset| offset.wrapping_sub(first) <= span)
             }
+            // Of 64 bits the oldest vector instructions know equality alone.
+            Offsets::U64(offsets) if span == 0 => bits_of(offsets, |offset| offset == first),
             Offsets::U64(offsets) => bits_of(offsets, |offset| offset.wrapping_sub(first) <= span),
         };
         Selected::of(with_nulls(rows, self.nulls.as_ref(), false))
